@@ -1,0 +1,3 @@
+"""Bulk jobs of commerce APIs in Apache Airflow."""
+
+__version__ = "0.1.0"

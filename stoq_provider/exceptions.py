@@ -1,0 +1,138 @@
+"""
+The typed error tree.
+
+Every error of this package is a :class:`StoqProviderError`, which is an ``AirflowException``, so that
+``soft_fail`` and retries treat it as Airflow's own. What cannot succeed on a retry is an
+``AirflowFailException`` as well: Airflow then fails the task without using up its retries.
+
+The text of an error says what happened, what becomes of the remote job, and what a retry will do.
+No error carries a key or a pre-signed URL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
+
+
+class StoqProviderError(AirflowException):
+    """
+    Base of all errors of this package.
+
+    :param message: what happened, what becomes of the remote job, what a retry will do.
+    :param system: the remote system, such as ``"stoq"``.
+    :param http_status: status code of the answer, where there was one.
+    :param server_messages: the server's own words, without markup, shortened.
+    :param job_id: the remote job that is concerned.
+    :param points_left: points left in the shop's window as the server last said.
+    :param job_started: ``False`` where surely no remote job came of the call; ``None``: not known.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        system: str | None = None,
+        http_status: int | None = None,
+        server_messages: Sequence[str] = (),
+        job_id: str | None = None,
+        points_left: int | None = None,
+        job_started: bool | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.system = system
+        self.http_status = http_status
+        self.server_messages = tuple(server_messages)
+        self.job_id = job_id
+        self.points_left = points_left
+        self.job_started = job_started
+
+    def details(self) -> dict[str, Any]:
+        """Return the fields beside the message, as keyword arguments of the constructor."""
+        return {
+            "system": self.system,
+            "http_status": self.http_status,
+            "server_messages": self.server_messages,
+            "job_id": self.job_id,
+            "points_left": self.points_left,
+            "job_started": self.job_started,
+        }
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Keep the fields when the error is pickled on its way between processes."""
+        return _rebuild, (type(self), self.message, self.details())
+
+
+def _rebuild(cls: type[StoqProviderError], message: str, details: dict[str, Any]) -> StoqProviderError:
+    return cls(message, **details)
+
+
+class AuthenticationError(StoqProviderError, AirflowFailException):
+    """The key is missing, wrong, or not allowed to do this (401, 403)."""
+
+
+class ActionRejected(StoqProviderError):
+    """The record or the system is in a state that does not allow the action now (409)."""
+
+
+class ValidationRejected(StoqProviderError, AirflowFailException):
+    """The input is wrong: refused by the server (400, 422, an unknown action), or by us before sending."""
+
+
+class RateLimited(StoqProviderError):
+    """The points are spent and the wait the server asks for is longer than we may wait (429)."""
+
+
+class ServiceUnavailable(StoqProviderError):
+    """The server could not be reached, or answered 5xx, as often as we tried."""
+
+
+class ProtocolError(StoqProviderError):
+    """An answer that makes no sense: not JSON, cut short, a redirect, a field of the wrong kind."""
+
+
+class SubmissionUncertain(StoqProviderError, AirflowFailException):
+    """The submission may or may not have reached the server, and repeating it is not safe."""
+
+
+class JobFailed(StoqProviderError):
+    """The remote job ended as failed; a retry submits it again."""
+
+
+class FinalJobFailed(JobFailed, AirflowFailException):
+    """The remote job ended as failed, and submitting it again is not safe."""
+
+
+class JobCancelled(StoqProviderError, AirflowFailException):
+    """The remote job was cancelled by somebody at the vendor."""
+
+
+class JobNotFound(StoqProviderError, AirflowFailException):
+    """The server does not know the job, and it is too young to have expired."""
+
+
+class JobExpired(StoqProviderError):
+    """The status record of the job is gone by age; a retry submits it again."""
+
+
+class FinalJobExpired(JobExpired, AirflowFailException):
+    """The status record of the job is gone by age, and submitting it again is not safe."""
+
+
+class JobTimeout(StoqProviderError):
+    """The job did not end within ``timeout``; it goes on, and a retry waits for the same job."""
+
+
+class PollingUnhealthy(StoqProviderError):
+    """No good answer about the job for too long. Nothing is said about the job itself."""
+
+
+class DownloadError(StoqProviderError):
+    """The result could not be fetched or stored; nothing was published."""
+
+
+class VerificationError(DownloadError):
+    """The bytes arrived but are not what was announced (size, hash, rows); nothing was published."""
