@@ -1,0 +1,166 @@
+"""
+The two forms in which a job is known: the handle we keep, the status the server tells.
+
+Both have a JSON form, because handles go through XCom and both through trigger events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from enum import Enum
+from typing import Any
+
+from stoq_provider.core.http import MalformedAnswer
+
+
+class JobState(str, Enum):
+    """What a status word means, in any system."""
+
+    RUNNING = "running"
+    WAITING = "waiting"
+    """The job waits for a decision of the client (Medusa's dry run)."""
+    SUCCEEDED = "succeeded"
+    PARTIAL = "partial"
+    """Ended well with leftovers (SureCart's ``completed``)."""
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    UNKNOWN = "unknown"
+    """A word nobody listed: polling goes on, the deadline decides."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobHandle:
+    """
+    What we keep of a job; goes through XCom as :meth:`to_dict`.
+
+    :param kind: what was asked for, such as ``"export:revenue"`` or ``"bulk_release"``.
+    :param job_id: opaque.
+    :param status_url: where to poll, as the server gave it; followed, never built.
+    :param item_count: items the server says it accepted; ``None`` for exports.
+    :param submitted_at: Unix seconds; ``None`` where only a status URL is known.
+    """
+
+    system: str
+    kind: str
+    job_id: str
+    status_url: str
+    item_count: int | None = None
+    submitted_at: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form, ``submitted_at`` as ISO 8601 in UTC."""
+        at = self.submitted_at
+        return {
+            "system": self.system,
+            "kind": self.kind,
+            "job_id": self.job_id,
+            "status_url": self.status_url,
+            "item_count": self.item_count,
+            "submitted_at": None if at is None else iso(at),
+        }
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> JobHandle:
+        """
+        Read the JSON form.
+
+        :raises MalformedAnswer: where a field is missing or of the wrong kind.
+        """
+        for key in ("system", "kind", "job_id", "status_url"):
+            if not isinstance(value.get(key), str) or not value[key]:
+                raise MalformedAnswer(f"a job handle needs {key!r} as text; it has {sorted(value)}")
+        count, at = value.get("item_count"), value.get("submitted_at")
+        if count is not None and not isinstance(count, int):
+            raise MalformedAnswer("item_count of a job handle must be a whole number or null")
+        return cls(
+            system=value["system"],
+            kind=value["kind"],
+            job_id=value["job_id"],
+            status_url=value["status_url"],
+            item_count=count,
+            submitted_at=None if at is None else from_iso(at),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class JobStatus:
+    """
+    One answer about a job.
+
+    ``word`` is the server's own status, ``state`` what it means. ``progress`` in percent, ``total`` and
+    ``processed`` in items (attempted, not succeeded: STOQ swallows the errors of single items).
+    ``download_url`` is a bearer secret: it is in no repr and not in :meth:`to_dict`.
+    """
+
+    job_id: str
+    word: str
+    state: JobState
+    progress: float | None = None
+    total: int | None = None
+    processed: int | None = None
+    error: str | None = None
+    file_name: str | None = None
+    row_count: int | None = None
+    download_url: str | None = field(default=None, repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form, without the download URL."""
+        return {
+            "job_id": self.job_id,
+            "word": self.word,
+            "state": self.state.value,
+            "progress": self.progress,
+            "total": self.total,
+            "processed": self.processed,
+            "error": self.error,
+            "file_name": self.file_name,
+            "row_count": self.row_count,
+        }
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> JobStatus:
+        """
+        Read the JSON form.
+
+        :raises MalformedAnswer: where a field is missing.
+        """
+        try:
+            known = {name: value.get(name) for name in _STATUS_FIELDS}
+            return cls(job_id=value["job_id"], word=value["word"], state=JobState(value["state"]), **known)
+        except (KeyError, ValueError) as error:
+            raise MalformedAnswer(f"not the form of a job status: {error}") from error
+
+    def describe(self) -> str:
+        """Say state and progress in one phrase, such as ``running, 12 of 47 items``."""
+        if self.total is not None and self.processed is not None:
+            return f"{self.word}, {self.processed} of {self.total} items"
+        if self.row_count is not None:
+            return f"{self.word}, {self.row_count} rows"
+        if self.progress is not None:
+            return f"{self.word}, {self.progress:g} %"
+        return self.word
+
+
+_STATUS_FIELDS = ("progress", "total", "processed", "error", "file_name", "row_count")
+
+
+def iso(at: float) -> str:
+    """Write Unix seconds as ISO 8601 in UTC, to the millisecond."""
+    return datetime.fromtimestamp(at, timezone.utc).isoformat(timespec="milliseconds")
+
+
+def from_iso(text: Any) -> float:
+    """
+    Read ISO 8601 with an offset.
+
+    :raises MalformedAnswer: where it is not that.
+    """
+    try:
+        at = datetime.fromisoformat(str(text).replace("Z", "+00:00"))
+    except ValueError as error:
+        raise MalformedAnswer(f"not an ISO 8601 time: {text!r}") from error
+    if at.tzinfo is None:
+        raise MalformedAnswer(f"a time without an offset: {text!r}")
+    return at.timestamp()

@@ -1,0 +1,257 @@
+"""
+Requests, responses, and what an answer means.
+
+STOQ answers success with a bare payload and errors with ``{"errors": [...]}``; its rate-limit page shows
+``{"error", "message", "retry_after"}`` for 429 (documented: getting-started, rate-limits). Proxies and
+crashed servers answer whatever they like, so every other body is read as text.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from enum import Enum
+from typing import Any
+from urllib.parse import urlsplit
+
+MESSAGE_LENGTH = 300
+"""Characters that are kept of one message of the server."""
+
+MESSAGES = 5
+"""Messages that are kept of one answer."""
+
+
+class MalformedAnswer(ValueError):
+    """The server's JSON lacks a field, or a field has the wrong kind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One call. ``url`` is absolute; ``params`` become the query string, ``json`` the body."""
+
+    method: str
+    url: str
+    params: Mapping[str, Any] | None = None
+    json: Any = None
+
+    @property
+    def target(self) -> str:
+        """Method and path, for messages: a query may hold what does not belong in a log."""
+        return f"{self.method} {urlsplit(self.url).path}"
+
+    @property
+    def reads_only(self) -> bool:
+        """Whether sending it twice changes nothing."""
+        return self.method in ("GET", "HEAD")
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """One whole answer; header names in lower case."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    """
+    What the headers say of the shop's points.
+
+    ``limit`` and ``remaining`` in points, ``reset_in`` and ``retry_after`` in seconds from the answer.
+    Each is ``None`` where the server did not say.
+    """
+
+    limit: int | None = None
+    remaining: int | None = None
+    reset_in: float | None = None
+    retry_after: float | None = None
+
+
+class ProblemKind(str, Enum):
+    """What kind of refusal or nonsense an answer is."""
+
+    AUTHENTICATION = "authentication"
+    NOT_FOUND = "not_found"
+    CONFLICT = "conflict"
+    VALIDATION = "validation"
+    RATE_LIMITED = "rate_limited"
+    UNAVAILABLE = "unavailable"
+    PROTOCOL = "protocol"
+    REFUSED_CONNECTION = "refused_connection"
+    LOST_CONNECTION = "lost_connection"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """
+    Why there is no payload.
+
+    ``maybe_processed`` tells whether the server may have acted on the request: no after a refusal
+    (4xx, 429, connection refused), perhaps after a time-out, a reset, a 5xx, or a 2xx that can't be read.
+    """
+
+    kind: ProblemKind
+    messages: tuple[str, ...] = ()
+    http_status: int | None = None
+
+    @property
+    def maybe_processed(self) -> bool:
+        """Whether the server may have acted on the request."""
+        return self.kind in (ProblemKind.UNAVAILABLE, ProblemKind.PROTOCOL, ProblemKind.LOST_CONNECTION)
+
+    @property
+    def text(self) -> str:
+        """The server's words, or ours where it had none, on one line."""
+        said = "; ".join(self.messages) or self.kind.value.replace("_", " ")
+        return f"HTTP {self.http_status}: {said}" if self.http_status else said
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A payload or a problem, and what the headers said of the points."""
+
+    payload: Any = None
+    problem: Problem | None = None
+    rate_limit: RateLimit = RateLimit()
+
+
+_KINDS = {
+    400: ProblemKind.VALIDATION,
+    401: ProblemKind.AUTHENTICATION,
+    403: ProblemKind.AUTHENTICATION,
+    404: ProblemKind.NOT_FOUND,
+    408: ProblemKind.UNAVAILABLE,
+    409: ProblemKind.CONFLICT,
+    410: ProblemKind.NOT_FOUND,
+    422: ProblemKind.VALIDATION,
+    425: ProblemKind.UNAVAILABLE,
+    429: ProblemKind.RATE_LIMITED,
+}
+
+
+def read(response: Response, *, now: float, secrets: Sequence[str] = ()) -> Answer:
+    """
+    Decode an answer.
+
+    :param now: Unix seconds, used where the server sent no ``Date`` of its own.
+    :param secrets: strings that are struck out of every message, should the server echo them.
+    """
+    try:
+        payload, is_json = json.loads(response.body), True
+    except (ValueError, RecursionError):
+        payload, is_json = None, False
+    rate_limit = read_rate_limit(response, payload, now)
+    if 200 <= response.status < 300:
+        if is_json:
+            return Answer(payload=payload, rate_limit=rate_limit)
+        kind = ProblemKind.PROTOCOL
+        messages: tuple[str, ...] = (_describe_body(response),)
+    else:
+        kind = _kind_of(response.status)
+        messages = _messages(payload) or _plain_text(response)
+    messages = tuple(_strike_out(m, secrets)[:MESSAGE_LENGTH] for m in messages[:MESSAGES])
+    return Answer(problem=Problem(kind, messages, response.status), rate_limit=rate_limit)
+
+
+def _kind_of(status: int) -> ProblemKind:
+    if status >= 500:
+        return ProblemKind.UNAVAILABLE
+    if status < 400:
+        return ProblemKind.PROTOCOL
+    return _KINDS.get(status, ProblemKind.VALIDATION)
+
+
+def _messages(payload: Any) -> tuple[str, ...]:
+    """Read ``errors`` (v2), then ``error`` and ``message`` (v1 and the documented 429)."""
+    if not isinstance(payload, Mapping):
+        return ()
+    errors = payload.get("errors")
+    if isinstance(errors, list) and errors:
+        return tuple(str(e) for e in errors)
+    if isinstance(errors, str) and errors:
+        return (errors,)
+    return tuple(str(payload[key]) for key in ("error", "message") if payload.get(key))
+
+
+def _plain_text(response: Response) -> tuple[str, ...]:
+    text = response.body[: 20 * MESSAGE_LENGTH].decode("utf-8", "replace")
+    text = re.sub(r"(?is)<(script|style)\b.*?</\1>", " ", text)
+    text = " ".join(re.sub(r"<[^>]*>", " ", text).split())
+    if not text and 300 <= response.status < 400:
+        text = "redirects are not followed, because the key would go along"
+    return (text,) if text else ()
+
+
+def _describe_body(response: Response) -> str:
+    if not response.body.strip():
+        return "the body is empty where JSON was expected"
+    content_type = response.headers.get("content-type", "no content type")
+    start = " ".join(_plain_text(response))[:80]
+    return f"the body is not JSON ({content_type}, {len(response.body)} bytes): {start}"
+
+
+def _strike_out(text: str, secrets: Sequence[str]) -> str:
+    for secret in secrets:
+        if secret:
+            text = text.replace(secret, "***")
+    return text
+
+
+def read_rate_limit(response: Response, payload: Any, now: float) -> RateLimit:
+    """
+    Read ``X-RateLimit-*`` and ``Retry-After`` (documented: rate-limits).
+
+    The reset is given in Unix seconds of the server's clock. It is compared with the answer's own
+    ``Date``, so that a wrong clock on either side does no harm. For a 429 the order is: ``Retry-After``,
+    ``retry_after`` of the body, the reset (inferred; v2's own 429 is not documented).
+    """
+    headers = response.headers
+    server_now = _http_date(headers.get("date")) or now
+    reset = _number(headers.get("x-ratelimit-reset"))
+    reset_in = max(0.0, reset - server_now) if reset is not None else None
+    retry_after = _retry_after(headers.get("retry-after"), server_now)
+    if retry_after is None and response.status == 429:
+        body_says = payload.get("retry_after") if isinstance(payload, Mapping) else None
+        retry_after = _number(body_says)
+        retry_after = reset_in if retry_after is None else max(0.0, retry_after)
+    return RateLimit(
+        limit=_whole(headers.get("x-ratelimit-limit")),
+        remaining=_whole(headers.get("x-ratelimit-remaining")),
+        reset_in=reset_in,
+        retry_after=retry_after,
+    )
+
+
+def _retry_after(value: str | None, server_now: float) -> float | None:
+    seconds = _number(value)
+    if seconds is None:
+        date = _http_date(value)
+        seconds = None if date is None else date - server_now
+    return None if seconds is None else max(0.0, seconds)
+
+
+def _number(value: Any) -> float | None:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if abs(number) < 1e12 else None
+
+
+def _whole(value: Any) -> int | None:
+    number = _number(value)
+    return None if number is None or number < 0 else int(number)
+
+
+def _http_date(value: str | None) -> float | None:
+    if not value:
+        return None
+    try:
+        return parsedate_to_datetime(value).timestamp()
+    except (TypeError, ValueError, IndexError, OverflowError):
+        return None

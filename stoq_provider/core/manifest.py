@@ -1,0 +1,68 @@
+"""What a finished task returns: jobs, files, totals and cost, in a form that XCom can hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from stoq_provider.core.events import JobEnd
+from stoq_provider.core.handles import iso
+
+SCHEMA_VERSION = 1
+
+
+def manifest(
+    *,
+    system: str,
+    kind: str,
+    ends: Iterable[JobEnd],
+    files: Iterable[Mapping[str, Any]] = (),
+    unchanged_items: Iterable[Any] = (),
+    points_spent: int = 0,
+    started_at: float,
+    finished_at: float,
+) -> dict[str, Any]:
+    """
+    Build the manifest.
+
+    :param files: ``{"uri", "file_name", "bytes", "rows", "sha256"}`` of each stored file.
+    :param points_spent: points of the shop that the task itself spent, polls included.
+    :return: a JSON object; ``totals`` sums up ``jobs`` and ``files``.
+    """
+    jobs = [_job(end) for end in ends]
+    stored = [dict(file) for file in files]
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "system": system,
+        "kind": kind,
+        "jobs": jobs,
+        "files": stored,
+        "totals": {
+            "jobs": len(jobs),
+            "total": _sum(job["total"] for job in jobs),
+            "processed": _sum(job["processed"] for job in jobs),
+            "files": len(stored),
+            "bytes": sum(file["bytes"] for file in stored),
+            "rows": sum(file["rows"] for file in stored),
+        },
+        "unchanged_items": list(unchanged_items),
+        "points_spent": points_spent,
+        "started_at": iso(started_at),
+        "finished_at": iso(finished_at),
+    }
+
+
+def _job(end: JobEnd) -> dict[str, Any]:
+    status = end.status
+    return {
+        "job_id": end.handle.job_id,
+        "outcome": end.outcome.value,
+        "total": status.total if status else None,
+        "processed": status.processed if status else None,
+        "error": (status.error if status else None) or (None if end.outcome.good else end.text or None),
+    }
+
+
+def _sum(values: Iterable[int | None]) -> int | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None

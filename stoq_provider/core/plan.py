@@ -1,0 +1,49 @@
+"""
+What is going to be sent: one :class:`Submission` for each job.
+
+A list of ids that exceeds the cap of one call becomes several submissions, in order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+class InvalidInput(ValueError):
+    """The caller's input is wrong; nothing was sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """
+    One call that starts a job.
+
+    :param kind: what is asked for, such as ``"export:revenue"``; names cadence and repeat safety.
+    :param path: relative to the API's base path, with a leading slash.
+    :param item_count: ids in the body; ``None`` where the call has none.
+    """
+
+    kind: str
+    path: str
+    body: Mapping[str, Any] = field(default_factory=dict)
+    query: Mapping[str, Any] = field(default_factory=dict)
+    item_count: int | None = None
+
+    def digest(self) -> str:
+        """Return a digest of everything that is sent; equal input gives an equal digest."""
+        canonical = json.dumps([self.kind, self.path, self.body, self.query], sort_keys=True, default=str)
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def merge(base: Mapping[str, Any], extra: Mapping[str, Any] | None) -> dict[str, Any]:
+    """
+    Lay the caller's keys over ours.
+
+    ``None`` takes a key away: so a caller can correct what the vendor's documentation leaves open.
+    """
+    merged = {**base, **(extra or {})}
+    return {key: value for key, value in merged.items() if value is not None}

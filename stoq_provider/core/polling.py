@@ -1,0 +1,203 @@
+"""
+When to look again, when to stop, and why.
+
+A :class:`Poller` holds the jobs of one task. A driver asks :meth:`Poller.step` what to do, does it, and
+hands what came back to :meth:`Poller.tell`. The worker's loop and the trigger are two such drivers; they
+sleep and send, everything else is decided here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from stoq_provider.core.http import RateLimit
+from stoq_provider.core.jobs import (
+    JobHandle,
+    JobState,
+    JobWatch,
+    Sight,
+    SightKind,
+    WatchRules,
+    advance,
+    give_up,
+)
+
+JITTER = 0.1
+"""An interval is stretched by up to this part of itself, never shortened."""
+
+LONGEST_BACKOFF = 60.0
+"""Seconds to which the interval grows while answers are bad."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cadence:
+    """
+    How often the vendor wants to be asked, in seconds.
+
+    ``steps`` are pairs of (age of the job up to which it holds, interval); ``then`` holds afterwards.
+    """
+
+    then: float
+    steps: tuple[tuple[float, float], ...] = ()
+
+    def interval(self, age: float) -> float:
+        """Return the interval for a job of that age."""
+        return next((interval for until, interval in self.steps if age < until), self.then)
+
+
+@dataclass(frozen=True, slots=True)
+class PollDecision:
+    """
+    What to do next: poll the ``due`` jobs now, or sleep for ``wait`` seconds.
+
+    With neither, there is nothing left to wait for.
+    """
+
+    due: tuple[JobHandle, ...] = ()
+    wait: float | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether every job has ended."""
+        return not self.due and self.wait is None
+
+
+@dataclass(frozen=True, slots=True)
+class PollNote:
+    """A line for the log; ``warning`` where somebody should look at it."""
+
+    text: str
+    warning: bool = False
+
+
+@dataclass
+class _Entry:
+    watch: JobWatch
+    due_at: float
+    said: str = ""
+
+
+class Poller:
+    """
+    The jobs of one task, and when each is due.
+
+    :param watches: one for each job.
+    :param cadence: interval by kind of job.
+    :param deadline: Unix seconds after which waiting ends.
+    :param poll_interval: seconds between two polls, where the user wants another than the documented.
+    :param jitter: gives numbers from 0 to 1.
+    :param eager: poll at once; otherwise a job is due one interval after its last sign of life, and a job
+        that is overdue (after a restart of the triggerer, say) within one interval, at random.
+    """
+
+    def __init__(
+        self,
+        watches: Iterable[JobWatch],
+        *,
+        cadence: Callable[[str], Cadence],
+        rules: WatchRules,
+        deadline: float,
+        now: float,
+        poll_interval: float | None = None,
+        jitter: Callable[[], float],
+        eager: bool = False,
+    ) -> None:
+        self._cadence = cadence
+        self._rules = rules
+        self.deadline = deadline
+        self._poll_interval = poll_interval
+        self._jitter = jitter
+        self._entries = {
+            watch.handle.job_id: _Entry(watch, now if eager else self._first(watch, now)) for watch in watches
+        }
+        self.polls = 0
+        self.points_left: int | None = None
+
+    @property
+    def watches(self) -> tuple[JobWatch, ...]:
+        """What is known of every job, in the order of submission."""
+        return tuple(entry.watch for entry in self._entries.values())
+
+    def step(self, now: float) -> PollDecision:
+        """Say what to do now."""
+        waiting = [entry for entry in self._entries.values() if not entry.watch.ended]
+        if not waiting:
+            return PollDecision()
+        due = tuple(entry.watch.handle for entry in waiting if entry.due_at <= now)
+        if due:
+            return PollDecision(due=due)
+        return PollDecision(wait=min(entry.due_at for entry in waiting) - now)
+
+    def wake(self, now: float) -> None:
+        """Make every job that has not ended due now, for a caller that keeps its own intervals."""
+        for entry in self._entries.values():
+            entry.due_at = min(entry.due_at, now)
+
+    def tell(self, job_id: str, sight: Sight, rate_limit: RateLimit, now: float) -> PollNote | None:
+        """
+        Take what one poll brought.
+
+        :return: a note for the log where something changed, else ``None``: waiting is visible, but not
+            at each poll.
+        """
+        entry = self._entries[job_id]
+        self.polls += 1
+        if rate_limit.remaining is not None:
+            self.points_left = rate_limit.remaining
+        entry.watch = advance(entry.watch, sight, now, self._rules)
+        if not entry.watch.ended and now >= self.deadline:
+            entry.watch = give_up(entry.watch)
+        if not entry.watch.ended:
+            # The last look is at the deadline itself: a job that ends just before it is not missed.
+            entry.due_at = min(now + self._interval(entry.watch, sight, now), self.deadline)
+        return self._note(entry, sight, now)
+
+    def _first(self, watch: JobWatch, now: float) -> float:
+        signs = [at for at in (watch.seen_at, watch.handle.submitted_at) if at is not None]
+        interval = self._base_interval(watch, now)
+        due_at = max(signs, default=now - interval) + interval
+        if due_at <= now:
+            due_at = now + interval * self._jitter()
+        # A clock that is behind the one that wrote the sign must not make us wait for long.
+        return min(due_at, now + interval, self.deadline)
+
+    def _base_interval(self, watch: JobWatch, now: float) -> float:
+        if self._poll_interval is not None:
+            return self._poll_interval
+        began = watch.handle.submitted_at
+        age = now - (watch.started_at if began is None else began)
+        return self._cadence(watch.handle.kind).interval(max(0.0, age))
+
+    def _interval(self, watch: JobWatch, sight: Sight, now: float) -> float:
+        interval = self._base_interval(watch, now)
+        if watch.bad_count > 1:
+            interval = max(interval, min(interval * 2 ** min(watch.bad_count - 1, 6), LONGEST_BACKOFF))
+        interval *= 1 + JITTER * self._jitter()
+        return max(interval, sight.retry_after or 0.0)
+
+    def _note(self, entry: _Entry, sight: Sight, now: float) -> PollNote | None:
+        said = _say(sight)
+        if said == entry.said:
+            return None
+        entry.said = said
+        points = "" if self.points_left is None else f"; {self.points_left} points left"
+        then = "" if entry.watch.ended else f"; next poll in {max(0.0, entry.due_at - now):.0f} s"
+        return PollNote(f"{entry.watch.handle.job_id}: {said}{points}{then}", warning=_is_odd(sight))
+
+
+def _is_odd(sight: Sight) -> bool:
+    if sight.status is not None:
+        return sight.status.state is JobState.UNKNOWN
+    return sight.kind is not SightKind.THROTTLED
+
+
+def _say(sight: Sight) -> str:
+    if sight.status is not None:
+        odd = " (a status this package does not know; waiting goes on)" if _is_odd(sight) else ""
+        return sight.status.describe() + odd
+    if sight.kind is SightKind.THROTTLED:
+        return "the shop's points are spent; waiting as told"
+    if sight.kind is SightKind.MISSING:
+        return f"not known to the server ({sight.text})"
+    return f"no good answer ({sight.text})"

@@ -1,0 +1,143 @@
+"""
+Our durable note of a submission, and what a new try makes of it.
+
+The server has no idempotency key, so the note is written in two steps: the intent before the POST, the
+handle after it. A try that finds an intent without a handle knows that the call *may* have gone out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Any
+
+from stoq_provider.core.handles import JobHandle, from_iso, iso
+from stoq_provider.core.http import MalformedAnswer
+from stoq_provider.core.jobs import Outcome
+
+VERSION = 1
+
+
+class RepeatSafety(str, Enum):
+    """Whether sending the same submission again does harm."""
+
+    SAFE = "safe"
+    WARN = "warn"
+    """Repeated, with a warning in the log."""
+    NEVER = "never"
+    """Never repeated silently: customers get mail, orders get doubled."""
+
+
+@dataclass(frozen=True, slots=True)
+class SubmissionRecord:
+    """
+    The note of one submission.
+
+    :param clears: how often a person had cleared the task when the note was written; see :func:`decide`.
+    :param intent_at: Unix seconds, just before the POST.
+    :param handle: the job, once the server gave it.
+    :param outcome: how the last wait for the job ended.
+    :param seen_at: when the job was last seen alive.
+    """
+
+    clears: int
+    intent_at: float
+    handle: JobHandle | None = None
+    outcome: Outcome | None = None
+    seen_at: float | None = None
+
+    def submitted(self, handle: JobHandle) -> SubmissionRecord:
+        """Note the handle."""
+        return replace(self, handle=handle)
+
+    def ended(self, outcome: Outcome, seen_at: float | None) -> SubmissionRecord:
+        """Note how waiting ended."""
+        return replace(self, outcome=outcome, seen_at=seen_at or self.seen_at)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {
+            "version": VERSION,
+            "clears": self.clears,
+            "intent_at": iso(self.intent_at),
+            "handle": None if self.handle is None else self.handle.to_dict(),
+            "outcome": None if self.outcome is None else self.outcome.value,
+            "seen_at": None if self.seen_at is None else iso(self.seen_at),
+        }
+
+    @classmethod
+    def from_dict(cls, value: Any) -> SubmissionRecord:
+        """
+        Read the JSON form.
+
+        :raises MalformedAnswer: where it is not that: a record that can't be read is not "no record".
+        """
+        if not isinstance(value, Mapping) or value.get("version") != VERSION:
+            raise MalformedAnswer(f"not a submission record of version {VERSION}")
+        try:
+            handle, outcome, seen_at = value["handle"], value["outcome"], value["seen_at"]
+            return cls(
+                clears=int(value["clears"]),
+                intent_at=from_iso(value["intent_at"]),
+                handle=None if handle is None else JobHandle.from_dict(handle),
+                outcome=None if outcome is None else Outcome(outcome),
+                seen_at=None if seen_at is None else from_iso(seen_at),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise MalformedAnswer(f"not a submission record: {error!r}") from error
+
+
+def identity(
+    *, dag_id: str, task_id: str, run_id: str, map_index: int, conn_id: str, submission_digest: str
+) -> str:
+    """
+    Name a record.
+
+    Two tries of one task and the same input have the same identity; the try number is no part of it.
+    """
+    parts = (str(VERSION), dag_id, task_id, run_id, str(map_index), conn_id, submission_digest)
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+class Step(str, Enum):
+    """What a try does about one submission."""
+
+    SUBMIT = "submit"
+    """Nothing is known to have been sent."""
+    REATTACH = "reattach"
+    """The job is known: wait for it, send nothing."""
+    REPEAT = "repeat"
+    """It may have been sent, or its job ended badly; sending it again does no harm."""
+    STOP = "stop"
+    """It may have been sent, or its job ended badly, and sending it again might do harm."""
+
+
+def decide(record: SubmissionRecord | None, *, clears: int, on_clear: str, repeat: RepeatSafety) -> Step:
+    """
+    Decide what a try does, given the note of the tries before it.
+
+    :param clears: how often a person has cleared the task. Tries between two clears belong together.
+    :param on_clear: ``"resubmit"``: what a person cleared starts anew; ``"reuse"``: it finds its job.
+    """
+    if record is None:
+        return Step.SUBMIT
+    if record.clears != clears and on_clear == "resubmit" and not _waits_for_a_key(record):
+        return Step.SUBMIT
+    again = Step.STOP if repeat is RepeatSafety.NEVER else Step.REPEAT
+    if record.handle is None:
+        return again
+    if record.outcome in (Outcome.FAILED, Outcome.CANCELLED, Outcome.EXPIRED):
+        return again
+    return Step.REATTACH
+
+
+def _waits_for_a_key(record: SubmissionRecord) -> bool:
+    """
+    Whether the job goes on and only our key was refused.
+
+    Such a task is not retried, so a person who has mended the key can only clear it, and clears it in
+    order to go on.
+    """
+    return record.handle is not None and record.outcome is Outcome.DENIED
