@@ -1,0 +1,217 @@
+"""
+What differs from one remote system to the next.
+
+A system is one subclass of :class:`System`: how it authenticates, how it spells a submission and a
+status, how often it wants to be asked, what may be repeated. Waiting, records, budget and download do
+not know which system they serve.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import urlencode, urljoin, urlsplit
+
+from stoq_provider.core.budget import PointsRules
+from stoq_provider.core.http import Answer, MalformedAnswer, Request
+from stoq_provider.core.jobs import JobHandle, JobState, JobStatus, Sight, WatchRules
+from stoq_provider.core.plan import InvalidInput, Submission
+from stoq_provider.core.polling import Cadence
+from stoq_provider.core.record import RepeatSafety
+
+
+class System(ABC):
+    """One remote system. Instances hold no state."""
+
+    name: str
+    """Stands in handles, manifests and errors."""
+    label: str
+    """Stands in messages."""
+    default_origin: str | None = None
+    base_path: str = ""
+    points: PointsRules
+    rules: WatchRules = WatchRules()
+    status_words: Mapping[str, JobState]
+
+    @abstractmethod
+    def auth_headers(self, key: str) -> dict[str, str]:
+        """Return the headers that carry the key."""
+
+    @abstractmethod
+    def cadence(self, kind: str) -> Cadence:
+        """Return how often a job of that kind is to be polled."""
+
+    @abstractmethod
+    def repeat_safety(self, kind: str) -> RepeatSafety:
+        """Return whether sending a submission of that kind again does harm."""
+
+    @abstractmethod
+    def read_submission(self, payload: Any, submission: Submission, now: float) -> JobHandle:
+        """
+        Read the answer to a submission.
+
+        :raises MalformedAnswer: where it holds no job.
+        """
+
+    @abstractmethod
+    def read_status(self, payload: Any, handle: JobHandle) -> JobStatus:
+        """
+        Read the answer to a poll.
+
+        :raises MalformedAnswer: where it holds no status.
+        """
+
+    def url(self, origin: str, path: str) -> str:
+        """Return the address of ``path``, which is relative to the API's base path."""
+        if not path.startswith("/") or path.startswith("//"):
+            raise InvalidInput(f"a path starts with one slash: {path!r}")
+        return f"{origin}{self.base_path}{path}"
+
+    def submit_request(self, origin: str, submission: Submission) -> Request:
+        """Return the call that starts the job."""
+        return Request(
+            "POST",
+            self.url(origin, submission.path),
+            params=query_pairs(submission.query),
+            json=dict(submission.body),
+        )
+
+    def status_request(self, origin: str, handle: JobHandle) -> Request:
+        """
+        Return the call that asks for the job's status.
+
+        The status URL is followed, not built: it is joined with the origin, since it already holds the
+        base path.
+
+        :raises InvalidInput: where it leads to another origin; the key must not go there.
+        """
+        url = urljoin(origin + "/", handle.status_url)
+        if origin_of(url) != origin_of(origin):
+            raise InvalidInput(
+                f"the status URL of job {handle.job_id} leads to another origin than the connection's; "
+                "nothing was sent there"
+            )
+        return Request("GET", url)
+
+    def read_handles(self, job: Any) -> list[JobHandle]:
+        """
+        Read what a user gives as jobs: a handle, a list of handles, a status URL, or JSON of these.
+
+        :raises InvalidInput: where it is none of them, or a job of another system.
+        """
+        if isinstance(job, str) and job.strip()[:1] in ("{", "["):
+            job = _loads(job)
+        if isinstance(job, (Mapping, str)):
+            job = [job]
+        handles: dict[str, JobHandle] = {}
+        for item in _flatten(job):
+            handle = self._read_handle(item)
+            handles[handle.job_id] = handle
+        if not handles:
+            raise InvalidInput("there is no job to wait for: the list of handles is empty")
+        return list(handles.values())
+
+    def _read_handle(self, item: Any) -> JobHandle:
+        if isinstance(item, str):
+            return self.handle_of_url(item)
+        if not isinstance(item, Mapping):
+            raise InvalidInput(f"a job is a handle or a status URL, not {type(item).__name__}")
+        try:
+            handle = JobHandle.from_dict(item)
+        except MalformedAnswer as error:
+            raise InvalidInput(str(error)) from None
+        if handle.system != self.name:
+            raise InvalidInput(f"job {handle.job_id} belongs to {handle.system!r}, not to {self.name!r}")
+        return handle
+
+    def handle_of_url(self, url: str) -> JobHandle:
+        """
+        Make a handle of a status URL.
+
+        :raises InvalidInput: where it is not one; a bare job id is not, and no URL is built from it.
+        """
+        path = urlsplit(url.strip()).path.rstrip("/")
+        if "/" not in path:
+            raise InvalidInput(
+                f"{url!r} is no status URL; give the handle that the operator returned, or the status_url "
+                "from the API, because it must not be built from a job id"
+            )
+        return JobHandle(self.name, "job", path.rpartition("/")[2], url.strip())
+
+    def sight(self, answer: Answer, handle: JobHandle) -> Sight:
+        """Return what one poll brought."""
+        if answer.problem is not None:
+            return Sight.of_problem(answer)
+        try:
+            return Sight.seen(self.read_status(answer.payload, handle))
+        except MalformedAnswer as error:
+            return Sight.bad(str(error))
+
+
+def _loads(text: str) -> Any:
+    import json
+    from ast import literal_eval
+
+    try:
+        return json.loads(text)
+    except ValueError:
+        pass
+    try:
+        # What a template renders of a Python object, where templates are not native.
+        return literal_eval(text)
+    except (ValueError, SyntaxError):
+        raise InvalidInput(f"the text given as job is neither JSON nor a handle: {text[:80]!r}") from None
+
+
+def _flatten(items: Any) -> list[Any]:
+    """Take the lists that mapped tasks return apart."""
+    if isinstance(items, (str, Mapping)):
+        return [items]
+    try:
+        return [leaf for item in items for leaf in _flatten(item)]
+    except TypeError:
+        raise InvalidInput(f"a job is a handle or a status URL, not {type(items).__name__}") from None
+
+
+def origin_of(url: str) -> tuple[str, str, int | None]:
+    """Return scheme, host and port of a URL, with the scheme's own port filled in."""
+    parts = urlsplit(url)
+    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    return parts.scheme, (parts.hostname or "").lower(), port
+
+
+def query_pairs(query: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return a query with lists under ``name[]`` and booleans in lower case, as Rails reads them."""
+    pairs: dict[str, Any] = {}
+    for key, value in query.items():
+        if isinstance(value, bool):
+            pairs[key] = str(value).lower()
+        elif isinstance(value, Sequence) and not isinstance(value, str):
+            pairs[key if key.endswith("[]") else f"{key}[]"] = [str(item) for item in value]
+        elif value is not None:
+            pairs[key] = str(value)
+    return pairs or None
+
+
+def with_query(url: str, query: Mapping[str, Any] | None) -> str:
+    """Return the URL with the query appended."""
+    return f"{url}?{urlencode(query, doseq=True)}" if query else url
+
+
+def require(payload: Any, key: str, what: str) -> str:
+    """
+    Return a text field of a payload.
+
+    :raises MalformedAnswer: where it is missing, empty or no text.
+    """
+    value = payload.get(key) if isinstance(payload, Mapping) else None
+    if not isinstance(value, str) or not value:
+        raise MalformedAnswer(f"{what} has no {key!r}")
+    return value
+
+
+def optional_int(payload: Mapping[str, Any], key: str) -> int | None:
+    """Return a whole number of a payload; ``None`` where it is missing or no number."""
+    value = payload.get(key)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None

@@ -1,0 +1,220 @@
+"""
+STOQ external API v2 (public beta): how it spells jobs.
+
+Each fact is marked: D documented on a page of docs.stoqapp.com (named in brackets), I inferred, U unknown.
+What is inferred stands in :data:`ASSUMPTIONS`, in one place, and every caller can override it with
+``extra_body`` and ``extra_query``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from stoq_provider.core.budget import PointsRules
+from stoq_provider.core.http import MalformedAnswer
+from stoq_provider.core.jobs import JobHandle, JobState, JobStatus
+from stoq_provider.core.plan import InvalidInput, Submission, merge
+from stoq_provider.core.polling import Cadence
+from stoq_provider.core.record import RepeatSafety
+from stoq_provider.systems.base import System, optional_int, require
+from stoq_provider.systems.stoq_filters import check as check_filters
+
+
+class Assumption(NamedTuple):
+    """What we take for true where the documentation that can be read does not say."""
+
+    value: str
+    mark: str
+    reason: str
+
+
+ASSUMPTIONS: Mapping[str, Assumption] = {
+    "export.path": Assumption(
+        "/preorders/reports/{report}/export", "I", "bulk: every report has a paired */export action"
+    ),
+    "export.filters_in": Assumption(
+        "body",
+        "I",
+        "a POST with a JSON body; move one to the query by extra_body={k: None}, extra_query={k: v}",
+    ),
+    "export.offer_ids": Assumption("offer_ids", "I", "offer_ids[] of the query is a plain list in JSON"),
+    "orders.path": Assumption("/preorders/orders/bulk_{action}", "I", "bulk: preorders/orders/bulk_*"),
+    "orders.ids": Assumption("order_ids", "I", "bulk speaks of order IDs, the answer of order_count"),
+    "orders.tags": Assumption("tags", "U", "name and meaning (replace or add) are not documented"),
+    "variants.path": Assumption("/preorders/product_variants/bulk_{action}", "I", "as for orders"),
+    "variants.ids": Assumption("variant_ids", "I", "the name in add_variants and in the list's filter"),
+}
+
+ORDERS_CAP = 1000
+"""Ids in one bulk order submission; over it 422 (D [bulk])."""
+VARIANTS_CAP = 5000
+"""Ids in one bulk variant submission (D [bulk]); the answer over it is inferred."""
+
+ORDER_ACTIONS = ("release", "cancel", "set_tags", "send_payment_collection_url")
+VARIANT_ACTIONS = ("recalculate_preorder_counts", "reset_metafields", "sync_metafields")
+
+REPEAT_SAFETY: Mapping[str, RepeatSafety] = {
+    "export": RepeatSafety.SAFE,
+    "bulk_release": RepeatSafety.SAFE,
+    "bulk_cancel": RepeatSafety.SAFE,
+    "bulk_set_tags": RepeatSafety.SAFE,
+    "bulk_recalculate_preorder_counts": RepeatSafety.SAFE,
+    "bulk_sync_metafields": RepeatSafety.SAFE,
+    "bulk_reset_metafields": RepeatSafety.WARN,
+    "bulk_send_payment_collection_url": RepeatSafety.NEVER,
+}
+"""What sending the same submission twice does. An action that is not listed is never repeated."""
+
+KNOWN_REPORTS = ("summary", "revenue", "by_date", "by_variant", "customers")
+"""Reports named in readable documentation (D [reports]); the other four are asked from the server."""
+
+_EXPORT_CADENCE = Cadence(then=10.0)
+_BULK_CADENCE = Cadence(then=15.0, steps=((60.0, 5.0),))
+
+
+class Stoq(System):
+    """STOQ, a preorder app for Shopify."""
+
+    name = "stoq"
+    label = "STOQ"
+    default_origin = "https://app.stoqapp.com"
+    base_path = "/api/v2/external"
+    points = PointsRules(limit=360, window=60.0, read=1, write=2)
+    status_words = {
+        "running": JobState.RUNNING,
+        "completed": JobState.SUCCEEDED,
+        "ready": JobState.SUCCEEDED,
+        "failed": JobState.FAILED,
+        "cancelled": JobState.CANCELLED,
+    }
+    """D [bulk]; ``running`` also while queued."""
+
+    def auth_headers(self, key: str) -> dict[str, str]:
+        """``X-Auth-Token``; the key alone selects the shop (D [getting-started])."""
+        return {"X-Auth-Token": key}
+
+    def cadence(self, kind: str) -> Cadence:
+        """Exports every 10 s; bulk every 5 s for a minute, then every 15 s (D [bulk])."""
+        return _EXPORT_CADENCE if kind.startswith("export") else _BULK_CADENCE
+
+    def repeat_safety(self, kind: str) -> RepeatSafety:
+        """Look up :data:`REPEAT_SAFETY`."""
+        return REPEAT_SAFETY.get(kind.partition(":")[0], RepeatSafety.NEVER)
+
+    def handle_of_url(self, url: str) -> JobHandle:
+        """Make a handle of a status URL; ``/exports/`` in it tells an export (D [bulk])."""
+        handle = super().handle_of_url(url)
+        return replace(handle, kind="export" if "/exports/" in handle.status_url else "bulk")
+
+    def read_submission(self, payload: Any, submission: Submission, now: float) -> JobHandle:
+        """
+        Read ``{"job_id", "status_url", "order_count" | "variant_count"}`` (D [bulk]).
+
+        Every write answers 202, so only these keys tell a job from a finished action.
+        """
+        what = f"the answer to {submission.kind}"
+        return JobHandle(
+            system=self.name,
+            kind=submission.kind,
+            job_id=require(payload, "job_id", what),
+            status_url=require(payload, "status_url", what),
+            item_count=_first_int(payload, "order_count", "variant_count"),
+            submitted_at=now,
+        )
+
+    def read_status(self, payload: Any, handle: JobHandle) -> JobStatus:
+        """Read the poll's answer (D [bulk]; the type of ``error`` is inferred)."""
+        word = require(payload, "status", "the status of the job")
+        said_id = payload.get("job_id", handle.job_id)
+        if said_id != handle.job_id:
+            raise MalformedAnswer(f"the server answered for another job: {str(said_id)[:80]}")
+        error, progress = payload.get("error"), payload.get("progress")
+        return JobStatus(
+            job_id=handle.job_id,
+            word=word[:80],
+            state=self.status_words.get(word, JobState.UNKNOWN),
+            progress=float(progress) if isinstance(progress, (int, float)) else None,
+            total=optional_int(payload, "total"),
+            processed=optional_int(payload, "processed"),
+            error=None if error in (None, "") else str(error)[:1000],
+            file_name=_optional_text(payload, "file_name"),
+            row_count=optional_int(payload, "row_count"),
+            download_url=_optional_text(payload, "download_url"),
+        )
+
+
+def _first_int(payload: Mapping[str, Any], *keys: str) -> int | None:
+    return next((n for n in (optional_int(payload, key) for key in keys) if n is not None), None)
+
+
+def _optional_text(payload: Mapping[str, Any], key: str) -> str | None:
+    value = payload.get(key)
+    return value if isinstance(value, str) and value else None
+
+
+def export(
+    report: str,
+    filters: Mapping[str, Any] | None = None,
+    *,
+    extra_body: Mapping[str, Any] | None = None,
+    extra_query: Mapping[str, Any] | None = None,
+) -> Submission:
+    """
+    Build the submission of a report export.
+
+    :raises InvalidInput: where the filters break a documented rule.
+    """
+    checked = check_filters(report, filters or {})
+    if "offer_ids" in checked:
+        checked[ASSUMPTIONS["export.offer_ids"].value] = checked.pop("offer_ids")
+    return Submission(
+        kind=f"export:{report}",
+        path=ASSUMPTIONS["export.path"].value.format(report=report),
+        body=merge(checked, extra_body),
+        query=merge({}, extra_query),
+    )
+
+
+def bulk_orders(action: str, order_ids: Sequence[int], body: Mapping[str, Any] | None = None) -> Submission:
+    """
+    Build one bulk order submission, of at most :data:`ORDERS_CAP` Shopify order ids.
+
+    :raises InvalidInput: where the action is unknown or the ids are not what they must be.
+    """
+    _check_action(action, ORDER_ACTIONS)
+    return _bulk(action, "orders", order_ids, ORDERS_CAP, body)
+
+
+def bulk_variants(
+    action: str, variant_ids: Sequence[int], body: Mapping[str, Any] | None = None
+) -> Submission:
+    """
+    Build one bulk variant submission, of at most :data:`VARIANTS_CAP` Shopify variant ids.
+
+    :raises InvalidInput: where the action is unknown or the ids are not what they must be.
+    """
+    _check_action(action, VARIANT_ACTIONS)
+    return _bulk(action, "variants", variant_ids, VARIANTS_CAP, body)
+
+
+def _bulk(
+    action: str, family: str, ids: Sequence[int], cap: int, body: Mapping[str, Any] | None
+) -> Submission:
+    odd = [item for item in ids if not isinstance(item, int) or isinstance(item, bool) or item <= 0]
+    if odd:
+        raise InvalidInput(f"{len(odd)} of {len(ids)} ids are no positive whole numbers, first {odd[:3]!r}")
+    if not 0 < len(ids) <= cap:
+        raise InvalidInput(f"one submission of {action} takes 1 to {cap} ids; {len(ids)} were given")
+    return Submission(
+        kind=f"bulk_{action}",
+        path=ASSUMPTIONS[f"{family}.path"].value.format(action=action),
+        body=merge({ASSUMPTIONS[f"{family}.ids"].value: list(ids)}, body),
+        item_count=len(ids),
+    )
+
+
+def _check_action(action: str, known: Sequence[str]) -> None:
+    if action not in known:
+        raise InvalidInput(f"unknown action {action!r}; known are {', '.join(known)}")

@@ -1,0 +1,144 @@
+"""What a connection says: where the API is, with which key, how patiently."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from stoq_provider.core.plan import InvalidInput
+
+
+@dataclass(frozen=True, slots=True)
+class ShopSettings:
+    """
+    One shop, as a connection describes it.
+
+    :param origin: scheme, host and port, without a path.
+    :param key: the API key; in no repr.
+    :param timeout: seconds to wait for a connection, and for each piece of an answer.
+    :param verify: whether TLS certificates are checked, or the path of a CA bundle.
+    :param points_share: the part of the shop's points that is ours.
+    """
+
+    origin: str
+    key: str = field(repr=False)
+    timeout: float = 30.0
+    verify: bool | str = True
+    proxy: str | None = field(default=None, repr=False)
+    allow_http: bool = False
+    points_share: float = 0.8
+    user_agent: str = "airflow-provider-stoq"
+
+    @property
+    def on_loopback(self) -> bool:
+        """Whether the API is on this very machine (a sandbox, a tunnel)."""
+        return is_loopback(urlsplit(self.origin).hostname or "")
+
+
+def read_settings(
+    *,
+    host: str | None,
+    port: int | None,
+    scheme: str | None,
+    key: str | None,
+    extra: Mapping[str, Any],
+    default_origin: str | None,
+    base_path: str,
+    user_agent: str,
+) -> ShopSettings:
+    """
+    Read the fields of a connection.
+
+    :raises InvalidInput: naming the field that is missing or wrong; never its value if that is secret.
+    """
+    if not (key or "").strip():
+        raise InvalidInput("the connection has no API key; put it into the password field")
+    clean_key = (key or "").strip()
+    if not (clean_key.isascii() and clean_key.isprintable()):
+        raise InvalidInput("the API key in the password field has characters that no header can carry")
+    allow_http = _flag(extra, "allow_http")
+    return ShopSettings(
+        origin=_origin(host, port, scheme, default_origin, base_path, allow_http),
+        key=clean_key,
+        timeout=_positive(extra, "timeout", 30.0, 0.1, 3600.0),
+        verify=_verify(extra.get("verify", True)),
+        proxy=str(extra["proxy"]) if extra.get("proxy") else None,
+        allow_http=allow_http,
+        points_share=_positive(extra, "points_share", 0.8, 0.05, 1.0),
+        user_agent=user_agent,
+    )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether the name or address is this machine by definition."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _origin(
+    host: str | None,
+    port: int | None,
+    scheme: str | None,
+    default_origin: str | None,
+    base_path: str,
+    allow_http: bool,
+) -> str:
+    text = (host or default_origin or "").strip().rstrip("/")
+    if not text:
+        raise InvalidInput("the connection has no host")
+    if "://" not in text:
+        bare = urlsplit(f"//{text}").hostname or ""
+        text = f"{scheme or ('http' if is_loopback(bare) else 'https')}://{text}"
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise InvalidInput(f"the host of the connection is no http(s) address: {parts.scheme}://...")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise InvalidInput("the host of the connection must be an origin, without user, query or fragment")
+    if parts.path.rstrip("/") not in ("", base_path):
+        raise InvalidInput(
+            f"the host of the connection has the path {parts.path!r}; only the origin belongs there"
+        )
+    if parts.scheme == "http" and not (allow_http or is_loopback(parts.hostname)):
+        raise InvalidInput(
+            "the host of the connection is plain http, so the key would travel in the clear; use https, or "
+            'set "allow_http": true in the extra for a test system'
+        )
+    name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    number = parts.port or port
+    return f"{parts.scheme}://{name}" + (f":{number}" if number else "")
+
+
+def _flag(extra: Mapping[str, Any], name: str) -> bool:
+    value = extra.get(name) or False
+    if isinstance(value, str):
+        return value.strip().lower() in ("true", "1", "yes", "on")
+    return bool(value)
+
+
+def _verify(value: Any) -> bool | str:
+    if isinstance(value, str):
+        word = value.strip().lower()
+        if word in ("", "true", "1", "yes"):
+            return True
+        return False if word in ("false", "0", "no") else value.strip()
+    return True if value is None else bool(value)
+
+
+def _positive(extra: Mapping[str, Any], name: str, default: float, low: float, high: float) -> float:
+    value = extra.get(name)
+    if value in (None, ""):
+        return default
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = float("nan")
+    if not low <= number <= high:
+        raise InvalidInput(f"{name!r} in the connection's extra must be a number from {low:g} to {high:g}")
+    return number
