@@ -1,0 +1,1 @@
+"""Hooks: connections, requests, submissions, waiting and download. Here values become typed errors."""

@@ -1,0 +1,300 @@
+"""
+What the hooks of all systems share: connection, requests, submission, status, waiting.
+
+A subclass names its :class:`~stoq_provider.systems.base.System` and adds the calls that only its own
+system has. HTTP is done by ``transport``, decisions by ``core``.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.providers.common.compat.sdk import BaseHook
+
+from stoq_provider import __version__
+from stoq_provider.core.http import Answer, MalformedAnswer, Problem, ProblemKind, Request
+from stoq_provider.core.jobs import JobHandle, JobStatus
+from stoq_provider.core.plan import InvalidInput, Submission
+from stoq_provider.core.record import RepeatSafety
+from stoq_provider.exceptions import StoqProviderError, SubmissionUncertain
+from stoq_provider.hooks.errors import of_problem, typed
+from stoq_provider.systems.base import System, query_pairs
+
+if TYPE_CHECKING:
+    from requests import Session
+
+    from stoq_provider.transport.settings import ShopSettings
+    from stoq_provider.transport.sync import SyncTransport
+
+SUBMIT_ATTEMPTS = 3
+"""How often a repeat-safe submission is sent in one try while its fate is unclear."""
+
+NOTHING_SENT = "Nothing was sent"
+NO_JOB = "No remote job was started"
+
+
+class Detached(StoqProviderError):
+    """The task was told to stop while it waited; the remote job goes on."""
+
+
+class JobHook(BaseHook):
+    """
+    Base of the hooks.
+
+    :param conn_id: the Airflow connection.
+    :param user_agent_suffix: what stands behind the package's and Airflow's name; default: the DAG.
+    """
+
+    system: ClassVar[System]
+
+    def __init__(self, conn_id: str) -> None:
+        super().__init__()
+        self.conn_id = conn_id
+        self._stop = threading.Event()
+
+    # -- connection ---------------------------------------------------------------------------------
+
+    @cached_property
+    def settings(self) -> ShopSettings:
+        """What the connection says, checked."""
+        return self._read_settings(self.get_connection(self.conn_id))
+
+    async def asettings(self) -> ShopSettings:
+        """Read the connection without blocking the event loop (Airflow before 3.3.2 could deadlock)."""
+        from airflow.providers.common.compat.connection import (
+            get_async_connection,
+            get_async_extra_dejson,
+        )
+
+        connection = await get_async_connection(self.conn_id, self)
+        return self._read_settings(connection, await get_async_extra_dejson(connection))
+
+    def _read_settings(self, connection: Any, extra: Mapping[str, Any] | None = None) -> ShopSettings:
+        from stoq_provider.transport.settings import read_settings
+
+        with typed(self.system.name, f"{NOTHING_SENT}; the connection is {self.conn_id!r}"):
+            return read_settings(
+                host=connection.host,
+                port=connection.port,
+                scheme=connection.schema,
+                key=connection.password,
+                extra=connection.extra_dejson if extra is None else extra,
+                default_origin=self.system.default_origin,
+                base_path=self.system.base_path,
+                user_agent=user_agent(),
+            )
+
+    @cached_property
+    def _session(self) -> Session:
+        from stoq_provider.transport.sync import make_session
+
+        return make_session(self.settings, self.system)
+
+    def get_conn(self) -> Session:
+        """Return the ``requests`` session; it sends the key to the connection's own origin only."""
+        return self._session
+
+    @cached_property
+    def transport(self) -> SyncTransport:
+        """The driver that sends requests, counts points and waits out 429."""
+        from stoq_provider.transport.sync import SyncTransport
+
+        return SyncTransport(self.get_conn(), self.settings, self.system, sleep=self.sleep)
+
+    def close(self) -> None:
+        """Close the connections."""
+        if "_session" in self.__dict__:
+            self._session.close()
+
+    # -- stopping -----------------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """End every wait of this hook, from another thread or a signal handler."""
+        self._stop.set()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether :meth:`stop` was called."""
+        return self._stop.is_set()
+
+    def sleep(self, seconds: float) -> None:
+        """
+        Wait.
+
+        :raises Detached: where the task was told to stop.
+        """
+        if self._stop.wait(max(0.0, seconds)):
+            raise Detached(
+                f"The task was told to stop while it waited for {self.system.label}. A remote job that was "
+                "submitted goes on; it can't be cancelled from here.",
+                system=self.system.name,
+            )
+
+    # -- requests -----------------------------------------------------------------------------------
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        json: Any = None,
+    ) -> Any:
+        """
+        Call the API and return the decoded payload.
+
+        A read is sent again after passing faults, a write only after 429 or where no connection came about.
+
+        :param path: relative to the API's base path, such as ``/preorders/orders``.
+        :param params: the query; lists become ``name[]``.
+        :raises StoqProviderError: the typed error of what came back, with the server's words.
+        """
+        with typed(self.system.name, NOTHING_SENT):
+            request = Request(
+                method.upper(), self.system.url(self.settings.origin, path), query_pairs(params or {}), json
+            )
+        return self._payload(request)
+
+    def _payload(self, request: Request, job_id: str | None = None) -> Any:
+        answer = self.transport.send(request)
+        if answer.problem is not None:
+            raise self._error(answer, request, job_id)
+        return answer.payload
+
+    def _error(self, answer: Answer, request: Request, job_id: str | None) -> StoqProviderError:
+        problem = answer.problem
+        assert problem is not None
+        if request.reads_only:
+            fate = "It was a read: nothing was changed, and a retry reads again."
+        elif problem.maybe_processed:
+            fate = "Whether it took effect is unknown; it was not sent again. Look before you repeat it."
+        else:
+            fate = "It did not take effect; a retry sends it again."
+        return of_problem(
+            problem,
+            system=self.system.name,
+            doing=f"{request.target} at {self.system.label}",
+            fate=fate,
+            job_id=job_id,
+            points_left=answer.rate_limit.remaining,
+        )
+
+    # -- jobs ---------------------------------------------------------------------------------------
+
+    def submit(self, submission: Submission) -> JobHandle:
+        """
+        Start a job.
+
+        Where it is unclear whether a call was processed (time-out, reset, 5xx, an answer that can't be
+        read), a repeat-safe submission is sent again, any other is not.
+
+        :raises SubmissionUncertain: it may run, and repeating it is not safe.
+        :raises StoqProviderError: it was refused, or stayed unclear; the message tells which.
+        """
+        request = self._submit_request(submission)
+        repeat = self.system.repeat_safety(submission.kind)
+        for attempt in range(1, SUBMIT_ATTEMPTS + 1):
+            answer = self.transport.send(request)
+            handle, answer = self._handle(answer, submission)
+            if handle is not None:
+                return handle
+            problem = answer.problem
+            assert problem is not None
+            if not problem.maybe_processed:
+                raise self._refused(answer, request)
+            if repeat is RepeatSafety.NEVER:
+                raise self._uncertain(problem, submission)
+            if attempt < SUBMIT_ATTEMPTS:
+                self.log.warning(
+                    "%s: %s. It may have been processed; %s is safe to repeat, so it is sent again.",
+                    request.target,
+                    problem.text,
+                    submission.kind,
+                )
+                self.sleep(random.uniform(0.5, 1.5) * attempt)  # noqa: S311 - jitter
+        raise self._unclear(answer, request)
+
+    def _submit_request(self, submission: Submission) -> Request:
+        with typed(self.system.name, f"{NOTHING_SENT}; a retry would fail alike"):
+            return self.system.submit_request(self.settings.origin, submission)
+
+    def _handle(self, answer: Answer, submission: Submission) -> tuple[JobHandle | None, Answer]:
+        if answer.problem is not None:
+            return None, answer
+        try:
+            handle = self.system.read_submission(answer.payload, submission, time.time())
+            self.system.status_request(self.settings.origin, handle)
+        except (MalformedAnswer, InvalidInput) as error:
+            return None, Answer(
+                problem=Problem(ProblemKind.PROTOCOL, (str(error),)), rate_limit=answer.rate_limit
+            )
+        return handle, answer
+
+    def _refused(self, answer: Answer, request: Request) -> StoqProviderError:
+        assert answer.problem is not None
+        kind = answer.problem.kind
+        if kind is ProblemKind.AUTHENTICATION:
+            fate = f"{NO_JOB}. The task is not retried; set the key of connection {self.conn_id!r} right."
+        elif kind in (ProblemKind.VALIDATION, ProblemKind.NOT_FOUND):
+            fate = f"{NO_JOB}. The task is not retried, since it would be refused again."
+        else:
+            fate = f"{NO_JOB}. A retry submits it."
+        return of_problem(
+            answer.problem,
+            system=self.system.name,
+            doing=f"{request.target}: {self.system.label} did not accept the submission",
+            fate=fate,
+            points_left=answer.rate_limit.remaining,
+            job_started=False,
+        )
+
+    def _unclear(self, answer: Answer, request: Request) -> StoqProviderError:
+        assert answer.problem is not None
+        return of_problem(
+            answer.problem,
+            system=self.system.name,
+            doing=f"{request.target}: no clear answer in {SUBMIT_ATTEMPTS} attempts",
+            fate="A job may run that nobody waits for, which does no harm. A retry submits again.",
+            points_left=answer.rate_limit.remaining,
+        )
+
+    def _uncertain(self, problem: Problem, submission: Submission) -> SubmissionUncertain:
+        return SubmissionUncertain(
+            f"{submission.kind} was sent to {self.system.label}, and no clear answer came back "
+            f"({problem.text}). The job perhaps runs. It is not sent again, because repeating "
+            f"{submission.kind} is not safe, and the task is not retried. Look in {self.system.label} "
+            "whether it took effect; if it did not, clear the task to submit it.",
+            system=self.system.name,
+            http_status=problem.http_status,
+            server_messages=problem.messages,
+        )
+
+    def get_job(self, handle: JobHandle | Mapping[str, Any]) -> JobStatus:
+        """
+        Ask for the status of a job, once.
+
+        :param handle: a handle, or its form in XCom.
+        :raises StoqProviderError: the typed error of what came back.
+        """
+        with typed(self.system.name, "The remote job goes on; nothing was sent."):
+            known = handle if isinstance(handle, JobHandle) else JobHandle.from_dict(handle)
+            request = self.system.status_request(self.settings.origin, known)
+        payload = self._payload(request, known.job_id)
+        with typed(self.system.name, f"Job {known.job_id} goes on; a retry asks again."):
+            return self.system.read_status(payload, known)
+
+
+def user_agent() -> str:
+    """Name the package, Airflow and the DAG, for whoever reads the vendor's logs."""
+    from airflow import __version__ as airflow_version
+
+    dag_id = os.environ.get("AIRFLOW_CTX_DAG_ID", "")
+    name = f"airflow-provider-stoq/{__version__} apache-airflow/{airflow_version}"
+    ascii_dag = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in dag_id)
+    return f"{name} (dag {ascii_dag})" if ascii_dag else name

@@ -1,0 +1,192 @@
+"""From problems and outcomes, which are values, to typed errors that say what will happen next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from stoq_provider.core.events import JobEnd
+from stoq_provider.core.http import MalformedAnswer, Problem, ProblemKind
+from stoq_provider.core.jobs import Outcome
+from stoq_provider.core.plan import InvalidInput
+from stoq_provider.core.record import RepeatSafety
+from stoq_provider.exceptions import (
+    ActionRejected,
+    AuthenticationError,
+    FinalJobExpired,
+    FinalJobFailed,
+    JobCancelled,
+    JobExpired,
+    JobFailed,
+    JobNotFound,
+    JobTimeout,
+    PollingUnhealthy,
+    ProtocolError,
+    RateLimited,
+    ServiceUnavailable,
+    StoqProviderError,
+    ValidationRejected,
+)
+
+_CLASSES: dict[ProblemKind, type[StoqProviderError]] = {
+    ProblemKind.AUTHENTICATION: AuthenticationError,
+    ProblemKind.NOT_FOUND: ValidationRejected,
+    ProblemKind.CONFLICT: ActionRejected,
+    ProblemKind.VALIDATION: ValidationRejected,
+    ProblemKind.RATE_LIMITED: RateLimited,
+    ProblemKind.UNAVAILABLE: ServiceUnavailable,
+    ProblemKind.PROTOCOL: ProtocolError,
+    ProblemKind.REFUSED_CONNECTION: ServiceUnavailable,
+    ProblemKind.LOST_CONNECTION: ServiceUnavailable,
+}
+
+
+def of_problem(
+    problem: Problem,
+    *,
+    system: str,
+    doing: str,
+    fate: str,
+    job_id: str | None = None,
+    points_left: int | None = None,
+    job_started: bool | None = None,
+) -> StoqProviderError:
+    """
+    Make the typed error of a problem.
+
+    :param doing: what was being done, such as ``"POST /api/... at STOQ"``.
+    :param fate: what becomes of the remote job, and what a retry will do.
+    """
+    return _CLASSES[problem.kind](
+        f"{doing}: {problem.text}. {fate}",
+        system=system,
+        http_status=problem.http_status,
+        server_messages=problem.messages,
+        job_id=job_id,
+        points_left=points_left,
+        job_started=job_started,
+    )
+
+
+@contextmanager
+def typed(system: str, fate: str) -> Iterator[None]:
+    """Turn the errors of the pure parts into typed ones; ``fate`` as in :func:`of_problem`."""
+    error: StoqProviderError
+    try:
+        yield
+        return
+    except InvalidInput as caught:
+        error = ValidationRejected(f"{caught}. {fate}", system=system, job_started=False)
+    except MalformedAnswer as caught:
+        error = ProtocolError(f"{caught}. {fate}", system=system)
+    raise error
+
+
+_HEADLINES = {
+    Outcome.FAILED: "{label} says that job {job} failed{said}. The remote job has ended.",
+    Outcome.CANCELLED: "Job {job} was cancelled at {label}{said}. The remote job has ended.",
+    Outcome.NOT_FOUND: "{label} does not know job {job}{said}. What became of it is unknown.",
+    Outcome.EXPIRED: (
+        "{label} no longer knows job {job}: its record was kept for {life:.0f} h after the end, and the "
+        "result can't be had any more{said}. The remote job has ended."
+    ),
+    Outcome.UNHEALTHY: (
+        "No good answer about job {job} from {label} for {unhealthy:.0f} s{said}. Nothing is known against "
+        "the job itself; it goes on."
+    ),
+    Outcome.DENIED: "{label} refused the key when asked about job {job}{said}. The remote job goes on.",
+    Outcome.TIMEOUT: "Job {job} at {label} did not end in time{said}. The remote job goes on.",
+}
+
+_AGAIN = {
+    Outcome.FAILED: "A retry submits it again.",
+    Outcome.EXPIRED: "A retry submits it again.",
+}
+_NEVER_AGAIN = {
+    Outcome.FAILED: (
+        "It is not submitted again by itself, because repeating {kind} is not safe; look at what was "
+        "done, then clear the task."
+    ),
+    Outcome.EXPIRED: (
+        "It is not submitted again by itself, because repeating {kind} is not safe; look at what was "
+        "done, then clear the task."
+    ),
+}
+_NEXT = {
+    Outcome.CANCELLED: "The task is not retried; clearing it submits the job again.",
+    Outcome.NOT_FOUND: (
+        "The task is not retried. Check that the connection's key belongs to the shop that ran the job; "
+        "clearing the task submits it again."
+    ),
+    Outcome.DENIED: (
+        "The task is not retried, since the key would be refused again. Once the connection's key is "
+        "right, clear the task: it finds the same job again."
+    ),
+}
+_WAIT_AGAIN = "A retry waits for the same job and submits nothing."
+_NO_RECORD = "A retry submits a new job, because no record of this one could be kept (see [stoq] state_path)."
+
+_END_CLASSES: dict[Outcome, type[StoqProviderError]] = {
+    Outcome.FAILED: JobFailed,
+    Outcome.CANCELLED: JobCancelled,
+    Outcome.NOT_FOUND: JobNotFound,
+    Outcome.EXPIRED: JobExpired,
+    Outcome.UNHEALTHY: PollingUnhealthy,
+    Outcome.DENIED: AuthenticationError,
+    Outcome.TIMEOUT: JobTimeout,
+}
+_FINAL_CLASSES: dict[Outcome, type[StoqProviderError]] = {
+    Outcome.FAILED: FinalJobFailed,
+    Outcome.EXPIRED: FinalJobExpired,
+}
+
+
+def of_end(
+    end: JobEnd,
+    *,
+    label: str,
+    owner: bool,
+    recorded: bool,
+    repeat: RepeatSafety,
+    unhealthy_after: float,
+    record_life: float,
+    points_left: int | None = None,
+) -> StoqProviderError:
+    """
+    Make the typed error of a job that did not end well.
+
+    :param owner: whether the task itself submitted the job; a sensor did not, and submits nothing ever.
+    :param recorded: whether the next try can find the job.
+    :param repeat: whether submitting again does harm.
+    """
+    final = owner and repeat is RepeatSafety.NEVER and end.outcome in _FINAL_CLASSES
+    said = f" ({end.text})" if end.text else ""
+    headline = _HEADLINES[end.outcome].format(
+        label=label,
+        job=end.handle.job_id,
+        said=said,
+        life=record_life / 3600,
+        unhealthy=unhealthy_after,
+    )
+    fate = _fate(end, final, owner, recorded).format(kind=end.handle.kind)
+    cls = _FINAL_CLASSES[end.outcome] if final else _END_CLASSES[end.outcome]
+    return cls(
+        f"{headline} {fate}",
+        system=end.handle.system,
+        http_status=end.http_status,
+        server_messages=(end.text,) if end.text else (),
+        job_id=end.handle.job_id,
+        points_left=points_left,
+    )
+
+
+def _fate(end: JobEnd, final: bool, owner: bool, recorded: bool) -> str:
+    if not owner:
+        return (
+            "A retry of this task looks again and submits nothing; only the task that submitted the job can."
+        )
+    if end.outcome in _AGAIN:
+        return _NEVER_AGAIN[end.outcome] if final else _AGAIN[end.outcome]
+    if end.outcome in _NEXT:
+        return _NEXT[end.outcome]
+    return _WAIT_AGAIN if recorded else _NO_RECORD

@@ -1,0 +1,57 @@
+"""Settings of the whole installation, from the section ``[stoq]`` of Airflow's configuration."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from airflow.providers.common.compat.sdk import conf
+
+from stoq_provider.exceptions import ValidationRejected
+
+
+def state_path() -> str:
+    """Where records are kept on Airflow before 3.3; empty where it is not set."""
+    return str(conf.get("stoq", "state_path", fallback="") or "").strip()
+
+
+def poll_interval(given: float | None) -> float | None:
+    """
+    Return the seconds between polls that the task or the installation wants; ``None``: as documented.
+
+    :raises ValidationRejected: where it is not a number above zero.
+    """
+    value = given if given is not None else conf.get("stoq", "poll_interval", fallback="")
+    if value in (None, ""):
+        return None
+    return _positive("poll_interval", value)
+
+
+def unhealthy_after(given: float | None) -> float:
+    """
+    Return the seconds without a good answer after which waiting ends.
+
+    :raises ValidationRejected: where it is not a number above zero.
+    """
+    value = given if given is not None else conf.get("stoq", "unhealthy_after", fallback="900")
+    return _positive("unhealthy_after", value)
+
+
+def seconds(name: str, value: float | timedelta) -> float:
+    """
+    Return a duration in seconds.
+
+    :raises ValidationRejected: where it is not above zero.
+    """
+    return _positive(name, value.total_seconds() if isinstance(value, timedelta) else value)
+
+
+def _positive(name: str, value: object) -> float:
+    try:
+        number = float(str(value))
+    except ValueError:
+        number = float("nan")
+    if not 0 < number < 1e9:
+        raise ValidationRejected(
+            f"{name} must be a number of seconds above 0, not {value!r}. Nothing was sent."
+        )
+    return number

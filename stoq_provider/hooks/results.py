@@ -1,0 +1,147 @@
+"""What becomes of a wait that has ended: a typed error, or files and the manifest."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from stoq_provider.core.events import WaitEvent
+from stoq_provider.core.jobs import JobHandle, JobStatus
+from stoq_provider.core.manifest import manifest
+from stoq_provider.exceptions import DownloadError, StoqProviderError, ValidationRejected
+from stoq_provider.hooks.errors import of_end
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+    from stoq_provider.hooks.base import JobHook
+    from stoq_provider.storage.download import StoredFile
+
+
+def first_error(
+    hook: JobHook, event: WaitEvent, *, owner: bool, recorded: bool, unhealthy_after: float
+) -> StoqProviderError | None:
+    """
+    Return the typed error of the first job that did not end well, or ``None``.
+
+    :param owner: whether the task itself submitted the jobs.
+    :param recorded: whether the next try can find them.
+    """
+    bad = [end for end in event.ends if not end.outcome.good]
+    if not bad:
+        return None
+    return of_end(
+        bad[0],
+        label=hook.system.label,
+        owner=owner,
+        recorded=recorded,
+        repeat=hook.system.repeat_safety(bad[0].handle.kind),
+        unhealthy_after=unhealthy_after,
+        record_life=hook.system.rules.record_life,
+        points_left=event.points_left,
+    )
+
+
+def store_result(
+    hook: JobHook,
+    handle: JobHandle,
+    destination: str | ObjectStoragePath,
+    *,
+    overwrite: bool = True,
+) -> StoredFile:
+    """
+    Store the file of a finished job; the pre-signed URL is asked for here and kept nowhere.
+
+    :raises DownloadError: where the job has no file, or it could not be fetched or stored.
+    """
+    from stoq_provider.storage.download import DownloadPolicy, download
+
+    status = hook.get_job(handle)
+    settings = hook.settings
+    return download(
+        _FreshUrl(hook, handle, status),
+        destination,
+        file_name=status.file_name,
+        expected_rows=status.row_count,
+        policy=DownloadPolicy(
+            allow_http=settings.allow_http,
+            allow_loopback=settings.on_loopback,
+            allow_private=settings.allow_http,
+            verify=settings.verify,
+            proxy=settings.proxy,
+            overwrite=overwrite,
+        ),
+        job_id=handle.job_id,
+        should_stop=lambda: hook.stopped,
+    )
+
+
+def store_all(
+    hook: JobHook, event: WaitEvent, destination: str, *, overwrite: bool = True
+) -> list[dict[str, Any]]:
+    """
+    Store the files of all jobs, and note them as output for lineage.
+
+    :raises ValidationRejected: where several files would go to one name.
+    """
+    from airflow.providers.common.compat.lineage.hook import get_hook_lineage_collector
+
+    if len(event.ends) > 1 and not destination.endswith("/"):
+        raise ValidationRejected(
+            f"{len(event.ends)} files can't all be stored as {destination!r}; let the destination end with "
+            "'/'. The remote jobs are done; nothing was downloaded, and nothing will be submitted again.",
+            system=hook.system.name,
+        )
+    files = []
+    for end in event.ends:
+        stored = store_result(hook, end.handle, destination, overwrite=overwrite)
+        get_hook_lineage_collector().add_output_asset(context=hook, uri=stored.uri)
+        files.append(stored.to_dict())
+    return files
+
+
+class _FreshUrl:
+    """Gives the URL of the status at hand first, then asks for the status again each time."""
+
+    def __init__(self, hook: JobHook, handle: JobHandle, status: JobStatus) -> None:
+        self._hook = hook
+        self._handle = handle
+        self._status: JobStatus | None = status
+
+    def __call__(self) -> str:
+        status, self._status = self._status or self._hook.get_job(self._handle), None
+        if status.download_url is None:
+            raise DownloadError(
+                f"Job {status.job_id} is {status.word!r} and has no file to download. The remote job is not "
+                "touched; a retry asks again and submits nothing.",
+                system=self._hook.system.name,
+                job_id=status.job_id,
+            )
+        return status.download_url
+
+
+def sum_up(
+    hook: JobHook,
+    event: WaitEvent,
+    *,
+    kind: str,
+    files: Iterable[Mapping[str, Any]],
+    started_at: float,
+    points_before: int = 0,
+) -> dict[str, Any]:
+    """
+    Return the manifest of a task whose jobs ended well.
+
+    :param points_before: what was spent on the worker before it deferred.
+    """
+    spent = hook.transport.points_spent if "transport" in hook.__dict__ else 0
+    return manifest(
+        system=hook.system.name,
+        kind=kind,
+        ends=event.ends,
+        files=files,
+        points_spent=points_before + event.points_spent + spent,
+        started_at=started_at,
+        finished_at=time.time(),
+    )

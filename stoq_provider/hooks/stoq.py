@@ -1,0 +1,247 @@
+"""The hook of STOQ's external API v2."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from stoq_provider.core import actions
+from stoq_provider.core.jobs import JobHandle
+from stoq_provider.core.plan import InvalidInput, Submission
+from stoq_provider.get_provider_info import STOQ_CONN_FIELDS, STOQ_UI
+from stoq_provider.hooks.base import NOTHING_SENT, JobHook
+from stoq_provider.hooks.errors import typed
+from stoq_provider.systems import stoq
+from stoq_provider.systems.stoq_filters import near_misses
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+    from stoq_provider.storage.download import StoredFile
+
+PAGE_SIZE = 100
+"""Rows asked for in one page. The default is 25, the maximum not documented; what comes is taken."""
+
+
+class StoqHook(JobHook):
+    """
+    Talks to one shop through STOQ's external API v2.
+
+    The connection (type ``stoq``) holds the API key as password; ``host`` is the origin and may be left
+    empty. Its extra takes ``timeout``, ``verify``, ``proxy``, ``allow_http``, ``points_share``.
+
+    :param stoq_conn_id: the Airflow connection.
+    """
+
+    conn_name_attr = "stoq_conn_id"
+    default_conn_name = "stoq_default"
+    conn_type = "stoq"
+    hook_name = "STOQ"
+
+    system = stoq.Stoq()
+
+    def __init__(self, stoq_conn_id: str = default_conn_name) -> None:
+        super().__init__(stoq_conn_id)
+        self.stoq_conn_id = stoq_conn_id
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Return the form's behaviour for Airflow before 3.2; later versions read the provider info."""
+        return {key.replace("-", "_"): value for key, value in STOQ_UI.items()}
+
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """Return the form's extra fields for Airflow before 3.2; later versions read the provider info."""
+        from stoq_provider.hooks.form import widgets
+
+        return widgets(STOQ_CONN_FIELDS)
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Ask for the list of reports: a small, authenticated read of one point."""
+        try:
+            names = [report["name"] for report in self.reports()]
+        except Exception as error:
+            return False, str(error)
+        return True, f"STOQ accepted the key; {len(names)} reports: {', '.join(names)}"
+
+    # -- submissions --------------------------------------------------------------------------------
+
+    def submit_orders(self, action: str, order_ids: Sequence[int], **body: Any) -> JobHandle:
+        """
+        Start a bulk action on at most 1000 orders.
+
+        :param action: ``release``, ``cancel``, ``set_tags`` or ``send_payment_collection_url``.
+        :param order_ids: Shopify order ids (that these are meant is inferred).
+        :param body: more keys of the body, such as ``tags=[...]``.
+        :raises SubmissionUncertain: it may run, and repeating it is not safe.
+        """
+        with typed(self.system.name, NOTHING_SENT):
+            submission = stoq.bulk_orders(action, order_ids, body)
+        return self.submit(submission)
+
+    def submit_variants(self, action: str, variant_ids: Sequence[int], **body: Any) -> JobHandle:
+        """
+        Start a bulk action on at most 5000 product variants.
+
+        :param action: ``recalculate_preorder_counts``, ``reset_metafields`` or ``sync_metafields``.
+        :param variant_ids: Shopify variant ids.
+        :param body: more keys of the body.
+        """
+        with typed(self.system.name, NOTHING_SENT):
+            submission = stoq.bulk_variants(action, variant_ids, body)
+        return self.submit(submission)
+
+    def submit_export(
+        self,
+        report: str,
+        filters: Mapping[str, Any] | None = None,
+        *,
+        extra_body: Mapping[str, Any] | None = None,
+        extra_query: Mapping[str, Any] | None = None,
+    ) -> JobHandle:
+        """
+        Start the CSV export of a report.
+
+        :param report: a name or alias from :meth:`reports`, such as ``revenue``.
+        :param filters: the report's filters; ``from`` and ``to`` are inclusive ISO dates.
+        :param extra_body: laid over the body, :param extra_query: over the query; ``None`` takes a key
+            away. For what STOQ's documentation leaves open.
+        """
+        return self.submit(self.plan_export(report, filters, extra_body=extra_body, extra_query=extra_query))
+
+    def plan_export(
+        self,
+        report: str,
+        filters: Mapping[str, Any] | None = None,
+        *,
+        extra_body: Mapping[str, Any] | None = None,
+        extra_query: Mapping[str, Any] | None = None,
+    ) -> Submission:
+        """
+        Check an export and return what would be sent; sends no export.
+
+        A report that the documentation does not name is looked up in ``GET /preorders/reports`` (1 point).
+        """
+        name = self._report_name(report)
+        with typed(self.system.name, NOTHING_SENT):
+            return stoq.export(name, filters, extra_body=extra_body, extra_query=extra_query)
+
+    def reports(self) -> list[dict[str, Any]]:
+        """Return the live list of reports: ``[{"name", "description", "aliases", "url"}]`` (1 point)."""
+        payload = self.request("GET", "/preorders/reports")
+        listed = payload.get("reports") if isinstance(payload, Mapping) else None
+        return [dict(r) for r in listed or () if isinstance(r, Mapping) and r.get("name")]
+
+    def _report_name(self, report: str) -> str:
+        if report in stoq.KNOWN_REPORTS:
+            return report
+        listed = self.reports()
+        for entry in listed:
+            if report == entry["name"] or report in (entry.get("aliases") or ()):
+                return str(entry["name"])
+        names = [str(entry["name"]) for entry in listed]
+        aliases = [str(alias) for entry in listed for alias in entry.get("aliases") or ()]
+        with typed(self.system.name, NOTHING_SENT):
+            raise InvalidInput(
+                f"STOQ has no report {report!r}{near_misses(report, [*names, *aliases])} "
+                f"Its reports are {', '.join(names)}"
+            )
+
+    # -- lists --------------------------------------------------------------------------------------
+
+    def iter_orders(self, **filters: Any) -> Iterator[dict[str, Any]]:
+        """
+        Yield preorders, page by page (1 point each).
+
+        :param filters: ``state``, ``offer_id``, ``variant_id``, ``customer_id``, ``from_``, ``to`` (ISO
+            8601). STOQ applies ``state`` after it has fetched a page, so pages may be short or empty.
+        """
+        return self._pages("/preorders/orders", "orders", filters)
+
+    def iter_variants(self, **filters: Any) -> Iterator[dict[str, Any]]:
+        """Yield product variants; ``filters``: ``offer_id``, ``product_id``, ``variant_ids``."""
+        return self._pages("/preorders/product_variants", "product_variants", filters)
+
+    def iter_offers(self, **filters: Any) -> Iterator[dict[str, Any]]:
+        """Yield offers, newest first."""
+        return self._pages("/preorders/offers", "offers", filters)
+
+    def _pages(self, path: str, key: str, filters: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        query = {"per_page": PAGE_SIZE, **{name.rstrip("_"): value for name, value in filters.items()}}
+        page = 1
+        while True:
+            payload = self.request("GET", path, params={**query, "page": page})
+            with typed(self.system.name, "Reading stopped; nothing was changed."):
+                rows, pages = _page_of(payload, key, path)
+            yield from rows
+            if page >= pages:
+                return
+            page += 1
+
+    # -- any action ---------------------------------------------------------------------------------
+
+    def manifest(self, prefix: str | None = None) -> dict[str, Any]:
+        """Return the live manifest of actions, ``{"version", "base_path", "actions": [...]}`` (1 point)."""
+        payload = self.request("GET", "/help", params={"prefix": prefix} if prefix else None)
+        return dict(payload) if isinstance(payload, Mapping) else {}
+
+    def call(
+        self,
+        action: str,
+        *,
+        path_params: Mapping[str, Any] | None = None,
+        query: Mapping[str, Any] | None = None,
+        body: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """
+        Call any action of the live manifest, checked against its JSON Schema before it is sent.
+
+        :param action: ``"POST /preorders/offers/:id/enable"``, or a name or alias that fits one action.
+        :param path_params: values of the placeholders in the path.
+        :return: the decoded payload.
+        """
+        listed = self.manifest(_prefix_of(action))
+        with typed(self.system.name, NOTHING_SENT):
+            found = actions.find(actions.read_manifest(listed), action)
+            path = found.fill(path_params)
+            found.check({**(query or {}), **(body or {})})
+        return self.request(
+            found.method, path, params=query, json=dict(body or {}) if found.method != "GET" else None
+        )
+
+    # -- results ------------------------------------------------------------------------------------
+
+    def download(
+        self, handle: JobHandle | Mapping[str, Any], destination: str | ObjectStoragePath
+    ) -> StoredFile:
+        """
+        Store the file of a finished export.
+
+        :param destination: an ``ObjectStoragePath`` or its URL; ending with ``/``, the server's cleaned
+            file name is appended.
+        :return: uri, file name, bytes, rows and sha256 of what was stored.
+        """
+        from stoq_provider.hooks.results import store_result
+
+        known = handle if isinstance(handle, JobHandle) else JobHandle.from_dict(handle)
+        return store_result(self, known, destination)
+
+
+def _prefix_of(action: str) -> str | None:
+    """Narrow the manifest to the first two segments of a path: the whole is large."""
+    _, _, path = action.strip().partition(" ")
+    segments = [s for s in path.strip().split("/") if s]
+    return "/" + "/".join(segments[:2]) if len(segments) >= 2 else None
+
+
+def _page_of(payload: Any, key: str, path: str) -> tuple[list[dict[str, Any]], int]:
+    from stoq_provider.core.http import MalformedAnswer
+
+    rows = payload.get(key) if isinstance(payload, Mapping) else None
+    meta = payload.get("meta") if isinstance(payload, Mapping) else None
+    if not isinstance(rows, list) or not isinstance(meta, Mapping):
+        raise MalformedAnswer(f"GET {path} has no list {key!r} with its 'meta'")
+    pages = meta.get("total_pages")
+    if not isinstance(pages, int):
+        raise MalformedAnswer(f"GET {path} does not say how many pages there are")
+    return rows, pages

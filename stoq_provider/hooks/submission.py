@@ -1,0 +1,209 @@
+"""
+Submit once: the record around a POST.
+
+The intent is written before the call and the handle after it. What an earlier try left behind decides
+whether this try submits, repeats, finds its job again, or stops (``core.record.decide``).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from stoq_provider.core.events import JobEnd
+from stoq_provider.core.http import MalformedAnswer
+from stoq_provider.core.jobs import JobHandle, Outcome
+from stoq_provider.core.plan import Submission
+from stoq_provider.core.record import RepeatSafety, Step, SubmissionRecord, decide, identity
+from stoq_provider.exceptions import (
+    FinalJobExpired,
+    FinalJobFailed,
+    JobCancelled,
+    ProtocolError,
+    StoqProviderError,
+    SubmissionUncertain,
+)
+from stoq_provider.hooks.base import Detached, JobHook
+from stoq_provider.storage.state import StateError, StateStore
+
+
+@dataclass(frozen=True, slots=True)
+class TaskIdentity:
+    """Which task instance this is; ``clears`` counts how often a person has cleared it."""
+
+    dag_id: str
+    task_id: str
+    run_id: str
+    map_index: int
+    clears: int = 0
+
+    @classmethod
+    def of(cls, context: Mapping[str, Any], retries: int) -> TaskIdentity:
+        """
+        Read it from a task's context.
+
+        Clearing a task grants it all its retries anew, by raising ``max_tries`` above ``retries``. So the
+        difference tells tries that belong together from those after a clear, on every Airflow version.
+        """
+        ti = context["ti"]
+        max_tries = getattr(ti, "max_tries", None)
+        return cls(
+            dag_id=ti.dag_id,
+            task_id=ti.task_id,
+            run_id=ti.run_id,
+            map_index=getattr(ti, "map_index", -1),
+            clears=max(0, (retries if max_tries is None else max_tries) - retries),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """One submission that has a job now; ``key`` names its record."""
+
+    key: str
+    record: SubmissionRecord
+    handle: JobHandle
+    reattached: bool
+
+
+class Submitter:
+    """
+    Submits what a task wants, each submission once.
+
+    :param on_clear: see :func:`stoq_provider.core.record.decide`.
+    """
+
+    def __init__(self, hook: JobHook, store: StateStore, task: TaskIdentity, *, on_clear: str) -> None:
+        self._hook = hook
+        self._store = store
+        self._task = task
+        self._on_clear = on_clear
+
+    @property
+    def durable(self) -> bool:
+        """Whether another try will find what this one notes."""
+        return self._store.durable
+
+    def key(self, submission: Submission) -> str:
+        """Name the record of a submission."""
+        return identity(
+            dag_id=self._task.dag_id,
+            task_id=self._task.task_id,
+            run_id=self._task.run_id,
+            map_index=self._task.map_index,
+            conn_id=self._hook.conn_id,
+            submission_digest=submission.digest(),
+        )
+
+    def submit(self, submission: Submission) -> Submitted:
+        """
+        Return the job of a submission, which is started where none is known.
+
+        :raises StoqProviderError: where it was refused, or must not be repeated.
+        """
+        key = self.key(submission)
+        record = self.load(key)
+        repeat = self._hook.system.repeat_safety(submission.kind)
+        step = decide(record, clears=self._task.clears, on_clear=self._on_clear, repeat=repeat)
+        if step is Step.REATTACH:
+            assert record is not None
+            assert record.handle is not None
+            self._hook.log.info(
+                "An earlier try submitted job %s; waiting for it, nothing is sent.", record.handle.job_id
+            )
+            return Submitted(key, record, record.handle, reattached=True)
+        if step is Step.STOP:
+            assert record is not None
+            raise self._must_not_repeat(submission, record)
+        if step is Step.REPEAT:
+            assert record is not None
+            self._hook.log.warning("%s", _why_again(submission, record))
+        if repeat is RepeatSafety.WARN and step is Step.REPEAT:
+            self._hook.log.warning("Repeating %s is not without effect.", submission.kind)
+        return self._send(key, submission)
+
+    def load(self, key: str) -> SubmissionRecord | None:
+        """
+        Read a record.
+
+        :raises StateError: where it can't be read.
+        """
+        value = self._store.load(key)
+        if value is None:
+            return None
+        try:
+            return SubmissionRecord.from_dict(value)
+        except MalformedAnswer as error:
+            problem = ProtocolError(
+                f"The record of an earlier try can't be understood ({error}); it may be of another version "
+                "of this package. Nothing was sent; jobs that were submitted go on. A retry looks again.",
+                system=self._hook.system.name,
+            )
+        raise problem
+
+    def note_ends(self, keys: Iterable[str], ends: Iterable[JobEnd]) -> None:
+        """
+        Note how waiting ended, in the records named.
+
+        A failure to write it down is logged: the end stays true, and the job is known all the same.
+        """
+        by_job = {end.handle.job_id: end for end in ends}
+        for key in keys:
+            try:
+                record = self.load(key)
+                end = by_job.get(record.handle.job_id) if record and record.handle else None
+                if record is not None and end is not None:
+                    self._store.save(key, record.ended(end.outcome, end.seen_at).to_dict())
+            except StoqProviderError as error:
+                self._hook.log.warning("How job ended could not be written down: %s", error)
+
+    def _send(self, key: str, submission: Submission) -> Submitted:
+        intent = SubmissionRecord(self._task.clears, time.time())
+        self._store.save(key, intent.to_dict())
+        try:
+            handle = self._hook.submit(submission)
+        except (SubmissionUncertain, Detached):
+            raise
+        except StoqProviderError as error:
+            if error.job_started is False:
+                self._store.delete(key)
+            raise
+        record = intent.submitted(handle)
+        try:
+            self._store.save(key, record.to_dict())
+        except StateError as error:
+            self._hook.log.error(
+                "Job %s was submitted, but that could not be written down: %s", handle.job_id, error
+            )
+        return Submitted(key, record, handle, reattached=False)
+
+    def _must_not_repeat(self, submission: Submission, record: SubmissionRecord) -> StoqProviderError:
+        label, kind = self._hook.system.label, submission.kind
+        job_id = record.handle.job_id if record.handle else None
+        after = f"The task is not retried. Look in {label} what was done; clearing the task submits it."
+        if record.outcome is Outcome.FAILED:
+            text = f"An earlier try's job {job_id} failed at {label}; repeating {kind} is not safe. {after}"
+            return FinalJobFailed(text, system=self._hook.system.name, job_id=job_id)
+        if record.outcome is Outcome.EXPIRED:
+            text = f"The record of job {job_id} is gone at {label}; repeating {kind} is not safe. {after}"
+            return FinalJobExpired(text, system=self._hook.system.name, job_id=job_id)
+        if record.outcome is Outcome.CANCELLED:
+            text = f"An earlier try's job {job_id} was cancelled at {label}. {after}"
+            return JobCancelled(text, system=self._hook.system.name, job_id=job_id)
+        return SubmissionUncertain(
+            f"An earlier try was about to send {kind} to {label} and was lost before it had an answer. The "
+            f"job perhaps runs. Nothing was sent now, because repeating {kind} is not safe. {after}",
+            system=self._hook.system.name,
+        )
+
+
+def _why_again(submission: Submission, record: SubmissionRecord) -> str:
+    if record.handle is None:
+        return (
+            f"An earlier try was lost while it sent {submission.kind}. A job may run that nobody waits for; "
+            "repeating it is safe, so it is submitted again."
+        )
+    outcome = record.outcome.value if record.outcome else "lost"
+    return f"Job {record.handle.job_id} of an earlier try is {outcome}; {submission.kind} is submitted again."

@@ -1,0 +1,151 @@
+"""
+The two loops that wait for jobs: one blocks a worker, one shares a triggerer.
+
+Both only sleep, send and log; :class:`~stoq_provider.core.polling.Poller` decides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from stoq_provider.core.events import JobEnd, WaitEvent
+from stoq_provider.core.jobs import JobHandle, JobWatch
+from stoq_provider.core.polling import Poller, PollNote
+from stoq_provider.systems.base import System
+from stoq_provider.transport.settings import ShopSettings
+
+
+class Log(Protocol):
+    """What is needed of a logger; Airflow 2's and Airflow 3's both have it."""
+
+    def log(self, level: int, msg: Any, *args: Any) -> Any:
+        """Log a message."""
+
+
+INFO, WARNING = 20, 30
+
+
+@dataclass(frozen=True, slots=True)
+class WaitPlan:
+    """
+    What is waited for, and how patiently.
+
+    :param deadline: Unix seconds.
+    :param poll_interval: seconds; ``None``: the cadence the vendor documents.
+    :param unhealthy_after: seconds without a good answer.
+    :param started_at: Unix seconds.
+    """
+
+    watches: tuple[JobWatch, ...]
+    deadline: float
+    started_at: float
+    poll_interval: float | None = None
+    unhealthy_after: float = 900.0
+
+    @classmethod
+    def of(
+        cls,
+        handles: Iterable[JobHandle],
+        *,
+        deadline: float,
+        now: float,
+        poll_interval: float | None = None,
+        unhealthy_after: float = 900.0,
+        seen_at: dict[str, float] | None = None,
+    ) -> WaitPlan:
+        """Begin to watch jobs; ``seen_at`` tells by job id when one was last seen alive."""
+        seen = seen_at or {}
+        watches = tuple(JobWatch(handle, now, seen.get(handle.job_id)) for handle in handles)
+        return cls(watches, deadline, now, poll_interval, unhealthy_after)
+
+    def poller(self, system: System, *, eager: bool = False) -> Poller:
+        """Return a poller for this plan; ``eager`` as there."""
+        return Poller(
+            self.watches,
+            cadence=system.cadence,
+            rules=replace(system.rules, unhealthy_after=self.unhealthy_after),
+            deadline=self.deadline,
+            now=self.started_at,
+            poll_interval=self.poll_interval,
+            jitter=random.random,
+            eager=eager,
+        )
+
+
+def write(log: Log, note: PollNote | None) -> None:
+    """Log a note, if there is one."""
+    if note is not None:
+        log.log(WARNING if note.warning else INFO, "%s", note.text)
+
+
+class AnswersSync(Protocol):
+    """What the blocking loop needs of a transport."""
+
+    points_spent: int
+
+    def send(self, request: Any, policy: Any = None) -> Any:
+        """Send."""
+
+
+def poll_due(
+    poller: Poller, transport: AnswersSync, system: System, settings: ShopSettings, log: Log
+) -> bool:
+    """Poll the jobs that are due now, once each; return whether all jobs have ended."""
+    from stoq_provider.transport.retrying import NO_RETRY
+
+    for handle in poller.step(time.time()).due:
+        answer = transport.send(system.status_request(settings.origin, handle), NO_RETRY)
+        sight = system.sight(answer, handle)
+        write(log, poller.tell(handle.job_id, sight, answer.rate_limit, time.time()))
+    return poller.step(time.time()).done
+
+
+def wait_sync(
+    poller: Poller,
+    transport: AnswersSync,
+    system: System,
+    settings: ShopSettings,
+    *,
+    sleep: Callable[[float], None],
+    log: Log,
+) -> None:
+    """Block until every job has ended, by itself or by the deadline."""
+    while not poll_due(poller, transport, system, settings, log):
+        wait = poller.step(time.time()).wait
+        if wait:
+            sleep(wait)
+
+
+class AnswersAsync(Protocol):
+    """What the sharing loop needs of a transport."""
+
+    points_spent: int
+
+    async def send(self, request: Any, policy: Any = None) -> Any:
+        """Send."""
+
+
+async def wait_async(
+    poller: Poller, transport: AnswersAsync, system: System, settings: ShopSettings, *, log: Log
+) -> None:
+    """Wait until every job has ended, by itself or by the deadline."""
+    from stoq_provider.transport.retrying import NO_RETRY
+
+    while not (step := poller.step(time.time())).done:
+        if step.wait:
+            await asyncio.sleep(step.wait)
+        for handle in step.due:
+            answer = await transport.send(system.status_request(settings.origin, handle), NO_RETRY)
+            sight = system.sight(answer, handle)
+            write(log, poller.tell(handle.job_id, sight, answer.rate_limit, time.time()))
+
+
+def event_of(poller: Poller, points_spent: int) -> WaitEvent:
+    """Sum up a poller whose jobs have all ended."""
+    ends = tuple(JobEnd.of(watch) for watch in poller.watches)
+    return WaitEvent(ends, points_spent=points_spent, points_left=poller.points_left)

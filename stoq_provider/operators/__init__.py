@@ -1,0 +1,1 @@
+"""Operators: parameters, templating, deferring. What they do stands in ``hooks``."""

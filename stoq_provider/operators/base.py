@@ -1,0 +1,258 @@
+"""What the job operators share: submit once, tell XCom, wait or defer, fetch, return the manifest."""
+
+from __future__ import annotations
+
+import time
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from airflow.providers.common.compat.sdk import BaseOperator, conf
+
+from stoq_provider.exceptions import PollingUnhealthy, ValidationRejected
+from stoq_provider.hooks import options, results
+from stoq_provider.hooks.submission import Submitted, Submitter, TaskIdentity
+from stoq_provider.hooks.waiting import WaitPlan, event_of, poll_due, wait_sync
+from stoq_provider.storage.state import open_store
+from stoq_provider.triggers.jobs import JobTrigger, check_serializable, job_arguments
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from stoq_provider.core.events import WaitEvent
+    from stoq_provider.core.plan import Submission
+    from stoq_provider.core.polling import Poller
+    from stoq_provider.hooks.base import JobHook
+
+BACKSTOP = timedelta(minutes=5)
+"""How long after our own deadline Airflow ends a deferral: only should the triggerer never come to it."""
+
+TRIGGER_FAILED = "__fail__"
+"""The method Airflow resumes with when a trigger raised or Airflow's own time-out struck."""
+
+
+class JobOperator(BaseOperator):
+    """
+    Base of the operators that start jobs.
+
+    XCom: ``job_id`` (the first job) and ``job_ids`` are pushed before waiting begins. The return value is
+    the list of handles without waiting, and the manifest after it.
+
+    :param destination: where files go: an ``ObjectStoragePath`` or URL; ending with ``/``, the server's
+        cleaned file name is appended.
+    :param wait_for_completion: ``None``: wait if there is a destination.
+    :param deferrable: wait in the triggerer instead of on the worker.
+    :param timeout: seconds from submission; a retry that finds its job again begins anew.
+    :param poll_interval: seconds between polls; default: the cadence the vendor documents.
+    :param unhealthy_after: seconds without any good answer after which the task fails, without claiming
+        that the job failed; default: ``[stoq] unhealthy_after``.
+    :param overwrite: whether an object that stands at the destination is replaced.
+    :param on_clear: what a person's clearing of the task means: ``"resubmit"`` starts a new job,
+        ``"reuse"`` waits for the job that the task had.
+    """
+
+    template_fields: Sequence[str] = ("destination",)
+    trigger_class: ClassVar[type[JobTrigger]]
+    downloads: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        *,
+        destination: Any = None,
+        wait_for_completion: bool | None = True,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        timeout: float | timedelta = 6 * 3600,
+        poll_interval: float | None = None,
+        unhealthy_after: float | None = None,
+        overwrite: bool = True,
+        on_clear: Literal["resubmit", "reuse"] = "resubmit",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.destination = destination
+        self.wait_for_completion = wait_for_completion
+        self.deferrable = deferrable
+        self.timeout = timeout
+        self.poll_interval = poll_interval
+        self.unhealthy_after = unhealthy_after
+        self.overwrite = overwrite
+        self.on_clear = on_clear
+
+    # -- what a subclass says -----------------------------------------------------------------------
+
+    @abstractmethod
+    def make_hook(self) -> JobHook:
+        """Return the hook of the operator's connection."""
+
+    @abstractmethod
+    def plan(self, context: Context) -> list[Submission]:
+        """Check the input and return what is to be submitted; send no submission."""
+
+    # -- Airflow's side -----------------------------------------------------------------------------
+
+    @cached_property
+    def hook(self) -> JobHook:
+        """The hook."""
+        return self.make_hook()
+
+    def execute(self, context: Context) -> Any:
+        """Submit, and wait as the parameters say."""
+        started_at = time.time()
+        self._check_input()
+        submissions = self.plan(context)
+        submitter = self._submitter(context)
+        done = [submitter.submit(submission) for submission in submissions]
+        self._tell_xcom(context, done)
+        waits = self.destination is not None if self.wait_for_completion is None else self.wait_for_completion
+        if not waits:
+            self.hook.close()
+            return [submitted.handle.to_dict() for submitted in done]
+        poller = self._poller(done)
+        state = {
+            "started_at": started_at,
+            "kind": done[0].handle.kind,
+            "records": [submitted.key for submitted in done],
+            # Templates are rendered again on resumption; what was rendered now is what counts.
+            "destination": None if self.destination is None else str(self.destination),
+        }
+        if not self._wait(poller):
+            self._defer(poller, state)
+        return self._finish(context, event_of(poller, 0), state)
+
+    def execute_complete(self, context: Context, event: Any, state: dict[str, Any]) -> Any:
+        """Go on where the trigger fired."""
+        from stoq_provider.core.events import WaitEvent
+        from stoq_provider.hooks.errors import typed
+
+        with typed(self.hook.system.name, "The remote jobs go on. A retry waits for them."):
+            ended = WaitEvent.from_dict(event)
+        return self._finish(context, ended, state)
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Explain what a failed trigger means; Airflow would only say that it failed."""
+        if next_method != TRIGGER_FAILED:
+            return super().resume_execution(next_method, next_kwargs, context)
+        raise PollingUnhealthy(trigger_failure(self, next_kwargs, context, self.hook.system.label))
+
+    def on_kill(self) -> None:
+        """End the wait on the worker; what was submitted goes on."""
+        if "hook" in self.__dict__:
+            self.log.info("Detached: jobs that were submitted to %s go on.", self.hook.system.label)
+            self.hook.stop()
+
+    # -- steps --------------------------------------------------------------------------------------
+
+    def _check_input(self) -> None:
+        if self.on_clear not in ("resubmit", "reuse"):
+            raise ValidationRejected(
+                f"on_clear is 'resubmit' or 'reuse', not {self.on_clear!r}. Nothing was sent."
+            )
+        options.seconds("timeout", self.timeout)
+        options.poll_interval(self.poll_interval)
+        options.unhealthy_after(self.unhealthy_after)
+        check_serializable({"conn_id": self.hook.conn_id})
+        if self.destination is not None:
+            from stoq_provider.storage.download import check_destination
+
+            check_destination(self.destination, overwrite=self.overwrite)
+
+    def _submitter(self, context: Context) -> Submitter:
+        store = open_store(context, options.state_path(), self.log)
+        task = TaskIdentity.of(context, self.retries or 0)
+        return Submitter(self.hook, store, task, on_clear=self.on_clear)
+
+    def _tell_xcom(self, context: Context, done: Sequence[Submitted]) -> None:
+        job_ids = [submitted.handle.job_id for submitted in done]
+        self.log.info("%s job(s) at %s: %s", len(job_ids), self.hook.system.label, ", ".join(job_ids[:20]))
+        if self.do_xcom_push:
+            context["ti"].xcom_push(key="job_id", value=job_ids[0])
+            context["ti"].xcom_push(key="job_ids", value=job_ids)
+
+    def _poller(self, done: Sequence[Submitted]) -> Poller:
+        now = time.time()
+        plan = WaitPlan.of(
+            [submitted.handle for submitted in done],
+            deadline=now + options.seconds("timeout", self.timeout),
+            now=now,
+            poll_interval=options.poll_interval(self.poll_interval),
+            unhealthy_after=options.unhealthy_after(self.unhealthy_after),
+            seen_at={s.handle.job_id: s.record.seen_at for s in done if s.record.seen_at is not None},
+        )
+        # A job found again may long have ended; one just submitted has not.
+        return plan.poller(self.hook.system, eager=any(submitted.reattached for submitted in done))
+
+    def _wait(self, poller: Poller) -> bool:
+        """Wait on the worker; where deferring is wanted, look once. Return whether all jobs have ended."""
+        hook = self.hook
+        if self.deferrable:
+            return poll_due(poller, hook.transport, hook.system, hook.settings, self.log)
+        wait_sync(poller, hook.transport, hook.system, hook.settings, sleep=hook.sleep, log=self.log)
+        return True
+
+    def _defer(self, poller: Poller, state: dict[str, Any]) -> None:
+        deadline = poller.deadline
+        trigger = self.trigger_class(
+            conn_id=self.hook.conn_id,
+            jobs=job_arguments(poller.watches),
+            deadline=deadline,
+            poll_interval=options.poll_interval(self.poll_interval),
+            unhealthy_after=options.unhealthy_after(self.unhealthy_after),
+        )
+        state["points_spent"] = self.hook.transport.points_spent
+        self.hook.close()
+        self.defer(
+            trigger=trigger,
+            method_name="execute_complete",
+            kwargs={"state": state},
+            timeout=timedelta(seconds=max(0.0, deadline - time.time())) + BACKSTOP,
+        )
+
+    def _finish(self, context: Context, event: WaitEvent, state: Mapping[str, Any]) -> dict[str, Any]:
+        submitter = self._submitter(context)
+        submitter.note_ends(state["records"], event.ends)
+        error = results.first_error(
+            self.hook,
+            event,
+            owner=True,
+            recorded=submitter.durable,
+            unhealthy_after=options.unhealthy_after(self.unhealthy_after),
+        )
+        if error is not None:
+            raise error
+        files = self._fetch(event, state["destination"])
+        manifest = results.sum_up(
+            self.hook,
+            event,
+            kind=state["kind"],
+            files=files,
+            started_at=state["started_at"],
+            points_before=state.get("points_spent", 0),
+        )
+        self.hook.close()
+        return manifest
+
+    def _fetch(self, event: WaitEvent, destination: str | None) -> list[dict[str, Any]]:
+        if destination is None or not self.downloads:
+            return []
+        return results.store_all(self.hook, event, destination, overwrite=self.overwrite)
+
+
+def trigger_failure(
+    task: BaseOperator, next_kwargs: Mapping[str, Any] | None, context: Context, label: str
+) -> str:
+    """Return a message for a trigger that failed, and log its traceback."""
+    details = next_kwargs or {}
+    if details.get("traceback"):
+        task.log.error("The trigger failed:\n%s", "\n".join(details["traceback"]))
+    try:
+        job_ids = context["ti"].xcom_pull(task_ids=task.task_id, key="job_ids") or []
+    except Exception:
+        job_ids = []
+    jobs = f" {', '.join(map(str, list(job_ids)[:5]))}" if job_ids else ""
+    return (
+        f"Waiting in the triggerer for the jobs{jobs} at {label} ended without a result "
+        f"({details.get('error', 'unknown')}). Nothing is known against the jobs themselves; they go on. A "
+        "retry waits for the same jobs and submits nothing."
+    )

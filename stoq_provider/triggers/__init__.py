@@ -1,0 +1,1 @@
+"""Triggers: they only read, because a triggerer may run one trigger twice."""

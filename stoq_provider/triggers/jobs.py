@@ -1,0 +1,109 @@
+"""Triggers that wait for the jobs of one task."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from stoq_provider.core.handles import JobHandle, from_iso, iso
+from stoq_provider.hooks.base import JobHook
+from stoq_provider.hooks.stoq import StoqHook
+from stoq_provider.hooks.waiting import WaitPlan, event_of, wait_async
+
+if TYPE_CHECKING:
+    from stoq_provider.core.jobs import JobWatch
+
+
+class JobTrigger(BaseTrigger):
+    """
+    Polls every unfinished job of a task and fires once, when all have ended or the deadline has passed.
+
+    It only reads. Its arguments hold the connection's id and the handles, never a secret.
+
+    :param conn_id: the Airflow connection.
+    :param jobs: handles in their XCom form, each with ``seen_at``, ISO 8601 or ``None``.
+    :param deadline: Unix seconds; absolute, so that a restart of the triggerer does not prolong the wait.
+    :param poll_interval: seconds between polls; ``None``: as the vendor documents.
+    :param unhealthy_after: seconds without a good answer after which waiting ends.
+    """
+
+    hook_class: ClassVar[type[JobHook]]
+
+    def __init__(
+        self,
+        *,
+        conn_id: str,
+        jobs: list[dict[str, Any]],
+        deadline: float,
+        poll_interval: float | None = None,
+        unhealthy_after: float = 900.0,
+    ) -> None:
+        super().__init__()
+        self.conn_id = conn_id
+        self.jobs = jobs
+        self.deadline = deadline
+        self.poll_interval = poll_interval
+        self.unhealthy_after = unhealthy_after
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return class path and arguments."""
+        cls = type(self)
+        return f"{cls.__module__}.{cls.__qualname__}", {
+            "conn_id": self.conn_id,
+            "jobs": self.jobs,
+            "deadline": self.deadline,
+            "poll_interval": self.poll_interval,
+            "unhealthy_after": self.unhealthy_after,
+        }
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait, and fire one event with a :class:`~stoq_provider.core.events.WaitEvent`."""
+        from stoq_provider.transport.aio import shared_transport
+
+        hook = self.hook_class(self.conn_id)
+        settings = await hook.asettings()
+        poller = self._plan().poller(hook.system)
+        async with shared_transport(settings, hook.system) as transport:
+            await wait_async(poller, transport, hook.system, settings, log=self.log)
+            event = event_of(poller, transport.points_spent)
+        yield TriggerEvent(event.to_dict())
+
+    def _plan(self) -> WaitPlan:
+        return WaitPlan.of(
+            [JobHandle.from_dict(job) for job in self.jobs],
+            deadline=self.deadline,
+            now=time.time(),
+            poll_interval=self.poll_interval,
+            unhealthy_after=self.unhealthy_after,
+            seen_at={job["job_id"]: from_iso(job["seen_at"]) for job in self.jobs if job.get("seen_at")},
+        )
+
+
+def job_arguments(watches: Iterable[JobWatch]) -> list[dict[str, Any]]:
+    """Return the ``jobs`` argument of a trigger: what is known of each job, as JSON."""
+    return [
+        {**watch.handle.to_dict(), "seen_at": None if watch.seen_at is None else iso(watch.seen_at)}
+        for watch in watches
+    ]
+
+
+class StoqJobTrigger(JobTrigger):
+    """Waits for jobs of STOQ; parameters as in :class:`JobTrigger`."""
+
+    hook_class = StoqHook
+
+
+def check_serializable(arguments: Mapping[str, Any]) -> None:
+    """
+    Make sure that arguments of a trigger survive their way through the database.
+
+    Checked before anything is submitted: found out later, a job would run that nobody waits for.
+
+    :raises TypeError: where they would not.
+    """
+    import json
+
+    json.dumps(arguments, allow_nan=False)
