@@ -41,9 +41,10 @@ class Action:
 
         :raises InvalidInput: where one is missing, empty or left over.
         """
-        given = {str(name): str(value) for name, value in (params or {}).items()}
+        given = {str(name): "" if value is None else str(value) for name, value in (params or {}).items()}
         wanted = re.findall(r":(\w+)", self.path)
-        missing = [name for name in wanted if not given.get(name)]
+        # "." and ".." are steps, not names: HTTP libraries would make another path of it.
+        missing = [name for name in wanted if given.get(name, "") in ("", ".", "..")]
         extra = [name for name in given if name not in wanted]
         if missing or extra:
             raise InvalidInput(
@@ -60,12 +61,17 @@ class Action:
         if not self.schema:
             return
         from jsonschema import Draft202012Validator, SchemaError
+        from referencing import Registry
+        from referencing.exceptions import Unresolvable
 
+        # A registry of its own: the default one would fetch what a "$ref" names from the network.
+        validator = Draft202012Validator(self.schema, registry=Registry())
         try:
             Draft202012Validator.check_schema(self.schema)
-        except SchemaError as error:
-            raise MalformedAnswer(f"the manifest's schema of {self.key} is broken: {error.message}") from None
-        errors = sorted(Draft202012Validator(self.schema).iter_errors(dict(body)), key=lambda e: list(e.path))
+            errors = sorted(validator.iter_errors(dict(body)), key=lambda e: list(e.path))
+        except (SchemaError, Unresolvable) as error:
+            reason = str(getattr(error, "message", error))[:200]
+            raise MalformedAnswer(f"the manifest's schema of {self.key} is broken: {reason}") from None
         if errors:
             told = "; ".join(f"{'.'.join(map(str, e.path)) or 'body'}: {e.message[:200]}" for e in errors[:5])
             raise InvalidInput(f"{self.key} refuses this body in {len(errors)} points: {told}")
@@ -103,8 +109,8 @@ def find(actions: Iterable[Action], wanted: str) -> Action:
 
     :raises InvalidInput: where none fits, with the near misses, or where a name fits several.
     """
-    actions = tuple(actions)
-    method, _, path = wanted.strip().partition(" ")
+    actions, wanted = tuple(actions), wanted.strip()
+    method, _, path = wanted.partition(" ")
     if path:
         hits = [a for a in actions if a.method == method.upper() and _shape(a.path) == _shape(path.strip())]
         known = [a.key for a in actions]

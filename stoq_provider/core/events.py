@@ -47,12 +47,14 @@ class JobEnd:
         }
 
     @classmethod
-    def from_dict(cls, value: Mapping[str, Any]) -> JobEnd:
+    def from_dict(cls, value: Any) -> JobEnd:
         """
         Read the JSON form.
 
         :raises MalformedAnswer: where it is not that.
         """
+        if not isinstance(value, Mapping):
+            raise MalformedAnswer(f"the end of a job is a mapping, not {type(value).__name__}")
         status, seen_at = value.get("status"), value.get("seen_at")
         return cls(
             handle=JobHandle.from_dict(value["handle"]),
@@ -66,11 +68,12 @@ class JobEnd:
 
 @dataclass(frozen=True, slots=True)
 class WaitEvent:
-    """How waiting for all jobs of a task ended, and what it cost."""
+    """How waiting for all jobs of a task ended, and what it cost; ``state`` is the task's own."""
 
     ends: tuple[JobEnd, ...]
     points_spent: int = 0
     points_left: int | None = None
+    state: Mapping[str, Any] = field(default_factory=dict)
     version: int = field(default=VERSION)
 
     def to_dict(self) -> dict[str, Any]:
@@ -80,6 +83,7 @@ class WaitEvent:
             "jobs": [end.to_dict() for end in self.ends],
             "points_spent": self.points_spent,
             "points_left": self.points_left,
+            "state": dict(self.state),
         }
 
     @classmethod
@@ -96,6 +100,7 @@ class WaitEvent:
                 ends=tuple(JobEnd.from_dict(job) for job in value["jobs"]),
                 points_spent=int(value["points_spent"]),
                 points_left=value.get("points_left"),
+                state=dict(value["state"]),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise MalformedAnswer(f"not a trigger event of this package: {error!r}") from error

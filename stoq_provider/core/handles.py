@@ -62,17 +62,19 @@ class JobHandle:
         }
 
     @classmethod
-    def from_dict(cls, value: Mapping[str, Any]) -> JobHandle:
+    def from_dict(cls, value: Any) -> JobHandle:
         """
         Read the JSON form.
 
         :raises MalformedAnswer: where a field is missing or of the wrong kind.
         """
+        if not isinstance(value, Mapping):
+            raise MalformedAnswer(f"a job handle is a mapping, not {type(value).__name__}")
         for key in ("system", "kind", "job_id", "status_url"):
             if not isinstance(value.get(key), str) or not value[key]:
                 raise MalformedAnswer(f"a job handle needs {key!r} as text; it has {sorted(value)}")
         count, at = value.get("item_count"), value.get("submitted_at")
-        if count is not None and not isinstance(count, int):
+        if count is not None and (not isinstance(count, int) or isinstance(count, bool)):
             raise MalformedAnswer("item_count of a job handle must be a whole number or null")
         return cls(
             system=value["system"],
@@ -120,12 +122,14 @@ class JobStatus:
         }
 
     @classmethod
-    def from_dict(cls, value: Mapping[str, Any]) -> JobStatus:
+    def from_dict(cls, value: Any) -> JobStatus:
         """
         Read the JSON form.
 
         :raises MalformedAnswer: where a field is missing.
         """
+        if not isinstance(value, Mapping):
+            raise MalformedAnswer(f"a job status is a mapping, not {type(value).__name__}")
         try:
             known = {name: value.get(name) for name in _STATUS_FIELDS}
             return cls(job_id=value["job_id"], word=value["word"], state=JobState(value["state"]), **known)

@@ -76,6 +76,7 @@ class _Entry:
     watch: JobWatch
     due_at: float
     said: str = ""
+    warned_of: str = ""
 
 
 class Poller:
@@ -183,18 +184,22 @@ class Poller:
         entry.said = said
         points = "" if self.points_left is None else f"; {self.points_left} points left"
         then = "" if entry.watch.ended else f"; next poll in {max(0.0, entry.due_at - now):.0f} s"
-        return PollNote(f"{entry.watch.handle.job_id}: {said}{points}{then}", warning=_is_odd(sight))
+        odd = _oddity(sight)
+        warning = odd not in ("", entry.warned_of)
+        entry.warned_of = odd
+        return PollNote(f"{entry.watch.handle.job_id}: {said}{points}{then}", warning=warning)
 
 
-def _is_odd(sight: Sight) -> bool:
+def _oddity(sight: Sight) -> str:
+    """Name what somebody should look at: once, not at every step of the progress beside it."""
     if sight.status is not None:
-        return sight.status.state is JobState.UNKNOWN
-    return sight.kind is not SightKind.THROTTLED
+        return sight.status.word if sight.status.state is JobState.UNKNOWN else ""
+    return "" if sight.kind is SightKind.THROTTLED else sight.text or sight.kind.value
 
 
 def _say(sight: Sight) -> str:
     if sight.status is not None:
-        odd = " (a status this package does not know; waiting goes on)" if _is_odd(sight) else ""
+        odd = " (a status this package does not know; waiting goes on)" if _oddity(sight) else ""
         return sight.status.describe() + odd
     if sight.kind is SightKind.THROTTLED:
         return "the shop's points are spent; waiting as told"

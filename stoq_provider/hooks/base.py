@@ -7,6 +7,7 @@ system has. HTTP is done by ``transport``, decisions by ``core``.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import threading
@@ -67,13 +68,15 @@ class JobHook(BaseHook):
 
     async def asettings(self) -> ShopSettings:
         """Read the connection without blocking the event loop (Airflow before 3.3.2 could deadlock)."""
-        from airflow.providers.common.compat.connection import (
-            get_async_connection,
-            get_async_extra_dejson,
-        )
+        from airflow.providers.common.compat.connection import get_async_connection
 
-        connection = await get_async_connection(self.conn_id, self)
-        return self._read_settings(connection, await get_async_extra_dejson(connection))
+        connection = await get_async_connection(self.conn_id)
+        if hasattr(connection, "aextra_dejson"):
+            extra = await connection.aextra_dejson()
+        else:
+            # Reading extra masks its secrets, which asks the supervisor and would block the loop.
+            extra = await asyncio.to_thread(lambda: connection.extra_dejson)
+        return self._read_settings(connection, extra)
 
     def _read_settings(self, connection: Any, extra: Mapping[str, Any] | None = None) -> ShopSettings:
         from stoq_provider.transport.settings import read_settings

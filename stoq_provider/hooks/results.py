@@ -96,9 +96,15 @@ def store_all(
     files = []
     for end in event.ends:
         stored = store_result(hook, end.handle, destination, overwrite=overwrite)
-        get_hook_lineage_collector().add_output_asset(context=hook, uri=stored.uri)
+        get_hook_lineage_collector().add_output_asset(context=hook, uri=_without_conn_id(stored.uri))
         files.append(stored.to_dict())
     return files
+
+
+def _without_conn_id(uri: str) -> str:
+    """Name an object as the rest of the world does: the connection id in the URI is Airflow's own."""
+    scheme, separator, rest = uri.partition("://")
+    return f"{scheme}{separator}{rest.partition('@')[2] or rest}" if separator else uri
 
 
 class _FreshUrl:

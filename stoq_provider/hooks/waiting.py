@@ -145,7 +145,7 @@ async def wait_async(
             write(log, poller.tell(handle.job_id, sight, answer.rate_limit, time.time()))
 
 
-def event_of(poller: Poller, points_spent: int) -> WaitEvent:
+def event_of(poller: Poller, points_spent: int, state: dict[str, Any] | None = None) -> WaitEvent:
     """Sum up a poller whose jobs have all ended."""
     ends = tuple(JobEnd.of(watch) for watch in poller.watches)
-    return WaitEvent(ends, points_spent=points_spent, points_left=poller.points_left)
+    return WaitEvent(ends, points_spent=points_spent, points_left=poller.points_left, state=state or {})

@@ -119,16 +119,16 @@ class JobOperator(BaseOperator):
         }
         if not self._wait(poller):
             self._defer(poller, state)
-        return self._finish(context, event_of(poller, 0), state)
+        return self._finish(context, event_of(poller, 0, state))
 
-    def execute_complete(self, context: Context, event: Any, state: dict[str, Any]) -> Any:
+    def execute_complete(self, context: Context, event: Any) -> Any:
         """Go on where the trigger fired."""
         from stoq_provider.core.events import WaitEvent
         from stoq_provider.hooks.errors import typed
 
         with typed(self.hook.system.name, "The remote jobs go on. A retry waits for them."):
             ended = WaitEvent.from_dict(event)
-        return self._finish(context, ended, state)
+        return self._finish(context, ended)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Explain what a failed trigger means; Airflow would only say that it failed."""
@@ -193,23 +193,24 @@ class JobOperator(BaseOperator):
 
     def _defer(self, poller: Poller, state: dict[str, Any]) -> None:
         deadline = poller.deadline
+        state["points_spent"] = self.hook.transport.points_spent
         trigger = self.trigger_class(
             conn_id=self.hook.conn_id,
             jobs=job_arguments(poller.watches),
             deadline=deadline,
             poll_interval=options.poll_interval(self.poll_interval),
             unhealthy_after=options.unhealthy_after(self.unhealthy_after),
+            state=state,
         )
-        state["points_spent"] = self.hook.transport.points_spent
         self.hook.close()
         self.defer(
             trigger=trigger,
             method_name="execute_complete",
-            kwargs={"state": state},
             timeout=timedelta(seconds=max(0.0, deadline - time.time())) + BACKSTOP,
         )
 
-    def _finish(self, context: Context, event: WaitEvent, state: Mapping[str, Any]) -> dict[str, Any]:
+    def _finish(self, context: Context, event: WaitEvent) -> dict[str, Any]:
+        state = event.state
         submitter = self._submitter(context)
         submitter.note_ends(state["records"], event.ends)
         error = results.first_error(

@@ -100,7 +100,7 @@ class JobSensor(BaseSensorOperator):
             return self._execute_here(context)
         try:
             if poll_due(self._poller, self.hook.transport, self.hook.system, self.hook.settings, self.log):
-                return self._finish(event_of(self._poller, 0), self._state())
+                return self._finish(event_of(self._poller, 0, self._state()))
         except AirflowException as error:
             self._skip_if_soft(str(error))
             raise
@@ -112,16 +112,16 @@ class JobSensor(BaseSensorOperator):
         poller.wake(time.time())
         if not poll_due(poller, hook.transport, hook.system, hook.settings, self.log):
             return False
-        manifest = self._finish(event_of(poller, 0), self._state())
+        manifest = self._finish(event_of(poller, 0, self._state()))
         return PokeReturnValue(is_done=True, xcom_value=manifest)
 
-    def execute_complete(self, context: Context, event: Any, state: dict[str, Any]) -> Any:
+    def execute_complete(self, context: Context, event: Any) -> Any:
         """Go on where the trigger fired."""
         from stoq_provider.core.events import WaitEvent
 
         with typed(self.hook.system.name, FATE):
             ended = WaitEvent.from_dict(event)
-        return self._finish(ended, state)
+        return self._finish(ended)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Explain what a failed trigger means; Airflow would only say that it failed."""
@@ -178,17 +178,17 @@ class JobSensor(BaseSensorOperator):
             deadline=poller.deadline,
             poll_interval=options.poll_interval(self.poll_interval),
             unhealthy_after=options.unhealthy_after(self.unhealthy_after),
+            state={**self._state(), "points_spent": self.hook.transport.points_spent},
         )
-        state = {**self._state(), "points_spent": self.hook.transport.points_spent}
         self.hook.close()
         self.defer(
             trigger=trigger,
             method_name="execute_complete",
-            kwargs={"state": state},
             timeout=timedelta(seconds=max(0.0, poller.deadline - time.time())) + BACKSTOP,
         )
 
-    def _finish(self, event: WaitEvent, state: Mapping[str, Any]) -> dict[str, Any]:
+    def _finish(self, event: WaitEvent) -> dict[str, Any]:
+        state = event.state
         error = results.first_error(
             self.hook,
             event,

@@ -28,6 +28,8 @@ class JobTrigger(BaseTrigger):
     :param deadline: Unix seconds; absolute, so that a restart of the triggerer does not prolong the wait.
     :param poll_interval: seconds between polls; ``None``: as the vendor documents.
     :param unhealthy_after: seconds without a good answer after which waiting ends.
+    :param state: what the task wants to find again when it is resumed; comes back in the event. Keyword
+        arguments of ``defer()`` would do, but ``dag.test()`` of Airflow 3 loses them.
     """
 
     hook_class: ClassVar[type[JobHook]]
@@ -40,6 +42,7 @@ class JobTrigger(BaseTrigger):
         deadline: float,
         poll_interval: float | None = None,
         unhealthy_after: float = 900.0,
+        state: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.conn_id = conn_id
@@ -47,6 +50,7 @@ class JobTrigger(BaseTrigger):
         self.deadline = deadline
         self.poll_interval = poll_interval
         self.unhealthy_after = unhealthy_after
+        self.state = state or {}
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return class path and arguments."""
@@ -57,6 +61,7 @@ class JobTrigger(BaseTrigger):
             "deadline": self.deadline,
             "poll_interval": self.poll_interval,
             "unhealthy_after": self.unhealthy_after,
+            "state": self.state,
         }
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
@@ -68,7 +73,7 @@ class JobTrigger(BaseTrigger):
         poller = self._plan().poller(hook.system)
         async with shared_transport(settings, hook.system) as transport:
             await wait_async(poller, transport, hook.system, settings, log=self.log)
-            event = event_of(poller, transport.points_spent)
+            event = event_of(poller, transport.points_spent, self.state)
         yield TriggerEvent(event.to_dict())
 
     def _plan(self) -> WaitPlan:

@@ -1,0 +1,60 @@
+"""
+Every night: yesterday's STOQ reports as CSV files in object storage.
+
+Needs a connection ``stoq_default`` (type STOQ, API key as password). The files go to the Airflow variable
+``stoq_reports`` (an ``ObjectStoragePath`` such as ``s3://aws_default@lake/stoq``), one folder a day. Running a
+day again replaces its files.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+
+from airflow.providers.common.compat.sdk import DAG, ObjectStoragePath, task
+from airflow.timetables.interval import CronDataIntervalTimetable
+
+from stoq_provider.hooks.stoq import StoqHook
+from stoq_provider.operators.reports import StoqReportExportOperator
+
+SHOP_TIMEZONE = "Europe/Berlin"
+FOLDER = (
+    "{{ var.value.get('stoq_reports', 'file:///tmp/stoq-reports') }}"
+    f"/{{{{ data_interval_start.in_timezone('{SHOP_TIMEZONE}') | ds }}}}/"
+)
+
+with DAG(
+    "stoq_daily_reports",
+    # In Airflow 3 a plain cron string gives intervals without a length; a report needs a from and a to.
+    schedule=CronDataIntervalTimetable("0 0 * * *", timezone=SHOP_TIMEZONE),
+    start_date=datetime(2026, 5, 1),
+    catchup=False,
+    max_active_tasks=4,
+    default_args={"retries": 2},
+    tags=["stoq"],
+    doc_md=__doc__,
+):
+
+    @task
+    def exports() -> list[dict]:
+        """Say which reports to export; by_variant is refused without an offer."""
+        offers = [offer["id"] for offer in StoqHook().iter_offers()]
+        plain = [{"report": name} for name in ("summary", "revenue", "by_date", "customers")]
+        return [*plain, {"report": "by_variant", "filters": {"offer_ids": offers}}]
+
+    export = StoqReportExportOperator.partial(
+        task_id="export",
+        window="data_interval",
+        timezone=SHOP_TIMEZONE,
+        destination=FOLDER,
+        deferrable=True,
+    ).expand_kwargs(exports())
+
+    @task
+    def write_manifest(manifests: list[dict], folder: str) -> str:
+        """Put one manifest beside the files, for whoever loads them."""
+        path = ObjectStoragePath(folder) / "manifest.json"
+        path.write_text(json.dumps(manifests[:], indent=2))
+        return str(path)
+
+    write_manifest(export.output, FOLDER)

@@ -1,0 +1,202 @@
+"""The sandbox as a Python object: a server in a thread of its own, and the controls over it."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import threading
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, TypeVar
+
+from stoq_provider.sandbox import SANDBOX_KEY, api, files
+from stoq_provider.sandbox.control import Control
+from stoq_provider.sandbox.layer import FaultLayer
+from stoq_provider.sandbox.listener import Listener
+from stoq_provider.sandbox.shop import ShopSize
+from stoq_provider.sandbox.world import Options, World
+
+T = TypeVar("T")
+START_TIMEOUT = 30.0
+
+
+class Sandbox:
+    """
+    A running sandbox: an API origin and a file origin on loopback.
+
+    :param time_scale: how much faster than real time jobs live and records and links expire
+    :param seed: makes the shop; the same seed gives the same records
+    :param points_limit: points per window and key
+    :param window_seconds: length of a window, in real seconds whatever the time scale
+    :param host: address to listen on
+    :param port: port of the API origin; 0 takes a free one
+    :param files_port: port of the file origin; 0 takes a free one
+    :param extra_keys: keys of further shops, each with its own records and points
+    :param size: how many records a shop has
+    """
+
+    def __init__(
+        self,
+        *,
+        time_scale: float = 1.0,
+        seed: int = 7,
+        points_limit: int = 360,
+        window_seconds: float = 60.0,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        files_port: int = 0,
+        extra_keys: tuple[str, ...] = (),
+        size: ShopSize | None = None,
+    ) -> None:
+        options = Options(time_scale, seed, points_limit, window_seconds, size or ShopSize(), extra_keys)
+        self.key = SANDBOX_KEY
+        self._host = host
+        self._world = World(options)
+        self._control = Control(self._world, self)
+        self._listeners = {
+            "api": Listener(
+                FaultLayer(api.build_app(self._world, self._control.routes()), self._world, "api"), host, port
+            ),
+            "files": Listener(
+                FaultLayer(files.build_app(self._world), self._world, "files"), host, files_port
+            ),
+        }
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> Sandbox:
+        """Start and return the running sandbox."""
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop."""
+        self.stop()
+
+    @property
+    def origin(self) -> str:
+        """Origin of the API, without a path."""
+        return self._origin_of("api")
+
+    @property
+    def files_origin(self) -> str:
+        """Origin of the downloads."""
+        return self._origin_of("files")
+
+    def start(self) -> None:
+        """Listen on both ports and return once the server answers."""
+        if self._thread is not None:
+            raise RuntimeError("the sandbox is running already")
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="stoq-sandbox", daemon=True)
+        self._thread.start()
+        try:
+            for listener in self._listeners.values():
+                asyncio.run_coroutine_threadsafe(listener.open(), self._loop).result(START_TIMEOUT)
+            self._world.set_files_port(self._listeners["files"].port)
+            self._ask_once()
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Close both ports and end the thread; stopping twice is no error."""
+        loop, thread = self._loop, self._thread
+        if loop is None or thread is None:
+            return
+        for listener in self._listeners.values():
+            asyncio.run_coroutine_threadsafe(listener.close(), loop).result(START_TIMEOUT)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(START_TIMEOUT)
+        loop.close()
+        self._loop = self._thread = None
+
+    def arm(self, fault: str, **options: Any) -> None:
+        """
+        Arm a fault for requests that match.
+
+        :param fault: one of `stoq_provider.sandbox.faults.KINDS`
+        :param options: `method`, `path` (regex), `origin` (`api` or `files`), `times` (None: always),
+            `skip` (let so many matching requests pass first), and the options of the kind
+        """
+        self._call(lambda: self._control.arm(fault, **options))
+
+    def disarm(self) -> None:
+        """Forget all faults."""
+        self._call(self._control.disarm)
+
+    def jobs(self, kind: str = "*", *, times: int | None = 1, **settings: Any) -> None:
+        """
+        Bend the next jobs of a kind.
+
+        :param kind: `export`, `export:revenue`, `bulk_orders_release`, or a pattern such as `*`
+        :param times: how many jobs; None means all from now on
+        :param settings: `duration`, `outcome`, `error`, `item_errors`, `rows`, `row_count_lie`,
+            `status_word`, `url_expires`, `file_name`
+        """
+        self._call(lambda: self._control.jobs(kind, times, **settings))
+
+    def end_job(self, job_id: str, outcome: str = "completed", *, error: str | None = None) -> None:
+        """Force the end of a running job."""
+        change = {"end": outcome} if error is None else {"end": outcome, "error": error}
+        self._call(lambda: self._control.job(job_id, **change))
+
+    def forget_job(self, job_id: str) -> None:
+        """Make the API answer 404 for a job."""
+        self._call(lambda: self._control.job(job_id, forget=True))
+
+    def advance(self, seconds: float) -> None:
+        """Move the job clock forward."""
+        self._call(lambda: self._control.advance(seconds))
+
+    def reset(self) -> None:
+        """Back to the seeded state."""
+        self._call(self._control.reset)
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """Counters and true lives of jobs, as `GET /_sandbox/state` shows them."""
+        return self._call(self._control.state)
+
+    @property
+    def submissions(self) -> list[dict[str, Any]]:
+        """What was submitted, in order: kind, path, body, ids and job id."""
+        submissions: list[dict[str, Any]] = self.state["submissions"]
+        return submissions
+
+    def refuse(self, origin: str, seconds: float) -> None:
+        """Refuse connections to one origin; called in the event loop, use `arm("refuse")` elsewhere."""
+        self._listeners[origin].refuse(seconds)
+
+    def _origin_of(self, side: str) -> str:
+        if self._thread is None:
+            raise RuntimeError("the sandbox is not running")
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._host, self._host)  # noqa: S104
+        return f"http://{f'[{host}]' if ':' in host else host}:{self._listeners[side].port}"
+
+    def _run(self) -> None:
+        assert self._loop is not None
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()
+
+    def _call(self, function: Callable[[], T]) -> T:
+        """Run in the server's loop, which alone touches the state."""
+        if self._loop is None:
+            raise RuntimeError("the sandbox is not running")
+
+        async def run() -> T:
+            return function()
+
+        return asyncio.run_coroutine_threadsafe(run(), self._loop).result(START_TIMEOUT)
+
+    def _ask_once(self) -> None:
+        address = self.origin.removeprefix("http://")
+        connection = http.client.HTTPConnection(address, timeout=START_TIMEOUT)
+        try:
+            connection.request("GET", "/_sandbox/state")
+            if connection.getresponse().status != 200:
+                raise RuntimeError("the sandbox does not answer")
+        finally:
+            connection.close()

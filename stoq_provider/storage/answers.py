@@ -1,0 +1,124 @@
+"""How an answer to a request for bytes is judged. Pure: status and headers in, a verdict out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
+_TRANSIENT = (408, 425, 429)
+_MAX_WAIT = 60
+
+
+class Verdict(Enum):
+    """What to do with an answer."""
+
+    TAKE = "read its body: it goes on where we are"
+    FROM_START = "read its body, after throwing away what we have: it begins at byte zero"
+    ANEW = "throw away what we have and ask for the whole"
+    FRESH_URL = "ask for a fresh URL"
+    RETRY = "ask again after a pause"
+    FAIL = "give up"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """
+    Where a transfer stands.
+
+    :param offset: bytes received so far; 0: the whole body was asked for, without ``Range``.
+    :param total: length of the whole body in bytes, where it is known.
+    :param etag: strong validator of the body the received bytes belong to. Without one nothing can be
+        continued: the whole is asked for again.
+    """
+
+    offset: int = 0
+    total: int | None = None
+    etag: str | None = None
+
+    def headers(self) -> dict[str, str]:
+        """
+        Return the request headers that ask for the rest.
+
+        ``If-Match`` beside ``If-Range``: object stores in use answer 412 to the first and ignore the second,
+        other servers do it the other way round. Neither is trusted, see :func:`judge`.
+        """
+        headers = {"Accept": "*/*", "Accept-Encoding": "identity"}
+        if self.offset and self.etag:
+            headers |= {"Range": f"bytes={self.offset}-", "If-Range": self.etag, "If-Match": self.etag}
+        return headers
+
+
+def judge(status: int, headers: Mapping[str, str], wanted: Wanted) -> tuple[Verdict, str]:
+    """
+    Return what to do with an answer, and the reason in words.
+
+    :param headers: looked up in any letter case.
+    """
+    if status in (200, 206):
+        encoding = headers.get("Content-Encoding", "identity").strip().lower()
+        if encoding not in ("", "identity"):
+            return Verdict.FAIL, f"the body is encoded ({encoding[:20]}), although identity was asked for"
+        return _judge_body(status, headers, wanted)
+    if wanted.offset and status in (412, 416):
+        return Verdict.ANEW, f"the file changed (HTTP {status})"
+    if status == 403 or (wanted.offset and status in (400, 404)):
+        return Verdict.FRESH_URL, f"HTTP {status}"
+    if status in _TRANSIENT or status >= 500:
+        return Verdict.RETRY, f"HTTP {status}"
+    return Verdict.FAIL, f"HTTP {status}"
+
+
+def _judge_body(status: int, headers: Mapping[str, str], wanted: Wanted) -> tuple[Verdict, str]:
+    content_range = headers.get("Content-Range")
+    if not wanted.offset:
+        if status == 206 or content_range is not None:
+            return Verdict.FAIL, "a part was answered where the whole was asked for"
+        return Verdict.TAKE, ""
+    # Some servers answer a part with 200: the header is the truth, not the status.
+    if status == 200 and content_range is None:
+        return Verdict.FROM_START, "the whole file came again: the server cannot resume, or the file changed"
+    if wanted.etag is None or strong_etag(headers) != wanted.etag:
+        return Verdict.ANEW, "the file changed (another ETag)"
+    match = _CONTENT_RANGE.fullmatch(content_range or "")
+    if match is None:
+        return Verdict.ANEW, "the part came without a readable Content-Range"
+    first, total = int(match[1]), match[3]
+    if first != wanted.offset or int(match[2]) < first:
+        return Verdict.ANEW, f"another part came (from byte {first}) than was asked for ({wanted.offset})"
+    if total != "*" and wanted.total is not None and int(total) != wanted.total:
+        return Verdict.ANEW, f"the file changed (now {total} bytes)"
+    return Verdict.TAKE, ""
+
+
+def strong_etag(headers: Mapping[str, str]) -> str | None:
+    """Return the ETag if bytes of two answers that share it are the same bytes; weak ones don't say so."""
+    etag = headers.get("ETag", "").strip()
+    return etag if etag.startswith('"') else None
+
+
+def body_length(headers: Mapping[str, str]) -> int | None:
+    """Return the announced length of a body in bytes, or ``None``."""
+    text = headers.get("Content-Length", "")
+    if "Transfer-Encoding" in headers or not (text.isascii() and text.isdigit()):
+        return None
+    return int(text)
+
+
+def is_chunked(headers: Mapping[str, str]) -> bool:
+    """Return whether the body has an end mark of its own."""
+    return "chunked" in headers.get("Transfer-Encoding", "").lower()
+
+
+def total_length(headers: Mapping[str, str]) -> int | None:
+    """Return the length of the whole file as a ``Content-Range`` gives it, or ``None``."""
+    match = _CONTENT_RANGE.fullmatch(headers.get("Content-Range", ""))
+    return int(match[3]) if match and match[3] != "*" else None
+
+
+def retry_after(headers: Mapping[str, str]) -> float:
+    """Return the seconds the server asks us to wait, at most a minute; 0 where it does not."""
+    text = headers.get("Retry-After", "").strip()
+    return float(min(int(text), _MAX_WAIT)) if text.isascii() and text.isdigit() else 0.0

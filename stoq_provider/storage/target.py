@@ -1,0 +1,124 @@
+"""Where a download goes: what a destination says, and whether it can be written to."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from stoq_provider.storage.policy import destination_error
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+LOCAL = ("", "file", "local")
+S3 = ("s3", "s3a")
+GCS = ("gs", "gcs")
+AZURE = ("abfs", "abfss")
+SUPPORTED = "local paths, file://, s3://, gs:// and abfs:// (with a connection: s3://conn_id@bucket/key)"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """
+    One object or local file to be written.
+
+    :param uri: as the manifest names it: the connection id stays in, so that the URI can be opened as it is.
+    :param protocol: scheme without ``://``; ``""`` for a local path.
+    :param path: what the file system calls it: an absolute path, or ``bucket/key``.
+    :param fs: the fsspec file system; ``None`` for a local path.
+    """
+
+    uri: str
+    protocol: str
+    path: str
+    fs: Any = None
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is a file of the worker."""
+        return self.protocol in LOCAL
+
+    def exists(self) -> bool:
+        """Ask whether something is there now."""
+        return os.path.lexists(self.path) if self.is_local else bool(self.fs.exists(self.path))
+
+
+def resolve_target(
+    destination: str | os.PathLike[str] | ObjectStoragePath, file_name: str, *, overwrite: bool = True
+) -> Target:
+    """
+    Return the object that ``destination`` names, checked as far as that goes without writing.
+
+    :param destination: a string that ends with ``/`` is a folder, and ``file_name`` is appended. A path
+        object has no trailing slash: it names the object itself.
+    :param file_name: cleaned already.
+    :param overwrite: ``False``: refuse what exists.
+    :raises ValidationRejected: a store that is not supported or whose packages are missing, a connection
+        that does not exist, no key, a folder in the way, or a file in the way.
+    """
+    text = str(destination)
+    if not text.strip():
+        raise destination_error("The destination is empty.")
+    uri = text + file_name if text.endswith("/") else text
+    scheme = urlsplit(uri).scheme.lower() if "://" in uri else ""
+    if scheme in LOCAL:
+        target = _local(uri, scheme)
+    elif scheme in S3 + GCS + AZURE:
+        target = _remote(uri, scheme, destination)
+    else:
+        raise destination_error(f"Cannot write to {scheme}://: supported are {SUPPORTED}.")
+    if not overwrite and target.exists():
+        raise destination_error(f"{target.uri} exists already, and overwrite is off.")
+    return target
+
+
+def _local(uri: str, scheme: str) -> Target:
+    path = os.path.expanduser(uri)  # noqa: PTH111
+    if scheme:
+        host, slash, rest = uri.partition("://")[2].partition("/")
+        path = slash + rest
+        if host.rpartition("@")[2] not in ("", "localhost") or not slash:
+            raise destination_error(f"{uri} is not the URI of a local file: those begin with {scheme}:///.")
+    path = os.path.abspath(path)  # noqa: PTH100
+    if os.path.isdir(path):  # noqa: PTH112
+        raise destination_error(f"{path} is a folder: end the destination with / to put a file into it.")
+    return Target(uri=f"file://{path}", protocol=scheme, path=path)
+
+
+def _remote(uri: str, scheme: str, given: Any) -> Target:
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+    conn_id = _conn_id(uri, given)
+    if conn_id:
+        _check_connection(conn_id, uri)
+    path = ObjectStoragePath(uri, conn_id=conn_id) if conn_id else ObjectStoragePath(uri)
+    if not path.key:
+        raise destination_error(f"{uri} names no object, only a bucket.")
+    try:
+        fs = path.fs
+    except Exception as error:
+        raise destination_error(
+            f"No file system for {scheme}:// ({type(error).__name__}: {error}): install the extra of this "
+            "package for it (s3, gcs or azure) and check the connection."
+        ) from error
+    return Target(uri=str(path), protocol=scheme, path=path.path, fs=fs)
+
+
+def _conn_id(uri: str, given: Any) -> str | None:
+    named = urlsplit(uri).netloc.rpartition("@")[0]
+    if named:
+        return named
+    options = getattr(given, "storage_options", None) or {}
+    return getattr(given, "conn_id", None) or options.get("conn_id")
+
+
+def _check_connection(conn_id: str, uri: str) -> None:
+    """Make sure that the connection exists: Airflow goes on as an anonymous user where it does not."""
+    from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
+
+    try:
+        BaseHook.get_connection(conn_id)
+    except AirflowNotFoundException as error:
+        raise destination_error(f"The connection {conn_id!r} of {uri} does not exist.") from error
