@@ -12,9 +12,12 @@ No error carries a key or a pre-signed URL.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class StoqProviderError(AirflowException):
@@ -28,6 +31,7 @@ class StoqProviderError(AirflowException):
     :param job_id: the remote job that is concerned.
     :param points_left: points left in the shop's window as the server last said.
     :param job_started: ``False`` where surely no remote job came of the call; ``None``: not known.
+    :param maybe_processed: whether a write without a clear answer may have taken effect.
     """
 
     def __init__(
@@ -40,6 +44,7 @@ class StoqProviderError(AirflowException):
         job_id: str | None = None,
         points_left: int | None = None,
         job_started: bool | None = None,
+        maybe_processed: bool = False,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -49,6 +54,7 @@ class StoqProviderError(AirflowException):
         self.job_id = job_id
         self.points_left = points_left
         self.job_started = job_started
+        self.maybe_processed = maybe_processed
 
     def details(self) -> dict[str, Any]:
         """Return the fields beside the message, as keyword arguments of the constructor."""
@@ -59,7 +65,28 @@ class StoqProviderError(AirflowException):
             "job_id": self.job_id,
             "points_left": self.points_left,
             "job_started": self.job_started,
+            "maybe_processed": self.maybe_processed,
         }
+
+    def after(self: Self, done: int, planned: int) -> Self:
+        """Return the same error, telling that ``done`` of ``planned`` submissions went out before it."""
+        if not done:
+            return self
+        text = (
+            f"{self.message} Before that, {done} of {planned} submissions had their jobs; those go on, and a "
+            "retry finds them and sends only the others."
+        )
+        return type(self)(text, **self.details())
+
+    def among(self: Self, bad: int, jobs: int) -> Self:
+        """Return the same error, telling that ``bad`` of ``jobs`` jobs did not end well."""
+        if jobs == 1:
+            return self
+        text = (
+            f"{bad} of {jobs} jobs did not end well; jobs that did are not submitted again by a retry. The "
+            f"first: {self.message}"
+        )
+        return type(self)(text, **self.details())
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Keep the fields when the error is pickled on its way between processes."""
@@ -104,6 +131,10 @@ class JobFailed(StoqProviderError):
 
 class FinalJobFailed(JobFailed, AirflowFailException):
     """The remote job ended as failed, and submitting it again is not safe."""
+
+
+class ItemsUnchanged(StoqProviderError):
+    """The job completed, and a read-back found items that it did not change; a retry submits only those."""
 
 
 class JobCancelled(StoqProviderError, AirflowFailException):

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 INTEGRATION = "STOQ"
+OPERATORS = [f"stoq_provider.operators.{name}" for name in ("actions", "bulk", "reports")]
 
 STOQ_UI: dict[str, Any] = {
     "hidden-fields": ["schema", "login", "port"],
@@ -105,9 +106,7 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "hooks": [{"integration-name": INTEGRATION, "python-modules": ["stoq_provider.hooks.stoq"]}],
-        "operators": [
-            {"integration-name": INTEGRATION, "python-modules": ["stoq_provider.operators.reports"]}
-        ],
+        "operators": [{"integration-name": INTEGRATION, "python-modules": OPERATORS}],
         "sensors": [{"integration-name": INTEGRATION, "python-modules": ["stoq_provider.sensors.jobs"]}],
         "triggers": [{"integration-name": INTEGRATION, "python-modules": ["stoq_provider.triggers.jobs"]}],
         "connection-types": [

@@ -18,6 +18,9 @@ from urllib.parse import quote
 from stoq_provider.core.http import MalformedAnswer
 from stoq_provider.core.plan import InvalidInput
 
+FAN_OUTS = ("add_variants", "bulk_toggle_inventory_policy")
+"""Actions that go on in the background without a job handle (documented: bulk)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Action:

@@ -46,14 +46,16 @@ class PointsBudget:
         self._remaining: float = rules.limit
         self._spent = 0
         self._window_ends: float | None = None
+        self._assumed = False
         self._closed_until = float("-inf")
+        self._closed_for = 0.0
 
     def left(self, now: float) -> int:
         """Return the points that we may still spend in this window."""
         self._roll(now)
         if now < self._closed_until:
             return 0
-        allowance = int(self._limit * self._share)
+        allowance = max(int(self._limit * self._share), self.rules.write)
         reserve = self._limit - allowance
         return max(0, int(min(allowance - self._spent, self._remaining - reserve)))
 
@@ -70,25 +72,29 @@ class PointsBudget:
         """Note that a call is being sent."""
         self._roll(now)
         if self._window_ends is None:
-            self._window_ends = now + self.rules.window
+            self._window_ends, self._assumed = now + self.rules.window, True
         self._spent += cost
         self._remaining -= cost
 
     def learn(self, said: RateLimit, now: float) -> None:
         """Take over what an answer says; the server is right, within a window only downwards."""
-        if said.limit:
+        if said.limit and said.limit >= self.rules.write:
             self._limit = said.limit
         if said.reset_in is not None:
             self._learn_window(now + min(said.reset_in, self.rules.window), now)
         if said.remaining is not None:
             self._remaining = min(self._remaining, said.remaining)
+            if self._window_ends is None:
+                self._window_ends, self._assumed = now + self.rules.window, True
         if said.retry_after is not None:
             self._closed_until = max(self._closed_until, now + said.retry_after)
+            self._closed_for = self._closed_until - now
 
     def _learn_window(self, ends: float, now: float) -> None:
         self._roll(now)
-        if self._window_ends is None:
-            self._window_ends = ends
+        if self._window_ends is None or self._assumed:
+            # Others may have opened the window long before our first call in it.
+            self._window_ends, self._assumed = ends, False
         elif ends > self._window_ends + SAME_WINDOW:
             # A window that began while the call was under way: what we sent in it is not known, so all
             # that is certain is the server's own figure, which learn() applies next.
@@ -97,10 +103,14 @@ class PointsBudget:
             self._window_ends = max(self._window_ends, ends)
 
     def _roll(self, now: float) -> None:
-        if self._window_ends is not None and now >= self._window_ends:
-            self._open(None)
+        # A clock that was set back must not keep us waiting for longer than was ever told.
+        self._closed_until = min(self._closed_until, now + self._closed_for)
+        if self._window_ends is not None:
+            self._window_ends = min(self._window_ends, now + self.rules.window)
+            if now >= self._window_ends:
+                self._open(None)
 
     def _open(self, ends: float | None) -> None:
-        self._window_ends = ends
+        self._window_ends, self._assumed = ends, False
         self._remaining = self._limit
         self._spent = 0

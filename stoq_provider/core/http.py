@@ -140,8 +140,9 @@ def read(response: Response, *, now: float, secrets: Sequence[str] = ()) -> Answ
     Decode an answer.
 
     :param now: Unix seconds, used where the server sent no ``Date`` of its own.
-    :param secrets: strings that are struck out of every message, should the server echo them.
+    :param secrets: strings that are struck out of payload and messages, should the server echo them.
     """
+    response = _without(secrets, response)
     try:
         payload, is_json = json.loads(response.body), True
     except (ValueError, RecursionError):
@@ -151,10 +152,10 @@ def read(response: Response, *, now: float, secrets: Sequence[str] = ()) -> Answ
         if is_json:
             return Answer(payload=payload, rate_limit=rate_limit)
         kind = ProblemKind.PROTOCOL
-        messages: tuple[str, ...] = (_describe_body(_without(secrets, response)),)
+        messages: tuple[str, ...] = (_describe_body(response),)
     else:
         kind = _kind_of(response.status)
-        messages = _messages(payload) or _plain_text(_without(secrets, response))
+        messages = _messages(payload) or _plain_text(response)
     messages = tuple(_one_line(_strike_out(m, secrets)) for m in messages[:MESSAGES])
     return Answer(problem=Problem(kind, messages, response.status), rate_limit=rate_limit)
 

@@ -25,6 +25,7 @@ class Submission:
     :param kind: what is asked for, such as ``"export:revenue"``; names cadence and repeat safety.
     :param path: relative to the API's base path, with a leading slash.
     :param item_count: ids in the body; ``None`` where the call has none.
+    :param round: counts how often the same items were sent before on purpose; keeps the submissions apart.
     """
 
     kind: str
@@ -32,10 +33,13 @@ class Submission:
     body: Mapping[str, Any] = field(default_factory=dict)
     query: Mapping[str, Any] = field(default_factory=dict)
     item_count: int | None = None
+    round: int = 0
 
     def digest(self) -> str:
         """Return a digest of everything that is sent; equal input gives an equal digest."""
-        canonical = json.dumps([self.kind, self.path, self.body, self.query], sort_keys=True, default=str)
+        canonical = json.dumps(
+            [self.kind, self.path, self.body, self.query, self.round], sort_keys=True, default=str
+        )
         return hashlib.sha256(canonical.encode()).hexdigest()
 
 

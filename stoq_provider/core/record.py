@@ -8,12 +8,13 @@ handle after it. A try that finds an intent without a handle knows that the call
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
-from stoq_provider.core.handles import JobHandle, from_iso, iso
+from stoq_provider.core.events import JobEnd
+from stoq_provider.core.handles import JobHandle, JobStatus, from_iso, iso
 from stoq_provider.core.http import MalformedAnswer
 from stoq_provider.core.jobs import Outcome
 
@@ -40,6 +41,9 @@ class SubmissionRecord:
     :param handle: the job, once the server gave it.
     :param outcome: how the last wait for the job ended.
     :param seen_at: when the job was last seen alive.
+    :param status: the last status, once waiting has ended.
+    :param unchanged: items that a read-back found unchanged; ``None`` where none was made.
+    :param held: whether the note counts even after a clear, because only the key was refused.
     """
 
     clears: int
@@ -47,14 +51,32 @@ class SubmissionRecord:
     handle: JobHandle | None = None
     outcome: Outcome | None = None
     seen_at: float | None = None
+    status: JobStatus | None = None
+    unchanged: tuple[int, ...] | None = None
+    held: bool = False
 
     def submitted(self, handle: JobHandle) -> SubmissionRecord:
         """Note the handle."""
         return replace(self, handle=handle)
 
-    def ended(self, outcome: Outcome, seen_at: float | None) -> SubmissionRecord:
+    def ended(self, end: JobEnd) -> SubmissionRecord:
         """Note how waiting ended."""
-        return replace(self, outcome=outcome, seen_at=seen_at or self.seen_at)
+        return replace(
+            self,
+            outcome=end.outcome,
+            seen_at=end.seen_at or self.seen_at,
+            status=end.status or self.status,
+        )
+
+    def verified(self, unchanged: Iterable[int]) -> SubmissionRecord:
+        """Note which items a read-back found unchanged."""
+        return replace(self, unchanged=tuple(unchanged))
+
+    def end(self) -> JobEnd | None:
+        """Return the good end that was noted, if there is one: such a job need not be asked about again."""
+        if self.handle is None or self.outcome is None or not self.outcome.good:
+            return None
+        return JobEnd(self.handle, self.outcome, self.status, seen_at=self.seen_at)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
@@ -65,6 +87,9 @@ class SubmissionRecord:
             "handle": None if self.handle is None else self.handle.to_dict(),
             "outcome": None if self.outcome is None else self.outcome.value,
             "seen_at": None if self.seen_at is None else iso(self.seen_at),
+            "status": None if self.status is None else self.status.to_dict(),
+            "unchanged": None if self.unchanged is None else list(self.unchanged),
+            "held": self.held,
         }
 
     @classmethod
@@ -78,12 +103,16 @@ class SubmissionRecord:
             raise MalformedAnswer(f"not a submission record of version {VERSION}")
         try:
             handle, outcome, seen_at = value["handle"], value["outcome"], value["seen_at"]
+            status, unchanged = value["status"], value["unchanged"]
             return cls(
                 clears=int(value["clears"]),
                 intent_at=from_iso(value["intent_at"]),
                 handle=None if handle is None else JobHandle.from_dict(handle),
                 outcome=None if outcome is None else Outcome(outcome),
                 seen_at=None if seen_at is None else from_iso(seen_at),
+                status=None if status is None else JobStatus.from_dict(status),
+                unchanged=None if unchanged is None else tuple(int(item) for item in unchanged),
+                held=bool(value["held"]),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise MalformedAnswer(f"not a submission record: {error!r}") from error
@@ -114,22 +143,30 @@ class Step(str, Enum):
     """It may have been sent, or its job ended badly, and sending it again might do harm."""
 
 
-def decide(record: SubmissionRecord | None, *, clears: int, on_clear: str, repeat: RepeatSafety) -> Step:
+def counts(record: SubmissionRecord, *, clears: int, on_clear: str) -> bool:
     """
-    Decide what a try does, given the note of the tries before it.
+    Whether a note of an earlier try counts for this one.
 
     :param clears: how often a person has cleared the task. Tries between two clears belong together.
     :param on_clear: ``"resubmit"``: what a person cleared starts anew; ``"reuse"``: it finds its job.
     """
-    if record is None:
-        return Step.SUBMIT
-    if record.clears != clears and on_clear == "resubmit" and not _waits_for_a_key(record):
+    return record.clears == clears or on_clear == "reuse" or _waits_for_a_key(record)
+
+
+def decide(record: SubmissionRecord | None, *, clears: int, on_clear: str, repeat: RepeatSafety) -> Step:
+    """
+    Decide what a try does, given the note of the tries before it.
+
+    ``clears`` and ``on_clear`` are those of :func:`counts`.
+    """
+    if record is None or not counts(record, clears=clears, on_clear=on_clear):
         return Step.SUBMIT
     again = Step.STOP if repeat is RepeatSafety.NEVER else Step.REPEAT
-    if record.handle is None:
+    if record.handle is None or record.outcome in (Outcome.FAILED, Outcome.EXPIRED):
         return again
-    if record.outcome in (Outcome.FAILED, Outcome.CANCELLED, Outcome.EXPIRED):
-        return again
+    if record.outcome is Outcome.CANCELLED:
+        # Somebody at the vendor wanted it to end; only a person may want it again.
+        return Step.STOP
     return Step.REATTACH
 
 
@@ -140,4 +177,4 @@ def _waits_for_a_key(record: SubmissionRecord) -> bool:
     Such a task is not retried, so a person who has mended the key can only clear it, and clears it in
     order to go on.
     """
-    return record.handle is not None and record.outcome is Outcome.DENIED
+    return record.handle is not None and (record.held or record.outcome is Outcome.DENIED)

@@ -1,5 +1,5 @@
 """
-What the hooks of all systems share: connection, requests, submission, status, waiting.
+What the hooks of all systems share: starting jobs and asking for them.
 
 A subclass names its :class:`~stoq_provider.systems.base.System` and adds the calls that only its own
 system has. HTTP is done by ``transport``, decisions by ``core``.
@@ -7,192 +7,38 @@ system has. HTTP is done by ``transport``, decisions by ``core``.
 
 from __future__ import annotations
 
-import asyncio
-import os
 import random
-import threading
 import time
 from collections.abc import Mapping
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any
 
-from airflow.providers.common.compat.sdk import BaseHook
-
-from stoq_provider import __version__
 from stoq_provider.core.http import Answer, MalformedAnswer, Problem, ProblemKind, Request
 from stoq_provider.core.jobs import JobHandle, JobStatus
 from stoq_provider.core.plan import InvalidInput, Submission
 from stoq_provider.core.record import RepeatSafety
 from stoq_provider.exceptions import StoqProviderError, SubmissionUncertain
 from stoq_provider.hooks.errors import of_problem, typed
-from stoq_provider.systems.base import System, query_pairs
+from stoq_provider.hooks.shop import NOTHING_SENT, Detached, ShopHook, user_agent
 
-if TYPE_CHECKING:
-    from requests import Session
-
-    from stoq_provider.transport.settings import ShopSettings
-    from stoq_provider.transport.sync import SyncTransport
+__all__ = ["NOTHING_SENT", "Detached", "JobHook", "user_agent"]
 
 SUBMIT_ATTEMPTS = 3
 """How often a repeat-safe submission is sent in one try while its fate is unclear."""
 
-NOTHING_SENT = "Nothing was sent"
+BUSY_INTERVAL = 30.0
+"""Seconds between two attempts while the server is busy with another job."""
+
 NO_JOB = "No remote job was started"
 
 
-class Detached(StoqProviderError):
-    """The task was told to stop while it waited; the remote job goes on."""
+class JobHook(ShopHook):
+    """Base of the hooks: a shop whose bulk work runs as jobs."""
 
-
-class JobHook(BaseHook):
-    """
-    Base of the hooks.
-
-    :param conn_id: the Airflow connection.
-    :param user_agent_suffix: what stands behind the package's and Airflow's name; default: the DAG.
-    """
-
-    system: ClassVar[System]
-
-    def __init__(self, conn_id: str) -> None:
-        super().__init__()
-        self.conn_id = conn_id
-        self._stop = threading.Event()
-
-    # -- connection ---------------------------------------------------------------------------------
-
-    @cached_property
-    def settings(self) -> ShopSettings:
-        """What the connection says, checked."""
-        return self._read_settings(self.get_connection(self.conn_id))
-
-    async def asettings(self) -> ShopSettings:
-        """Read the connection without blocking the event loop (Airflow before 3.3.2 could deadlock)."""
-        from airflow.providers.common.compat.connection import get_async_connection
-
-        connection = await get_async_connection(self.conn_id)
-        if hasattr(connection, "aextra_dejson"):
-            extra = await connection.aextra_dejson()
-        else:
-            # Reading extra masks its secrets, which asks the supervisor and would block the loop.
-            extra = await asyncio.to_thread(lambda: connection.extra_dejson)
-        return self._read_settings(connection, extra)
-
-    def _read_settings(self, connection: Any, extra: Mapping[str, Any] | None = None) -> ShopSettings:
-        from stoq_provider.transport.settings import read_settings
-
-        with typed(self.system.name, f"{NOTHING_SENT}; the connection is {self.conn_id!r}"):
-            return read_settings(
-                host=connection.host,
-                port=connection.port,
-                scheme=connection.schema,
-                key=connection.password,
-                extra=connection.extra_dejson if extra is None else extra,
-                default_origin=self.system.default_origin,
-                base_path=self.system.base_path,
-                user_agent=user_agent(),
-            )
-
-    @cached_property
-    def _session(self) -> Session:
-        from stoq_provider.transport.sync import make_session
-
-        return make_session(self.settings, self.system)
-
-    def get_conn(self) -> Session:
-        """Return the ``requests`` session; it sends the key to the connection's own origin only."""
-        return self._session
-
-    @cached_property
-    def transport(self) -> SyncTransport:
-        """The driver that sends requests, counts points and waits out 429."""
-        from stoq_provider.transport.sync import SyncTransport
-
-        return SyncTransport(self.get_conn(), self.settings, self.system, sleep=self.sleep)
-
-    def close(self) -> None:
-        """Close the connections."""
-        if "_session" in self.__dict__:
-            self._session.close()
-
-    # -- stopping -----------------------------------------------------------------------------------
-
-    def stop(self) -> None:
-        """End every wait of this hook, from another thread or a signal handler."""
-        self._stop.set()
-
-    @property
-    def stopped(self) -> bool:
-        """Whether :meth:`stop` was called."""
-        return self._stop.is_set()
-
-    def sleep(self, seconds: float) -> None:
-        """
-        Wait.
-
-        :raises Detached: where the task was told to stop.
-        """
-        if self._stop.wait(max(0.0, seconds)):
-            raise Detached(
-                f"The task was told to stop while it waited for {self.system.label}. A remote job that was "
-                "submitted goes on; it can't be cancelled from here.",
-                system=self.system.name,
-            )
-
-    # -- requests -----------------------------------------------------------------------------------
-
-    def request(
-        self,
-        method: str,
-        path: str,
-        *,
-        params: Mapping[str, Any] | None = None,
-        json: Any = None,
-    ) -> Any:
-        """
-        Call the API and return the decoded payload.
-
-        A read is sent again after passing faults, a write only after 429 or where no connection came about.
-
-        :param path: relative to the API's base path, such as ``/preorders/orders``.
-        :param params: the query; lists become ``name[]``.
-        :raises StoqProviderError: the typed error of what came back, with the server's words.
-        """
-        with typed(self.system.name, NOTHING_SENT):
-            request = Request(
-                method.upper(), self.system.url(self.settings.origin, path), query_pairs(params or {}), json
-            )
-        return self._payload(request)
-
-    def _payload(self, request: Request, job_id: str | None = None) -> Any:
-        answer = self.transport.send(request)
-        if answer.problem is not None:
-            raise self._error(answer, request, job_id)
-        return answer.payload
-
-    def _error(self, answer: Answer, request: Request, job_id: str | None) -> StoqProviderError:
-        problem = answer.problem
-        assert problem is not None
-        if request.reads_only:
-            fate = "It was a read: nothing was changed, and a retry reads again."
-        elif problem.maybe_processed:
-            fate = "Whether it took effect is unknown; it was not sent again. Look before you repeat it."
-        else:
-            fate = "It did not take effect; a retry sends it again."
-        return of_problem(
-            problem,
-            system=self.system.name,
-            doing=f"{request.target} at {self.system.label}",
-            fate=fate,
-            job_id=job_id,
-            points_left=answer.rate_limit.remaining,
-        )
-
-    # -- jobs ---------------------------------------------------------------------------------------
-
-    def submit(self, submission: Submission) -> JobHandle:
+    def submit(self, submission: Submission, *, busy_patience: float = 0.0) -> JobHandle:
         """
         Start a job.
+
+        :param busy_patience: seconds to wait while the server answers 409 because of another job.
 
         Where it is unclear whether a call was processed (time-out, reset, 5xx, an answer that can't be
         read), a repeat-safe submission is sent again, any other is not.
@@ -203,7 +49,7 @@ class JobHook(BaseHook):
         request = self._submit_request(submission)
         repeat = self.system.repeat_safety(submission.kind)
         for attempt in range(1, SUBMIT_ATTEMPTS + 1):
-            answer = self.transport.send(request)
+            answer = self._send_when_free(request, busy_patience)
             handle, answer = self._handle(answer, submission)
             if handle is not None:
                 return handle
@@ -222,6 +68,17 @@ class JobHook(BaseHook):
                 )
                 self.sleep(random.uniform(0.5, 1.5) * attempt)  # noqa: S311 - jitter
         raise self._unclear(answer, request)
+
+    def _send_when_free(self, request: Request, patience: float) -> Answer:
+        give_up_at = time.time() + patience
+        while True:
+            answer = self.transport.send(request)
+            if not _is_busy(answer) or time.time() + BUSY_INTERVAL > give_up_at:
+                return answer
+            self.log.info(
+                "%s is busy with another job; trying again in %g s.", self.system.label, BUSY_INTERVAL
+            )
+            self.sleep(BUSY_INTERVAL)
 
     def _submit_request(self, submission: Submission) -> Request:
         with typed(self.system.name, f"{NOTHING_SENT}; a retry would fail alike"):
@@ -293,11 +150,9 @@ class JobHook(BaseHook):
             return self.system.read_status(payload, known)
 
 
-def user_agent() -> str:
-    """Name the package, Airflow and the DAG, for whoever reads the vendor's logs."""
-    from airflow import __version__ as airflow_version
-
-    dag_id = os.environ.get("AIRFLOW_CTX_DAG_ID", "")
-    name = f"airflow-provider-stoq/{__version__} apache-airflow/{airflow_version}"
-    ascii_dag = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in dag_id)
-    return f"{name} (dag {ascii_dag})" if ascii_dag else name
+def _is_busy(answer: Answer) -> bool:
+    """Only the message tells a 409 for a busy system from one for a wrong state (seen in v1 clients)."""
+    problem = answer.problem
+    if problem is None or problem.kind is not ProblemKind.CONFLICT:
+        return False
+    return any("in progress" in message or "another job" in message for message in problem.messages)

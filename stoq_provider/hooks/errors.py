@@ -50,6 +50,7 @@ def of_problem(
     job_id: str | None = None,
     points_left: int | None = None,
     job_started: bool | None = None,
+    reads_only: bool = False,
 ) -> StoqProviderError:
     """
     Make the typed error of a problem.
@@ -65,6 +66,7 @@ def of_problem(
         job_id=job_id,
         points_left=points_left,
         job_started=job_started,
+        maybe_processed=problem.maybe_processed and not reads_only,
     )
 
 
@@ -123,8 +125,8 @@ _NEXT = {
         "right, clear the task: it finds the same job again."
     ),
 }
-_WAIT_AGAIN = "A retry waits for the same job and submits nothing."
-_NO_RECORD = "A retry submits a new job, because no record of this one could be kept (see [stoq] state_path)."
+WAIT_AGAIN = "A retry waits for the same job and submits nothing."
+NO_RECORD = "A retry submits a new job, because no record of this one could be kept (see [stoq] state_path)."
 
 _END_CLASSES: dict[Outcome, type[StoqProviderError]] = {
     Outcome.FAILED: JobFailed,
@@ -189,4 +191,4 @@ def _fate(end: JobEnd, final: bool, owner: bool, recorded: bool) -> str:
         return _NEVER_AGAIN[end.outcome] if final else _AGAIN[end.outcome]
     if end.outcome in _NEXT:
         return _NEXT[end.outcome]
-    return _WAIT_AGAIN if recorded else _NO_RECORD
+    return WAIT_AGAIN if recorded else NO_RECORD

@@ -6,6 +6,8 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from airflow.providers.common.compat.sdk import AirflowFailException
+
 from stoq_provider.core.events import WaitEvent
 from stoq_provider.core.jobs import JobHandle, JobStatus
 from stoq_provider.core.manifest import manifest
@@ -19,28 +21,36 @@ if TYPE_CHECKING:
     from stoq_provider.storage.download import StoredFile
 
 
+LONG_LIST = 1000
+"""Items that a manifest names itself; some 16 kB of the 48 kB that an XCom row should not exceed."""
+
+
 def first_error(
     hook: JobHook, event: WaitEvent, *, owner: bool, recorded: bool, unhealthy_after: float
 ) -> StoqProviderError | None:
     """
-    Return the typed error of the first job that did not end well, or ``None``.
+    Return the typed error of the worst job that did not end well, or ``None``.
 
     :param owner: whether the task itself submitted the jobs.
     :param recorded: whether the next try can find them.
     """
-    bad = [end for end in event.ends if not end.outcome.good]
-    if not bad:
-        return None
-    return of_end(
-        bad[0],
-        label=hook.system.label,
-        owner=owner,
-        recorded=recorded,
-        repeat=hook.system.repeat_safety(bad[0].handle.kind),
-        unhealthy_after=unhealthy_after,
-        record_life=hook.system.rules.record_life,
-        points_left=event.points_left,
-    )
+    errors = [
+        of_end(
+            end,
+            label=hook.system.label,
+            owner=owner,
+            recorded=recorded,
+            repeat=hook.system.repeat_safety(end.handle.kind),
+            unhealthy_after=unhealthy_after,
+            record_life=hook.system.rules.record_life,
+            points_left=event.points_left,
+        )
+        for end in event.ends
+        if not end.outcome.good
+    ]
+    # What must not be retried comes first: a retry of the others would take it along.
+    errors.sort(key=lambda error: not isinstance(error, AirflowFailException))
+    return errors[0].among(len(errors), len(event.ends)) if errors else None
 
 
 def store_result(
@@ -107,6 +117,33 @@ def _without_conn_id(uri: str) -> str:
     return f"{scheme}{separator}{rest.partition('@')[2] or rest}" if separator else uri
 
 
+def keep_long(hook: JobHook, manifest: dict[str, Any], folder: str | None) -> dict[str, Any]:
+    """
+    Take a list of unchanged items that is too long for XCom out of the manifest.
+
+    The whole list goes to ``folder``, one item a line, and ``unchanged_items_uri`` names it; the manifest
+    keeps the first. Without a folder the rest is only counted, with a warning.
+    """
+    items = manifest["unchanged_items"]
+    manifest["totals"]["unchanged"] = len(items)
+    if len(items) <= LONG_LIST:
+        return manifest
+    manifest["unchanged_items"] = items[:LONG_LIST]
+    if folder is None:
+        hook.log.warning(
+            "%s items are unchanged; the manifest names the first %s. With a destination, the whole list "
+            "would be stored there.",
+            len(items),
+            LONG_LIST,
+        )
+        return manifest
+    from stoq_provider.storage.download import store_text
+
+    name = f"unchanged-{manifest['jobs'][0]['job_id']}.txt"
+    uri = store_text(folder.rstrip("/") + "/", name, "".join(f"{item}\n" for item in items))
+    return {**manifest, "unchanged_items_uri": uri}
+
+
 class _FreshUrl:
     """Gives the URL of the status at hand first, then asks for the status again each time."""
 
@@ -133,6 +170,7 @@ def sum_up(
     *,
     kind: str,
     files: Iterable[Mapping[str, Any]],
+    unchanged_items: Iterable[Any] = (),
     started_at: float,
     points_before: int = 0,
 ) -> dict[str, Any]:
@@ -147,6 +185,7 @@ def sum_up(
         kind=kind,
         ends=event.ends,
         files=files,
+        unchanged_items=unchanged_items,
         points_spent=points_before + event.points_spent + spent,
         started_at=started_at,
         finished_at=time.time(),

@@ -11,7 +11,7 @@ from stoq_provider.core.plan import InvalidInput, Submission
 from stoq_provider.get_provider_info import STOQ_CONN_FIELDS, STOQ_UI
 from stoq_provider.hooks.base import NOTHING_SENT, JobHook
 from stoq_provider.hooks.errors import typed
-from stoq_provider.systems import stoq
+from stoq_provider.systems import stoq, stoq_bulk
 from stoq_provider.systems.stoq_filters import near_misses
 
 if TYPE_CHECKING:
@@ -76,7 +76,8 @@ class StoqHook(JobHook):
         :raises SubmissionUncertain: it may run, and repeating it is not safe.
         """
         with typed(self.system.name, NOTHING_SENT):
-            submission = stoq.bulk_orders(action, order_ids, body)
+            known = stoq_bulk.find_action(action, stoq_bulk.ORDER_ACTIONS)
+            submission = stoq_bulk.submission(known, order_ids, body)
         return self.submit(submission)
 
     def submit_variants(self, action: str, variant_ids: Sequence[int], **body: Any) -> JobHandle:
@@ -88,7 +89,8 @@ class StoqHook(JobHook):
         :param body: more keys of the body.
         """
         with typed(self.system.name, NOTHING_SENT):
-            submission = stoq.bulk_variants(action, variant_ids, body)
+            known = stoq_bulk.find_action(action, stoq_bulk.VARIANT_ACTIONS)
+            submission = stoq_bulk.submission(known, variant_ids, body)
         return self.submit(submission)
 
     def submit_export(
@@ -156,27 +158,34 @@ class StoqHook(JobHook):
         :param filters: ``state``, ``offer_id``, ``variant_id``, ``customer_id``, ``from_``, ``to`` (ISO
             8601). STOQ applies ``state`` after it has fetched a page, so pages may be short or empty.
         """
-        return self._pages("/preorders/orders", "orders", filters)
+        return self.pages("/preorders/orders", "orders", filters)
 
     def iter_variants(self, **filters: Any) -> Iterator[dict[str, Any]]:
         """Yield product variants; ``filters``: ``offer_id``, ``product_id``, ``variant_ids``."""
-        return self._pages("/preorders/product_variants", "product_variants", filters)
+        return self.pages("/preorders/product_variants", "product_variants", filters)
 
     def iter_offers(self, **filters: Any) -> Iterator[dict[str, Any]]:
         """Yield offers, newest first."""
-        return self._pages("/preorders/offers", "offers", filters)
+        return self.pages("/preorders/offers", "offers", filters)
 
-    def _pages(self, path: str, key: str, filters: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        query = {"per_page": PAGE_SIZE, **{name.rstrip("_"): value for name, value in filters.items()}}
+    def pages(self, path: str, key: str, filters: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        """Yield the rows of a list, by ``meta.total_pages``: a short or empty page is not the end."""
         page = 1
         while True:
-            payload = self.request("GET", path, params={**query, "page": page})
-            with typed(self.system.name, "Reading stopped; nothing was changed."):
-                rows, pages = _page_of(payload, key, path)
+            rows, pages = self.page(path, key, filters, page)
             yield from rows
             if page >= pages:
                 return
             page += 1
+
+    def page(
+        self, path: str, key: str, filters: Mapping[str, Any], page: int
+    ) -> tuple[list[dict[str, Any]], int]:
+        """Return the rows of one page of a list, and how many pages there are (1 point)."""
+        query = {name.rstrip("_"): value for name, value in filters.items()}
+        payload = self.request("GET", path, params={"per_page": PAGE_SIZE, **query, "page": page})
+        with typed(self.system.name, "Reading stopped; nothing was changed."):
+            return _page_of(payload, key, path)
 
     # -- any action ---------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from stoq_provider.core.events import JobEnd
 from stoq_provider.core.http import MalformedAnswer
 from stoq_provider.core.jobs import JobHandle, Outcome
 from stoq_provider.core.plan import Submission
-from stoq_provider.core.record import RepeatSafety, Step, SubmissionRecord, decide, identity
+from stoq_provider.core.record import RepeatSafety, Step, SubmissionRecord, counts, decide, identity
 from stoq_provider.exceptions import (
     FinalJobExpired,
     FinalJobFailed,
@@ -60,7 +60,12 @@ class TaskIdentity:
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """One submission that has a job now; ``key`` names its record."""
+    """
+    One submission that has a job now.
+
+    :param key: names its record.
+    :param reattached: whether an earlier try had submitted it.
+    """
 
     key: str
     record: SubmissionRecord
@@ -72,14 +77,24 @@ class Submitter:
     """
     Submits what a task wants, each submission once.
 
-    :param on_clear: see :func:`stoq_provider.core.record.decide`.
+    :param on_clear: see :func:`stoq_provider.core.record.counts`.
+    :param busy_patience: seconds to wait while the server is busy with another job.
     """
 
-    def __init__(self, hook: JobHook, store: StateStore, task: TaskIdentity, *, on_clear: str) -> None:
+    def __init__(
+        self,
+        hook: JobHook,
+        store: StateStore,
+        task: TaskIdentity,
+        *,
+        on_clear: str,
+        busy_patience: float = 0.0,
+    ) -> None:
         self._hook = hook
         self._store = store
         self._task = task
         self._on_clear = on_clear
+        self._busy_patience = busy_patience
 
     @property
     def durable(self) -> bool:
@@ -88,13 +103,17 @@ class Submitter:
 
     def key(self, submission: Submission) -> str:
         """Name the record of a submission."""
+        return self.name(submission.digest())
+
+    def name(self, digest: str) -> str:
+        """Name a record of this task instance and connection."""
         return identity(
             dag_id=self._task.dag_id,
             task_id=self._task.task_id,
             run_id=self._task.run_id,
             map_index=self._task.map_index,
             conn_id=self._hook.conn_id,
-            submission_digest=submission.digest(),
+            submission_digest=digest,
         )
 
     def submit(self, submission: Submission) -> Submitted:
@@ -155,15 +174,51 @@ class Submitter:
                 record = self.load(key)
                 end = by_job.get(record.handle.job_id) if record and record.handle else None
                 if record is not None and end is not None:
-                    self._store.save(key, record.ended(end.outcome, end.seen_at).to_dict())
+                    self._store.save(key, record.ended(end).to_dict())
             except StoqProviderError as error:
                 self._hook.log.warning("How job ended could not be written down: %s", error)
+
+    def save_note(self, key: str, value: Mapping[str, Any]) -> None:
+        """Keep something else for the next try; it counts until a person clears the task."""
+        self._store.save(key, {**value, "clears": self._task.clears})
+
+    def load_note(self, key: str) -> Mapping[str, Any] | None:
+        """Return what :meth:`save_note` kept, if it counts for this try."""
+        value = self._store.load(key)
+        if value is None:
+            return None
+        counting = value.get("clears") == self._task.clears or value.get("held") or self._on_clear == "reuse"
+        return value if counting else None
+
+    def hold(self, keys: Iterable[str]) -> None:
+        """Let records and notes count even after a clear: the key was refused, and the jobs go on."""
+        for key in keys:
+            value = self._store.load(key)
+            if value is not None:
+                self._store.save(key, {**value, "held": True})
+
+    def current(self, submission: Submission) -> SubmissionRecord | None:
+        """Return the record of a submission if it counts for this try."""
+        record = self.load(self.key(submission))
+        counting = record is not None and counts(record, clears=self._task.clears, on_clear=self._on_clear)
+        return record if counting else None
+
+    def note_unchanged(self, unchanged: Mapping[str, Iterable[int]]) -> None:
+        """
+        Note what a read-back found, by key of the record.
+
+        :raises StateError: where it can't be written: the next try would not know what is left to do.
+        """
+        for key, items in unchanged.items():
+            record = self.load(key)
+            if record is not None:
+                self._store.save(key, record.verified(items).to_dict())
 
     def _send(self, key: str, submission: Submission) -> Submitted:
         intent = SubmissionRecord(self._task.clears, time.time())
         self._store.save(key, intent.to_dict())
         try:
-            handle = self._hook.submit(submission)
+            handle = self._hook.submit(submission, busy_patience=self._busy_patience)
         except (SubmissionUncertain, Detached):
             raise
         except StoqProviderError as error:

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf
 
-from stoq_provider.exceptions import PollingUnhealthy, ValidationRejected
+from stoq_provider.core.events import JobEnd
+from stoq_provider.core.jobs import Outcome
+from stoq_provider.exceptions import (
+    AuthenticationError,
+    PollingUnhealthy,
+    StoqProviderError,
+    ValidationRejected,
+)
 from stoq_provider.hooks import options, results
 from stoq_provider.hooks.submission import Submitted, Submitter, TaskIdentity
 from stoq_provider.hooks.waiting import WaitPlan, event_of, poll_due, wait_sync
 from stoq_provider.storage.state import open_store
+from stoq_provider.triggers.failure import BACKSTOP, TRIGGER_FAILED, trigger_failure
 from stoq_provider.triggers.jobs import JobTrigger, check_serializable, job_arguments
 
 if TYPE_CHECKING:
@@ -25,12 +34,6 @@ if TYPE_CHECKING:
     from stoq_provider.core.plan import Submission
     from stoq_provider.core.polling import Poller
     from stoq_provider.hooks.base import JobHook
-
-BACKSTOP = timedelta(minutes=5)
-"""How long after our own deadline Airflow ends a deferral: only should the triggerer never come to it."""
-
-TRIGGER_FAILED = "__fail__"
-"""The method Airflow resumes with when a trigger raised or Airflow's own time-out struck."""
 
 
 class JobOperator(BaseOperator):
@@ -51,6 +54,8 @@ class JobOperator(BaseOperator):
     :param overwrite: whether an object that stands at the destination is replaced.
     :param on_clear: what a person's clearing of the task means: ``"resubmit"`` starts a new job,
         ``"reuse"`` waits for the job that the task had.
+    :param on_busy: what a 409 means that speaks of another job in progress: ``"fail"``, or ``"wait"`` and
+        submit when it is over, within ``timeout``.
     """
 
     template_fields: Sequence[str] = ("destination",)
@@ -68,6 +73,7 @@ class JobOperator(BaseOperator):
         unhealthy_after: float | None = None,
         overwrite: bool = True,
         on_clear: Literal["resubmit", "reuse"] = "resubmit",
+        on_busy: Literal["fail", "wait"] = "fail",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -79,6 +85,7 @@ class JobOperator(BaseOperator):
         self.unhealthy_after = unhealthy_after
         self.overwrite = overwrite
         self.on_clear = on_clear
+        self.on_busy = on_busy
 
     # -- what a subclass says -----------------------------------------------------------------------
 
@@ -87,8 +94,18 @@ class JobOperator(BaseOperator):
         """Return the hook of the operator's connection."""
 
     @abstractmethod
-    def plan(self, context: Context) -> list[Submission]:
+    def plan(self, context: Context, submitter: Submitter) -> list[Submission]:
         """Check the input and return what is to be submitted; send no submission."""
+
+    def check_results(
+        self, context: Context, event: WaitEvent, submitter: Submitter
+    ) -> tuple[Sequence[Any], StoqProviderError | None]:
+        """Look whether jobs that ended well did what was wanted: unchanged items, and an error or none."""
+        return (), None
+
+    def notes(self, submitter: Submitter) -> list[str]:
+        """Return the names of what was kept for the next try beside the records."""
+        return []
 
     # -- Airflow's side -----------------------------------------------------------------------------
 
@@ -101,22 +118,24 @@ class JobOperator(BaseOperator):
         """Submit, and wait as the parameters say."""
         started_at = time.time()
         self._check_input()
-        submissions = self.plan(context)
         submitter = self._submitter(context)
-        done = [submitter.submit(submission) for submission in submissions]
+        done = self._submit(self.plan(context, submitter), submitter)
         self._tell_xcom(context, done)
-        waits = self.destination is not None if self.wait_for_completion is None else self.wait_for_completion
-        if not waits:
+        if not self._waits:
             self.hook.close()
             return [submitted.handle.to_dict() for submitted in done]
-        poller = self._poller(done)
+        ended = [] if self.downloads else [end for end in (s.record.end() for s in done) if end is not None]
         state = {
             "started_at": started_at,
             "kind": done[0].handle.kind,
             "records": [submitted.key for submitted in done],
+            "notes": self.notes(submitter),
+            "ended": [end.to_dict() for end in ended],
             # Templates are rendered again on resumption; what was rendered now is what counts.
             "destination": None if self.destination is None else str(self.destination),
         }
+        known = {end.handle.job_id for end in ended}
+        poller = self._poller([submitted for submitted in done if submitted.handle.job_id not in known])
         if not self._wait(poller):
             self._defer(poller, state)
         return self._finish(context, event_of(poller, 0, state))
@@ -134,7 +153,10 @@ class JobOperator(BaseOperator):
         """Explain what a failed trigger means; Airflow would only say that it failed."""
         if next_method != TRIGGER_FAILED:
             return super().resume_execution(next_method, next_kwargs, context)
-        raise PollingUnhealthy(trigger_failure(self, next_kwargs, context, self.hook.system.label))
+        recorded = self._submitter(context).durable
+        raise PollingUnhealthy(
+            trigger_failure(self, next_kwargs, context, self.hook.system.label, recorded=recorded)
+        )
 
     def on_kill(self) -> None:
         """End the wait on the worker; what was submitted goes on."""
@@ -149,6 +171,8 @@ class JobOperator(BaseOperator):
             raise ValidationRejected(
                 f"on_clear is 'resubmit' or 'reuse', not {self.on_clear!r}. Nothing was sent."
             )
+        if self.on_busy not in ("fail", "wait"):
+            raise ValidationRejected(f"on_busy is 'fail' or 'wait', not {self.on_busy!r}. Nothing was sent.")
         options.seconds("timeout", self.timeout)
         options.poll_interval(self.poll_interval)
         options.unhealthy_after(self.unhealthy_after)
@@ -158,10 +182,28 @@ class JobOperator(BaseOperator):
 
             check_destination(self.destination, overwrite=self.overwrite)
 
+    @property
+    def _waits(self) -> bool:
+        if self.wait_for_completion is None:
+            return self.destination is not None
+        return self.wait_for_completion
+
     def _submitter(self, context: Context) -> Submitter:
         store = open_store(context, options.state_path(), self.log)
         task = TaskIdentity.of(context, self.retries or 0)
-        return Submitter(self.hook, store, task, on_clear=self.on_clear)
+        patience = options.seconds("timeout", self.timeout) if self.on_busy == "wait" else 0.0
+        return Submitter(self.hook, store, task, on_clear=self.on_clear, busy_patience=patience)
+
+    def _submit(self, submissions: Sequence[Submission], submitter: Submitter) -> list[Submitted]:
+        done: list[Submitted] = []
+        for submission in submissions:
+            try:
+                done.append(submitter.submit(submission))
+            except StoqProviderError as error:
+                if isinstance(error, AuthenticationError):
+                    submitter.hold([*(submitted.key for submitted in done), *self.notes(submitter)])
+                raise error.after(len(done), len(submissions)) from None
+        return done
 
     def _tell_xcom(self, context: Context, done: Sequence[Submitted]) -> None:
         job_ids = [submitted.handle.job_id for submitted in done]
@@ -213,6 +255,9 @@ class JobOperator(BaseOperator):
         state = event.state
         submitter = self._submitter(context)
         submitter.note_ends(state["records"], event.ends)
+        event = replace(event, ends=(*map(JobEnd.from_dict, state["ended"]), *event.ends))
+        if any(end.outcome is Outcome.DENIED for end in event.ends):
+            submitter.hold([*state["records"], *state["notes"]])
         error = results.first_error(
             self.hook,
             event,
@@ -222,15 +267,19 @@ class JobOperator(BaseOperator):
         )
         if error is not None:
             raise error
-        files = self._fetch(event, state["destination"])
+        unchanged, error = self.check_results(context, event, submitter)
+        if error is not None:
+            raise error
         manifest = results.sum_up(
             self.hook,
             event,
             kind=state["kind"],
-            files=files,
+            files=self._fetch(event, state["destination"]),
+            unchanged_items=unchanged,
             started_at=state["started_at"],
             points_before=state.get("points_spent", 0),
         )
+        manifest = results.keep_long(self.hook, manifest, None if self.downloads else state["destination"])
         self.hook.close()
         return manifest
 
@@ -238,22 +287,3 @@ class JobOperator(BaseOperator):
         if destination is None or not self.downloads:
             return []
         return results.store_all(self.hook, event, destination, overwrite=self.overwrite)
-
-
-def trigger_failure(
-    task: BaseOperator, next_kwargs: Mapping[str, Any] | None, context: Context, label: str
-) -> str:
-    """Return a message for a trigger that failed, and log its traceback."""
-    details = next_kwargs or {}
-    if details.get("traceback"):
-        task.log.error("The trigger failed:\n%s", "\n".join(details["traceback"]))
-    try:
-        job_ids = context["ti"].xcom_pull(task_ids=task.task_id, key="job_ids") or []
-    except Exception:
-        job_ids = []
-    jobs = f" {', '.join(map(str, list(job_ids)[:5]))}" if job_ids else ""
-    return (
-        f"Waiting in the triggerer for the jobs{jobs} at {label} ended without a result "
-        f"({details.get('error', 'unknown')}). Nothing is known against the jobs themselves; they go on. A "
-        "retry waits for the same jobs and submits nothing."
-    )

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import Context
 
+    from stoq_provider.hooks.submission import Submitter
+
 
 class StoqReportExportOperator(JobOperator):
     """
@@ -87,7 +89,7 @@ class StoqReportExportOperator(JobOperator):
         """Return a hook for the connection."""
         return StoqHook(self.stoq_conn_id)
 
-    def plan(self, context: Context) -> list[Submission]:
+    def plan(self, context: Context, submitter: Submitter) -> list[Submission]:
         """Check report and filters; the one submission."""
         hook = self.hook
         assert isinstance(hook, StoqHook)

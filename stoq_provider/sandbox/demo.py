@@ -30,6 +30,8 @@ ROWS_SHOWN = 5
 
 def main() -> int:
     """Run the demo and return its exit code."""
+    # Set here, because a shell that starts us in the background lets us ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     here = Path.cwd()
     output = here / "demo-output"
@@ -73,12 +75,21 @@ def run(arguments: list[str], environment: Mapping[str, str], *, quiet: bool = F
         try:
             code = process.wait()
         except BaseException:
-            process.terminate()
-            process.wait(10)
+            end(process)
             raise
     if code:
         say(f"'airflow {' '.join(arguments)}' ended with {code}")
         sys.exit(code)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End a child, by force where asking does not help."""
+    process.terminate()
+    try:
+        process.wait(5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def show(output: Path, points: int) -> None:

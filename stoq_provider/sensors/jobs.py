@@ -22,7 +22,7 @@ from stoq_provider.hooks import options, results
 from stoq_provider.hooks.errors import typed
 from stoq_provider.hooks.stoq import StoqHook
 from stoq_provider.hooks.waiting import WaitPlan, event_of, poll_due
-from stoq_provider.operators.base import BACKSTOP, TRIGGER_FAILED, trigger_failure
+from stoq_provider.triggers.failure import BACKSTOP, TRIGGER_FAILED, trigger_failure
 from stoq_provider.triggers.jobs import JobTrigger, StoqJobTrigger, job_arguments
 
 if TYPE_CHECKING:
@@ -109,6 +109,7 @@ class JobSensor(BaseSensorOperator):
     def poke(self, context: Context) -> PokeReturnValue | bool:
         """Poll every job that has not ended, once."""
         hook, poller = self.hook, self._poller
+        hook.sleep(0)  # raises where the task was told to stop between two pokes
         poller.wake(time.time())
         if not poll_due(poller, hook.transport, hook.system, hook.settings, self.log):
             return False

@@ -203,3 +203,16 @@ class _Transfer:
     def _not_written(self, error: Exception) -> DownloadError:
         text = f"Could not write {self.target.uri}: {type(error).__name__}: {error}."
         return download_error(text, job_id=self.job_id)
+
+
+def store_text(folder: str, name: str, text: str) -> str:
+    """
+    Publish a small text file whole, and return its URI.
+
+    :param folder: ends with ``/``.
+    """
+    target = resolve_target(folder, clean_file_name(name), overwrite=True)
+    with open_sink(target) as sink:
+        sink.write(text.encode())
+        sink.commit()
+    return target.uri

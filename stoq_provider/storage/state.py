@@ -151,12 +151,13 @@ class NoStateStore:
         """Keep nothing."""
 
 
-def open_store(context: Mapping[str, Any], state_path: str, log: logging.Logger) -> StateStore:
+def open_store(context: Mapping[str, Any], state_path: str, log: logging.Logger | None) -> StateStore:
     """
     Choose the store for a task.
 
     :param context: the task's context.
     :param state_path: ``[stoq] state_path``; empty where it is not set.
+    :param log: gets the warning; ``None`` where this try has given it already.
     """
     accessor = context.get("task_state_store")
     if accessor is not None:
@@ -165,11 +166,12 @@ def open_store(context: Mapping[str, Any], state_path: str, log: logging.Logger)
         from airflow.providers.common.compat.sdk import ObjectStoragePath
 
         return PathStateStore(ObjectStoragePath(state_path))
-    log.warning(
-        "No record of the submission can be kept: this Airflow has no task state store (3.3 and later "
-        "have), and [stoq] state_path is not set. If this try is lost after it submitted, the next try "
-        "does not know of the job and submits another one."
-    )
+    if log is not None:
+        log.warning(
+            "No record of the submission can be kept: this Airflow has no task state store (3.3 and later "
+            "have), and [stoq] state_path is not set. If this try is lost after it submitted, the next try "
+            "does not know of the job and submits another one."
+        )
     return NoStateStore()
 
 

@@ -8,16 +8,17 @@ What is inferred stands in :data:`ASSUMPTIONS`, in one place, and every caller c
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 from stoq_provider.core.budget import PointsRules
 from stoq_provider.core.http import MalformedAnswer
 from stoq_provider.core.jobs import JobHandle, JobState, JobStatus
-from stoq_provider.core.plan import InvalidInput, Submission, merge
+from stoq_provider.core.plan import Submission, merge
 from stoq_provider.core.polling import Cadence
 from stoq_provider.core.record import RepeatSafety
+from stoq_provider.systems import stoq_bulk
 from stoq_provider.systems.base import System, optional_int, require
 from stoq_provider.systems.stoq_filters import check as check_filters
 
@@ -40,20 +41,19 @@ ASSUMPTIONS: Mapping[str, Assumption] = {
         "a POST with a JSON body; move one to the query by extra_body={k: None}, extra_query={k: v}",
     ),
     "export.offer_ids": Assumption("offer_ids", "I", "offer_ids[] of the query is a plain list in JSON"),
-    "orders.path": Assumption("/preorders/orders/bulk_{action}", "I", "bulk: preorders/orders/bulk_*"),
-    "orders.ids": Assumption("order_ids", "I", "bulk speaks of order IDs, the answer of order_count"),
+    "orders.path": Assumption(stoq_bulk.ORDERS.path, "I", "bulk: preorders/orders/bulk_*; a POST"),
+    "orders.ids": Assumption(
+        stoq_bulk.ORDERS.ids_key, "I", "bulk speaks of order IDs, and answers order_count; Shopify's ids"
+    ),
     "orders.tags": Assumption("tags", "U", "name and meaning (replace or add) are not documented"),
-    "variants.path": Assumption("/preorders/product_variants/bulk_{action}", "I", "as for orders"),
-    "variants.ids": Assumption("variant_ids", "I", "the name in add_variants and in the list's filter"),
+    "orders.force": Assumption("force", "U", "documented for the release of one order only"),
+    "variants.path": Assumption(stoq_bulk.VARIANTS.path, "I", "as for orders"),
+    "variants.ids": Assumption(
+        stoq_bulk.VARIANTS.ids_key, "I", "the name in add_variants and in the list's filter"
+    ),
+    "orders.item_id": Assumption(stoq_bulk.ORDERS.item_key, "D", "read shape of an order"),
+    "variants.metafields": Assumption("metafields", "U", "drift detection is documented, its keys are not"),
 }
-
-ORDERS_CAP = 1000
-"""Ids in one bulk order submission; over it 422 (D [bulk])."""
-VARIANTS_CAP = 5000
-"""Ids in one bulk variant submission (D [bulk]); the answer over it is inferred."""
-
-ORDER_ACTIONS = ("release", "cancel", "set_tags", "send_payment_collection_url")
-VARIANT_ACTIONS = ("recalculate_preorder_counts", "reset_metafields", "sync_metafields")
 
 REPEAT_SAFETY: Mapping[str, RepeatSafety] = {
     "export": RepeatSafety.SAFE,
@@ -175,46 +175,3 @@ def export(
         body=merge(checked, extra_body),
         query=merge({}, extra_query),
     )
-
-
-def bulk_orders(action: str, order_ids: Sequence[int], body: Mapping[str, Any] | None = None) -> Submission:
-    """
-    Build one bulk order submission, of at most :data:`ORDERS_CAP` Shopify order ids.
-
-    :raises InvalidInput: where the action is unknown or the ids are not what they must be.
-    """
-    _check_action(action, ORDER_ACTIONS)
-    return _bulk(action, "orders", order_ids, ORDERS_CAP, body)
-
-
-def bulk_variants(
-    action: str, variant_ids: Sequence[int], body: Mapping[str, Any] | None = None
-) -> Submission:
-    """
-    Build one bulk variant submission, of at most :data:`VARIANTS_CAP` Shopify variant ids.
-
-    :raises InvalidInput: where the action is unknown or the ids are not what they must be.
-    """
-    _check_action(action, VARIANT_ACTIONS)
-    return _bulk(action, "variants", variant_ids, VARIANTS_CAP, body)
-
-
-def _bulk(
-    action: str, family: str, ids: Sequence[int], cap: int, body: Mapping[str, Any] | None
-) -> Submission:
-    odd = [item for item in ids if not isinstance(item, int) or isinstance(item, bool) or item <= 0]
-    if odd:
-        raise InvalidInput(f"{len(odd)} of {len(ids)} ids are no positive whole numbers, first {odd[:3]!r}")
-    if not 0 < len(ids) <= cap:
-        raise InvalidInput(f"one submission of {action} takes 1 to {cap} ids; {len(ids)} were given")
-    return Submission(
-        kind=f"bulk_{action}",
-        path=ASSUMPTIONS[f"{family}.path"].value.format(action=action),
-        body=merge({ASSUMPTIONS[f"{family}.ids"].value: list(ids)}, body),
-        item_count=len(ids),
-    )
-
-
-def _check_action(action: str, known: Sequence[str]) -> None:
-    if action not in known:
-        raise InvalidInput(f"unknown action {action!r}; known are {', '.join(known)}")

@@ -1,0 +1,167 @@
+"""
+Which items a bulk action takes: a list, a file, or a selection by the API's own filters.
+
+A file may change and a selection shrinks while a job works on it. What the first try found is therefore
+kept, so that a new try cuts the same chunks and finds their records again.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+from collections.abc import Iterator, Mapping
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from stoq_provider.core.ids import IdList, check_ids, read_ids
+from stoq_provider.core.plan import InvalidInput
+from stoq_provider.exceptions import ValidationRejected
+
+if TYPE_CHECKING:
+    from stoq_provider.hooks.stoq import StoqHook
+    from stoq_provider.hooks.submission import Submitter
+    from stoq_provider.systems.stoq_bulk import Family
+
+SELECTORS: Mapping[str, tuple[str, ...]] = {
+    "orders": ("state", "offer_id", "variant_id", "customer_id", "from", "to"),
+    "variants": ("offer_id", "product_id"),
+}
+"""Filters of the lists (D [orders], [variants])."""
+
+PIECE = 20_000
+"""Ids kept in one object of the store: some ten kilobytes once packed."""
+
+
+class Selection:
+    """
+    The items of a task.
+
+    :param given: a list of ids; the URL of a file; ``{"path": ..., "column": ...}``; or filters of the list.
+    :param most: ids taken at the most.
+    """
+
+    def __init__(self, hook: StoqHook, family: Family, given: Any, *, most: int) -> None:
+        self._hook = hook
+        self._family = family
+        self._given = given
+        self._most = most
+
+    @property
+    def what(self) -> str:
+        """The parameter's name, for messages."""
+        return self._family.ids_key
+
+    @property
+    def stable(self) -> bool:
+        """Whether a new try surely finds the same items."""
+        return not isinstance(self._given, (str, Mapping))
+
+    def resolve(self) -> IdList:
+        """
+        Find the items now.
+
+        :raises InvalidInput: where they are not what they must be.
+        """
+        given = self._given
+        if isinstance(given, str):
+            return self._from_file(given, None)
+        if not isinstance(given, Mapping):
+            return check_ids(given, what=self.what, most=self._most)
+        if "path" in given:
+            odd = [key for key in given if key not in ("path", "column")]
+            if odd:
+                raise InvalidInput(f"{self.what}: a file is given as {{'path', 'column'}}; unknown: {odd}")
+            return self._from_file(str(given["path"]), given.get("column"))
+        return check_ids(self._from_list(given), what=self.what, most=self._most)
+
+    def kept(self, submitter: Submitter) -> IdList:
+        """Return the items that the first try found, and keep them if this is the first."""
+        if self.stable:
+            return self.resolve()
+        key = self._key(submitter)
+        found = _read_kept(submitter, key)
+        if found is None:
+            found = self.resolve()
+            _keep(submitter, key, found)
+        return found
+
+    def note_keys(self, submitter: Submitter) -> list[str]:
+        """Return the names under which the items are kept."""
+        if self.stable:
+            return []
+        key = self._key(submitter)
+        head = submitter.load_note(key)
+        return [key, *(f"{key}-{number}" for number in range(int(head["pieces"]) if head else 0))]
+
+    def _key(self, submitter: Submitter) -> str:
+        given = json.dumps([self._family.name, self._given], sort_keys=True, default=str)
+        return submitter.name(f"items:{sha256(given.encode()).hexdigest()}")
+
+    def _from_file(self, path: str, column: str | None) -> IdList:
+        from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+        if "/" not in path:
+            raise InvalidInput(f"{self.what} given as text must be the path of a file: {path[:80]!r}")
+        try:
+            with ObjectStoragePath(path).open("r", encoding="utf-8") as file:
+                return read_ids(file, column=column, what=f"the file {path}", most=self._most)
+        except (OSError, UnicodeDecodeError) as error:
+            problem = ValidationRejected(
+                f"The ids could not be read from {path} ({type(error).__name__}). Nothing was sent.",
+                job_started=False,
+            )
+        raise problem
+
+    def _from_list(self, filters: Mapping[str, Any]) -> Iterator[int]:
+        known = SELECTORS[self._family.name]
+        odd = [key for key in filters if key not in known]
+        if odd or not filters:
+            raise InvalidInput(
+                f"{self.what} as a selection takes one or more of {', '.join(known)}; unknown: {odd}"
+            )
+        key = self._family.item_key
+        rows = self._hook.pages(self._family.list_path, self._family.list_key, filters)
+        for row in rows:
+            if not isinstance(row.get(key), int):
+                raise InvalidInput(f"a row of {self._family.list_path} has no whole number {key!r}")
+            yield row[key]
+
+
+def _keep(submitter: Submitter, key: str, items: IdList) -> None:
+    """Write the pieces, then the head: without a head there is nothing kept."""
+    pieces = [items.ids[at : at + PIECE] for at in range(0, len(items.ids), PIECE)]
+    for number, piece in enumerate(pieces):
+        submitter.save_note(f"{key}-{number}", {"ids": _pack(piece)})
+    submitter.save_note(key, {"pieces": len(pieces), "count": len(items.ids), "duplicates": items.duplicates})
+
+
+def _read_kept(submitter: Submitter, key: str) -> IdList | None:
+    head = submitter.load_note(key)
+    if head is None:
+        return None
+    ids: list[int] = []
+    for number in range(int(head["pieces"])):
+        piece = submitter.load_note(f"{key}-{number}")
+        ids.extend(_unpack(piece["ids"]) if piece else ())
+    if len(ids) != head["count"]:
+        raise ValidationRejected(
+            "The list of items that an earlier try kept is no longer whole. Nothing was sent now; jobs that "
+            "were submitted go on. Look what was done, then clear the task to begin anew."
+        )
+    return IdList(tuple(ids), int(head["duplicates"]))
+
+
+def _pack(ids: tuple[int, ...]) -> str:
+    """Write differences instead of ids: neighbours differ little, so they pack well."""
+    deltas = [after - before for before, after in zip((0, *ids), ids, strict=False)]
+    return base64.b64encode(zlib.compress(json.dumps(deltas).encode(), 9)).decode()
+
+
+def _unpack(text: str) -> list[int]:
+    ids: list[int] = []
+    at = 0
+    for delta in json.loads(zlib.decompress(base64.b64decode(text))):
+        at += delta
+        ids.append(at)
+    return ids

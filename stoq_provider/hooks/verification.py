@@ -1,0 +1,110 @@
+"""
+Reading back what a bulk action did.
+
+``completed`` means that every item was attempted; which of them failed STOQ does not say. So the items
+are read again: by list where that costs fewer points than item by item, one by one where it does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from stoq_provider.core.ids import chunks
+from stoq_provider.exceptions import ValidationRejected
+
+if TYPE_CHECKING:
+    from stoq_provider.hooks.stoq import StoqHook
+    from stoq_provider.systems.stoq_bulk import BulkAction
+
+IDS_IN_A_QUERY = 100
+"""Variant ids asked for in one list call: a query of some two kilobytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadBack:
+    """
+    What a read-back found.
+
+    :param unchanged: items that the action did not change, or that no longer exist.
+    :param unclear: items that were read and do not tell.
+    """
+
+    unchanged: tuple[int, ...]
+    unclear: tuple[int, ...]
+
+
+def read_back(hook: StoqHook, action: BulkAction, ids: Sequence[int], body: Mapping[str, Any]) -> ReadBack:
+    """
+    Read items and tell which of them an action left unchanged.
+
+    :param body: what was sent beside the ids.
+    """
+    assert action.changed is not None
+    verdicts: dict[int, bool | None] = {}
+    wanted = set(ids)
+    for item in _lists_first(hook, action, ids, verdicts):
+        item_id = item.get(action.family.item_key)
+        if item_id in wanted:
+            verdicts[item_id] = action.changed(item, body)
+    for item_id in ids:
+        if item_id not in verdicts:
+            single = _single(hook, action, item_id)
+            verdicts[item_id] = action.changed(single, body) if single is not None else False
+    return ReadBack(
+        unchanged=tuple(item_id for item_id in ids if verdicts[item_id] is False),
+        unclear=tuple(item_id for item_id in ids if verdicts[item_id] is None),
+    )
+
+
+def most_reads(action: BulkAction, items: int) -> int:
+    """Return how many reads it takes at the most to read so many items back."""
+    return -(-items // IDS_IN_A_QUERY) if action.family.name == "variants" else items
+
+
+def _lists_first(
+    hook: StoqHook, action: BulkAction, ids: Sequence[int], seen: Mapping[int, Any]
+) -> Iterator[Mapping[str, Any]]:
+    family = action.family
+    if family.name == "variants":
+        # Documented: the list takes variant_ids.
+        for piece in chunks(ids, IDS_IN_A_QUERY):
+            yield from hook.pages(family.list_path, family.list_key, {"variant_ids": list(piece)})
+        return
+    yield from _while_cheaper(hook, action, ids, seen)
+
+
+def _while_cheaper(
+    hook: StoqHook, action: BulkAction, ids: Sequence[int], seen: Mapping[int, Any]
+) -> Iterator[Mapping[str, Any]]:
+    """Read pages of the whole list as long as they cost less than the items that are still missing."""
+    family = action.family
+    page = 1
+    while True:
+        missing = len(ids) - len(seen)
+        if missing == 0:
+            return
+        rows, pages = hook.page(family.list_path, family.list_key, {}, page)
+        yield from rows
+        left = pages - page
+        if left <= 0 or left >= len(ids) - len(seen):
+            return
+        page += 1
+
+
+def _single(hook: StoqHook, action: BulkAction, item_id: int) -> Mapping[str, Any] | None:
+    try:
+        payload = hook.request("GET", f"{action.family.list_path}/{item_id}")
+    except ValidationRejected as error:
+        if error.http_status == 404:
+            return None
+        raise
+    return payload if isinstance(payload, Mapping) else {}
+
+
+def summary(found: Iterable[int], shown: int = 5) -> str:
+    """Name the first items of a list."""
+    items = list(found)
+    text = ", ".join(str(item) for item in items[:shown])
+    return text + (f" and {len(items) - shown} more" if len(items) > shown else "")
