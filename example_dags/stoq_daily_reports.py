@@ -1,9 +1,9 @@
 """
 Every night: yesterday's STOQ reports as CSV files in object storage.
 
-Needs a connection ``stoq_default`` (type STOQ, API key as password). The files go to the Airflow variable
-``stoq_reports`` (an ``ObjectStoragePath`` such as ``s3://aws_default@lake/stoq``), one folder a day. Running a
-day again replaces its files.
+Needs a connection ``stoq_default`` (type STOQ, API key as password). The Airflow variable ``stoq_reports``
+says where the files go, such as ``s3://aws_default@lake/stoq``: one folder a day. Running a day again
+replaces its files.
 """
 
 from __future__ import annotations

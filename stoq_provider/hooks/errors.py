@@ -81,7 +81,7 @@ def typed(system: str, fate: str) -> Iterator[None]:
         error = ValidationRejected(f"{caught}. {fate}", system=system, job_started=False)
     except MalformedAnswer as caught:
         error = ProtocolError(f"{caught}. {fate}", system=system)
-    raise error
+    raise error from None
 
 
 _HEADLINES = {

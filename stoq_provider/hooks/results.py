@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowFailException
@@ -137,11 +138,16 @@ def keep_long(hook: JobHook, manifest: dict[str, Any], folder: str | None) -> di
             LONG_LIST,
         )
         return manifest
+    return {**manifest, "unchanged_items_uri": store_items(folder, items, prefix="unchanged")}
+
+
+def store_items(folder: str, items: Sequence[int], *, prefix: str = "items") -> str:
+    """Store a list, one item a line, under a name made from its content; return the URI."""
     from stoq_provider.storage.download import store_text
 
-    name = f"unchanged-{manifest['jobs'][0]['job_id']}.txt"
-    uri = store_text(folder.rstrip("/") + "/", name, "".join(f"{item}\n" for item in items))
-    return {**manifest, "unchanged_items_uri": uri}
+    text = "".join(f"{item}\n" for item in items)
+    name = f"{prefix}-{sha256(text.encode()).hexdigest()[:16]}.txt"
+    return store_text(folder.rstrip("/") + "/", name, text)
 
 
 class _FreshUrl:

@@ -16,6 +16,7 @@ from stoq_provider.core.plan import InvalidInput, Submission
 from stoq_provider.exceptions import ItemsUnchanged, StoqProviderError
 from stoq_provider.hooks.base import NOTHING_SENT
 from stoq_provider.hooks.errors import typed
+from stoq_provider.hooks.results import store_items
 from stoq_provider.hooks.selection import Selection
 from stoq_provider.hooks.stoq import StoqHook
 from stoq_provider.hooks.verification import most_reads, read_back, summary
@@ -43,6 +44,8 @@ class StoqBulkOperator(JobOperator):
         ``"warn"`` and ``"fail"`` read the items back and report ``unchanged_items``; after ``"fail"``, a
         retry submits only those. What is read, and how certain it is, stands in ``systems/stoq_bulk.py``.
     :param dry_run: find the items, count submissions, price the run in points and minutes, submit nothing.
+        With a destination, the items are stored there and ``items_uri`` names them, so that a later task
+        can take just what was planned.
     :param on_empty: what no items mean: ``"error"`` or ``"skip"``.
     :param max_items: more ids than this are refused.
     :param extra_body: laid over the body; ``None`` takes a key away. For what STOQ does not document.
@@ -110,26 +113,13 @@ class StoqBulkOperator(JobOperator):
 
     def plan(self, context: Context, submitter: Submitter) -> list[Submission]:
         """Find the items and cut them; after a verification that failed, only the unchanged ones."""
-        with typed(self.hook.system.name, NOTHING_SENT):
-            self._check_store(submitter)
-            items = self._not_empty(self._selection().kept(submitter))
-            submissions = self._cut(items.ids, 0)
-            for round_ in count(1):
-                records = [submitter.current(submission) for submission in submissions]
-                left = [item for record in records if record for item in record.unchanged or ()]
-                if not left or any(record is None or record.unchanged is None for record in records):
-                    break
-                self.log.info(
-                    "%s items were left unchanged by the try before; only these are sent.", len(left)
-                )
-                submissions = self._cut(left, round_)
-        self._chunks = {submitter.key(submission): submission for submission in submissions}
+        submissions, duplicates = self._find(submitter)
         self.log.info(
             "%s: %s items in %s submissions, %s duplicates dropped",
             self.action,
             sum(submission.item_count or 0 for submission in submissions),
             len(submissions),
-            items.duplicates,
+            duplicates,
         )
         return submissions
 
@@ -149,12 +139,11 @@ class StoqBulkOperator(JobOperator):
                 "verify=%r has nothing to read for %s: %s.", self.verify, action.name, action.reads
             )
             return (), None
-        if not hasattr(self, "_chunks"):
-            self.plan(context, submitter)
         hook = self.hook
         assert isinstance(hook, StoqHook)
-        by_chunk = {key: s.body[action.family.ids_key] for key, s in self._chunks.items()}
-        body = next(iter(self._chunks.values())).body
+        submissions, _ = self._find(submitter)
+        by_chunk = {submitter.key(s): s.body[action.family.ids_key] for s in submissions}
+        body = submissions[0].body
         found = read_back(hook, action, [item for ids in by_chunk.values() for item in ids], body)
         if found.unclear:
             self.log.warning(
@@ -170,6 +159,21 @@ class StoqBulkOperator(JobOperator):
         return self._judge(list(found.unchanged))
 
     # -- steps --------------------------------------------------------------------------------------
+
+    def _find(self, submitter: Submitter) -> tuple[list[Submission], int]:
+        """Return the submissions of this try, and how many duplicates were dropped from the list."""
+        with typed(self.hook.system.name, NOTHING_SENT):
+            self._check_store(submitter)
+            items = self._not_empty(self._selection().kept(submitter))
+            submissions = self._cut(items.ids, 0)
+            for round_ in count(1):
+                records = [submitter.current(submission) for submission in submissions]
+                left = [item for record in records if record for item in record.unchanged or ()]
+                if not left or any(record is None or record.unchanged is None for record in records):
+                    return submissions, items.duplicates
+                self.log.info("The try before left %s items unchanged; only these are sent.", len(left))
+                submissions = self._cut(left, round_)
+        raise AssertionError("unreachable")
 
     def _judge(self, left: list[int]) -> tuple[Sequence[Any], StoqProviderError | None]:
         if not left:
@@ -235,7 +239,7 @@ class StoqBulkOperator(JobOperator):
         with typed(hook.system.name, NOTHING_SENT):
             items = self._not_empty(self._selection().resolve())
             submissions = self._cut(items.ids, 0)
-        plan = {
+        plan: dict[str, Any] = {
             "dry_run": True,
             "action": action.name,
             "items": len(items.ids),
@@ -251,6 +255,8 @@ class StoqBulkOperator(JobOperator):
                 reads_back=partial(most_reads, action) if self.verify and action.changed else lambda _: 0,
             ),
         }
+        if self.destination is not None:
+            plan["items_uri"] = store_items(str(self.destination), items.ids)
         self.log.info("Dry run, nothing was submitted: %s", plan)
         hook.close()
         return plan

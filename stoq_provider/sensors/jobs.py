@@ -148,6 +148,8 @@ class JobSensor(BaseSensorOperator):
         now = time.time()
         with typed(self.hook.system.name, FATE):
             handles = self.hook.system.read_handles(self.job)
+            for handle in handles:
+                self.hook.system.status_request(self.hook.settings.origin, handle)
         plan = WaitPlan.of(
             handles,
             deadline=now + self.timeout,

@@ -86,8 +86,12 @@ class System(ABC):
 
         :raises InvalidInput: where it leads to another origin; the key must not go there.
         """
-        url = urljoin(origin + "/", handle.status_url)
-        if origin_of(url) != origin_of(origin):
+        try:
+            url = urljoin(origin + "/", handle.status_url)
+            leads_home = origin_of(url) == origin_of(origin)
+        except ValueError:
+            raise InvalidInput(f"the status URL of job {handle.job_id} is no address") from None
+        if not leads_home:
             raise InvalidInput(
                 f"the status URL of job {handle.job_id} leads to another origin than the connection's; "
                 "nothing was sent there"
@@ -131,7 +135,10 @@ class System(ABC):
 
         :raises InvalidInput: where it is not one; a bare job id is not, and no URL is built from it.
         """
-        path = urlsplit(url.strip()).path.rstrip("/")
+        try:
+            path = urlsplit(url.strip()).path.rstrip("/")
+        except ValueError:
+            path = ""
         if "/" not in path:
             raise InvalidInput(
                 f"{url!r} is no status URL; give the handle that the operator returned, or the status_url "

@@ -130,12 +130,12 @@ class Stoq(System):
         said_id = payload.get("job_id", handle.job_id)
         if said_id != handle.job_id:
             raise MalformedAnswer(f"the server answered for another job: {str(said_id)[:80]}")
-        error, progress = payload.get("error"), payload.get("progress")
+        error = payload.get("error")
         return JobStatus(
             job_id=handle.job_id,
             word=word[:80],
             state=self.status_words.get(word, JobState.UNKNOWN),
-            progress=float(progress) if isinstance(progress, (int, float)) else None,
+            progress=_percent(payload.get("progress")),
             total=optional_int(payload, "total"),
             processed=optional_int(payload, "processed"),
             error=None if error in (None, "") else str(error)[:1000],
@@ -147,6 +147,12 @@ class Stoq(System):
 
 def _first_int(payload: Mapping[str, Any], *keys: str) -> int | None:
     return next((n for n in (optional_int(payload, key) for key in keys) if n is not None), None)
+
+
+def _percent(value: Any) -> float | None:
+    # json.loads takes NaN and numbers of any size; neither may go into an event.
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return float(value) if is_number and abs(value) < 1e6 else None
 
 
 def _optional_text(payload: Mapping[str, Any], key: str) -> str | None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -117,10 +119,19 @@ def make_client(settings: ShopSettings) -> httpx.AsyncClient:
     return httpx.AsyncClient(
         headers={"Accept": "application/json"},
         timeout=settings.timeout,
-        verify=settings.verify,
+        verify=_verify(settings.verify),
         proxy=settings.proxy,
         limits=httpx.Limits(max_connections=MAX_CONNECTIONS),
     )
+
+
+def _verify(setting: bool | str) -> bool | ssl.SSLContext:
+    """Take a bundle of authorities, a file or a folder; httpx is about to take no path any more."""
+    if isinstance(setting, bool):
+        return setting
+    if os.path.isdir(setting):  # noqa: PTH112
+        return ssl.create_default_context(capath=setting)
+    return ssl.create_default_context(cafile=setting)
 
 
 @dataclass

@@ -90,13 +90,17 @@ def _origin(
     base_path: str,
     allow_http: bool,
 ) -> str:
-    text = (host or default_origin or "").strip().rstrip("/")
+    text = (host or "").strip() or (default_origin or "")
     if not text:
         raise InvalidInput("the connection has no host")
-    if "://" not in text:
-        bare = urlsplit(f"//{text}").hostname or ""
-        text = f"{scheme or ('http' if is_loopback(bare) else 'https')}://{text}"
-    parts = urlsplit(text)
+    try:
+        if "://" not in text:
+            bare = urlsplit(f"//{text}").hostname or ""
+            text = f"{scheme or ('http' if is_loopback(bare) else 'https')}://{text}"
+        parts = urlsplit(text)
+        number = parts.port or port
+    except ValueError:
+        raise InvalidInput("the host of the connection is no address, or its port is none") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise InvalidInput(f"the host of the connection is no http(s) address: {parts.scheme}://...")
     if parts.username or parts.password or parts.query or parts.fragment:
@@ -111,7 +115,6 @@ def _origin(
             'set "allow_http": true in the extra for a test system'
         )
     name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    number = parts.port or port
     return f"{parts.scheme}://{name}" + (f":{number}" if number else "")
 
 
