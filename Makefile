@@ -7,7 +7,7 @@ WORKERS ?= 2
 PIP_INSTALL = -m pip install --disable-pip-version-check
 SAY = @printf '\n== %s\n'
 
-.PHONY: help demo sandbox test lint types unit test-oldest clean
+.PHONY: help demo sandbox test lint types unit test-oldest test-stores clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -25,6 +25,11 @@ help: ## List the targets
 .venv/.test: .venv/.demo
 	$(SAY) 'Installing the tools of the tests into .venv'
 	@.venv/bin/python $(PIP_INSTALL) --constraint constraints.txt --editable '.[test,check]'
+	@touch $@
+
+.venv/.stores: .venv/.test
+	$(SAY) 'Installing an S3 client and server into .venv'
+	@.venv/bin/python $(PIP_INSTALL) --constraint constraints.txt --editable '.[stores]'
 	@touch $@
 
 .venv-oldest/.test: pyproject.toml .ci/constraints-oldest.txt
@@ -59,6 +64,10 @@ unit: .venv/.test
 test-oldest: .venv-oldest/.test ## The unit tests on Airflow 2.11
 	$(SAY) 'pytest on the oldest supported Airflow'
 	@.venv-oldest/bin/python -m pytest tests/unit -n $(WORKERS) --dist worksteal $(ARGS)
+
+test-stores: .venv/.stores ## Downloads and records on a real S3 server
+	$(SAY) 'pytest on object stores'
+	@.venv/bin/python -m pytest tests/stores $(ARGS)
 
 clean: ## Remove environments, caches and demo output
 	rm -rf .venv .venv-oldest .airflow-demo demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis

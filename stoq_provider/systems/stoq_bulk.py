@@ -190,13 +190,11 @@ def submission(
     *,
     extra_body: Mapping[str, Any] | None = None,
     extra_query: Mapping[str, Any] | None = None,
-    path: str | None = None,
     round_: int = 0,
 ) -> Submission:
     """
     Build one submission of at most the action's cap.
 
-    :param path: where the action is, should the inferred path be wrong.
     :param round_: counts resubmissions of items that did not change; part of the submission's identity.
     :raises InvalidInput: where ids or body are not what they must be.
     """
@@ -206,7 +204,7 @@ def submission(
     checked = check_ids(ids, what=family.ids_key, most=family.cap)
     return Submission(
         kind=action.kind,
-        path=path or family.path.format(action=action.name),
+        path=family.path.format(action=action.name),
         body=merge({family.ids_key: list(checked.ids), **check_body(action, body)}, extra_body),
         query=merge({}, extra_query),
         item_count=len(checked.ids),

@@ -1,0 +1,124 @@
+"""Every example DAG runs against the sandbox, in a real Airflow with a database of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+
+from stoq_provider.sandbox import Sandbox
+from stoq_provider.sandbox.shop import ShopSize
+
+ROOT = Path(__file__).parents[2]
+API = "/api/v2/external/preorders"
+
+
+class Airflow:
+    """An Airflow home with the example DAGs and a sandbox as ``stoq_default``."""
+
+    def __init__(self, home: Path, sandbox: Sandbox) -> None:
+        self.home = home
+        self.sandbox = sandbox
+        self.environment = {
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "PYTHONWARNINGS": "ignore",
+            "AIRFLOW_HOME": str(home),
+            "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "example_dags"),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__CORE__DEFAULT_TASK_RETRY_DELAY": "1",
+            "AIRFLOW__STOQ__POLL_INTERVAL": "0.1",
+            "AIRFLOW_VAR_STOQ_REPORTS": (home / "reports").as_uri(),
+            "AIRFLOW_VAR_STOQ_PLANS": (home / "plans").as_uri(),
+            "AIRFLOW_VAR_STOQ_RELEASE_LIST": (home / "release.csv").as_uri(),
+            "AIRFLOW_CONN_STOQ_DEFAULT": json.dumps(
+                {"conn_type": "stoq", "host": sandbox.origin, "password": sandbox.key}
+            ),
+        }
+        self.run("db", "migrate")
+
+    def run(self, *arguments: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "airflow", *arguments],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        output = done.stdout + done.stderr
+        assert done.returncode == 0, output[-4000:]
+        return output
+
+    def get(self, path: str, **query: object) -> dict:
+        answer = requests.get(
+            f"{self.sandbox.origin}{API}{path}",
+            params=query,
+            headers={"X-Auth-Token": self.sandbox.key},
+            timeout=10,
+        )
+        return answer.json()
+
+
+@pytest.fixture(scope="module")
+def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
+    with Sandbox(time_scale=100, size=ShopSize(offers=4)) as sandbox:
+        yield Airflow(tmp_path_factory.mktemp("airflow"), sandbox)
+
+
+@pytest.fixture(autouse=True)
+def fresh(airflow: Airflow) -> None:
+    airflow.sandbox.reset()
+
+
+# One group, so that one worker builds the database once.
+pytestmark = pytest.mark.xdist_group("example-dags")
+
+
+def test_daily_reports(airflow: Airflow) -> None:
+    airflow.run("dags", "test", "stoq_daily_reports", "2026-05-28T00:00:00+02:00")
+    manifests = json.loads((airflow.home / "reports/2026-05-27/manifest.json").read_text())
+    files = [file for manifest in manifests for file in manifest["files"]]
+    assert len(files) == 5
+    for file in files:
+        assert "2026-05-27_2026-05-27" in file["file_name"]
+        assert Path(file["uri"].removeprefix("file://")).stat().st_size == file["bytes"]
+
+
+def test_release_on_stock(airflow: Airflow) -> None:
+    orders = airflow.get("/orders", per_page=200)["orders"]
+    held = [o["shopify_order_id"] for o in orders if o["state"] in ("placed", "balance_collected")]
+    lines = ["sku,order_id", *(f"A,{order_id}" for order_id in held)]
+    (airflow.home / "release.csv").write_text("\n".join(lines) + "\n")
+    airflow.run("dags", "test", "stoq_release_on_stock")
+    assert [sent["ids"] for sent in airflow.sandbox.submissions] == [held]
+    assert {airflow.get(f"/orders/{order_id}")["state"] for order_id in held[:5]} == {"released"}
+
+
+def test_metafield_backfill(airflow: Airflow) -> None:
+    offers = airflow.get("/offers", per_page=200)["offers"]
+    airflow.run("dags", "test", "stoq_metafield_backfill")
+    sent = airflow.sandbox.submissions
+    assert len(sent) == len(offers)
+    assert {entry["kind"] for entry in sent} == {"bulk_sync_metafields"}
+
+
+def test_approved_cancel(airflow: Airflow) -> None:
+    from airflow import __version__
+
+    if tuple(map(int, __version__.split(".")[:2])) < (3, 1):
+        pytest.skip("Airflow before 3.1 has no approval operator")
+    order = airflow.get("/orders", state="placed", per_page=200)["orders"][0]
+    offer = order["line_items"][0]["offer_id"]
+    listed = airflow.get("/orders", state="placed", offer_id=offer, per_page=200)["orders"]
+    chosen = {"-c": json.dumps({"offer_id": offer}), "--mark-success-pattern": "approve"}
+    airflow.run("dags", "test", "stoq_approved_cancel", *[part for pair in chosen.items() for part in pair])
+    (sent,) = airflow.sandbox.submissions
+    assert sorted(sent["ids"]) == sorted(o["shopify_order_id"] for o in listed)
+    assert airflow.get(f"/orders/{listed[0]['shopify_order_id']}")["state"] == "cancelled"
