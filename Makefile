@@ -59,11 +59,11 @@ types: .venv/.test
 
 unit: .venv/.test
 	$(SAY) 'pytest'
-	@.venv/bin/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+	@.venv/bin/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
 
 test-oldest: .venv-oldest/.test ## The unit tests on Airflow 2.11
 	$(SAY) 'pytest on the oldest supported Airflow'
-	@.venv-oldest/bin/python -m pytest tests/unit -n $(WORKERS) --dist worksteal $(ARGS)
+	@.venv-oldest/bin/python -m pytest tests/unit -n $(WORKERS) --dist loadgroup $(ARGS)
 
 test-stores: .venv/.stores ## Downloads and records on a real S3 server
 	$(SAY) 'pytest on object stores'

@@ -1,0 +1,231 @@
+"""A sandbox for each module, tasks against it, and a clock that both sides share."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+from stoq_provider.core.plan import Submission
+from stoq_provider.exceptions import StoqProviderError
+from stoq_provider.hooks.submission import Submitter, TaskIdentity
+from stoq_provider.operators.bulk import StoqBulkOrdersOperator, StoqBulkVariantsOperator
+from stoq_provider.operators.reports import StoqReportExportOperator
+from stoq_provider.sandbox import Sandbox
+from stoq_provider.sensors.jobs import StoqJobSensor
+from stoq_provider.storage import source
+from stoq_provider.storage.policy import DownloadPolicy
+from stoq_provider.storage.state import TaskStateStore
+from stoq_provider.systems.stoq_bulk import ORDER_ACTIONS
+from stoq_provider.transport.sync import SyncTransport
+from tests.harness import Killed, Logs, TaskRun, recorded_logs
+
+MODES = ("worker", "deferred")
+SENSOR_MODES = ("worker", "deferred", "reschedule")
+POLL = r"/exports/"
+SUBMIT = r"/export$"
+CONN = "AIRFLOW_CONN_STOQ_DEFAULT"
+
+
+class Clock:
+    """Moves the time of the package and of the sandbox alike."""
+
+    def __init__(self, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._sandbox = sandbox
+        self._shift = 0.0
+        real = time.time
+        monkeypatch.setattr(time, "time", lambda: real() + self._shift)
+
+    def forward(self, seconds: float) -> None:
+        self._shift += seconds
+        self._sandbox.advance(seconds)
+
+
+class Bench:
+    """Makes tasks against the sandbox, and tells what came of them there."""
+
+    def __init__(self, sandbox: Sandbox, folder: Path) -> None:
+        self.sandbox = sandbox
+        self.folder = folder
+
+    def export(self, mode: str = "worker", *, store: Any = None, **options: Any) -> TaskRun:
+        """An export into the folder; ``options`` are those of the operator."""
+        given = {"report": "revenue", "destination": f"{self.folder}/", "poll_interval": 0.02, "timeout": 60}
+        return TaskRun(
+            lambda: StoqReportExportOperator(
+                task_id="export", deferrable=mode == "deferred", **{**given, **options}
+            ),
+            store=store,
+        )
+
+    def submitted(self, **options: Any) -> list[dict[str, Any]]:
+        """Submit an export in a task of its own; return the handles, as XCom holds them."""
+        handles = self.export(destination=None, **options).execute()
+        return json.loads(json.dumps(handles))
+
+    def sensor(self, mode: str, job: Any, **options: Any) -> TaskRun:
+        """A sensor that stores the file."""
+        given = {"destination": f"{self.folder}/", "poke_interval": 0.02, "timeout": 60}
+        given["mode"] = "reschedule" if mode == "reschedule" else "poke"
+        return TaskRun(
+            lambda: StoqJobSensor(
+                task_id="wait", job=job, deferrable=mode == "deferred", **{**given, **options}
+            )
+        )
+
+    def bulk(
+        self, action: str, ids: Any, mode: str = "worker", *, store: Any = None, **options: Any
+    ) -> TaskRun:
+        """A bulk action of either family; ``options`` are those of the operator."""
+        orders = action in ORDER_ACTIONS
+        operator = StoqBulkOrdersOperator if orders else StoqBulkVariantsOperator
+        given = {"order_ids" if orders else "variant_ids": ids, "poll_interval": 0.02, "timeout": 60}
+        return TaskRun(
+            lambda: operator(
+                task_id="bulk", action=action, deferrable=mode == "deferred", **{**given, **options}
+            ),
+            store=store,
+        )
+
+    def sent(self) -> list[list[int]]:
+        """The ids of every submission of a list that the sandbox took, in order."""
+        return [entry["ids"] for entry in self.sandbox.submissions]
+
+    @property
+    def submissions(self) -> int:
+        return len(self.sandbox.submissions)
+
+    @property
+    def jobs(self) -> dict[str, Any]:
+        jobs: dict[str, Any] = self.sandbox.state["jobs"]
+        return jobs
+
+    @property
+    def job_id(self) -> str:
+        """The one job there is."""
+        (job_id,) = self.jobs
+        return str(job_id)
+
+    def files(self) -> list[str]:
+        return sorted(path.name for path in self.folder.rglob("*") if path.is_file())
+
+
+def fails(
+    run: Callable[[], Any], error: type[BaseException], *says: str, final: bool = False
+) -> StoqProviderError:
+    """Check that it fails with exactly this error, that Airflow (re)tries it as told, and what it says."""
+    with pytest.raises(error) as caught:
+        run()
+    assert type(caught.value) is error
+    assert isinstance(caught.value, AirflowFailException) is final
+    text = str(caught.value)
+    missing = [part for part in says if part not in text]
+    assert not missing, f"{missing} not in: {text}"
+    return caught.value  # type: ignore[return-value]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Sandbox]:
+    # An export takes 20 s of the job clock.
+    with Sandbox(time_scale=200) as running:
+        yield running
+
+
+@pytest.fixture
+def sandbox(server: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
+    server.reset()
+    connect(monkeypatch, server)
+    return server
+
+
+def connect(
+    monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox, *, key: str | None = None, **extra: Any
+) -> None:
+    """Let the connection lead to the sandbox."""
+    connection = {
+        "conn_type": "stoq",
+        "host": sandbox.origin,
+        "password": key or sandbox.key,
+        "extra": {"timeout": 5, **extra},
+    }
+    monkeypatch.setenv(CONN, json.dumps(connection))
+
+
+@pytest.fixture
+def bench(sandbox: Sandbox, tmp_path: Path) -> Bench:
+    return Bench(sandbox, tmp_path / "lake")
+
+
+@pytest.fixture
+def clock(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(sandbox, monkeypatch)
+
+
+@pytest.fixture
+def logs() -> Iterator[Logs]:
+    with recorded_logs() as logs:
+        yield logs
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten the pauses that no parameter shortens."""
+    monkeypatch.setattr("stoq_provider.hooks.base.random.uniform", lambda low, high: 0.01)
+    monkeypatch.setattr("tenacity.wait.random.uniform", lambda low, high: 0.01)
+    monkeypatch.setattr(source, "_BACKOFF_SECONDS", 0.02)
+    monkeypatch.setattr(
+        "stoq_provider.storage.download.DownloadPolicy",
+        functools.partial(DownloadPolicy, stall_timeout=0.3, max_resumes=2),
+    )
+    base = sys.modules.get("airflow.sensors.base")
+    if hasattr(base, "_orig_start_date"):  # Airflow 2 asks the database
+        monkeypatch.setattr(base, "_orig_start_date", lambda **_: None)
+
+
+def mail(hook: Any, store: Any, *, clears: int = 0, on_clear: str = "resubmit") -> Callable[[], Any]:
+    """Submit what must never be repeated: mail to customers."""
+    ids = [order["shopify_order_id"] for order in hook.iter_orders(state="placed")][:2]
+    submitter = Submitter(
+        hook, TaskStateStore(store), TaskIdentity("shop", "mail", "run", -1, clears=clears), on_clear=on_clear
+    )
+    return lambda: submitter.submit(mail_submission(ids))
+
+
+def mail_submission(ids: list[int]) -> Submission:
+    kind = "bulk_send_payment_collection_url"
+    return Submission(kind, f"/preorders/orders/{kind}", {"order_ids": ids}, item_count=len(ids))
+
+
+DEATHS = ("before-the-post", "after-the-post", "after-the-handle")
+
+
+def kill_worker(patch: pytest.MonkeyPatch, point: str, *, nth: int = 1) -> None:
+    """Let the worker die around its nth POST; see ``DEATHS``."""
+    exchange, send = SyncTransport._exchange, Submitter._send
+    posts, notes = itertools.count(1), itertools.count(1)
+
+    def die_at_post(transport: Any, request: Any) -> Any:
+        fatal = request.method == "POST" and next(posts) == nth
+        if fatal and point == "before-the-post":
+            raise Killed
+        answer = exchange(transport, request)
+        if fatal and point == "after-the-post":
+            raise Killed
+        return answer
+
+    def die_at_note(submitter: Any, key: str, submission: Any) -> Any:
+        submitted = send(submitter, key, submission)
+        if point == "after-the-handle" and next(notes) == nth:
+            raise Killed
+        return submitted
+
+    patch.setattr(SyncTransport, "_exchange", die_at_post)
+    patch.setattr(Submitter, "_send", die_at_note)

@@ -1,0 +1,57 @@
+"""A DAG against a sandbox. ``test_dag.py`` puts it into the DAGs folder of an Airflow and runs it there."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import sys
+
+from airflow.providers.common.compat.sdk import DAG
+
+from stoq_provider.operators.reports import StoqReportExportOperator
+from stoq_provider.sensors.jobs import StoqJobSensor
+
+
+def build(folder: str) -> DAG:
+    with DAG(
+        "stoq_smoke",
+        start_date=dt.datetime(2026, 5, 1, tzinfo=dt.timezone.utc),
+        schedule=None,
+        default_args={"poll_interval": 0.05, "retries": 0},
+    ) as dag:
+        StoqReportExportOperator(
+            task_id="deferred", report="summary", destination=f"{folder}/deferred/", deferrable=True
+        )
+        StoqReportExportOperator(task_id="worker", report="customers", destination=f"{folder}/worker/")
+        submitted = StoqReportExportOperator(task_id="submit", report="revenue")
+        for name, options in {"pokes": {}, "defers": {"deferrable": True}}.items():
+            StoqJobSensor(
+                task_id=name,
+                job=submitted.output,
+                destination=f"{folder}/{name}/",
+                poke_interval=0.05,
+                **options,
+            )
+        mapped = StoqReportExportOperator.partial(
+            task_id="mapped", filters={"from": "{{ params.first }}"}, params={"first": "2026-03-01"}
+        ).expand(report=["revenue", "by_date", "customers"])
+        StoqJobSensor(
+            task_id="all_mapped", job=mapped.output, destination=f"{folder}/mapped/", poke_interval=0.05
+        )
+    return dag
+
+
+dag = build(os.environ.get("STOQ_TEST_LAKE", "/nowhere"))
+
+
+def main() -> None:
+    run = dag.test()
+    states = {}
+    for ti in run.get_task_instances():
+        states[f"{ti.task_id}[{ti.map_index}]" if ti.map_index >= 0 else ti.task_id] = str(ti.state)
+    sys.stdout.write(f"RESULT {json.dumps({'run': str(run.state), 'tasks': states})}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,249 @@
+"""Outcome table: the submission is refused, or nobody knows whether it arrived."""
+
+from __future__ import annotations
+
+import pytest
+
+from stoq_provider.exceptions import (
+    ActionRejected,
+    ProtocolError,
+    ServiceUnavailable,
+    SubmissionUncertain,
+    ValidationRejected,
+)
+from stoq_provider.hooks.stoq import StoqHook
+from tests.harness import MemoryStateStore
+
+from .conftest import MODES, SUBMIT, connect, fails, mail
+
+MAIL = r"/bulk_send_payment_collection_url$"
+# How an answer gets lost on the way, and whether the server has started the job all the same.
+LOST = [
+    pytest.param("reset_after", {}, 1, id="reset-after"),
+    pytest.param("reset_before", {}, 0, id="reset-before"),
+    pytest.param("delay", {"seconds": 0.5, "processed": True}, 1, id="timeout"),
+    pytest.param("status", {"status": 500, "processed": True}, 1, id="500"),
+    pytest.param("status", {"status": 502}, 0, id="502"),
+    pytest.param("garbage", {}, 1, id="cut-json"),
+    pytest.param("html", {}, 1, id="html"),
+    pytest.param("empty", {"status": 202}, 1, id="empty"),
+    pytest.param("json", {"body": {"ok": True}, "status": 202}, 1, id="json-without-a-job"),
+    pytest.param("truncated", {"after": 5}, 1, id="truncated"),
+]
+
+
+@pytest.fixture(autouse=True)
+def short_timeout(monkeypatch, sandbox):
+    connect(monkeypatch, sandbox, timeout=0.25)
+
+
+# -- refused --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_submit_refused_409_fails_with_the_hint_and_a_retry_submits(bench, sandbox, mode):
+    body = {"errors": ["Another job is in progress for this offer. Try again later."]}
+    sandbox.arm("status", status=409, body=body, path=SUBMIT, times=1)
+    run = bench.export(mode)
+    error = fails(
+        run.execute,
+        ActionRejected,
+        "Another job is in progress for this offer",
+        "No remote job was started",
+        "A retry submits it",
+    )
+    assert (error.http_status, error.job_started) == (409, False)
+    assert bench.submissions == 0
+    assert run.store.records() == []
+    assert run.retry()["jobs"][0]["outcome"] == "succeeded"
+    assert bench.submissions == 1
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_submit_refused_409_of_another_job_is_waited_out_where_on_busy_says_so(
+    bench, sandbox, monkeypatch, mode, logs
+):
+    monkeypatch.setattr("stoq_provider.hooks.base.BUSY_INTERVAL", 0.05)
+    body = {"errors": ["Another job is in progress for this offer. Try again later."]}
+    sandbox.arm("status", status=409, body=body, path=SUBMIT, times=3)
+    assert bench.export(mode, on_busy="wait").execute()["jobs"][0]["outcome"] == "succeeded"
+    assert bench.submissions == 1
+    assert "busy with another job" in logs.text
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_submit_refused_409_of_another_job_for_longer_than_the_timeout(bench, sandbox, monkeypatch, mode):
+    monkeypatch.setattr("stoq_provider.hooks.base.BUSY_INTERVAL", 0.05)
+    body = {"errors": ["Another job is in progress for this offer."]}
+    sandbox.arm("status", status=409, body=body, path=SUBMIT, times=None)
+    run = bench.export(mode, on_busy="wait", timeout=0.3)
+    fails(run.execute, ActionRejected, "Another job is in progress", "No remote job was started")
+    assert sandbox.state["faults"][0]["fired"] > 1
+    assert bench.submissions == 0
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_submit_refused_409_for_the_wrong_state_is_not_waited_out(bench, sandbox, mode):
+    sandbox.arm("status", status=409, body={"errors": ["Offer is archived"]}, path=SUBMIT, times=1)
+    fails(bench.export(mode, on_busy="wait").execute, ActionRejected, "Offer is archived")
+    assert sandbox.state["faults"][0]["fired"] == 1
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_submit_refused_422_fails_with_the_hint_and_is_not_retried(bench, sandbox, mode):
+    run = bench.export(mode, extra_body={"from": "2026-06-31"})
+    error = fails(
+        run.execute, ValidationRejected, "from", "No remote job was started", "not retried", final=True
+    )
+    assert (error.http_status, error.job_started) == (422, False)
+    assert error.server_messages
+    assert bench.submissions == 0
+    assert run.store.records() == []
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_submit_refused_422_by_our_own_check_sends_nothing(bench, sandbox, mode):
+    run = bench.export(mode, filters={"form": "2026-05-01"})
+    fails(run.execute, ValidationRejected, "no filter 'form'", "'from'", "Nothing was sent", final=True)
+    assert sandbox.state["requests"] == {}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_submit_refused_404_because_no_such_report_exists_any_more(bench, sandbox, mode):
+    sandbox.arm("status", status=404, path=SUBMIT, times=1)
+    error = fails(
+        bench.export(mode).execute, ValidationRejected, "No remote job was started", "not retried", final=True
+    )
+    assert error.http_status == 404
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_submit_refused_connection_is_tried_again_then_a_retry_submits(bench, sandbox, mode):
+    sandbox.arm("refuse", seconds=30)
+    run = bench.export(mode)
+    try:
+        error = fails(
+            run.execute,
+            ServiceUnavailable,
+            "no connection came about",
+            "No remote job was started",
+            "A retry submits it",
+        )
+    finally:
+        sandbox.stop()
+        sandbox.start()
+    assert error.job_started is False
+    assert run.store.records() == []
+    assert bench.submissions == 0
+
+
+# -- ambiguous, and safe to repeat ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(("fault", "options", "started"), LOST)
+def test_submit_ambiguous_repeat_safe_submits_again(bench, sandbox, mode, fault, options, started, logs):
+    sandbox.arm(fault, path=SUBMIT, times=1, **options)
+    run = bench.export(mode)
+    manifest = run.execute()
+    assert manifest["jobs"][0]["outcome"] == "succeeded"
+    assert bench.submissions == started + 1
+    assert manifest["jobs"][0]["job_id"] == sandbox.submissions[-1]["job_id"]
+    assert logs.warnings("is safe to repeat, so it is sent again")
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [("reset_after", ServiceUnavailable), ("status", ServiceUnavailable), ("garbage", ProtocolError)],
+)
+def test_submit_ambiguous_repeat_safe_gives_up_and_the_next_try_submits_again(
+    bench, sandbox, mode, fault, error, logs
+):
+    sandbox.arm(fault, path=SUBMIT, times=3)
+    run = bench.export(mode)
+    raised = fails(run.execute, error, "no clear answer in 3 attempts", "which does no harm", "submits again")
+    assert raised.job_started is None
+    (record,) = run.store.records()
+    assert record["handle"] is None
+    before = bench.submissions
+    assert before == (0 if fault == "status" else 3)
+    assert run.retry()["jobs"][0]["outcome"] == "succeeded"
+    assert bench.submissions == before + 1
+    assert logs.warnings("A job may run that nobody waits for")
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_submit_ambiguous_status_url_on_another_origin_is_not_followed(bench, sandbox, mode):
+    body = {"job_id": "exp_1", "status_url": "http://evil.example/api/v2/external/x"}
+    sandbox.arm("json", path=SUBMIT, times=None, status=202, body=body, processed=False)
+    fails(bench.export(mode).execute, ProtocolError, "another origin", "submits again")
+
+
+# -- ambiguous, and never to be repeated ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("fault", "options", "started"), LOST)
+def test_submit_ambiguous_never_repeat_fails_and_the_next_try_stops(bench, sandbox, fault, options, started):
+    hook, store = StoqHook(), MemoryStateStore()
+    submit = mail(hook, store)
+    sandbox.arm(fault, path=MAIL, times=1, **options)
+    fails(
+        submit,
+        SubmissionUncertain,
+        "no clear answer came back",
+        "The job perhaps runs",
+        "It is not sent again",
+        "not retried",
+        "Look in STOQ whether it took effect",
+        "clear the task to submit it",
+        final=True,
+    )
+    assert bench.submissions == started
+    fails(
+        submit,
+        SubmissionUncertain,
+        "An earlier try was about to send",
+        "perhaps runs",
+        "Nothing was sent now",
+        "clearing the task submits it",
+        final=True,
+    )
+    assert bench.submissions == started
+    assert mail(hook, store, clears=1)().handle.kind == "bulk_send_payment_collection_url"
+    assert bench.submissions == started + 1
+
+
+def test_submit_ambiguous_never_repeat_with_reuse_stops_after_a_clear_too(bench, sandbox):
+    hook, store = StoqHook(), MemoryStateStore()
+    sandbox.arm("reset_after", path=MAIL, times=1)
+    fails(mail(hook, store), SubmissionUncertain, final=True)
+    fails(mail(hook, store, clears=1, on_clear="reuse"), SubmissionUncertain, final=True)
+    assert bench.submissions == 1
+
+
+def test_submit_refused_is_not_ambiguous_for_what_must_never_be_repeated(bench, sandbox):
+    hook, store = StoqHook(), MemoryStateStore()
+    submit = mail(hook, store)
+    sandbox.arm("status", status=409, path=MAIL, times=1)
+    fails(submit, ActionRejected, "No remote job was started")
+    assert store.records() == []
+    submit()
+    assert bench.submissions == 1
+
+
+def test_429_at_submit_is_waited_out_for_what_must_never_be_repeated(bench, sandbox):
+    hook, store = StoqHook(), MemoryStateStore()
+    submit = mail(hook, store)
+    sandbox.arm("status", status=429, path=MAIL, times=2, headers={"Retry-After": "0"})
+    submit()
+    assert bench.submissions == 1
+
+
+def test_worker_killed_never_repeat_with_a_known_job_reattaches(bench, sandbox):
+    hook, store = StoqHook(), MemoryStateStore()
+    first = mail(hook, store)()
+    second = mail(StoqHook(), store)()
+    assert second.handle.job_id == first.handle.job_id
+    assert (first.reattached, second.reattached) == (False, True)
+    assert bench.submissions == 1

@@ -1,0 +1,141 @@
+"""Every error says three things: what happened, what becomes of the remote job, what a retry will do."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+from stoq_provider import exceptions
+from stoq_provider.core.events import JobEnd
+from stoq_provider.core.http import Problem, ProblemKind
+from stoq_provider.core.jobs import JobHandle, Outcome
+from stoq_provider.core.record import RepeatSafety
+from stoq_provider.exceptions import StoqProviderError
+from stoq_provider.hooks import errors
+
+HANDLE = JobHandle("stoq", "bulk_release", "bulk_1", "/x")
+BAD = [outcome for outcome in Outcome if not outcome.good]
+WHAT = {
+    Outcome.FAILED: "failed",
+    Outcome.CANCELLED: "was cancelled",
+    Outcome.NOT_FOUND: "does not know job",
+    Outcome.EXPIRED: "no longer knows job",
+    Outcome.UNHEALTHY: "No good answer",
+    Outcome.DENIED: "refused the key",
+    Outcome.TIMEOUT: "did not end in time",
+}
+FATE = {
+    Outcome.FAILED: "has ended",
+    Outcome.CANCELLED: "has ended",
+    Outcome.NOT_FOUND: "is unknown",
+    Outcome.EXPIRED: "has ended",
+    Outcome.UNHEALTHY: "it goes on",
+    Outcome.DENIED: "goes on",
+    Outcome.TIMEOUT: "goes on",
+}
+FINAL = (Outcome.CANCELLED, Outcome.NOT_FOUND, Outcome.DENIED)
+REATTACHES = (Outcome.UNHEALTHY, Outcome.TIMEOUT)
+
+
+def of_end(outcome, *, owner=True, recorded=True, repeat=RepeatSafety.SAFE, text="HTTP 500: oops"):
+    return errors.of_end(
+        JobEnd(HANDLE, outcome, text=text, http_status=500),
+        label="STOQ",
+        owner=owner,
+        recorded=recorded,
+        repeat=repeat,
+        unhealthy_after=900,
+        record_life=86400,
+        points_left=7,
+    )
+
+
+def test_every_bad_outcome_is_in_the_tables():
+    assert set(WHAT) == set(FATE) == set(BAD)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "owner", "recorded", "repeat"),
+    itertools.product(BAD, [True, False], [True, False], RepeatSafety),
+)
+def test_message_has_three_parts(outcome, owner, recorded, repeat):
+    error = of_end(outcome, owner=owner, recorded=recorded, repeat=repeat)
+    text = str(error)
+    assert WHAT[outcome] in text
+    assert "bulk_1" in text
+    assert "(HTTP 500: oops)" in text
+    assert FATE[outcome] in text
+    never = repeat is RepeatSafety.NEVER
+    if not owner:
+        again = "looks again and submits nothing"
+    elif outcome in FINAL:
+        again = "not retried"
+    elif outcome in REATTACHES:
+        again = "waits for the same job and submits nothing" if recorded else "submits a new job"
+    else:
+        again = "not submitted again by itself" if never else "A retry submits it again"
+    assert again in text
+    final = outcome in FINAL or (owner and never and outcome in (Outcome.FAILED, Outcome.EXPIRED))
+    assert isinstance(error, AirflowFailException) is final
+    assert (error.job_id, error.http_status, error.points_left) == ("bulk_1", 500, 7)
+    assert error.server_messages == ("HTTP 500: oops",)
+    assert "{" not in text
+    assert "  " not in text
+
+
+@pytest.mark.parametrize("outcome", BAD)
+def test_braces_in_the_servers_words_are_kept(outcome):
+    assert "{x} {kind} %s" in str(of_end(outcome, text="{x} {kind} %s"))
+
+
+@pytest.mark.parametrize("outcome", BAD)
+def test_no_words_of_the_server_leave_no_empty_brackets(outcome):
+    error = of_end(outcome, text="")
+    assert "()" not in str(error)
+    assert error.server_messages == ()
+
+
+@pytest.mark.parametrize("outcome", REATTACHES)
+def test_never_claims_reattaching_without_a_record(outcome):
+    assert "submits nothing" not in str(of_end(outcome, recorded=False))
+
+
+@pytest.mark.parametrize("outcome", [Outcome.UNHEALTHY, Outcome.DENIED, Outcome.TIMEOUT, Outcome.NOT_FOUND])
+def test_never_says_that_the_job_failed_where_only_the_wait_did(outcome):
+    assert "failed" not in str(of_end(outcome))
+    assert type(of_end(outcome)) is not exceptions.JobFailed
+
+
+@pytest.mark.parametrize("kind", ProblemKind)
+def test_every_kind_of_problem_has_its_error(kind):
+    error = errors.of_problem(
+        Problem(kind, ("the words",), 418),
+        system="stoq",
+        doing="GET /x at STOQ",
+        fate="The fate.",
+        job_id="j",
+    )
+    assert str(error) == "GET /x at STOQ: HTTP 418: the words. The fate."
+    assert (error.system, error.http_status, error.job_id) == ("stoq", 418, "j")
+    final = kind in (ProblemKind.AUTHENTICATION, ProblemKind.NOT_FOUND, ProblemKind.VALIDATION)
+    assert isinstance(error, AirflowFailException) is final
+
+
+def test_every_error_class_is_one_of_ours_and_final_where_a_retry_cannot_help():
+    classes = [
+        value
+        for value in vars(exceptions).values()
+        if isinstance(value, type) and issubclass(value, StoqProviderError) and value is not StoqProviderError
+    ]
+    final = {cls.__name__ for cls in classes if issubclass(cls, AirflowFailException)}
+    assert final == {
+        "AuthenticationError",
+        "ValidationRejected",
+        "SubmissionUncertain",
+        "FinalJobFailed",
+        "JobCancelled",
+        "JobNotFound",
+        "FinalJobExpired",
+    }

@@ -1,0 +1,176 @@
+"""A local HTTP server that fails on demand, and a CSV to fetch from it."""
+
+from __future__ import annotations
+
+import re
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from stoq_provider.storage import source
+from stoq_provider.storage.policy import DownloadPolicy
+
+SECRET = "X-Amz-Signature=5ecre7s1gnature"
+ROWS = 30_000
+BODY = b"id,note\r\n" + b"".join(
+    b'%d,"two\nlines, ""quoted"""\r\n' % i if i % 7 == 0 else b"%d,plain text of a row\r\n" % i
+    for i in range(ROWS)
+)
+
+Behaviour = Callable[["Handler"], None]
+
+
+class FaultServer:
+    """Answers request number n by ``plan[n]``, and all later ones by ``serve()``."""
+
+    def __init__(self) -> None:
+        self.body = BODY
+        self.etag: str | None = '"v1"'
+        self.plan: list[Behaviour] = []
+        self.requests: list[tuple[str, dict[str, str]]] = []
+        self.released = threading.Event()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._server.owner = self  # type: ignore[attr-defined]
+        self.port = self._server.server_address[1]
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
+        self._thread.start()
+
+    def url(self, signature: str = SECRET, scheme: str = "http") -> str:
+        return f"{scheme}://127.0.0.1:{self.port}/exports/result.csv?{signature}"
+
+    def stop(self) -> None:
+        self.released.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    @property
+    def ranges(self) -> list[str | None]:
+        return [headers.get("range") for _, headers in self.requests]
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    @property
+    def owner(self) -> FaultServer:
+        return self.server.owner  # type: ignore[attr-defined,no-any-return]
+
+    def do_GET(self) -> None:
+        number = len(self.owner.requests)
+        self.owner.requests.append((self.path, {k.lower(): v for k, v in self.headers.items()}))
+        self.close_connection = True
+        try:
+            plan = self.owner.plan
+            (plan[number] if number < len(plan) else serve())(self)
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # the client has left
+
+    def start(self, status: int, headers: dict[str, Any]) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            if value is not None:
+                self.send_header(name, str(value))
+        self.end_headers()
+
+    def log_message(self, *args: Any) -> None:
+        pass
+
+
+def break_off(h: Handler, how: str) -> None:
+    h.wfile.flush()
+    if how == "rst":
+        h.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        h.connection.close()
+    elif how == "stall":
+        h.owner.released.wait(10)
+
+
+def serve(stop_after: int | None = None, how: str = "fin", **overrides: Any) -> Behaviour:
+    """
+    Serve the body as a good store does; with ``stop_after``, that many bytes of it and then break off.
+
+    :param how: ``fin`` closes, ``rst`` resets, ``stall`` stays silent.
+    :param overrides: ``status`` and headers by name with ``_`` for ``-``; ``None`` leaves a header out.
+    """
+
+    def behave(h: Handler) -> None:
+        body, etag = h.owner.body, h.owner.etag
+        wanted = re.fullmatch(r"bytes=(\d+)-", h.headers.get("Range", ""))
+        if h.headers.get("If-Match", etag) != etag:
+            h.start(412, {"Content-Length": 0})
+            return
+        status, first, headers = 200, 0, {"ETag": etag}
+        if wanted and h.headers.get("If-Range", etag) == etag:
+            status, first = 206, int(wanted[1])
+            headers["Content-Range"] = f"bytes {first}-{len(body) - 1}/{len(body)}"
+        headers["Content-Length"] = str(len(body) - first)
+        changes = {name.replace("_", "-"): value for name, value in overrides.items() if name != "status"}
+        h.start(overrides.get("status", status), headers | changes)
+        part = body[first:]
+        h.wfile.write(part if stop_after is None else part[:stop_after])
+        if stop_after is not None:
+            break_off(h, how)
+
+    return behave
+
+
+def ignore_range(h: Handler) -> None:
+    """Send the whole body whatever was asked for."""
+    h.start(200, {"Content-Length": len(h.owner.body), "ETag": h.owner.etag})
+    h.wfile.write(h.owner.body)
+
+
+def answer(status: int, body: bytes = b"", **headers: Any) -> Behaviour:
+    def behave(h: Handler) -> None:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        h.start(status, {"Content-Length": len(body)} | named)
+        h.wfile.write(body)
+
+    return behave
+
+
+def chunked(last: bool = True) -> Behaviour:
+    """Send the body in HTTP chunks; without the ``last`` one it is cut short."""
+
+    def behave(h: Handler) -> None:
+        h.start(200, {"Transfer-Encoding": "chunked", "ETag": h.owner.etag})
+        for i in range(0, len(h.owner.body), 100_000):
+            piece = h.owner.body[i : i + 100_000]
+            h.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+        if last:
+            h.wfile.write(b"0\r\n\r\n")
+
+    return behave
+
+
+def unframed(length: int | None = None) -> Behaviour:
+    """Send the body, or its beginning, with neither length nor chunks."""
+
+    def behave(h: Handler) -> None:
+        h.start(200, {"Connection": "close", "ETag": h.owner.etag})
+        h.wfile.write(h.owner.body[:length])
+
+    return behave
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultServer]:
+    monkeypatch.setattr(source, "_BACKOFF_SECONDS", 0.01)
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    fault_server = FaultServer()
+    yield fault_server
+    fault_server.stop()
+
+
+@pytest.fixture
+def policy() -> DownloadPolicy:
+    """As the hook sets it for a sandbox on loopback."""
+    return DownloadPolicy(allow_loopback=True, stall_timeout=5)
