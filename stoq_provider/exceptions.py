@@ -72,9 +72,10 @@ class StoqProviderError(AirflowException):
         """Return the same error, telling that ``done`` of ``planned`` submissions went out before it."""
         if not done:
             return self
+        again = "clearing the task" if isinstance(self, AirflowFailException) else "a retry"
         text = (
-            f"{self.message} Before that, {done} of {planned} submissions had their jobs; those go on, and a "
-            "retry finds them and sends only the others."
+            f"{self.message} Before that, {done} of {planned} submissions had their jobs; those go on, and "
+            f"{again} finds them and sends only the others."
         )
         return type(self)(text, **self.details())
 

@@ -79,6 +79,7 @@ class PointsBudget:
     def learn(self, said: RateLimit, now: float) -> None:
         """Take over what an answer says; the server is right, within a window only downwards."""
         if said.limit and said.limit >= self.rules.write:
+            self._remaining += said.limit - self._limit
             self._limit = said.limit
         if said.reset_in is not None:
             self._learn_window(now + min(said.reset_in, self.rules.window), now)

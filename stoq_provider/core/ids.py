@@ -79,7 +79,8 @@ def read_ids(lines: Iterable[str], *, column: str | None, what: str, most: int) 
         if not text:
             continue
         count += 1
-        if text.isascii() and text.isdigit() and _is_id(int(text)):
+        # Very long numbers are not even read: int() refuses some thousands of digits by a plain ValueError.
+        if text.isascii() and text.isdigit() and len(text) < 40 and _is_id(int(text)):
             found.append(int(text))
         else:
             bad.append((number, text))
@@ -99,10 +100,18 @@ def _cells(lines: Iterable[str], column: str | None, what: str) -> Iterator[tupl
         for number, line in enumerate(lines, start=1):
             yield number, line.strip().lstrip("\ufeff")
         return
-    reader = csv.DictReader(lines)
-    names = [(name or "").lstrip("\ufeff") for name in reader.fieldnames or ()]
-    if column not in names:
-        raise InvalidInput(f"{what} has no column {column!r}; its columns are {', '.join(names) or 'none'}")
-    reader.fieldnames = names
-    for row in reader:
-        yield reader.line_num, (row.get(column) or "").strip()
+    # Strict, because a quote that is never closed would otherwise swallow the rows behind it.
+    reader = csv.DictReader(lines, strict=True)
+    try:
+        names = [(name or "").lstrip("\ufeff") for name in reader.fieldnames or ()]
+        if column not in names:
+            raise InvalidInput(
+                f"{what} has no column {column!r}; its columns are {', '.join(names) or 'none'}"
+            )
+        reader.fieldnames = names
+        for row in reader:
+            yield reader.line_num, (row.get(column) or "").strip()
+    except csv.Error as error:
+        raise InvalidInput(
+            f"{what} is no CSV that can be read, in line {reader.line_num}: {error}"
+        ) from error

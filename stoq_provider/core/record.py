@@ -43,7 +43,7 @@ class SubmissionRecord:
     :param seen_at: when the job was last seen alive.
     :param status: the last status, once waiting has ended.
     :param unchanged: items that a read-back found unchanged; ``None`` where none was made.
-    :param held: whether the note counts even after a clear, because only the key was refused.
+    :param held: whether the note counts even after the next clear, because its job is not the trouble.
     """
 
     clears: int
@@ -58,6 +58,10 @@ class SubmissionRecord:
     def submitted(self, handle: JobHandle) -> SubmissionRecord:
         """Note the handle."""
         return replace(self, handle=handle)
+
+    def adopted(self, clears: int) -> SubmissionRecord:
+        """Let it count from this clear on like any other, and no longer after the next one."""
+        return replace(self, clears=clears, held=False)
 
     def ended(self, end: JobEnd) -> SubmissionRecord:
         """Note how waiting ended."""

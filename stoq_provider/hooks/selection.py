@@ -104,7 +104,7 @@ class Selection:
         if "/" not in path:
             raise InvalidInput(f"{self.what} given as text must be the path of a file: {path[:80]!r}")
         try:
-            with ObjectStoragePath(path).open("r", encoding="utf-8") as file:
+            with ObjectStoragePath(path).open("r", encoding="utf-8-sig") as file:
                 return read_ids(file, column=column, what=f"the file {path}", most=self._most)
         except (OSError, UnicodeDecodeError) as error:
             problem = ValidationRejected(

@@ -28,6 +28,10 @@ from stoq_provider.exceptions import (
 from stoq_provider.hooks.base import Detached, JobHook
 from stoq_provider.storage.state import StateError, StateStore
 
+_ENDED_BADLY = tuple(
+    outcome.value for outcome in (Outcome.FAILED, Outcome.CANCELLED, Outcome.EXPIRED, Outcome.NOT_FOUND)
+)
+
 
 @dataclass(frozen=True, slots=True)
 class TaskIdentity:
@@ -123,7 +127,7 @@ class Submitter:
         :raises StoqProviderError: where it was refused, or must not be repeated.
         """
         key = self.key(submission)
-        record = self.load(key)
+        record = self._counting(key)
         repeat = self._hook.system.repeat_safety(submission.kind)
         step = decide(record, clears=self._task.clears, on_clear=self._on_clear, repeat=repeat)
         if step is Step.REATTACH:
@@ -187,21 +191,42 @@ class Submitter:
         value = self._store.load(key)
         if value is None:
             return None
-        counting = value.get("clears") == self._task.clears or value.get("held") or self._on_clear == "reuse"
-        return value if counting else None
+        if value.get("clears") == self._task.clears:
+            return value
+        if not value.get("held") and self._on_clear != "reuse":
+            return None
+        adopted = {**value, "clears": self._task.clears, "held": False}
+        self._store.save(key, adopted)
+        return adopted
 
     def hold(self, keys: Iterable[str]) -> None:
-        """Let records and notes count even after a clear: the key was refused, and the jobs go on."""
+        """
+        Let records and notes count even after the next clear.
+
+        For a task that is not retried because of something else than their jobs: a person can only clear
+        it, and clears it in order to go on. Jobs that ended badly are left out; a clear submits those. A
+        failure to write it down is logged: the error that led here says more.
+        """
         for key in keys:
-            value = self._store.load(key)
-            if value is not None:
-                self._store.save(key, {**value, "held": True})
+            try:
+                value = self._store.load(key)
+                if value is not None and value.get("outcome") not in _ENDED_BADLY:
+                    self._store.save(key, {**value, "held": True})
+            except StateError as error:
+                self._hook.log.warning("That a job goes on could not be written down: %s", error)
 
     def current(self, submission: Submission) -> SubmissionRecord | None:
         """Return the record of a submission if it counts for this try."""
-        record = self.load(self.key(submission))
-        counting = record is not None and counts(record, clears=self._task.clears, on_clear=self._on_clear)
-        return record if counting else None
+        return self._counting(self.key(submission))
+
+    def _counting(self, key: str) -> SubmissionRecord | None:
+        record = self.load(key)
+        if record is None or not counts(record, clears=self._task.clears, on_clear=self._on_clear):
+            return None
+        if record.clears != self._task.clears:
+            record = record.adopted(self._task.clears)
+            self._store.save(key, record.to_dict())
+        return record
 
     def note_unchanged(self, unchanged: Mapping[str, Iterable[int]]) -> None:
         """

@@ -10,16 +10,10 @@ from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from airflow.providers.common.compat.sdk import BaseOperator, conf
+from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator, conf
 
 from stoq_provider.core.events import JobEnd
-from stoq_provider.core.jobs import Outcome
-from stoq_provider.exceptions import (
-    AuthenticationError,
-    PollingUnhealthy,
-    StoqProviderError,
-    ValidationRejected,
-)
+from stoq_provider.exceptions import PollingUnhealthy, StoqProviderError, ValidationRejected
 from stoq_provider.hooks import options, results
 from stoq_provider.hooks.submission import Submitted, Submitter, TaskIdentity
 from stoq_provider.hooks.waiting import WaitPlan, event_of, poll_due, wait_sync
@@ -118,7 +112,7 @@ class JobOperator(BaseOperator):
         """Submit, and wait as the parameters say."""
         started_at = time.time()
         self._check_input()
-        submitter = self._submitter(context)
+        submitter = self._submitter(context, warn=True)
         done = self._submit(self.plan(context, submitter), submitter)
         self._tell_xcom(context, done)
         if not self._waits:
@@ -188,8 +182,8 @@ class JobOperator(BaseOperator):
             return self.destination is not None
         return self.wait_for_completion
 
-    def _submitter(self, context: Context) -> Submitter:
-        store = open_store(context, options.state_path(), self.log)
+    def _submitter(self, context: Context, *, warn: bool = False) -> Submitter:
+        store = open_store(context, options.state_path(), self.log if warn else None)
         task = TaskIdentity.of(context, self.retries or 0)
         patience = options.seconds("timeout", self.timeout) if self.on_busy == "wait" else 0.0
         return Submitter(self.hook, store, task, on_clear=self.on_clear, busy_patience=patience)
@@ -200,7 +194,7 @@ class JobOperator(BaseOperator):
             try:
                 done.append(submitter.submit(submission))
             except StoqProviderError as error:
-                if isinstance(error, AuthenticationError):
+                if isinstance(error, AirflowFailException):
                     submitter.hold([*(submitted.key for submitted in done), *self.notes(submitter)])
                 raise error.after(len(done), len(submissions)) from None
         return done
@@ -256,8 +250,6 @@ class JobOperator(BaseOperator):
         submitter = self._submitter(context)
         submitter.note_ends(state["records"], event.ends)
         event = replace(event, ends=(*map(JobEnd.from_dict, state["ended"]), *event.ends))
-        if any(end.outcome is Outcome.DENIED for end in event.ends):
-            submitter.hold([*state["records"], *state["notes"]])
         error = results.first_error(
             self.hook,
             event,
@@ -266,6 +258,8 @@ class JobOperator(BaseOperator):
             unhealthy_after=options.unhealthy_after(self.unhealthy_after),
         )
         if error is not None:
+            if isinstance(error, AirflowFailException):
+                submitter.hold([*state["records"], *state["notes"]])
             raise error
         unchanged, error = self.check_results(context, event, submitter)
         if error is not None:

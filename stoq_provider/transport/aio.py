@@ -94,6 +94,8 @@ class AsyncTransport:
                 )
         except httpx.HTTPError as error:
             return Answer(problem=describe_failure(error, self._settings.timeout))
+        except httpx.InvalidURL:
+            return Answer(problem=Problem(ProblemKind.PROTOCOL, ("the address is none that can be used",)))
         whole = Response(response.status_code, dict(response.headers), response.content)
         return read(whole, now=self._clock(), secrets=(self._settings.key,))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from requests import Session, exceptions
 from requests.auth import AuthBase
@@ -19,6 +19,7 @@ from stoq_provider.transport.settings import ShopSettings
 
 if TYPE_CHECKING:
     from requests import PreparedRequest
+    from requests import Response as RequestsResponse
 
 
 class KeyAuth(AuthBase):
@@ -43,9 +44,30 @@ class KeyAuth(AuthBase):
         return "KeyAuth(***)"
 
 
+class ShopSession(Session):
+    """A session in which the connection has the last word, also where its user follows redirects."""
+
+    def __init__(self, settings: ShopSettings, system: System) -> None:
+        super().__init__()
+        self._settings = settings
+        self._system = system
+
+    def rebuild_auth(self, prepared_request: PreparedRequest, response: RequestsResponse) -> None:
+        """Take the key off a request that is redirected to another origin; ``.netrc`` is not asked."""
+        if origin_of(prepared_request.url or "") != origin_of(self._settings.origin):
+            for name in self._system.auth_headers(self._settings.key):
+                prepared_request.headers.pop(name, None)
+
+    def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
+        """Let ``REQUESTS_CA_BUNDLE`` count only where the connection does not say how to verify."""
+        if verify is None and self.verify is not True:
+            verify = self.verify
+        return super().merge_environment_settings(url, proxies, stream, verify, cert)
+
+
 def make_session(settings: ShopSettings, system: System) -> Session:
     """Return a session that carries the key, the user agent, TLS and proxy settings."""
-    session = Session()
+    session = ShopSession(settings, system)
     session.auth = KeyAuth(settings, system)
     session.headers.update({"User-Agent": settings.user_agent, "Accept": "application/json"})
     session.verify = settings.verify
