@@ -156,7 +156,7 @@ def read(response: Response, *, now: float, secrets: Sequence[str] = ()) -> Answ
     else:
         kind = _kind_of(response.status)
         messages = _messages(payload) or _plain_text(response)
-    messages = tuple(_one_line(_strike_out(m, secrets)) for m in messages[:MESSAGES])
+    messages = tuple(_one_line(hide_queries(_strike_out(m, secrets))) for m in messages[:MESSAGES])
     return Answer(problem=Problem(kind, messages, response.status), rate_limit=rate_limit)
 
 
@@ -207,6 +207,11 @@ def _without(secrets: Sequence[str], response: Response) -> Response:
 
 def _one_line(text: str) -> str:
     return " ".join(text.split())[:MESSAGE_LENGTH]
+
+
+def hide_queries(text: str) -> str:
+    """Strike the query out of every URL in a text: in a pre-signed one it is the secret."""
+    return re.sub(r"(https?://[^\s?\"'<>]+)\?[^\s\"'<>]+", r"\1?***", text)
 
 
 def _strike_out(text: str, secrets: Sequence[str]) -> str:

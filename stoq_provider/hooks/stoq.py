@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from stoq_provider.core import actions
 from stoq_provider.core.jobs import JobHandle
 from stoq_provider.core.plan import InvalidInput, Submission
 from stoq_provider.get_provider_info import STOQ_CONN_FIELDS, STOQ_UI
@@ -209,6 +208,8 @@ class StoqHook(JobHook):
         :param path_params: values of the placeholders in the path.
         :return: the decoded payload.
         """
+        from stoq_provider.core import actions
+
         listed = self.manifest(_prefix_of(action))
         with typed(self.system.name, NOTHING_SENT):
             found = actions.find(actions.read_manifest(listed), action)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -20,6 +21,7 @@ from airflow.providers.common.compat.sdk import (
 from stoq_provider.core.jobs import Outcome
 from stoq_provider.hooks import options, results
 from stoq_provider.hooks.errors import typed
+from stoq_provider.hooks.memory import WatchMemory
 from stoq_provider.hooks.stoq import StoqHook
 from stoq_provider.hooks.waiting import WaitPlan, event_of, poll_due
 from stoq_provider.triggers.failure import BACKSTOP, TRIGGER_FAILED, trigger_failure
@@ -48,8 +50,8 @@ class JobSensor(BaseSensorOperator):
     :param deferrable: wait in the triggerer instead of on the worker.
     :param poll_interval: seconds between polls while deferred.
     :param unhealthy_after: seconds without any good answer after which the task fails, without claiming
-        that the job failed. In mode ``reschedule`` every poke is a process of its own, and only
-        ``timeout`` ends a row of bad answers.
+        that the job failed. In mode ``reschedule`` every poke is a process of its own; without a store
+        for records (see ``[stoq] state_path``), only ``timeout`` ends a row of bad answers there.
     :param overwrite: whether an object that stands at the destination is replaced.
     """
 
@@ -79,6 +81,7 @@ class JobSensor(BaseSensorOperator):
         )
         self.unhealthy_after = unhealthy_after
         self.overwrite = overwrite
+        self._memory: WatchMemory | None = None
 
     def make_hook(self) -> JobHook:
         """Return the hook of the sensor's connection."""
@@ -92,6 +95,8 @@ class JobSensor(BaseSensorOperator):
     def execute(self, context: Context) -> Any:
         """Look once; then wait, as the parameters say."""
         self._started_at = time.time()
+        if self.reschedule and not self.deferrable:
+            self._memory = WatchMemory.of(context, self.hook.conn_id, self.log)
         if self.destination is not None:
             from stoq_provider.storage.download import check_destination
 
@@ -112,6 +117,8 @@ class JobSensor(BaseSensorOperator):
         hook.sleep(0)  # raises where the task was told to stop between two pokes
         poller.wake(time.time())
         if not poll_due(poller, hook.transport, hook.system, hook.settings, self.log):
+            if self._memory is not None:
+                self._memory.keep(poller.watches)
             return False
         manifest = self._finish(event_of(poller, 0, self._state()))
         return PokeReturnValue(is_done=True, xcom_value=manifest)
@@ -157,6 +164,8 @@ class JobSensor(BaseSensorOperator):
             poll_interval=options.poll_interval(self.poll_interval),
             unhealthy_after=options.unhealthy_after(self.unhealthy_after),
         )
+        if self._memory is not None:
+            plan = replace(plan, watches=self._memory.recall(plan.watches))
         return plan.poller(self.hook.system, eager=True)
 
     def _execute_here(self, context: Context) -> Any:

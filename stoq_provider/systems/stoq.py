@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from stoq_provider.core.budget import PointsRules
-from stoq_provider.core.http import MalformedAnswer
+from stoq_provider.core.http import MalformedAnswer, hide_queries
 from stoq_provider.core.jobs import JobHandle, JobState, JobStatus
 from stoq_provider.core.plan import Submission, merge
 from stoq_provider.core.polling import Cadence
@@ -138,7 +138,7 @@ class Stoq(System):
             progress=_percent(payload.get("progress")),
             total=optional_int(payload, "total"),
             processed=optional_int(payload, "processed"),
-            error=None if error in (None, "") else str(error)[:1000],
+            error=None if error in (None, "") else hide_queries(str(error))[:1000],
             file_name=_optional_text(payload, "file_name"),
             row_count=optional_int(payload, "row_count"),
             download_url=_optional_text(payload, "download_url"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
-from difflib import get_close_matches
 from typing import Any
 
 from stoq_provider.core.plan import InvalidInput
@@ -45,6 +44,8 @@ def check(report: str, filters: Mapping[str, Any]) -> dict[str, Any]:
 
 def near_misses(name: str, known: Sequence[str]) -> str:
     """Return a hint such as ``; did you mean 'revenue'?``, or nothing."""
+    from difflib import get_close_matches
+
     close = get_close_matches(name, known, n=3, cutoff=0.5)
     return f"; did you mean {' or '.join(repr(c) for c in close)}?" if close else ""
 

@@ -78,7 +78,15 @@ def test_404_of_a_job_seen_alive_is_not_found_after_unhealthy_after(bench, sandb
     assert error.job_id == bench.job_id
 
 
-@pytest.mark.parametrize("mode", ["worker", "deferred"])
+@pytest.mark.parametrize("mode", SENSOR_MODES)
+def test_404_of_a_job_seen_alive_that_passes_does_not_disturb_a_sensor(bench, sandbox, mode, short_grace):
+    sandbox.jobs("export", duration=120)
+    handles = bench.submitted()
+    sandbox.arm("status", status=404, path=POLL, skip=1, times=3)
+    assert bench.sensor(mode, handles).execute()["jobs"][0]["outcome"] == "succeeded"
+
+
+@pytest.mark.parametrize("mode", SENSOR_MODES)
 def test_404_of_a_job_seen_alive_fails_a_sensor_after_unhealthy_after(bench, sandbox, mode):
     sandbox.jobs("export", outcome="forever")
     handles = bench.submitted()
