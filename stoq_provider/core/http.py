@@ -21,6 +21,9 @@ from urllib.parse import urlsplit
 MESSAGE_LENGTH = 300
 """Characters that are kept of one message of the server."""
 
+LONGEST_WAIT = 3600.0
+"""Seconds that we wait at the most when told to: a broken figure must not stop a shop for good."""
+
 MESSAGES = 5
 """Messages that are kept of one answer."""
 
@@ -238,6 +241,8 @@ def read_rate_limit(response: Response, payload: Any, now: float) -> RateLimit:
         body_says = payload.get("retry_after") if isinstance(payload, Mapping) else None
         retry_after = _number(body_says)
         retry_after = reset_in if retry_after is None else max(0.0, retry_after)
+    if retry_after is not None:
+        retry_after = min(retry_after, LONGEST_WAIT)
     return RateLimit(
         limit=_whole(headers.get("x-ratelimit-limit")),
         remaining=_whole(headers.get("x-ratelimit-remaining")),

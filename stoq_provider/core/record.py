@@ -157,17 +157,32 @@ def counts(record: SubmissionRecord, *, clears: int, on_clear: str) -> bool:
     return record.clears == clears or on_clear == "reuse" or _waits_for_a_key(record)
 
 
-def decide(record: SubmissionRecord | None, *, clears: int, on_clear: str, repeat: RepeatSafety) -> Step:
+def decide(
+    record: SubmissionRecord | None,
+    *,
+    clears: int,
+    on_clear: str,
+    repeat: RepeatSafety,
+    repeat_expired: bool,
+) -> Step:
     """
     Decide what a try does, given the note of the tries before it.
 
     ``clears`` and ``on_clear`` are those of :func:`counts`.
+
+    :param repeat_expired: whether a job whose record has expired is submitted again: an export is, since
+        its file is what is wanted; a bulk action is not, since it most likely ran.
     """
     if record is None or not counts(record, clears=clears, on_clear=on_clear):
         return Step.SUBMIT
+    if record.clears != clears and not _can_be_reused(record):
+        # A person has looked and cleared the task; there is no job to find again.
+        return Step.SUBMIT
     again = Step.STOP if repeat is RepeatSafety.NEVER else Step.REPEAT
-    if record.handle is None or record.outcome in (Outcome.FAILED, Outcome.EXPIRED):
+    if record.handle is None or record.outcome is Outcome.FAILED:
         return again
+    if record.outcome is Outcome.EXPIRED:
+        return again if repeat_expired else Step.STOP
     if record.outcome is Outcome.CANCELLED:
         # Somebody at the vendor wanted it to end; only a person may want it again.
         return Step.STOP
@@ -182,3 +197,8 @@ def _waits_for_a_key(record: SubmissionRecord) -> bool:
     order to go on.
     """
     return record.handle is not None and (record.held or record.outcome is Outcome.DENIED)
+
+
+def _can_be_reused(record: SubmissionRecord) -> bool:
+    gone = (Outcome.FAILED, Outcome.CANCELLED, Outcome.EXPIRED, Outcome.NOT_FOUND)
+    return record.handle is not None and record.outcome not in gone

@@ -29,6 +29,7 @@ BUSY_INTERVAL = 30.0
 """Seconds between two attempts while the server is busy with another job."""
 
 NO_JOB = "No remote job was started"
+PERHAPS_A_JOB = "An attempt before this one perhaps started a job that nobody waits for, which does no harm"
 
 
 class JobHook(ShopHook):
@@ -56,7 +57,7 @@ class JobHook(ShopHook):
             problem = answer.problem
             assert problem is not None
             if not problem.maybe_processed:
-                raise self._refused(answer, request)
+                raise self._refused(answer, request, repeated=attempt > 1)
             if repeat is RepeatSafety.NEVER:
                 raise self._uncertain(problem, submission)
             if attempt < SUBMIT_ATTEMPTS:
@@ -96,22 +97,24 @@ class JobHook(ShopHook):
             )
         return handle, answer
 
-    def _refused(self, answer: Answer, request: Request) -> StoqProviderError:
+    def _refused(self, answer: Answer, request: Request, *, repeated: bool) -> StoqProviderError:
         assert answer.problem is not None
         kind = answer.problem.kind
+        # An attempt before this one got no clear answer: its job may be what the server is busy with.
+        job = PERHAPS_A_JOB if repeated else NO_JOB
         if kind is ProblemKind.AUTHENTICATION:
-            fate = f"{NO_JOB}. The task is not retried; set the key of connection {self.conn_id!r} right."
+            fate = f"{job}. The task is not retried; set the key of connection {self.conn_id!r} right."
         elif kind in (ProblemKind.VALIDATION, ProblemKind.NOT_FOUND):
-            fate = f"{NO_JOB}. The task is not retried, since it would be refused again."
+            fate = f"{job}. The task is not retried, since it would be refused again."
         else:
-            fate = f"{NO_JOB}. A retry submits it."
+            fate = f"{job}. A retry submits it."
         return of_problem(
             answer.problem,
             system=self.system.name,
             doing=f"{request.target}: {self.system.label} did not accept the submission",
             fate=fate,
             points_left=answer.rate_limit.remaining,
-            job_started=False,
+            job_started=None if repeated else False,
         )
 
     def _unclear(self, answer: Answer, request: Request) -> StoqProviderError:

@@ -150,6 +150,7 @@ def of_end(
     owner: bool,
     recorded: bool,
     repeat: RepeatSafety,
+    repeat_expired: bool,
     unhealthy_after: float,
     record_life: float,
     points_left: int | None = None,
@@ -160,8 +161,10 @@ def of_end(
     :param owner: whether the task itself submitted the job; a sensor did not, and submits nothing ever.
     :param recorded: whether the next try can find the job.
     :param repeat: whether submitting again does harm.
+    :param repeat_expired: whether a job whose record has expired is submitted again.
     """
-    final = owner and repeat is RepeatSafety.NEVER and end.outcome in _FINAL_CLASSES
+    never = repeat is RepeatSafety.NEVER or (end.outcome is Outcome.EXPIRED and not repeat_expired)
+    final = owner and never and end.outcome in _FINAL_CLASSES
     said = f" ({end.text})" if end.text else ""
     headline = _HEADLINES[end.outcome].format(
         label=label,

@@ -42,6 +42,7 @@ def first_error(
             owner=owner,
             recorded=recorded,
             repeat=hook.system.repeat_safety(end.handle.kind),
+            repeat_expired=hook.system.repeat_expired(end.handle.kind),
             unhealthy_after=unhealthy_after,
             record_life=hook.system.rules.record_life,
             points_left=event.points_left,

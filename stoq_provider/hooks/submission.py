@@ -129,7 +129,13 @@ class Submitter:
         key = self.key(submission)
         record = self._counting(key)
         repeat = self._hook.system.repeat_safety(submission.kind)
-        step = decide(record, clears=self._task.clears, on_clear=self._on_clear, repeat=repeat)
+        step = decide(
+            record,
+            clears=self._task.clears,
+            on_clear=self._on_clear,
+            repeat=repeat,
+            repeat_expired=self._hook.system.repeat_expired(submission.kind),
+        )
         if step is Step.REATTACH:
             assert record is not None
             assert record.handle is not None
@@ -248,7 +254,7 @@ class Submitter:
             raise
         except StoqProviderError as error:
             if error.job_started is False:
-                self._store.delete(key)
+                self._take_back(key)
             raise
         record = intent.submitted(handle)
         try:
@@ -258,6 +264,13 @@ class Submitter:
                 "Job %s was submitted, but that could not be written down: %s", handle.job_id, error
             )
         return Submitted(key, record, handle, reattached=False)
+
+    def _take_back(self, key: str) -> None:
+        try:
+            self._store.delete(key)
+        except StateError as error:
+            # What the server said matters more; the intent left behind only makes the next try careful.
+            self._hook.log.warning("That nothing was submitted could not be written down: %s", error)
 
     def _must_not_repeat(self, submission: Submission, record: SubmissionRecord) -> StoqProviderError:
         label, kind = self._hook.system.label, submission.kind

@@ -114,6 +114,8 @@ class StoqBulkOperator(JobOperator):
     def plan(self, context: Context, submitter: Submitter) -> list[Submission]:
         """Find the items and cut them; after a verification that failed, only the unchanged ones."""
         submissions, duplicates = self._find(submitter)
+        # Without a store, what a selection held would not be found again once the jobs have run.
+        self._sent = submissions
         self.log.info(
             "%s: %s items in %s submissions, %s duplicates dropped",
             self.action,
@@ -124,8 +126,8 @@ class StoqBulkOperator(JobOperator):
         return submissions
 
     def notes(self, submitter: Submitter) -> list[str]:
-        """Return the name of the kept list of items."""
-        return self._selection().note_keys(submitter)
+        """Return the names of the kept list of items, and of the records that tell what is left of it."""
+        return [*self._selection().note_keys(submitter), *self._earlier]
 
     def check_results(
         self, context: Context, event: WaitEvent, submitter: Submitter
@@ -141,7 +143,7 @@ class StoqBulkOperator(JobOperator):
             return (), None
         hook = self.hook
         assert isinstance(hook, StoqHook)
-        submissions, _ = self._find(submitter)
+        submissions = self._sent if hasattr(self, "_sent") else self._find(submitter)[0]
         by_chunk = {submitter.key(s): s.body[action.family.ids_key] for s in submissions}
         body = submissions[0].body
         found = read_back(hook, action, [item for ids in by_chunk.values() for item in ids], body)
@@ -156,7 +158,7 @@ class StoqBulkOperator(JobOperator):
         if self.verify == "fail":
             left = set(found.unchanged)
             submitter.note_unchanged({key: [i for i in ids if i in left] for key, ids in by_chunk.items()})
-        return self._judge(list(found.unchanged))
+        return self._judge(list(found.unchanged), submitter.durable)
 
     # -- steps --------------------------------------------------------------------------------------
 
@@ -166,16 +168,18 @@ class StoqBulkOperator(JobOperator):
             self._check_store(submitter)
             items = self._not_empty(self._selection().kept(submitter))
             submissions = self._cut(items.ids, 0)
+            self._earlier: list[str] = []
             for round_ in count(1):
                 records = [submitter.current(submission) for submission in submissions]
                 left = [item for record in records if record for item in record.unchanged or ()]
                 if not left or any(record is None or record.unchanged is None for record in records):
                     return submissions, items.duplicates
                 self.log.info("The try before left %s items unchanged; only these are sent.", len(left))
+                self._earlier += [submitter.key(submission) for submission in submissions]
                 submissions = self._cut(left, round_)
         raise AssertionError("unreachable")
 
-    def _judge(self, left: list[int]) -> tuple[Sequence[Any], StoqProviderError | None]:
+    def _judge(self, left: list[int], durable: bool) -> tuple[Sequence[Any], StoqProviderError | None]:
         if not left:
             return (), None
         text = (
@@ -185,7 +189,8 @@ class StoqBulkOperator(JobOperator):
         if self.verify == "warn":
             self.log.warning("%s", text)
             return left, None
-        fate = "The remote jobs have ended. A retry submits only these items."
+        again = "only these items" if durable else "the whole list, because no record could be kept"
+        fate = f"The remote jobs have ended. A retry submits {again}."
         return left, ItemsUnchanged(f"{text} {fate}", system=self.hook.system.name)
 
     def _check_parameters(self) -> None:

@@ -46,6 +46,10 @@ class System(ABC):
     def repeat_safety(self, kind: str) -> RepeatSafety:
         """Return whether sending a submission of that kind again does harm."""
 
+    def repeat_expired(self, kind: str) -> bool:
+        """Whether a job whose status record has expired is submitted again."""
+        return False
+
     @abstractmethod
     def read_submission(self, payload: Any, submission: Submission, now: float) -> JobHandle:
         """
@@ -193,12 +197,16 @@ def query_pairs(query: Mapping[str, Any]) -> dict[str, Any] | None:
     pairs: dict[str, Any] = {}
     for key, value in query.items():
         if isinstance(value, bool):
-            pairs[key] = str(value).lower()
+            pairs[key] = _query_text(value)
         elif isinstance(value, Sequence) and not isinstance(value, str):
-            pairs[key if key.endswith("[]") else f"{key}[]"] = [str(item) for item in value]
+            pairs[key if key.endswith("[]") else f"{key}[]"] = [_query_text(item) for item in value]
         elif value is not None:
             pairs[key] = str(value)
     return pairs or None
+
+
+def _query_text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def with_query(url: str, query: Mapping[str, Any] | None) -> str:

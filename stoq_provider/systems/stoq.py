@@ -103,6 +103,10 @@ class Stoq(System):
         """Look up :data:`REPEAT_SAFETY`."""
         return REPEAT_SAFETY.get(kind.partition(":")[0], RepeatSafety.NEVER)
 
+    def repeat_expired(self, kind: str) -> bool:
+        """Only exports: what is wanted of them is the file."""
+        return kind.startswith("export")
+
     def handle_of_url(self, url: str) -> JobHandle:
         """Make a handle of a status URL; ``/exports/`` in it tells an export (D [bulk])."""
         handle = super().handle_of_url(url)

@@ -13,7 +13,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -22,7 +22,7 @@ from tenacity import AsyncRetrying
 
 from stoq_provider.core.budget import PointsBudget
 from stoq_provider.core.http import Answer, Problem, ProblemKind, Request, Response, read
-from stoq_provider.systems.base import System
+from stoq_provider.systems.base import System, origin_of
 from stoq_provider.transport.quiet import quiet_http_logs
 from stoq_provider.transport.retrying import RetryLoop, RetryPolicy
 from stoq_provider.transport.settings import ShopSettings
@@ -89,7 +89,7 @@ class AsyncTransport:
                     json=request.json,
                     headers={
                         "User-Agent": self._settings.user_agent,
-                        **self._system.auth_headers(self._settings.key),
+                        **self._key_for(request.url),
                     },
                 )
         except httpx.HTTPError as error:
@@ -98,6 +98,12 @@ class AsyncTransport:
             return Answer(problem=Problem(ProblemKind.PROTOCOL, ("the address is none that can be used",)))
         whole = Response(response.status_code, dict(response.headers), response.content)
         return read(whole, now=self._clock(), secrets=(self._settings.key,))
+
+    def _key_for(self, url: str) -> dict[str, str]:
+        """Return the headers with the key, for the shop's own origin and no other."""
+        if origin_of(url) != origin_of(self._settings.origin):
+            return {}
+        return self._system.auth_headers(self._settings.key)
 
 
 def describe_failure(error: httpx.HTTPError, timeout: float) -> Problem:
@@ -137,43 +143,51 @@ def _verify(setting: bool | str) -> bool | ssl.SSLContext:
 
 
 @dataclass
-class _Shop:
+class _SharedClient:
     client: httpx.AsyncClient
-    budget: PointsBudget
     users: int = 0
 
 
-_SHOPS: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, _Shop]] = WeakKeyDictionary()
+@dataclass
+class _Loop:
+    """
+    What one event loop holds.
+
+    Budgets stay when their last user leaves: what a shop said of its points is still true then.
+    """
+
+    clients: dict[str, _SharedClient] = field(default_factory=dict)
+    budgets: dict[str, PointsBudget] = field(default_factory=dict)
+
+
+_LOOPS: WeakKeyDictionary[asyncio.AbstractEventLoop, _Loop] = WeakKeyDictionary()
 
 
 @asynccontextmanager
 async def shared_transport(settings: ShopSettings, system: System) -> AsyncIterator[AsyncTransport]:
-    """Lend a transport on the one client and budget of this shop in the running event loop."""
-    shops = _SHOPS.setdefault(asyncio.get_running_loop(), {})
-    name = _shop_name(settings, system)
-    shop = shops.get(name)
-    if shop is None:
-        budget = PointsBudget(system.points, settings.points_share)
-        shop = shops[name] = _Shop(make_client(settings), budget)
-    shop.users += 1
+    """
+    Lend a transport on the one client and the one budget of this shop in the running event loop.
+
+    A shop is an origin and a key. Connections to it that differ in TLS, proxy or time-out have clients of
+    their own, and still one budget; the first of them says how large its share is.
+    """
+    loop = _LOOPS.setdefault(asyncio.get_running_loop(), _Loop())
+    shop = _digest(system.name, settings.origin, settings.key)
+    budget = loop.budgets.setdefault(shop, PointsBudget(system.points, settings.points_share))
+    name = _digest(shop, str(settings.verify), str(settings.proxy), str(settings.timeout))
+    shared = loop.clients.get(name)
+    if shared is None:
+        shared = loop.clients[name] = _SharedClient(make_client(settings))
+    shared.users += 1
     try:
-        yield AsyncTransport(settings, system, client=shop.client, budget=shop.budget)
+        yield AsyncTransport(settings, system, client=shared.client, budget=budget)
     finally:
-        shop.users -= 1
-        if shop.users == 0:
-            del shops[name]
-            await shop.client.aclose()
+        shared.users -= 1
+        if shared.users == 0:
+            del loop.clients[name]
+            await shared.client.aclose()
 
 
-def _shop_name(settings: ShopSettings, system: System) -> str:
-    """Name a shop without holding its key: who sees the registry should not see the secret."""
-    parts = (
-        system.name,
-        settings.origin,
-        settings.key,
-        str(settings.verify),
-        str(settings.proxy),
-        str(settings.timeout),
-        str(settings.points_share),
-    )
+def _digest(*parts: str) -> str:
+    """Name something without holding its parts: who sees the registry should not see the key."""
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()

@@ -39,13 +39,16 @@ FINAL = (Outcome.CANCELLED, Outcome.NOT_FOUND, Outcome.DENIED)
 REATTACHES = (Outcome.UNHEALTHY, Outcome.TIMEOUT)
 
 
-def of_end(outcome, *, owner=True, recorded=True, repeat=RepeatSafety.SAFE, text="HTTP 500: oops"):
+def of_end(
+    outcome, *, owner=True, recorded=True, repeat=RepeatSafety.SAFE, export=True, text="HTTP 500: oops"
+):
     return errors.of_end(
         JobEnd(HANDLE, outcome, text=text, http_status=500),
         label="STOQ",
         owner=owner,
         recorded=recorded,
         repeat=repeat,
+        repeat_expired=export,
         unhealthy_after=900,
         record_life=86400,
         points_left=7,
@@ -57,17 +60,17 @@ def test_every_bad_outcome_is_in_the_tables():
 
 
 @pytest.mark.parametrize(
-    ("outcome", "owner", "recorded", "repeat"),
-    itertools.product(BAD, [True, False], [True, False], RepeatSafety),
+    ("outcome", "owner", "recorded", "repeat", "export"),
+    list(itertools.product(BAD, [True, False], [True, False], RepeatSafety, [True, False])),
 )
-def test_message_has_three_parts(outcome, owner, recorded, repeat):
-    error = of_end(outcome, owner=owner, recorded=recorded, repeat=repeat)
+def test_message_has_three_parts(outcome, owner, recorded, repeat, export):
+    error = of_end(outcome, owner=owner, recorded=recorded, repeat=repeat, export=export)
     text = str(error)
     assert WHAT[outcome] in text
     assert "bulk_1" in text
     assert "(HTTP 500: oops)" in text
     assert FATE[outcome] in text
-    never = repeat is RepeatSafety.NEVER
+    never = repeat is RepeatSafety.NEVER or (outcome is Outcome.EXPIRED and not export)
     if not owner:
         again = "looks again and submits nothing"
     elif outcome in FINAL:

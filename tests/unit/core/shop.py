@@ -1,0 +1,123 @@
+"""A simulated server with a real bucket of points, and clients that spend from it."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from email.utils import formatdate
+
+from stoq_provider.core.budget import PointsBudget, PointsRules
+from stoq_provider.core.http import Response, read_rate_limit
+
+STOQ = PointsRules(limit=360, window=60.0, read=1, write=2)
+
+
+@dataclass
+class Server:
+    """
+    A fixed window of points, told in whole seconds as real servers do.
+
+    :param aligned: windows begin at multiples of their length; otherwise with the first request.
+    :param penalty: seconds that a refusal asks for beyond the window's end; such a refusal tells no more.
+    """
+
+    aligned: bool
+    rounding: Callable[[float], int] = math.ceil
+    penalty: int = 0
+    limit: int = 360
+    window: float = 60.0
+    spent: int = 0
+    ends: float = float("-inf")
+    refused: int = 0
+
+    def charge(self, cost: int, now: float) -> Response:
+        if now >= self.ends:
+            self.spent = 0
+            self.ends = (now // self.window + 1) * self.window if self.aligned else now + self.window
+        granted = self.spent + cost <= self.limit
+        self.spent += cost if granted else 0
+        self.refused += not granted
+        headers = {
+            "date": formatdate(math.floor(now), usegmt=True),
+            "x-ratelimit-limit": str(self.limit),
+            "x-ratelimit-remaining": str(self.limit - self.spent),
+            "x-ratelimit-reset": str(self.rounding(self.ends)),
+        }
+        if not granted:
+            headers = {} if self.penalty else headers
+            headers["retry-after"] = str(math.ceil(self.ends - now) + self.penalty)
+        return Response(200 if granted else 429, headers)
+
+
+@dataclass
+class Run:
+    """What happened: when we sent, when sending was closed, what we spent in each window of the server."""
+
+    server: Server
+    budget: PointsBudget
+    sent: list[tuple[float, int]] = field(default_factory=list)
+    closed: list[tuple[float, float]] = field(default_factory=list)
+    waits: list[float] = field(default_factory=list)
+    refused_of_ours: int = 0
+    ours: dict[float, int] = field(default_factory=dict)
+
+
+def run(
+    server: Server,
+    calls: list[tuple[float, int, float, float]],
+    *,
+    foreign: list[tuple[float, int]] = (),
+    share: float = 0.8,
+    connections: int = 8,
+) -> Run:
+    """
+    Send calls as the transports do.
+
+    :param calls: (seconds after the last one was wanted, cost, way there, way back), seconds.
+    :param foreign: (when, points) that somebody else spends.
+    """
+    done = Run(server, PointsBudget(STOQ, share))
+    clock = 1_000_000_000.0
+    events: list[tuple[float, int, str, tuple]] = [
+        (clock + at, -n, "foreign", (cost,)) for n, (at, cost) in enumerate(foreign)
+    ]
+    wanted = clock
+    for number, (gap, cost, there, back) in enumerate(calls, 1):
+        wanted += gap
+        events.append((wanted, number, "want", (cost, there, back)))
+    heapq.heapify(events)
+    number, in_flight = len(calls), 0
+    while events:
+        clock, _, what, about = heapq.heappop(events)
+        number += 1
+        if what == "foreign":
+            server.charge(about[0], clock)
+        elif what == "want":
+            cost, there, back = about
+            wait = done.budget.wait(cost, clock)
+            done.waits.append(wait)
+            if in_flight >= connections:
+                heapq.heappush(events, (clock + 0.25, number, "want", about))
+            elif wait > 0:
+                heapq.heappush(events, (clock + wait, number, "want", about))
+            else:
+                in_flight += 1
+                done.sent.append((clock, cost))
+                done.budget.spend(cost, clock)
+                heapq.heappush(events, (clock + there, number, "arrive", (cost, back)))
+        elif what == "arrive":
+            cost, back = about
+            response = server.charge(cost, clock)
+            done.refused_of_ours += response.status == 429
+            done.ours[server.ends] = done.ours.get(server.ends, 0) + cost
+            heapq.heappush(events, (clock + back, number, "answer", (response,)))
+        else:
+            (response,) = about
+            in_flight -= 1
+            said = read_rate_limit(response, None, clock)
+            done.budget.learn(said, clock)
+            if said.retry_after is not None:
+                done.closed.append((clock, clock + said.retry_after))
+    return done

@@ -1,0 +1,209 @@
+"""The ledger of a shop's points, rule by rule."""
+
+from __future__ import annotations
+
+import pytest
+
+from stoq_provider.core.budget import SAME_WINDOW, PointsBudget, PointsRules
+from stoq_provider.core.http import RateLimit
+
+T0 = 1_000_000.0
+STOQ = PointsRules(limit=360, window=60.0, read=1, write=2)
+
+
+def budget(share=0.8, rules=STOQ):
+    return PointsBudget(rules, share)
+
+
+def spend(ledger, points, now=T0):
+    for _ in range(points):
+        ledger.spend(1, now)
+
+
+@pytest.mark.parametrize(("reads_only", "price"), [(True, 1), (False, 2)])
+def test_price(reads_only, price):
+    assert STOQ.price(reads_only=reads_only) == price
+
+
+@pytest.mark.parametrize(
+    ("share", "left"),
+    [(1.0, 360), (0.8, 288), (0.5, 180), (0.05, 18), (0.001, 3), (0.0, 3), (-1.0, 3), (7.0, 360)],
+)
+def test_our_share(share, left):
+    assert budget(share).left(T0) == left
+
+
+@pytest.mark.parametrize("limit", [2, 3, 5, 360])
+@pytest.mark.parametrize("share", [0.05, 0.8, 1.0])
+def test_a_write_always_fits(limit, share):
+    assert budget(share, PointsRules(limit, 60.0, 1, 2)).wait(2, T0) == 0
+    told = budget(share)
+    told.learn(RateLimit(limit=limit, remaining=limit, reset_in=60.0), T0)
+    assert told.wait(2, T0) == 0
+
+
+class TestOneWindow:
+    def test_what_is_spent_is_gone_until_the_window_ends(self):
+        ledger = budget()
+        spend(ledger, 287)
+        assert (ledger.left(T0 + 5), ledger.wait(1, T0 + 5)) == (1, 0.0)
+        assert ledger.wait(2, T0 + 5) == 55.0
+        spend(ledger, 1)
+        assert ledger.wait(1, T0 + 5) == 55.0
+        assert ledger.wait(1, T0 + 59.9) == pytest.approx(0.1)
+        assert (ledger.left(T0 + 60), ledger.wait(2, T0 + 60)) == (288, 0.0)
+
+    def test_it_begins_with_the_first_call(self):
+        ledger = budget()
+        assert ledger.left(T0) == 288
+        spend(ledger, 288, T0 + 500)
+        assert ledger.wait(1, T0 + 501) == 59.0
+
+    def test_the_servers_end_replaces_our_guess(self):
+        ledger = budget()
+        spend(ledger, 288)
+        ledger.learn(RateLimit(remaining=72, reset_in=7.0), T0 + 1)
+        assert ledger.wait(1, T0 + 1) == 7.0
+
+    def test_its_end_only_moves_later_once_it_is_told(self):
+        ledger = budget()
+        spend(ledger, 288)
+        for reset_in, ends in [(20.0, 20.0), (10.0, 20.0), (20.0 + SAME_WINDOW, 20.0 + SAME_WINDOW)]:
+            ledger.learn(RateLimit(remaining=72, reset_in=reset_in), T0)
+            assert ledger.wait(1, T0) == ends
+
+    def test_no_window_is_longer_than_documented(self):
+        ledger = budget()
+        spend(ledger, 288)
+        ledger.learn(RateLimit(remaining=72, reset_in=86_400.0), T0)
+        assert ledger.wait(1, T0) == 60.0
+
+    @pytest.mark.parametrize(
+        ("told", "left"),
+        [
+            pytest.param([350], 278, id="somebody else spent"),
+            pytest.param([300, 350], 228, id="an older answer comes late"),
+            pytest.param([359], 287, id="as expected"),
+            pytest.param([360], 287, id="more than we know of"),
+            pytest.param([72], 0, id="only the part of the others is left"),
+            pytest.param([10], 0, id="others have spent our part"),
+            pytest.param([0], 0, id="nothing"),
+        ],
+    )
+    def test_the_estimate_only_falls(self, told, left):
+        ledger = budget()
+        ledger.spend(1, T0)
+        for remaining in told:
+            ledger.learn(RateLimit(limit=360, remaining=remaining, reset_in=50.0), T0)
+        assert ledger.left(T0) == left
+
+    def test_an_answer_that_was_under_way_does_not_raise_it(self):
+        ledger = budget()
+        spend(ledger, 100)
+        ledger.learn(RateLimit(remaining=359, reset_in=60.0), T0 + 1)
+        assert ledger.left(T0 + 1) == 188
+
+    def test_a_later_window_starts_with_what_the_server_says(self):
+        ledger = budget()
+        spend(ledger, 288)
+        ledger.learn(RateLimit(remaining=72, reset_in=10.0), T0)
+        ledger.learn(RateLimit(remaining=300, reset_in=60.0), T0 + 9.9)
+        assert ledger.left(T0 + 10) == 228
+
+    def test_what_is_left_in_an_ended_window_says_nothing_about_the_next(self):
+        ledger = budget()
+        ledger.spend(1, T0)
+        ledger.learn(RateLimit(remaining=0, reset_in=10.0), T0)
+        assert ledger.wait(1, T0) == 10.0
+        assert ledger.left(T0 + 10) == 288
+
+
+class TestLimit:
+    def test_another_limit_is_taken_over(self):
+        ledger = budget()
+        ledger.learn(RateLimit(limit=100, remaining=100, reset_in=60.0), T0)
+        assert ledger.left(T0) == 80
+        assert ledger.left(T0 + 60) == 80
+
+    @pytest.mark.parametrize(("share", "left"), [(0.8, 2880), (0.05, 180)])
+    def test_a_higher_limit_counts_at_once(self, share, left):
+        ledger = budget(share)
+        ledger.learn(RateLimit(limit=3600, remaining=3600, reset_in=60.0), T0)
+        assert ledger.left(T0) == left
+        silent = budget(share)
+        silent.learn(RateLimit(limit=3600), T0)
+        assert silent.wait(2, T0) == 0.0
+
+    def test_another_limit_forgets_nothing_that_was_spent(self):
+        ledger = budget()
+        spend(ledger, 100)
+        ledger.learn(RateLimit(limit=1000), T0)
+        assert ledger.left(T0) == 700
+        ledger.learn(RateLimit(limit=100), T0)
+        assert ledger.left(T0) == 0
+
+    @pytest.mark.parametrize("limit", [0, 1])
+    def test_a_limit_that_no_call_fits_into_is_nonsense(self, limit):
+        ledger = budget()
+        ledger.learn(RateLimit(limit=limit), T0)
+        assert (ledger.left(T0), ledger.wait(2, T0)) == (288, 0.0)
+
+
+class TestRetryAfter:
+    def test_nothing_is_spent_before_it(self):
+        ledger = budget()
+        ledger.learn(RateLimit(retry_after=24.0), T0)
+        assert (ledger.left(T0 + 23.9), ledger.wait(1, T0)) == (0, 24.0)
+        assert (ledger.left(T0 + 24), ledger.wait(2, T0 + 24)) == (288, 0.0)
+
+    def test_the_longest_counts(self):
+        ledger = budget()
+        for seconds, wait in [(24.0, 24.0), (5.0, 24.0), (30.0, 30.0)]:
+            ledger.learn(RateLimit(retry_after=seconds), T0)
+            assert ledger.wait(1, T0) == wait
+
+    def test_it_outlasts_the_window(self):
+        ledger = budget()
+        ledger.learn(RateLimit(remaining=0, reset_in=5.0, retry_after=24.0), T0)
+        assert ledger.wait(1, T0 + 6) == 18.0
+
+
+class TestOddAnswers:
+    @pytest.mark.parametrize("spent_before", [False, True])
+    def test_remaining_without_a_reset(self, spent_before):
+        ledger = budget()
+        if spent_before:
+            ledger.spend(1, T0 - 60)
+            assert ledger.left(T0) == 288
+        ledger.learn(RateLimit(remaining=0), T0)
+        assert ledger.wait(1, T0) == 60.0
+        assert ledger.wait(1, T0 + 60) == 0.0
+
+    def test_a_reset_that_is_now(self):
+        ledger = budget()
+        ledger.spend(2, T0)
+        ledger.learn(RateLimit(remaining=0, reset_in=0.0), T0)
+        assert ledger.wait(2, T0) == 0.0
+
+    def test_nothing_said_changes_nothing(self):
+        ledger = budget()
+        ledger.spend(2, T0)
+        ledger.learn(RateLimit(), T0)
+        assert ledger.left(T0) == 286
+
+
+class TestAClockThatIsSetBack:
+    @pytest.mark.parametrize("back", [1.0, 3600.0, 1e9])
+    def test_it_delays_by_no_more_than_a_window(self, back):
+        ledger = budget()
+        spend(ledger, 288)
+        ledger.learn(RateLimit(remaining=72, reset_in=50.0), T0)
+        assert 0 < ledger.wait(1, T0 - back) <= 60.0
+        assert ledger.wait(1, T0 - back + 60.0) == 0.0
+
+    @pytest.mark.parametrize("back", [1.0, 3600.0, 1e9])
+    def test_retry_after_is_not_stretched(self, back):
+        ledger = budget()
+        ledger.learn(RateLimit(retry_after=24.0), T0)
+        assert ledger.wait(1, T0 - back) == 24.0
+        assert ledger.wait(1, T0 - back + 24.0) == 0.0

@@ -1,0 +1,297 @@
+"""When to look again, when to stop, and what is said about it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from stoq_provider.core.http import Answer, Problem, ProblemKind, RateLimit
+from stoq_provider.core.jobs import JobHandle, JobState, JobStatus, JobWatch, Outcome, Sight, WatchRules
+from stoq_provider.core.polling import JITTER, LONGEST_BACKOFF, Cadence, PollDecision, Poller
+
+T0 = 1_000_000.0
+BULK = Cadence(then=15.0, steps=((60.0, 5.0),))
+EXPORT = Cadence(then=10.0)
+NOTHING = RateLimit()
+
+
+def handle(job_id="job_1", kind="bulk_release", submitted_at=T0):
+    return JobHandle("stoq", kind, job_id, f"/jobs/{job_id}", 47, submitted_at)
+
+
+def poller(*watches, now=T0, jitter=0.0, deadline=T0 + 86_400, **options):
+    return Poller(
+        watches or [JobWatch(handle(), T0)],
+        cadence=lambda kind: EXPORT if kind.startswith("export") else BULK,
+        rules=WatchRules(),
+        deadline=deadline,
+        now=now,
+        jitter=lambda: jitter,
+        **options,
+    )
+
+
+def seen(word="running", **fields):
+    states = {"running": JobState.RUNNING, "completed": JobState.SUCCEEDED, "failed": JobState.FAILED}
+    return Sight.seen(JobStatus("job_1", word, states.get(word, JobState.UNKNOWN), **fields))
+
+
+def problem(kind, retry_after=None):
+    return Sight.of_problem(
+        Answer(problem=Problem(kind, ("told",)), rate_limit=RateLimit(retry_after=retry_after))
+    )
+
+
+DOWN = problem(ProblemKind.UNAVAILABLE)
+MISSING = problem(ProblemKind.NOT_FOUND)
+
+
+def next_wait(poll, sight, now, job_id="job_1", said=NOTHING):
+    poll.tell(job_id, sight, said, now)
+    return poll.step(now).wait
+
+
+@pytest.mark.parametrize(
+    ("cadence", "age", "interval"),
+    [
+        (BULK, 0, 5),
+        (BULK, 59.9, 5),
+        (BULK, 60, 15),
+        (BULK, 1e9, 15),
+        (EXPORT, 0, 10),
+        (EXPORT, 1e9, 10),
+        (Cadence(30.0, ((10.0, 1.0), (20.0, 2.0))), 10, 2),
+        (Cadence(30.0, ((10.0, 1.0), (20.0, 2.0))), 20, 30),
+    ],
+)
+def test_cadence(cadence, age, interval):
+    assert cadence.interval(age) == interval
+
+
+class TestIntervals:
+    @pytest.mark.parametrize(("age", "interval"), [(0, 5), (55, 5), (60, 15), (86_000, 15)])
+    def test_by_the_age_of_the_job(self, age, interval):
+        assert next_wait(poller(), seen(), T0 + age) == interval
+
+    @pytest.mark.parametrize("kind", ["export", "export:revenue"])
+    def test_by_kind(self, kind):
+        assert next_wait(poller(JobWatch(handle(kind=kind), T0)), seen(), T0 + 5) == 10
+
+    def test_age_counts_from_submission_not_from_the_wait(self):
+        poll = poller(JobWatch(handle(submitted_at=T0 - 300), T0))
+        assert next_wait(poll, seen(), T0 + 5) == 15
+
+    def test_without_a_submission_time_age_counts_from_the_wait(self):
+        poll = poller(JobWatch(handle(submitted_at=None), T0))
+        assert next_wait(poll, seen(), T0 + 5) == 5
+        assert next_wait(poll, seen(), T0 + 65) == 15
+
+    def test_a_job_from_the_future_is_young(self):
+        assert next_wait(poller(JobWatch(handle(submitted_at=T0 + 500), T0)), seen(), T0) == 5
+
+    @pytest.mark.parametrize(
+        ("jitter", "interval"), [(0.0, 15.0), (0.5, 15 * (1 + JITTER / 2)), (1.0, 15 * (1 + JITTER))]
+    )
+    def test_jitter_only_lengthens(self, jitter, interval):
+        assert next_wait(poller(jitter=jitter), seen(), T0 + 100) == pytest.approx(interval)
+
+    @pytest.mark.parametrize("poll_interval", [1.0, 7.0, 300.0])
+    def test_the_user_may_name_another(self, poll_interval):
+        for age in (0, 100):
+            assert next_wait(poller(poll_interval=poll_interval), seen(), T0 + age) == poll_interval
+
+    @pytest.mark.parametrize(
+        ("retry_after", "interval"), [(None, 15.0), (3.0, 15.0), (24.0, 24.0), (3600.0, 3600.0)]
+    )
+    def test_retry_after_is_obeyed_and_never_shortens(self, retry_after, interval):
+        assert next_wait(poller(), problem(ProblemKind.RATE_LIMITED, retry_after), T0 + 100) == interval
+
+    def test_retry_after_of_a_503(self):
+        assert next_wait(poller(), problem(ProblemKind.UNAVAILABLE, 45.0), T0 + 100) == 45.0
+
+
+class TestBackoff:
+    def test_it_doubles_from_the_second_bad_answer_up_to_a_bound(self):
+        poll = poller()
+        now, waits = T0 + 10, []
+        for _ in range(8):
+            waits.append(next_wait(poll, DOWN, now))
+            now += 1
+        assert waits == [5, 10, 20, 40, LONGEST_BACKOFF, LONGEST_BACKOFF, LONGEST_BACKOFF, LONGEST_BACKOFF]
+
+    def test_it_never_shortens_a_long_interval(self):
+        poll = poller(poll_interval=300.0)
+        assert [next_wait(poll, DOWN, T0 + n) for n in range(3)] == [300.0] * 3
+
+    def test_a_good_answer_ends_it(self):
+        poll = poller()
+        for n in range(4):
+            next_wait(poll, DOWN, T0 + n)
+        assert next_wait(poll, seen(), T0 + 10) == 5
+
+    def test_a_404_in_the_grace_is_not_bad(self):
+        poll = poller()
+        assert [next_wait(poll, MISSING, T0 + n) for n in (1, 6, 11)] == [5, 5, 5]
+
+
+class TestDeadline:
+    @pytest.mark.parametrize("sight", [seen(), DOWN, problem(ProblemKind.RATE_LIMITED, 3600.0)])
+    def test_the_last_look_is_at_the_deadline_itself(self, sight):
+        poll = poller(deadline=T0 + 102)
+        assert next_wait(poll, sight, T0 + 100) == 2
+        assert poll.step(T0 + 101.999).due == ()
+        assert poll.step(T0 + 102).due == (handle(),)
+
+    @pytest.mark.parametrize(
+        ("sight", "outcome"),
+        [
+            (seen(), Outcome.TIMEOUT),
+            (DOWN, Outcome.TIMEOUT),
+            (problem(ProblemKind.RATE_LIMITED), Outcome.TIMEOUT),
+            (seen("completed"), Outcome.SUCCEEDED),
+            (seen("failed"), Outcome.FAILED),
+        ],
+    )
+    def test_what_the_last_look_brings(self, sight, outcome):
+        poll = poller(deadline=T0 + 102)
+        poll.tell("job_1", sight, NOTHING, T0 + 102)
+        assert poll.watches[0].outcome is outcome
+        assert poll.step(T0 + 103) == PollDecision()
+        assert poll.step(T0 + 103).done
+
+    def test_a_look_before_the_deadline_is_not_the_last(self):
+        poll = poller(deadline=T0 + 102)
+        poll.tell("job_1", seen(), NOTHING, T0 + 101.999)
+        assert not poll.watches[0].ended
+
+    def test_a_deadline_that_has_passed_allows_one_look(self):
+        poll = poller(deadline=T0 - 5)
+        assert poll.step(T0).due == (handle(),)
+
+
+class TestFirstPoll:
+    @pytest.mark.parametrize("jitter", [0.0, 0.5, 1.0])
+    def test_eager_is_at_once(self, jitter):
+        assert poller(eager=True, jitter=jitter).step(T0).due == (handle(),)
+
+    @pytest.mark.parametrize("jitter", [0.0, 1.0])
+    def test_a_new_job_is_due_one_interval_after_submission(self, jitter):
+        assert poller(now=T0 + 1, jitter=jitter).step(T0 + 1).wait == 4
+
+    def test_a_job_seen_elsewhere_is_due_one_interval_after_that(self):
+        poll = poller(JobWatch(handle(submitted_at=T0 - 300), T0, T0 - 4))
+        assert poll.step(T0).wait == 11
+
+    @pytest.mark.parametrize("jitter", [0.0, 0.25, 0.999])
+    @pytest.mark.parametrize("seen_at", [None, T0 - 50])
+    def test_overdue_jobs_are_spread_over_one_interval(self, jitter, seen_at):
+        poll = poller(JobWatch(handle(submitted_at=T0 - 300), T0, seen_at), jitter=jitter)
+        assert (poll.step(T0).wait or 0.0) == pytest.approx(15 * jitter)
+
+    @pytest.mark.parametrize("jitter", [0.0, 0.5])
+    def test_a_job_without_any_time_is_spread_too(self, jitter):
+        poll = poller(JobWatch(handle(submitted_at=None), T0), jitter=jitter)
+        assert (poll.step(T0).wait or 0.0) == 5 * jitter
+
+    def test_a_sign_of_life_from_the_future_makes_nobody_wait_long(self):
+        assert poller(JobWatch(handle(), T0, T0 + 7200)).step(T0).wait == 5
+
+    def test_never_after_the_deadline(self):
+        assert poller(deadline=T0 + 3).step(T0).wait == 3
+
+
+class TestManyJobs:
+    def make(self):
+        jobs = [
+            JobWatch(handle("a"), T0),
+            JobWatch(handle("b", submitted_at=T0 + 1), T0),
+            JobWatch(handle("c", "export:x"), T0),
+        ]
+        return poller(*jobs, now=T0 + 1)
+
+    def test_the_next_of_them_decides(self):
+        poll = self.make()
+        assert poll.step(T0 + 1).wait == 4
+        assert [h.job_id for h in poll.step(T0 + 5).due] == ["a"]
+        assert [h.job_id for h in poll.step(T0 + 20).due] == ["a", "b", "c"]
+
+    def test_an_ended_job_is_polled_no_more_and_the_others_are(self):
+        poll = self.make()
+        poll.tell("b", seen("completed"), NOTHING, T0 + 6)
+        assert [h.job_id for h in poll.step(T0 + 500).due] == ["a", "c"]
+        assert [w.handle.job_id for w in poll.watches] == ["a", "b", "c"]
+        assert [w.ended for w in poll.watches] == [False, True, False]
+        poll.tell("a", seen("failed"), NOTHING, T0 + 500)
+        poll.tell("c", seen("completed"), NOTHING, T0 + 500)
+        assert poll.step(T0 + 500).done
+        assert poll.polls == 3
+
+    def test_wake_makes_all_of_them_due(self):
+        poll = self.make()
+        poll.tell("b", seen("completed"), NOTHING, T0)
+        poll.wake(T0 + 0.5)
+        assert [h.job_id for h in poll.step(T0 + 0.5).due] == ["a", "c"]
+
+    def test_wake_delays_none(self):
+        poll = self.make()
+        poll.wake(T0 + 500)
+        assert [h.job_id for h in poll.step(T0 + 5).due] == ["a"]
+
+    def test_no_job_is_nothing_to_wait_for(self):
+        none = Poller([], cadence=lambda _: BULK, rules=WatchRules(), deadline=T0, now=T0, jitter=lambda: 0.0)
+        assert none.step(T0).done
+
+    def test_a_job_that_had_ended_is_not_polled(self):
+        assert poller(replace(JobWatch(handle(), T0), outcome=Outcome.FAILED)).step(T0 + 99).done
+
+
+class TestNotes:
+    def test_only_what_changed_is_said(self):
+        poll = poller()
+        said = [
+            poll.tell("job_1", sight, RateLimit(remaining=350 - n), T0 + 5 * n)
+            for n, sight in enumerate(
+                [
+                    seen(),
+                    seen(),
+                    seen(total=47, processed=12),
+                    seen(total=47, processed=12),
+                    seen("completed"),
+                ]
+            )
+        ]
+        assert [note and note.text for note in said] == [
+            "job_1: running; 350 points left; next poll in 5 s",
+            None,
+            "job_1: running, 12 of 47 items; 348 points left; next poll in 5 s",
+            None,
+            "job_1: completed; 346 points left",
+        ]
+        assert not any(note.warning for note in said if note)
+
+    @pytest.mark.parametrize(
+        ("sight", "text", "warning"),
+        [
+            pytest.param(seen("archived"), "a status this package does not know", True, id="unknown status"),
+            pytest.param(DOWN, "no good answer (told)", True, id="5xx"),
+            pytest.param(Sight.bad("no status"), "no good answer (no status)", True, id="garbage"),
+            pytest.param(MISSING, "not known to the server (told)", True, id="404"),
+            pytest.param(problem(ProblemKind.RATE_LIMITED, 9.0), "points are spent", False, id="429"),
+        ],
+    )
+    def test_odd_things_are_warned_of_once(self, sight, text, warning):
+        poll = poller()
+        first = poll.tell("job_1", sight, NOTHING, T0 + 5)
+        assert text in first.text
+        assert first.warning is warning
+        assert poll.tell("job_1", sight, NOTHING, T0 + 10) is None
+        assert poll.tell("job_1", seen(), NOTHING, T0 + 15).warning is False
+        assert poll.tell("job_1", sight, NOTHING, T0 + 20).warning is warning
+
+    def test_points_are_those_last_told(self):
+        poll = poller()
+        assert poll.points_left is None
+        poll.tell("job_1", seen(), RateLimit(remaining=12), T0)
+        poll.tell("job_1", DOWN, NOTHING, T0 + 5)
+        assert poll.points_left == 12

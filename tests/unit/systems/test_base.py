@@ -1,0 +1,238 @@
+"""What all systems share: addresses, queries, and the forms in which users give jobs."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from stoq_provider.core.handles import JobHandle
+from stoq_provider.core.http import Answer, MalformedAnswer, Problem, ProblemKind, RateLimit
+from stoq_provider.core.jobs import SightKind
+from stoq_provider.core.plan import InvalidInput, Submission
+from stoq_provider.systems.base import optional_int, origin_of, query_pairs, require, with_query
+from stoq_provider.systems.stoq import Stoq
+
+ORIGIN = "https://app.stoqapp.com"
+STOQ = Stoq()
+JOB = "/api/v2/external/preorders/orders/jobs/bulk_1"
+
+
+def handle(status_url=JOB, job_id="bulk_1", system="stoq"):
+    return JobHandle(system, "bulk", job_id, status_url)
+
+
+@pytest.mark.parametrize(
+    ("origin", "status_url", "url"),
+    [
+        pytest.param(ORIGIN, JOB, ORIGIN + JOB, id="host-relative"),
+        pytest.param(ORIGIN, JOB + "?page=2", ORIGIN + JOB + "?page=2", id="with a query"),
+        pytest.param(ORIGIN, ORIGIN + JOB, ORIGIN + JOB, id="absolute"),
+        pytest.param(ORIGIN, "https://APP.stoqapp.com" + JOB, "https://APP.stoqapp.com" + JOB, id="capitals"),
+        pytest.param(
+            ORIGIN, "https://app.stoqapp.com:443" + JOB, "https://app.stoqapp.com:443" + JOB, id="own port"
+        ),
+        pytest.param(ORIGIN, "//app.stoqapp.com" + JOB, ORIGIN + JOB, id="own host without scheme"),
+        pytest.param(ORIGIN, "jobs/bulk_1", ORIGIN + "/jobs/bulk_1", id="relative to the root"),
+        pytest.param("http://[::1]:8080", JOB, "http://[::1]:8080" + JOB, id="IPv6"),
+        pytest.param("http://localhost:8080", JOB, "http://localhost:8080" + JOB, id="a port"),
+    ],
+)
+def test_the_status_url_is_followed(origin, status_url, url):
+    request = STOQ.status_request(origin, handle(status_url))
+    assert (request.method, request.url, request.params, request.json) == ("GET", url, None, None)
+    assert request.url.count("/api/v2/external") <= 1
+
+
+@pytest.mark.parametrize(
+    "status_url",
+    [
+        pytest.param("https://evil.example" + JOB, id="another host"),
+        pytest.param("https://app.stoqapp.com.evil.example/x", id="a longer host"),
+        pytest.param("https://app.stoqapp.com@evil.example/x", id="own host as user"),
+        pytest.param("https://api.app.stoqapp.com/x", id="a host below"),
+        pytest.param("https://app.stoqapp.com:8443" + JOB, id="another port"),
+        pytest.param("https://app.stoqapp.com:80" + JOB, id="the port of http"),
+        pytest.param("http://app.stoqapp.com" + JOB, id="plain http"),
+        pytest.param("http://app.stoqapp.com:443" + JOB, id="plain http, own port"),
+        pytest.param("//evil.example" + JOB, id="no scheme"),
+        pytest.param(" //evil.example" + JOB, id="no scheme after a blank"),
+        pytest.param("/\t/evil.example/x", id="hidden by a tab"),
+        pytest.param("http:\\\\evil.example\\x", id="backslashes"),
+        pytest.param("ftp://app.stoqapp.com/x", id="another scheme"),
+        pytest.param("javascript:alert(1)", id="no address"),
+        pytest.param("https://app.stoqapp.com:99999/x", id="no such port"),
+        pytest.param("https://app.stoqapp.com:x/x", id="a port that is none"),
+        pytest.param("https://[evil/x", id="broken brackets"),
+    ],
+)
+def test_the_key_goes_to_no_other_origin(status_url):
+    with pytest.raises(InvalidInput, match="bulk_1") as caught:
+        STOQ.status_request(ORIGIN, handle(status_url))
+    assert "evil" not in str(caught.value)
+
+
+@pytest.mark.parametrize("status_url", ["/\\evil.example/x", "\\\\evil.example/x", "///evil.example/x"])
+def test_what_browsers_might_take_for_another_host_stays_on_ours(status_url):
+    try:
+        url = STOQ.status_request(ORIGIN, handle(status_url)).url
+    except InvalidInput:
+        return
+    assert origin_of(url) == origin_of(ORIGIN)
+    assert url.startswith(ORIGIN + "/")
+
+
+@pytest.mark.parametrize(
+    ("url", "origin"),
+    [
+        ("https://Host.example/x", ("https", "host.example", 443)),
+        ("HTTP://host.example", ("http", "host.example", 80)),
+        ("https://user:pw@host.example:8443/x?y#z", ("https", "host.example", 8443)),
+        ("http://[::1]:80/", ("http", "::1", 80)),
+        ("", ("", "", None)),
+    ],
+)
+def test_origin(url, origin):
+    assert origin_of(url) == origin
+
+
+@pytest.mark.parametrize("path", ["", "x", "//evil.example/x", "https://evil.example"])
+def test_a_path_is_relative_to_the_base_path(path):
+    assert STOQ.url(ORIGIN, "/help") == "https://app.stoqapp.com/api/v2/external/help"
+    with pytest.raises(InvalidInput):
+        STOQ.url(ORIGIN, path)
+
+
+def test_a_submission_as_a_request():
+    request = STOQ.submit_request(
+        ORIGIN, Submission("export:x", "/reports/x/export", {"from": "2026-05-28"}, {"offer_ids": ["a", "b"]})
+    )
+    assert request.method == "POST"
+    assert request.url == "https://app.stoqapp.com/api/v2/external/reports/x/export"
+    assert request.params == {"offer_ids[]": ["a", "b"]}
+    assert request.json == {"from": "2026-05-28"}
+    assert STOQ.submit_request(ORIGIN, Submission("k", "/p")).params is None
+
+
+@pytest.mark.parametrize(
+    ("query", "pairs"),
+    [
+        ({}, None),
+        ({"a": None}, None),
+        ({"a": True, "b": False}, {"a": "true", "b": "false"}),
+        ({"offer_ids": ["x", "y"]}, {"offer_ids[]": ["x", "y"]}),
+        ({"offer_ids[]": ("x",)}, {"offer_ids[]": ["x"]}),
+        ({"ids": [1, 2]}, {"ids[]": ["1", "2"]}),
+        ({"page": 2, "rate": 0.5, "name": "ü &"}, {"page": "2", "rate": "0.5", "name": "ü &"}),
+        ({"empty": ""}, {"empty": ""}),
+    ],
+)
+def test_query_spelling(query, pairs):
+    assert query_pairs(query) == pairs
+
+
+@pytest.mark.parametrize(
+    ("query", "url"),
+    [
+        (None, "/x"),
+        ({}, "/x"),
+        ({"offer_ids[]": ["a", "b"], "q": "a&b"}, "/x?offer_ids%5B%5D=a&offer_ids%5B%5D=b&q=a%26b"),
+    ],
+)
+def test_with_query(query, url):
+    assert with_query("/x", query) == url
+
+
+A, B = handle(job_id="a").to_dict(), handle(job_id="b").to_dict()
+
+
+class Lazy:
+    """As the results of mapped tasks reach a template: iterable, and no list."""
+
+    def __init__(self, *items):
+        self.items = items
+
+    def __iter__(self):
+        return iter(self.items)
+
+
+@pytest.mark.parametrize(
+    ("job", "ids"),
+    [
+        pytest.param(A, ["a"], id="a handle"),
+        pytest.param([A, B], ["a", "b"], id="a list"),
+        pytest.param((B, A), ["b", "a"], id="order is kept"),
+        pytest.param([A, B, A], ["a", "b"], id="twice the same"),
+        pytest.param([[A], [[B]]], ["a", "b"], id="lists of mapped tasks"),
+        pytest.param(Lazy([A], [B]), ["a", "b"], id="lazy lists"),
+        pytest.param(JOB, ["bulk_1"], id="a status URL"),
+        pytest.param(f" {ORIGIN}{JOB}/ ", ["bulk_1"], id="an absolute one"),
+        pytest.param([JOB, A], ["bulk_1", "a"], id="mixed"),
+        pytest.param(json.dumps(A), ["a"], id="JSON of a handle"),
+        pytest.param(f"\n {json.dumps([A, B])}", ["a", "b"], id="JSON of a list"),
+        pytest.param(str([A, B]), ["a", "b"], id="what a template renders"),
+        pytest.param(json.dumps([JOB]), ["bulk_1"], id="JSON of URLs"),
+    ],
+)
+def test_how_jobs_are_given(job, ids):
+    assert [h.job_id for h in STOQ.read_handles(job)] == ids
+
+
+@pytest.mark.parametrize(
+    ("job", "told"),
+    [
+        pytest.param([], "empty", id="an empty list"),
+        pytest.param([[], []], "empty", id="empty lists"),
+        pytest.param("[]", "empty", id="JSON of an empty list"),
+        pytest.param(None, "NoneType", id="nothing"),
+        pytest.param(47, "int", id="a number"),
+        pytest.param([A, None], "NoneType", id="nothing in a list"),
+        pytest.param(b"/x", "int", id="bytes"),
+        pytest.param("", "no status URL", id="empty text"),
+        pytest.param("bulk_1", "must not be built from a job id", id="a bare job id"),
+        pytest.param(ORIGIN, "no status URL", id="an origin"),
+        pytest.param("https://[x/y", "no status URL", id="a broken URL"),
+        pytest.param("{not json", "neither JSON nor", id="broken JSON"),
+        pytest.param("[__import__('os')]", "neither JSON nor", id="code"),
+        pytest.param({"job_id": "a"}, "needs 'system'", id="half a handle"),
+        pytest.param({**A, "submitted_at": "x"}, "ISO 8601", id="a broken handle"),
+        pytest.param({**A, "system": "medusa"}, "'medusa', not to 'stoq'", id="of another system"),
+    ],
+)
+def test_what_is_no_job(job, told):
+    with pytest.raises(InvalidInput, match=told):
+        STOQ.read_handles(job)
+
+
+@pytest.mark.parametrize("payload", [None, [], "x", 7, {}, {"a": None}, {"a": ""}, {"a": 7}, {"a": ["x"]}])
+def test_a_field_that_must_be_there(payload):
+    assert require({"a": "x"}, "a", "it") == "x"
+    with pytest.raises(MalformedAnswer, match="it has no 'a'"):
+        require(payload, "a", "it")
+
+
+@pytest.mark.parametrize(
+    ("value", "number"), [(7, 7), (0, 0), (True, None), ("7", None), (7.0, None), (None, None)]
+)
+def test_a_number_that_may_be_there(value, number):
+    assert optional_int({"a": value}, "a") == number
+    assert optional_int({}, "a") is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "text"),
+    [
+        (Answer({"status": "running"}), SightKind.SEEN, ""),
+        (Answer({"state": "running"}), SightKind.BAD, "the status of the job has no 'status'"),
+        (Answer(None), SightKind.BAD, "the status of the job has no 'status'"),
+        (Answer(problem=Problem(ProblemKind.NOT_FOUND, ("no",), 404)), SightKind.MISSING, "HTTP 404: no"),
+        (
+            Answer(problem=Problem(ProblemKind.RATE_LIMITED, (), 429), rate_limit=RateLimit(retry_after=9.0)),
+            SightKind.THROTTLED,
+            "HTTP 429: rate limited",
+        ),
+    ],
+)
+def test_what_a_poll_brought(answer, kind, text):
+    sight = STOQ.sight(answer, handle())
+    assert (sight.kind, sight.text, sight.retry_after) == (kind, text, answer.rate_limit.retry_after)

@@ -1,0 +1,344 @@
+"""The driver of triggers: one client and one budget for all users of a shop in an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import httpx
+import pytest
+
+from stoq_provider.core.budget import PointsBudget
+from stoq_provider.core.http import ProblemKind, Request
+from stoq_provider.transport import aio
+from stoq_provider.transport.aio import AsyncTransport, make_client, shared_transport
+from stoq_provider.transport.retrying import NO_RETRY
+
+from .conftest import GET, KEY, ORIGIN, POST, STOQ, Clock, settings
+
+
+def exchange(clock, handler, *requests, policy=None, **more):
+    """Send requests over a mocked client, one after the other; return the answers."""
+
+    async def run():
+        async with httpx.AsyncClient(transport=httpx.MockTransport(handler)) as client:
+            budget = PointsBudget(STOQ.points)
+            transport = AsyncTransport(
+                settings(**more), STOQ, client=client, budget=budget, clock=clock, sleep=clock.asleep
+            )
+            return [await transport.send(request, policy) for request in requests]
+
+    return asyncio.run(run())
+
+
+class TestWhatIsSent:
+    def test_headers_query_and_body(self, clock):
+        seen = []
+
+        def handler(sent):
+            seen.append(sent)
+            return httpx.Response(200, json={"a": 1})
+
+        request = Request(
+            "POST", POST.url, {"offer_ids[]": ["x", "y"], "all": "true"}, {"from": "2026-05-28"}
+        )
+        (answer,) = exchange(clock, handler, request)
+        assert answer.payload == {"a": 1}
+        assert seen[0].headers["X-Auth-Token"] == KEY
+        assert seen[0].headers["User-Agent"] == "tests/1"
+        assert seen[0].url.query == b"offer_ids%5B%5D=x&offer_ids%5B%5D=y&all=true"
+        assert json.loads(seen[0].content) == {"from": "2026-05-28"}
+
+    @pytest.mark.parametrize("status", [301, 302, 307, 308])
+    def test_redirects_are_not_followed(self, clock, status):
+        seen = []
+
+        def handler(sent):
+            seen.append(sent)
+            return httpx.Response(status, headers={"Location": "https://evil.example/x"})
+
+        (answer,) = exchange(clock, handler, GET)
+        assert answer.problem.kind is ProblemKind.PROTOCOL
+        assert [sent.url.host for sent in seen] == ["app.stoqapp.com"]
+
+    def test_the_key_is_struck_out_of_messages(self, clock):
+        (answer,) = exchange(clock, lambda _: httpx.Response(401, json={"errors": [f"bad {KEY}"]}), GET)
+        assert answer.problem.messages == ("bad ***",)
+
+    def test_no_netrc(self, clock, tmp_path, monkeypatch):
+        (tmp_path / "netrc").write_text("machine app.stoqapp.com login me password s3cret\n")
+        monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+        seen = []
+        exchange(clock, lambda sent: seen.append(sent) or httpx.Response(200, json={}), GET)
+        assert "authorization" not in seen[0].headers
+
+
+def test_after_a_429_nothing_is_sent_before_its_time(clock):
+    answers = iter([httpx.Response(429, headers={"Retry-After": "24"}), httpx.Response(200, json={})])
+    first, second = exchange(clock, lambda _: next(answers), GET, POST, policy=NO_RETRY)
+    assert (first.problem.kind, second.problem) == (ProblemKind.RATE_LIMITED, None)
+    assert clock.slept == [24.0]
+
+
+NO_CONNECTION = [httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError]
+LOST = [httpx.ReadError, httpx.WriteError, httpx.ReadTimeout, httpx.WriteTimeout, httpx.RemoteProtocolError]
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [(e, ProblemKind.REFUSED_CONNECTION) for e in NO_CONNECTION]
+    + [(e, ProblemKind.LOST_CONNECTION) for e in [*LOST, httpx.DecodingError, httpx.CloseError]],
+)
+def test_what_became_of_a_request(clock, error, kind):
+    def handler(_):
+        raise error("https://b.example/?s3cret")
+
+    (answer,) = exchange(clock, handler, POST, policy=NO_RETRY)
+    assert answer.problem.kind is kind
+    assert "s3cret" not in answer.problem.text
+
+
+@pytest.mark.parametrize("path", ["\x00", "x" * 70_000], ids=["a control character", "too long"])
+def test_an_address_of_no_use_is_a_problem_not_an_error(clock, path):
+    (answer,) = exchange(clock, lambda _: httpx.Response(200, json={}), Request("GET", f"{ORIGIN}/{path}"))
+    assert answer.problem.kind is ProblemKind.PROTOCOL
+    assert clock.slept == []
+
+
+class TestRealConnections:
+    def send(self, origin, request, clock, **more):
+        async def run():
+            told = settings(origin, **{"timeout": 0.3, **more})
+            async with make_client(told) as client:
+                transport = AsyncTransport(
+                    told,
+                    STOQ,
+                    client=client,
+                    budget=PointsBudget(STOQ.points),
+                    clock=clock,
+                    sleep=clock.asleep,
+                )
+                return await transport.send(request)
+
+        return asyncio.run(run())
+
+    @pytest.mark.parametrize(
+        "way", ["reset", "reset in the head", "truncated", "closed", "silent", "not http"]
+    )
+    def test_a_connection_that_breaks(self, raw_server, clock, way):
+        server = raw_server(way)
+        answer = self.send(server.origin, Request("POST", f"{server.origin}/x?s3cret", json={"a": 1}), clock)
+        assert answer.problem.kind is ProblemKind.LOST_CONNECTION
+        assert len(server.heads) == 1, "a write that may have been done is not sent again"
+        assert "s3cret" not in answer.problem.text
+        assert "127.0.0.1" not in answer.problem.text
+
+    def test_a_read_comes_through_in_the_end(self, raw_server, clock):
+        server = raw_server("reset", "truncated", "silent", "ok")
+        assert self.send(server.origin, Request("GET", f"{server.origin}/x"), clock).payload == {}
+        assert len(server.heads) == 4
+
+    def test_a_refused_connection(self, clock, free_port):
+        origin = f"http://127.0.0.1:{free_port}"
+        answer = self.send(origin, Request("POST", f"{origin}/x"), clock)
+        assert answer.problem.kind is ProblemKind.REFUSED_CONNECTION
+        assert len(clock.slept) == 3
+
+    def test_a_proxy_that_is_not_there(self, clock, free_port):
+        answer = self.send(ORIGIN, POST, clock, proxy=f"http://me:s3cret@127.0.0.1:{free_port}")
+        assert answer.problem.kind is ProblemKind.REFUSED_CONNECTION
+        assert "s3cret" not in answer.problem.text
+
+
+class TestShared:
+    def test_users_of_a_shop_share_client_and_budget(self):
+        async def run():
+            async with shared_transport(settings(), STOQ) as one, shared_transport(settings(), STOQ) as two:
+                return one, two, one._client is two._client, one.budget is two.budget
+
+        one, two, client, budget = asyncio.run(run())
+        assert one is not two
+        assert client
+        assert budget
+
+    @pytest.mark.parametrize(
+        "other",
+        [
+            pytest.param({"origin": "https://other.example"}, id="origin"),
+            pytest.param({"verify": False}, id="verify"),
+            pytest.param({"proxy": "http://proxy:3128"}, id="proxy"),
+        ],
+    )
+    def test_another_shop_has_its_own(self, other):
+        async def run():
+            async with (
+                shared_transport(settings(), STOQ) as one,
+                shared_transport(settings(**other), STOQ) as two,
+            ):
+                return one._client is two._client
+
+        assert not asyncio.run(run())
+
+    def test_another_key_has_its_own(self):
+        async def run():
+            other = aio.ShopSettings(ORIGIN, KEY + "x")
+            async with shared_transport(settings(), STOQ) as one, shared_transport(other, STOQ) as two:
+                return one.budget is two.budget
+
+        assert not asyncio.run(run())
+
+    def test_another_loop_has_its_own(self):
+        async def client():
+            async with shared_transport(settings(), STOQ) as transport:
+                return transport._client
+
+        assert asyncio.run(client()) is not asyncio.run(client())
+
+    @pytest.mark.parametrize("fails", [False, True])
+    def test_the_last_user_closes_it(self, fails):
+        async def run():
+            first = shared_transport(settings(), STOQ)
+            one = await first.__aenter__()
+            try:
+                async with shared_transport(settings(), STOQ):
+                    if fails:
+                        raise RuntimeError("a trigger died")
+            except RuntimeError:
+                pass
+            before = one._client.is_closed
+            await first.__aexit__(None, None, None)
+            after = one._client.is_closed
+            async with shared_transport(settings(), STOQ) as again:
+                return before, after, again._client is one._client
+
+        assert asyncio.run(run()) == (False, True, False)
+
+    def test_a_cancelled_user_leaves(self):
+        async def run():
+            async def wait(ready):
+                async with shared_transport(settings(), STOQ) as transport:
+                    ready.set_result(transport._client)
+                    await asyncio.sleep(60)
+
+            ready = asyncio.get_running_loop().create_future()
+            task = asyncio.ensure_future(wait(ready))
+            client = await ready
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            return client.is_closed, dict(aio._LOOPS[asyncio.get_running_loop()].clients)
+
+        assert asyncio.run(run()) == (True, {})
+
+    def test_the_registry_does_not_hold_the_key(self):
+        async def run():
+            async with shared_transport(settings(proxy="http://me:s3cret@proxy:1"), STOQ) as transport:
+                loop = aio._LOOPS[asyncio.get_running_loop()]
+                return repr(loop) + repr(transport._client.headers)
+
+        text = asyncio.run(run())
+        assert KEY not in text
+        assert "s3cret" not in text
+
+    def test_connections_that_differ_in_patience_share_the_budget_of_the_shop(self):
+        async def run():
+            hasty = settings(timeout=1.0)
+            async with shared_transport(settings(), STOQ) as one, shared_transport(hasty, STOQ) as two:
+                return one.budget is two.budget, one._client is two._client
+
+        assert asyncio.run(run()) == (True, False)
+
+    def test_the_budget_is_kept_when_the_last_user_leaves(self):
+        async def run():
+            async with shared_transport(settings(), STOQ) as first:
+                first.budget.spend(100, 0.0)
+            async with shared_transport(settings(), STOQ) as second:
+                return first.budget is second.budget
+
+        assert asyncio.run(run())
+
+    def test_the_key_goes_to_the_shops_own_origin_only(self, monkeypatch):
+        seen = []
+
+        def handler(sent):
+            seen.append("X-Auth-Token" in sent.headers)
+            return httpx.Response(200, json={})
+
+        monkeypatch.setattr(
+            aio, "make_client", lambda _: httpx.AsyncClient(transport=httpx.MockTransport(handler))
+        )
+
+        async def run():
+            async with shared_transport(settings(), STOQ) as transport:
+                await transport.send(GET)
+                await transport.send(Request("GET", "https://elsewhere.example/jobs"))
+
+        asyncio.run(run())
+        assert seen == [True, False]
+
+    def test_every_user_has_its_own_name_and_bill(self, monkeypatch):
+        seen = []
+
+        def handler(sent):
+            seen.append((sent.headers["User-Agent"], sent.headers["X-Auth-Token"]))
+            return httpx.Response(200, json={})
+
+        monkeypatch.setattr(
+            aio, "make_client", lambda _: httpx.AsyncClient(transport=httpx.MockTransport(handler))
+        )
+
+        async def run():
+            other = aio.ShopSettings(ORIGIN, KEY, user_agent="tests/2")
+            async with shared_transport(settings(), STOQ) as one, shared_transport(other, STOQ) as two:
+                await one.send(GET)
+                await two.send(GET)
+                await two.send(POST)
+                return one.points_spent, two.points_spent, one.budget.left(0.0), one.budget is two.budget
+
+        assert asyncio.run(run()) == (1, 3, 284, True)
+        assert seen == [("tests/1", KEY), ("tests/2", KEY), ("tests/2", KEY)]
+
+
+def test_many_users_together_keep_to_the_points(clock):
+    """Twenty users with twenty reads each, and a shop that refuses the 361st point of a window."""
+    told = []
+
+    async def run():
+        spent, ends = 0, clock.now + 60
+
+        def handler(_):
+            nonlocal spent, ends
+            if clock.now >= ends:
+                spent, ends = 0, clock.now + 60
+            spent += 1
+            told.append(spent)
+            headers = {"X-RateLimit-Remaining": str(360 - spent), "X-RateLimit-Reset": str(int(ends))}
+            return httpx.Response(200 if spent <= 360 else 429, json={}, headers=headers)
+
+        async def sleep(seconds):
+            until = clock.now + seconds
+            while clock.now < until:
+                clock.now += 0.5
+                await asyncio.sleep(0)
+
+        async with httpx.AsyncClient(transport=httpx.MockTransport(handler)) as client:
+            budget = PointsBudget(STOQ.points)
+
+            async def user():
+                transport = AsyncTransport(
+                    settings(), STOQ, client=client, budget=budget, clock=clock, sleep=sleep
+                )
+                return [await transport.send(GET) for _ in range(20)]
+
+            return await asyncio.gather(*(user() for _ in range(20)))
+
+    answers = [answer for user in asyncio.run(run()) for answer in user]
+    assert len(answers) == 400
+    assert all(answer.problem is None for answer in answers)
+    assert max(told) == 288
+
+
+def test_clock_of_these_tests_moves_with_sleep_only():
+    clock = Clock()
+    clock.sleep(3)
+    assert (clock(), clock.waited) == (1_780_000_003.0, 3)

@@ -1,0 +1,141 @@
+"""No URL in a log, whatever the level; other users of the libraries keep theirs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+
+import pytest
+import requests
+
+from stoq_provider.core.budget import PointsBudget
+from stoq_provider.core.http import Request
+from stoq_provider.transport.aio import AsyncTransport, make_client
+from stoq_provider.transport.quiet import LOGGERS, quiet_http_logs
+from stoq_provider.transport.retrying import RetryPolicy
+from stoq_provider.transport.sync import SyncTransport, make_session
+
+from .conftest import KEY, STOQ, settings
+
+SECRET = "X-Amz-Signature=5ecre7"
+POLICY = RetryPolicy(attempts=2)
+LIBRARIES = ("urllib3", "requests", "httpx", "httpcore")
+
+
+@pytest.fixture
+def everything(caplog):
+    """Log everything, also what the libraries say in detail."""
+    caplog.set_level(logging.DEBUG)
+    for name in (*LOGGERS, *LIBRARIES):
+        caplog.set_level(logging.DEBUG, logger=name)
+    return caplog
+
+
+def by_sync(origin, request, clock):
+    told = settings(origin, timeout=0.3)
+    SyncTransport(make_session(told, STOQ), told, STOQ, sleep=clock.sleep, clock=clock).send(request, POLICY)
+
+
+def by_async(origin, request, clock):
+    async def run():
+        told = settings(origin, timeout=0.3)
+        async with make_client(told) as client:
+            transport = AsyncTransport(
+                told, STOQ, client=client, budget=PointsBudget(STOQ.points), clock=clock, sleep=clock.asleep
+            )
+            await transport.send(request, POLICY)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("way", ["ok", "reset", "truncated", "not http", "silent"])
+@pytest.mark.parametrize("send", [by_sync, by_async], ids=["sync", "async"])
+def test_nothing_is_said_about_a_request(everything, raw_server, clock, send, way):
+    server = raw_server(way)
+    send(server.origin, Request("GET", f"{server.origin}/download?{SECRET}"), clock)
+    assert server.heads
+    assert [r.name for r in everything.records if r.name.startswith(LIBRARIES)] == []
+    assert "5ecre7" not in everything.text
+    assert KEY not in everything.text
+
+
+@pytest.mark.parametrize("send", [by_sync, by_async], ids=["sync", "async"])
+def test_nothing_is_said_about_a_connection_that_is_refused(everything, free_port, clock, send):
+    origin = f"http://127.0.0.1:{free_port}"
+    send(origin, Request("GET", f"{origin}/download?{SECRET}"), clock)
+    assert [r.name for r in everything.records if r.name.startswith(LIBRARIES)] == []
+
+
+def test_others_keep_their_logs(everything, raw_server):
+    server = raw_server("ok")
+    with quiet_http_logs():
+        pass
+    requests.get(f"{server.origin}/other", timeout=5)
+    assert "/other" in everything.text
+
+
+@pytest.mark.parametrize("name", LOGGERS)
+def test_only_the_calling_context_is_quiet(everything, name):
+    logger = logging.getLogger(name)
+    with quiet_http_logs():
+        logger.warning("mine")
+        thread = threading.Thread(target=logger.warning, args=("of another thread",))
+        thread.start()
+        thread.join()
+        logging.getLogger("elsewhere").warning("of another logger")
+    logger.warning("afterwards")
+    assert [r.message for r in everything.records] == ["of another thread", "of another logger", "afterwards"]
+
+
+def test_other_tasks_of_the_loop_keep_their_logs(everything):
+    logger = logging.getLogger("httpx")
+
+    async def run():
+        inside, said = asyncio.Event(), asyncio.Event()
+
+        async def quiet():
+            with quiet_http_logs():
+                inside.set()
+                await said.wait()
+                logger.info("quiet")
+
+        async def loud():
+            await inside.wait()
+            logger.info("loud")
+            said.set()
+
+        await asyncio.gather(quiet(), loud())
+
+    asyncio.run(run())
+    assert [r.message for r in everything.records if r.name == "httpx"] == ["loud"]
+
+
+def test_an_error_ends_the_silence_and_blocks_may_nest(everything):
+    logger = logging.getLogger("httpx")
+    with pytest.raises(RuntimeError), quiet_http_logs():
+        raise RuntimeError
+    with quiet_http_logs():
+        with quiet_http_logs():
+            logger.info("inner")
+        logger.info("outer")
+    logger.info("after")
+    assert [r.message for r in everything.records if r.name == "httpx"] == ["after"]
+
+
+def test_filters_do_not_pile_up():
+    for _ in range(3):
+        with quiet_http_logs():
+            pass
+    for name in LOGGERS:
+        assert len([f for f in logging.getLogger(name).filters if "Quiet" in type(f).__name__]) == 1
+
+
+def test_a_logging_configuration_that_drops_filters_does_no_harm(everything):
+    logger = logging.getLogger("httpx")
+    with quiet_http_logs():
+        pass
+    logger.filters.clear()
+    with quiet_http_logs():
+        logger.info("quiet")
+    assert "quiet" not in [r.message for r in everything.records]

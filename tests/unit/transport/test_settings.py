@@ -1,0 +1,205 @@
+"""What a connection says, and what it must not say."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from stoq_provider.core.plan import InvalidInput
+from stoq_provider.transport.settings import ShopSettings, is_loopback, read_settings
+
+KEY = "stoq_api_key_0123456789abcdef"
+DEFAULT = "https://app.stoqapp.com"
+
+
+def read(host=None, port=None, scheme=None, key=KEY, default=DEFAULT, **extra):
+    return read_settings(
+        host=host,
+        port=port,
+        scheme=scheme,
+        key=key,
+        extra=extra,
+        default_origin=default,
+        base_path="/api/v2/external",
+        user_agent="tests/1",
+    )
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "scheme", "origin"),
+    [
+        pytest.param(None, None, None, DEFAULT, id="empty"),
+        pytest.param("", None, None, DEFAULT, id="empty text"),
+        pytest.param("  ", None, "https", DEFAULT, id="blanks"),
+        pytest.param("shop.example", None, None, "https://shop.example", id="bare"),
+        pytest.param(" Shop.Example/ ", None, None, "https://shop.example", id="bare, untidy"),
+        pytest.param("shop.example:8443", None, None, "https://shop.example:8443", id="bare with port"),
+        pytest.param("shop.example", 8443, "https", "https://shop.example:8443", id="port field"),
+        pytest.param("https://shop.example", None, None, "https://shop.example", id="URL"),
+        pytest.param("HTTPS://shop.example/", None, None, "https://shop.example", id="URL, untidy"),
+        pytest.param("https://shop.example", None, "http", "https://shop.example", id="URL wins over scheme"),
+        pytest.param(
+            "https://shop.example:1", 2, None, "https://shop.example:1", id="URL wins over port field"
+        ),
+        pytest.param(
+            "https://shop.example/api/v2/external", None, None, "https://shop.example", id="base path"
+        ),
+        pytest.param(
+            "https://shop.example/api/v2/external/", None, None, "https://shop.example", id="base path/"
+        ),
+        pytest.param(
+            "shop.example/api/v2/external", None, None, "https://shop.example", id="bare, base path"
+        ),
+        pytest.param("localhost", 8080, None, "http://localhost:8080", id="loopback"),
+        pytest.param("localhost", 8443, "https", "https://localhost:8443", id="loopback, https"),
+        pytest.param("sandbox.localhost:1", None, None, "http://sandbox.localhost:1", id="below localhost"),
+        pytest.param("http://127.0.0.1:8080", None, None, "http://127.0.0.1:8080", id="IPv4 loopback"),
+        pytest.param("http://[::1]:8080", None, None, "http://[::1]:8080", id="IPv6 loopback"),
+        pytest.param("[::1]", 8080, None, "http://[::1]:8080", id="IPv6 loopback, bare"),
+        pytest.param("https://[2001:DB8::1]", None, None, "https://[2001:db8::1]", id="IPv6"),
+    ],
+)
+def test_host(host, port, scheme, origin):
+    assert read(host, port, scheme).origin == origin
+
+
+@pytest.mark.parametrize(
+    ("host", "scheme", "told"),
+    [
+        pytest.param("https://me:s3cret@shop.example", None, "without user", id="user and password"),
+        pytest.param("https://s3cret@shop.example", None, "without user", id="user"),
+        pytest.param("https://shop.example?token=s3cret", None, "query", id="query"),
+        pytest.param("https://shop.example#s3cret", None, "fragment", id="fragment"),
+        pytest.param("https://shop.example/api/v1", None, "has the path '/api/v1'", id="another path"),
+        pytest.param("http://shop.example", None, "plain http", id="http"),
+        pytest.param("shop.example", "http", "plain http", id="http in the scheme"),
+        pytest.param("http://10.0.0.7", None, "plain http", id="http, private address"),
+        pytest.param("http://localhost.evil.example", None, "plain http", id="http, nearly localhost"),
+        pytest.param("http://0.0.0.0:80", None, "plain http", id="http, any address"),
+        pytest.param("ftp://shop.example", None, "no http", id="another scheme"),
+        pytest.param("shop.example", "s3", "no http", id="another scheme in the field"),
+        pytest.param("https://", None, "no http", id="no host"),
+        pytest.param("https://:8080", None, "no http", id="a port without host"),
+        pytest.param("https://shop.example:99999", None, "host of the connection", id="no such port"),
+        pytest.param("shop.example:s3cret", None, "host of the connection", id="a port that is none"),
+        pytest.param("https://[::1", None, "host of the connection", id="broken brackets"),
+        pytest.param("[s3cret", None, "host of the connection", id="broken brackets, bare"),
+    ],
+)
+def test_what_is_no_host(host, scheme, told):
+    with pytest.raises(InvalidInput, match=told) as caught:
+        read(host, scheme=scheme)
+    assert "s3cret" not in str(caught.value)
+    assert KEY not in str(caught.value)
+
+
+@pytest.mark.parametrize("host", ["http://shop.example:8080", "http://10.0.0.7:8080"])
+def test_plain_http_when_asked_for(host):
+    got = read(host, allow_http=True)
+    assert (got.origin, got.allow_http, got.on_loopback) == (host, True, False)
+
+
+def test_without_any_host():
+    with pytest.raises(InvalidInput, match="no host"):
+        read(default=None)
+
+
+@pytest.mark.parametrize(
+    ("key", "told"),
+    [
+        (None, "no API key"),
+        ("", "no API key"),
+        (" \n ", "no API key"),
+        ("s3cret\nX", "no header"),
+        ("s3crét", "no header"),
+        ("s3\x00", "no header"),
+    ],
+)
+def test_what_is_no_key(key, told):
+    with pytest.raises(InvalidInput, match=told) as caught:
+        read(key=key)
+    assert "s3c" not in str(caught.value)
+
+
+def test_blanks_around_the_key_do_not_count():
+    assert read(key=f" {KEY}\n").key == KEY
+
+
+EXTRAS = [
+    ({}, "timeout", 30.0),
+    ({"timeout": 5}, "timeout", 5.0),
+    ({"timeout": "2.5"}, "timeout", 2.5),
+    ({"timeout": None}, "timeout", 30.0),
+    ({"timeout": ""}, "timeout", 30.0),
+    ({}, "points_share", 0.8),
+    ({"points_share": "0.5"}, "points_share", 0.5),
+    ({"points_share": 1}, "points_share", 1.0),
+    ({}, "verify", True),
+    ({"verify": None}, "verify", True),
+    ({"verify": "true"}, "verify", True),
+    ({"verify": ""}, "verify", True),
+    ({"verify": False}, "verify", False),
+    ({"verify": "False"}, "verify", False),
+    ({"verify": "0"}, "verify", False),
+    ({"verify": " /etc/ca.pem "}, "verify", "/etc/ca.pem"),
+    ({}, "allow_http", False),
+    ({"allow_http": "yes"}, "allow_http", True),
+    ({"allow_http": "false"}, "allow_http", False),
+    ({"allow_http": None}, "allow_http", False),
+    ({}, "proxy", None),
+    ({"proxy": ""}, "proxy", None),
+    ({"proxy": "http://proxy:3128"}, "proxy", "http://proxy:3128"),
+]
+
+
+@pytest.mark.parametrize(("extra", "name", "value"), EXTRAS, ids=lambda v: str(v))
+def test_extra(extra, name, value):
+    got = getattr(read(**extra), name)
+    assert got == value
+    assert type(got) is type(value)
+
+
+@pytest.mark.parametrize("name", ["timeout", "points_share"])
+@pytest.mark.parametrize("value", ["soon", 0, -1, "nan", "inf", 1e9, [], {}, "1,5"])
+def test_a_number_that_is_none(name, value):
+    with pytest.raises(InvalidInput, match=f"'{name}' in the connection's extra must be a number from"):
+        read(**{name: value})
+
+
+def test_nothing_secret_in_a_repr():
+    text = repr(read(proxy="http://me:s3cret@proxy:3128"))
+    assert KEY not in text
+    assert "s3cret" not in text
+    assert DEFAULT in text
+
+
+def test_settings_cannot_be_changed():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        read().origin = "https://evil.example"
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [
+        ("localhost", True),
+        ("a.localhost", True),
+        ("127.0.0.1", True),
+        ("127.8.8.8", True),
+        ("::1", True),
+        ("[::1]", True),
+        ("localhost.example", False),
+        ("evil-localhost", False),
+        ("10.0.0.1", False),
+        ("0.0.0.0", False),
+        ("127.0.0.1.example", False),
+        ("", False),
+    ],
+)
+def test_loopback(host, loopback):
+    assert is_loopback(host) is loopback
+
+
+def test_on_loopback():
+    assert ShopSettings("http://[::1]:80", KEY).on_loopback
+    assert not ShopSettings(DEFAULT, KEY).on_loopback
