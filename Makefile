@@ -7,7 +7,7 @@ WORKERS ?= 2
 PIP_INSTALL = -m pip install --disable-pip-version-check
 SAY = @printf '\n== %s\n'
 
-.PHONY: help demo sandbox test lint types unit test-oldest test-stores clean
+.PHONY: help demo sandbox test lint types unit test-oldest test-stores test-cluster clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -68,6 +68,10 @@ test-oldest: .venv-oldest/.test ## The unit tests on Airflow 2.11
 test-stores: .venv/.stores ## Downloads and records on a real S3 server
 	$(SAY) 'pytest on object stores'
 	@.venv/bin/python -m pytest tests/stores $(ARGS)
+
+test-cluster: .venv/.test ## Killed workers and triggerers on a real Airflow cluster (two minutes)
+	$(SAY) 'pytest on an Airflow cluster'
+	@.venv/bin/python -m pytest tests/cluster $(ARGS)
 
 clean: ## Remove environments, caches and demo output
 	rm -rf .venv .venv-oldest .airflow-demo demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -152,9 +152,12 @@ def counts(record: SubmissionRecord, *, clears: int, on_clear: str) -> bool:
     Whether a note of an earlier try counts for this one.
 
     :param clears: how often a person has cleared the task. Tries between two clears belong together.
-    :param on_clear: ``"resubmit"``: what a person cleared starts anew; ``"reuse"``: it finds its job.
+    :param on_clear: ``"resubmit"``: what a person cleared starts anew; ``"reuse"``: it finds its job, if
+        there is one to find; otherwise it starts anew as well, since a person has looked.
     """
-    return record.clears == clears or on_clear == "reuse" or _waits_for_a_key(record)
+    if record.clears == clears or _waits_for_a_key(record):
+        return True
+    return on_clear == "reuse" and _can_be_reused(record)
 
 
 def decide(
@@ -174,9 +177,6 @@ def decide(
         its file is what is wanted; a bulk action is not, since it most likely ran.
     """
     if record is None or not counts(record, clears=clears, on_clear=on_clear):
-        return Step.SUBMIT
-    if record.clears != clears and not _can_be_reused(record):
-        # A person has looked and cleared the task; there is no job to find again.
         return Step.SUBMIT
     again = Step.STOP if repeat is RepeatSafety.NEVER else Step.REPEAT
     if record.handle is None or record.outcome is Outcome.FAILED:

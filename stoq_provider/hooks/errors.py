@@ -110,8 +110,8 @@ _NEVER_AGAIN = {
         "done, then clear the task."
     ),
     Outcome.EXPIRED: (
-        "It is not submitted again by itself, because repeating {kind} is not safe; look at what was "
-        "done, then clear the task."
+        "It is not submitted again by itself, because {kind} most likely ran; look at what was done, then "
+        "clear the task."
     ),
 }
 _NEXT = {

@@ -280,7 +280,7 @@ class Submitter:
             text = f"An earlier try's job {job_id} failed at {label}; repeating {kind} is not safe. {after}"
             return FinalJobFailed(text, system=self._hook.system.name, job_id=job_id)
         if record.outcome is Outcome.EXPIRED:
-            text = f"The record of job {job_id} is gone at {label}; repeating {kind} is not safe. {after}"
+            text = f"The record of job {job_id} is gone at {label}; {kind} most likely ran. {after}"
             return FinalJobExpired(text, system=self._hook.system.name, job_id=job_id)
         if record.outcome is Outcome.CANCELLED:
             text = f"An earlier try's job {job_id} was cancelled at {label}. {after}"

@@ -80,6 +80,7 @@ class JobOperator(BaseOperator):
         self.overwrite = overwrite
         self.on_clear = on_clear
         self.on_busy = on_busy
+        self._job_ids: list[str] = []
 
     # -- what a subclass says -----------------------------------------------------------------------
 
@@ -154,9 +155,16 @@ class JobOperator(BaseOperator):
 
     def on_kill(self) -> None:
         """End the wait on the worker; what was submitted goes on."""
-        if "hook" in self.__dict__:
-            self.log.info("Detached: jobs that were submitted to %s go on.", self.hook.system.label)
-            self.hook.stop()
+        if "hook" not in self.__dict__:
+            return
+        jobs = ", ".join(self._job_ids[:20]) or "none yet"
+        self.log.info(
+            "Detached from %s; jobs submitted: %s. They go on, since nothing can cancel them from here. A "
+            "retry waits for the same jobs; clearing the task starts anew unless on_clear='reuse'.",
+            self.hook.system.label,
+            jobs,
+        )
+        self.hook.stop()
 
     # -- steps --------------------------------------------------------------------------------------
 
@@ -200,7 +208,7 @@ class JobOperator(BaseOperator):
         return done
 
     def _tell_xcom(self, context: Context, done: Sequence[Submitted]) -> None:
-        job_ids = [submitted.handle.job_id for submitted in done]
+        self._job_ids = job_ids = [submitted.handle.job_id for submitted in done]
         self.log.info("%s job(s) at %s: %s", len(job_ids), self.hook.system.label, ", ".join(job_ids[:20]))
         if self.do_xcom_push:
             context["ti"].xcom_push(key="job_id", value=job_ids[0])

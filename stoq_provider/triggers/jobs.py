@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -66,12 +68,13 @@ class JobTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and fire one event with a :class:`~stoq_provider.core.events.WaitEvent`."""
-        from stoq_provider.transport.aio import shared_transport
-
+        # Imported here, because workers load this module and need no httpx; and in a thread, because the
+        # import takes a tenth of a second that the other triggers of the loop would wait for.
+        aio = await asyncio.to_thread(import_module, "stoq_provider.transport.aio")
         hook = self.hook_class(self.conn_id)
         settings = await hook.asettings()
         poller = self._plan().poller(hook.system)
-        async with shared_transport(settings, hook.system) as transport:
+        async with aio.shared_transport(settings, hook.system) as transport:
             await wait_async(poller, transport, hook.system, settings, log=self.log)
             event = event_of(poller, transport.points_spent, self.state)
         yield TriggerEvent(event.to_dict())

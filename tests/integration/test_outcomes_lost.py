@@ -256,7 +256,7 @@ def test_task_killed_ends_the_wait_and_logs_that_the_job_goes_on(bench, sandbox,
     assert not thread.is_alive()
     assert type(raised[0]) is Detached
     assert "goes on" in str(raised[0])
-    assert "Detached: jobs that were submitted to STOQ go on" in logs.text
+    assert f"Detached from STOQ; jobs submitted: {bench.job_id}. They go on" in logs.text
     assert bench.jobs[bench.job_id]["status"] == "running"
     sandbox.end_job(bench.job_id)
     run.changes = {"poll_interval": 0.02}

@@ -1,0 +1,83 @@
+"""One cluster for all tests of this folder, and its logs with each test that fails."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from stoq_provider.sandbox import Sandbox
+from stoq_provider.sandbox.shop import ShopSize
+from tests.cluster.airflow import Cluster
+from tests.cluster.processes import missing
+
+BUSY_KEY = "stoq_api_key_sandbox_busy00000000000000000000"
+"""Key of a second shop, whose points are counted apart."""
+
+WINDOW = 20.0
+"""Seconds of a window of points, a third of the real one: who has spent all waits for the next."""
+
+LOG_SHOWN = 6000
+
+
+@pytest.fixture(scope="session")
+def signatures() -> set[str]:
+    """Every signature that the sandbox puts into a download link."""
+    return set()
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory, signatures: set[str]) -> Iterator[Cluster]:
+    if reason := _missing():
+        pytest.skip(reason)
+    # Whoever asks the tests to end gets the same tidy end as with Ctrl-C.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        size = ShopSize(orders=200, offers=4)
+        with Sandbox(window_seconds=WINDOW, size=size, extra_keys=(BUSY_KEY,)) as sandbox:
+            _note_signatures(sandbox, signatures)
+            cluster = Cluster(tmp_path_factory.mktemp("cluster"), sandbox, stoq_busy=BUSY_KEY)
+            with cluster.running():
+                yield cluster
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture(autouse=True)
+def fresh(cluster: Cluster) -> Iterator[None]:
+    """A shop in its seeded state; afterwards, no run goes on that could disturb the next test."""
+    cluster.sandbox.reset()
+    yield
+    cluster.api.abandon()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+    report = yield
+    cluster = getattr(item, "funcargs", {}).get("cluster")
+    if report.failed and isinstance(cluster, Cluster):
+        for name, text in cluster.component_logs().items():
+            report.sections.append((f"{name}, its last lines", text[-LOG_SHOWN:]))
+        report.sections.append(("sandbox", str(cluster.sandbox.state)[:LOG_SHOWN]))
+    return report
+
+
+def _missing() -> str | None:
+    from airflow import __version__
+
+    if tuple(map(int, __version__.split(".")[:2])) < (3, 3):
+        return f"Airflow {__version__} has no task state store, which these tests are about"
+    return missing()
+
+
+def _note_signatures(sandbox: Sandbox, signatures: set[str]) -> None:
+    sign = sandbox._world.signature
+
+    def signature(*parts: str) -> str:
+        made = sign(*parts)
+        signatures.add(made)
+        return made
+
+    sandbox._world.signature = signature  # type: ignore[method-assign]

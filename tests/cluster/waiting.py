@@ -1,0 +1,30 @@
+"""Waiting for a condition: the one place of this lane that sleeps."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+PATIENCE = 60.0
+"""
+Seconds until a condition counts as never met.
+
+Much longer than anything takes on a quiet machine, so that a busy one only makes the tests slow.
+"""
+
+INTERVAL = 0.1
+
+
+def until(what: str, look: Callable[[], T], timeout: float = PATIENCE) -> T:
+    """Return the first true answer of ``look``; fail with what was waited for, and the last answer."""
+    deadline = time.monotonic() + timeout
+    while True:
+        answer = look()
+        if answer:
+            return answer
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {timeout:g} s for {what}; the last answer was {answer!r}")
+        time.sleep(INTERVAL)
