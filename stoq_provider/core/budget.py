@@ -35,6 +35,8 @@ class PointsBudget:
     """
     What may still be spent.
 
+    ``waiting`` is the number of jobs that are polled on this budget; whoever polls counts them in and out.
+
     :param share: the part of the limit that is ours, from 0 to 1; the rest is left to others. At least
         one write always fits into the share.
     """
@@ -48,7 +50,22 @@ class PointsBudget:
         self._window_ends: float | None = None
         self._assumed = False
         self._closed_until = float("-inf")
+        self.waiting = 0
         self._closed_for = 0.0
+
+    @property
+    def allowance(self) -> int:
+        """Points of a window that are ours; at least one write."""
+        return max(self.rules.write, int(self._limit * self._share))
+
+    def pace(self) -> float:
+        """
+        Return the seconds between two polls of one job, if all that wait take turns.
+
+        Spent evenly, the points last for the whole window; spent as fast as each job likes, they are gone
+        in its first seconds, and every job is noticed late.
+        """
+        return self.waiting * self.rules.read * self.rules.window / self.allowance
 
     def left(self, now: float) -> int:
         """Return the points that we may still spend in this window."""

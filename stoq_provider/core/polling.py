@@ -88,6 +88,7 @@ class Poller:
     :param deadline: Unix seconds after which waiting ends.
     :param poll_interval: seconds between two polls, where the user wants another than the documented.
     :param jitter: gives numbers from 0 to 1.
+    :param pace: seconds between two polls of a job that the shop's points allow; no interval is shorter.
     :param eager: poll at once; otherwise a job is due one interval after its last sign of life, and a job
         that is overdue (after a restart of the triggerer, say) within one interval, at random.
     """
@@ -102,6 +103,7 @@ class Poller:
         now: float,
         poll_interval: float | None = None,
         jitter: Callable[[], float],
+        pace: Callable[[], float] = lambda: 0.0,
         eager: bool = False,
     ) -> None:
         self._cadence = cadence
@@ -109,6 +111,7 @@ class Poller:
         self.deadline = deadline
         self._poll_interval = poll_interval
         self._jitter = jitter
+        self._pace = pace
         self._entries = {
             watch.handle.job_id: _Entry(watch, now if eager else self._first(watch, now)) for watch in watches
         }
@@ -164,6 +167,9 @@ class Poller:
         return min(due_at, now + interval, self.deadline)
 
     def _base_interval(self, watch: JobWatch, now: float) -> float:
+        return max(self._wanted_interval(watch, now), self._pace())
+
+    def _wanted_interval(self, watch: JobWatch, now: float) -> float:
         if self._poll_interval is not None:
             return self._poll_interval
         began = watch.handle.submitted_at

@@ -152,12 +152,10 @@ def counts(record: SubmissionRecord, *, clears: int, on_clear: str) -> bool:
     Whether a note of an earlier try counts for this one.
 
     :param clears: how often a person has cleared the task. Tries between two clears belong together.
-    :param on_clear: ``"resubmit"``: what a person cleared starts anew; ``"reuse"``: it finds its job, if
-        there is one to find; otherwise it starts anew as well, since a person has looked.
+    :param on_clear: ``"resubmit"``: what a person cleared starts anew; ``"reuse"``: it finds its job, and
+        what must not be repeated is not.
     """
-    if record.clears == clears or _waits_for_a_key(record):
-        return True
-    return on_clear == "reuse" and _can_be_reused(record)
+    return record.clears == clears or on_clear == "reuse" or _waits_for_a_key(record)
 
 
 def decide(
@@ -179,14 +177,14 @@ def decide(
     if record is None or not counts(record, clears=clears, on_clear=on_clear):
         return Step.SUBMIT
     again = Step.STOP if repeat is RepeatSafety.NEVER else Step.REPEAT
-    if record.handle is None or record.outcome is Outcome.FAILED:
+    if can_be_reused(record):
+        return Step.REATTACH
+    if record.handle is None or record.outcome is Outcome.FAILED or record.clears != clears:
         return again
     if record.outcome is Outcome.EXPIRED:
         return again if repeat_expired else Step.STOP
-    if record.outcome is Outcome.CANCELLED:
-        # Somebody at the vendor wanted it to end; only a person may want it again.
-        return Step.STOP
-    return Step.REATTACH
+    # Cancelled: somebody at the vendor wanted it to end, and only a person may want it again.
+    return Step.STOP if record.outcome is Outcome.CANCELLED else Step.REATTACH
 
 
 def _waits_for_a_key(record: SubmissionRecord) -> bool:
@@ -199,6 +197,7 @@ def _waits_for_a_key(record: SubmissionRecord) -> bool:
     return record.handle is not None and (record.held or record.outcome is Outcome.DENIED)
 
 
-def _can_be_reused(record: SubmissionRecord) -> bool:
+def can_be_reused(record: SubmissionRecord) -> bool:
+    """Whether there is a job that may still run, or ended well."""
     gone = (Outcome.FAILED, Outcome.CANCELLED, Outcome.EXPIRED, Outcome.NOT_FOUND)
     return record.handle is not None and record.outcome not in gone

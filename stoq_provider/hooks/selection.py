@@ -105,7 +105,9 @@ class Selection:
             raise InvalidInput(f"{self.what} given as text must be the path of a file: {path[:80]!r}")
         try:
             with ObjectStoragePath(path).open("r", encoding="utf-8-sig") as file:
-                return read_ids(file, column=column, what=f"the file {path}", most=self._most)
+                # Airflow 2.11 wraps the file in an object that can't be iterated.
+                lines = iter(file.readline, "")
+                return read_ids(lines, column=column, what=f"the file {path}", most=self._most)
         except (OSError, UnicodeDecodeError) as error:
             problem = ValidationRejected(
                 f"The ids could not be read from {path} ({type(error).__name__}). Nothing was sent.",

@@ -16,7 +16,15 @@ from stoq_provider.core.events import JobEnd
 from stoq_provider.core.http import MalformedAnswer
 from stoq_provider.core.jobs import JobHandle, Outcome
 from stoq_provider.core.plan import Submission
-from stoq_provider.core.record import RepeatSafety, Step, SubmissionRecord, counts, decide, identity
+from stoq_provider.core.record import (
+    RepeatSafety,
+    Step,
+    SubmissionRecord,
+    can_be_reused,
+    counts,
+    decide,
+    identity,
+)
 from stoq_provider.exceptions import (
     FinalJobExpired,
     FinalJobFailed,
@@ -127,7 +135,7 @@ class Submitter:
         :raises StoqProviderError: where it was refused, or must not be repeated.
         """
         key = self.key(submission)
-        record = self._counting(key)
+        record = self.load(key)
         repeat = self._hook.system.repeat_safety(submission.kind)
         step = decide(
             record,
@@ -138,6 +146,7 @@ class Submitter:
         )
         if step is Step.REATTACH:
             assert record is not None
+            record = self._adopted(key, record)
             assert record.handle is not None
             self._hook.log.info(
                 "An earlier try submitted job %s; waiting for it, nothing is sent.", record.handle.job_id
@@ -223,12 +232,14 @@ class Submitter:
 
     def current(self, submission: Submission) -> SubmissionRecord | None:
         """Return the record of a submission if it counts for this try."""
-        return self._counting(self.key(submission))
-
-    def _counting(self, key: str) -> SubmissionRecord | None:
+        key = self.key(submission)
         record = self.load(key)
         if record is None or not counts(record, clears=self._task.clears, on_clear=self._on_clear):
             return None
+        return self._adopted(key, record) if can_be_reused(record) else record
+
+    def _adopted(self, key: str, record: SubmissionRecord) -> SubmissionRecord:
+        """Take a job that was found again after a clear for one of these tries."""
         if record.clears != self._task.clears:
             record = record.adopted(self._task.clears)
             self._store.save(key, record.to_dict())
@@ -276,6 +287,11 @@ class Submitter:
         label, kind = self._hook.system.label, submission.kind
         job_id = record.handle.job_id if record.handle else None
         after = f"The task is not retried. Look in {label} what was done; clearing the task submits it."
+        if self._on_clear == "reuse":
+            after = (
+                f"The task is not retried. Look in {label} what was done; to submit it again, set "
+                "on_clear='resubmit' and clear the task."
+            )
         if record.outcome is Outcome.FAILED:
             text = f"An earlier try's job {job_id} failed at {label}; repeating {kind} is not safe. {after}"
             return FinalJobFailed(text, system=self._hook.system.name, job_id=job_id)

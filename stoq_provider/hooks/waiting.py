@@ -63,8 +63,10 @@ class WaitPlan:
         watches = tuple(JobWatch(handle, now, seen.get(handle.job_id)) for handle in handles)
         return cls(watches, deadline, now, poll_interval, unhealthy_after)
 
-    def poller(self, system: System, *, eager: bool = False) -> Poller:
-        """Return a poller for this plan; ``eager`` as there."""
+    def poller(
+        self, system: System, *, eager: bool = False, pace: Callable[[], float] = lambda: 0.0
+    ) -> Poller:
+        """Return a poller for this plan; ``eager`` and ``pace`` as there."""
         return Poller(
             self.watches,
             cadence=system.cadence,
@@ -74,6 +76,7 @@ class WaitPlan:
             poll_interval=self.poll_interval,
             jitter=random.random,
             eager=eager,
+            pace=pace,
         )
 
 

@@ -164,12 +164,16 @@ _LOOPS: WeakKeyDictionary[asyncio.AbstractEventLoop, _Loop] = WeakKeyDictionary(
 
 
 @asynccontextmanager
-async def shared_transport(settings: ShopSettings, system: System) -> AsyncIterator[AsyncTransport]:
+async def shared_transport(
+    settings: ShopSettings, system: System, *, jobs: int = 0
+) -> AsyncIterator[AsyncTransport]:
     """
     Lend a transport on the one client and the one budget of this shop in the running event loop.
 
     A shop is an origin and a key. Connections to it that differ in TLS, proxy or time-out have clients of
     their own, and still one budget; the first of them says how large its share is.
+
+    :param jobs: how many jobs the user polls; all jobs of a shop share the pace of its budget.
     """
     loop = _LOOPS.setdefault(asyncio.get_running_loop(), _Loop())
     shop = _digest(system.name, settings.origin, settings.key)
@@ -179,9 +183,11 @@ async def shared_transport(settings: ShopSettings, system: System) -> AsyncItera
     if shared is None:
         shared = loop.clients[name] = _SharedClient(make_client(settings))
     shared.users += 1
+    budget.waiting += jobs
     try:
         yield AsyncTransport(settings, system, client=shared.client, budget=budget)
     finally:
+        budget.waiting -= jobs
         shared.users -= 1
         if shared.users == 0:
             del loop.clients[name]

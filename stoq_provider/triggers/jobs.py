@@ -73,8 +73,8 @@ class JobTrigger(BaseTrigger):
         aio = await asyncio.to_thread(import_module, "stoq_provider.transport.aio")
         hook = self.hook_class(self.conn_id)
         settings = await hook.asettings()
-        poller = self._plan().poller(hook.system)
-        async with aio.shared_transport(settings, hook.system) as transport:
+        async with aio.shared_transport(settings, hook.system, jobs=len(self.jobs)) as transport:
+            poller = self._plan().poller(hook.system, pace=transport.budget.pace)
             await wait_async(poller, transport, hook.system, settings, log=self.log)
             event = event_of(poller, transport.points_spent, self.state)
         yield TriggerEvent(event.to_dict())

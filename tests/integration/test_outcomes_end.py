@@ -154,7 +154,7 @@ def test_cancelled_fails_a_sensor_for_good(bench, sandbox, mode):
 @pytest.mark.parametrize("mode", MODES)
 def test_status_text_nobody_listed_polls_on_warns_once_and_the_deadline_decides(bench, sandbox, logs, mode):
     sandbox.jobs("export", outcome="forever", status_word="pausing")
-    run = bench.export(mode, timeout=0.4)
+    run = bench.export(mode, timeout=1.2)
     error = fails(run.execute, JobTimeout, "did not end in time", "goes on", "waits for the same job")
     assert error.job_id == bench.job_id
     assert sandbox.state["requests"]["GET /preorders/reports/exports/:job_id"] > 3

@@ -207,3 +207,25 @@ class TestAClockThatIsSetBack:
         ledger.learn(RateLimit(retry_after=24.0), T0)
         assert ledger.wait(1, T0 - back) == 24.0
         assert ledger.wait(1, T0 - back + 24.0) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("waiting", "share", "pace"),
+    [
+        pytest.param(0, 0.8, 0.0, id="nobody waits"),
+        pytest.param(30, 0.8, 30 * 60 / 288, id="thirty jobs share 288 points a minute"),
+        pytest.param(30, 1.0, 5.0, id="thirty jobs at the documented five seconds spend it all"),
+        pytest.param(1000, 0.8, 1000 * 60 / 288, id="a thousand jobs"),
+    ],
+)
+def test_the_pace_is_a_fair_share_of_the_window(waiting, share, pace):
+    budget = PointsBudget(PointsRules(limit=360, window=60.0, read=1, write=2), share)
+    budget.waiting = waiting
+    assert budget.pace() == pytest.approx(pace)
+
+
+def test_the_pace_follows_the_limit_that_the_server_tells():
+    budget = PointsBudget(PointsRules(limit=360, window=60.0, read=1, write=2), 1.0)
+    budget.waiting = 60
+    budget.learn(RateLimit(limit=720, remaining=720, reset_in=60.0), 0.0)
+    assert budget.pace() == pytest.approx(5.0)

@@ -295,3 +295,11 @@ class TestNotes:
         poll.tell("job_1", seen(), RateLimit(remaining=12), T0)
         poll.tell("job_1", DOWN, NOTHING, T0 + 5)
         assert poll.points_left == 12
+
+
+def test_no_interval_is_shorter_than_the_pace_the_points_allow():
+    pace = [0.0]
+    poll = poller(poll_interval=2.0, pace=lambda: pace[0])
+    assert next_wait(poll, seen(), T0) == 2.0
+    pace[0] = 30.0
+    assert next_wait(poll, seen(), T0) == 30.0

@@ -42,7 +42,7 @@ def expected(left, same_clear, on_clear, repeat, export):
     if not same_clear and on_clear == "resubmit" and left not in HELD_AFTER_A_CLEAR:
         return Step.SUBMIT
     if not same_clear and left in NO_JOB_TO_REUSE:
-        return Step.SUBMIT
+        return Step.STOP if repeat is RepeatSafety.NEVER else Step.REPEAT
     if left == "cancelled" or (left == "expired" and not export):
         return Step.STOP
     if left in ("intent", "failed", "expired"):
@@ -78,8 +78,8 @@ ROWS = [
     ("killed after the intent, with a warning", "intent", 1, "resubmit", "warn", Step.REPEAT),
     ("killed after the intent, not repeat-safe", "intent", 1, "resubmit", "never", Step.STOP),
     ("killed after the intent, cleared", "intent", 2, "resubmit", "never", Step.SUBMIT),
-    ("killed after the intent, cleared to reuse", "intent", 2, "reuse", "never", Step.SUBMIT),
-    ("cancelled, cleared to reuse", "cancelled", 2, "reuse", "safe", Step.SUBMIT),
+    ("killed after the intent, cleared to reuse", "intent", 2, "reuse", "never", Step.STOP),
+    ("cancelled, cleared to reuse", "cancelled", 2, "reuse", "safe", Step.REPEAT),
     ("killed after the handle", "handle", 1, "resubmit", "never", Step.REATTACH),
     ("timeout", "timeout", 1, "resubmit", "never", Step.REATTACH),
     ("succeeded, download broken", "succeeded", 1, "resubmit", "never", Step.REATTACH),

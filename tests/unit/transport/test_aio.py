@@ -248,6 +248,17 @@ class TestShared:
 
         assert asyncio.run(run()) == (True, False)
 
+    def test_the_jobs_of_all_users_share_one_pace(self):
+        async def run():
+            async with shared_transport(settings(), STOQ, jobs=10) as one:
+                alone = one.budget.pace()
+                async with shared_transport(settings(), STOQ, jobs=20):
+                    together = one.budget.pace()
+                return alone, together, one.budget.pace()
+
+        alone, together, again = asyncio.run(run())
+        assert (together, again) == (pytest.approx(3 * alone), alone)
+
     def test_the_budget_is_kept_when_the_last_user_leaves(self):
         async def run():
             async with shared_transport(settings(), STOQ) as first:
