@@ -1,0 +1,116 @@
+"""A backfill of 100,000 variants: inside the points, flat in memory, small in XCom."""
+
+from __future__ import annotations
+
+import json
+import tracemalloc
+
+import pytest
+
+from stoq_provider.core.ids import check_ids
+from stoq_provider.sandbox import Sandbox
+from stoq_provider.sandbox.shop import ShopSize
+
+from .conftest import MODES, Bench, connect
+
+COUNT = 100_000
+CHUNKS = 20
+FIRST = 44_000_000_000_000
+SMALL = 48_000
+
+
+@pytest.fixture(scope="module")
+def small_shop():
+    # The points are scaled like the time: 360 in 60 s become 360 in 1 s.
+    with Sandbox(time_scale=300, window_seconds=1.0, size=ShopSize(orders=1, variants=8)) as running:
+        yield running
+
+
+@pytest.fixture
+def shop(small_shop, monkeypatch):
+    small_shop.reset()
+    small_shop.jobs("*", times=None, duration=120)
+    connect(monkeypatch, small_shop, timeout=30)
+    return small_shop
+
+
+@pytest.fixture
+def ids(tmp_path):
+    file = tmp_path / "variants.csv"
+    file.write_text("sku,variant_id\n" + "".join(f"S{n},{FIRST + n * 37}\n" for n in range(COUNT)))
+    return {"path": f"file://{file}", "column": "variant_id"}
+
+
+def check(shop, run, manifest):
+    sent = [entry["ids"] for entry in shop.submissions]
+    assert [len(chunk) for chunk in sent] == [COUNT // CHUNKS] * CHUNKS
+    assert [item for chunk in sent for item in chunk] == [FIRST + n * 37 for n in range(COUNT)]
+    assert manifest["totals"]["processed"] == COUNT
+    state = shop.state
+    assert state["rate_limited"] == 0
+    assert state["highest_points_in_window"] <= 0.8 * 360
+    assert state["highest_points_rolling"] <= 360
+    for name, value in (*run.ti.xcoms.items(), ("return_value", manifest)):
+        assert len(json.dumps(value)) < SMALL, name
+    for _, kwargs in run.triggers:
+        assert len(json.dumps(kwargs)) < SMALL
+    assert all(len(json.dumps(event)) < SMALL for event in run.events)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_hundred_thousand_variants(shop, ids, mode):
+    run = Bench(shop, None).bulk("sync_metafields", ids, mode, poll_interval=0.2)
+    manifest = run.execute()
+    check(shop, run, manifest)
+    assert run.retry()["jobs"] == manifest["jobs"]
+    assert len(shop.submissions) == CHUNKS
+
+
+def test_with_verification_the_list_of_unchanged_items_goes_to_a_file(shop, ids, tmp_path, monkeypatch):
+    """No variant of the list exists, so every single one is looked for and found missing."""
+    monkeypatch.setattr("stoq_provider.hooks.verification._single", lambda *args: None)
+    run = Bench(shop, None).bulk(
+        "sync_metafields", ids, poll_interval=0.2, verify="warn", destination=f"file://{tmp_path}/lake/"
+    )
+    manifest = run.execute()
+    check(shop, run, manifest)
+    assert manifest["totals"]["unchanged"] == COUNT
+    (file,) = (tmp_path / "lake").iterdir()
+    assert len(file.read_text().splitlines()) == COUNT
+
+
+def test_memory_does_not_grow_by_the_number_of_submissions(shop, ids, monkeypatch):
+    """
+    All ids as numbers, once, and one chunk as JSON: that is what a task may hold.
+
+    The sandbox lives in this process and keeps what was submitted, so POSTs are answered without it.
+    """
+    from stoq_provider.core.http import Answer
+    from stoq_provider.transport.sync import SyncTransport
+
+    numbers = iter(range(COUNT))
+
+    def take(transport, request):
+        encoded = len(json.dumps(request.json))
+        assert encoded > 50_000
+        job_id = f"job_{next(numbers)}"
+        return Answer(
+            {"job_id": job_id, "status_url": f"/api/v2/external/preorders/product_variants/jobs/{job_id}"}
+        )
+
+    monkeypatch.setattr(SyncTransport, "_exchange", take)
+    task = Bench(shop, None).bulk("sync_metafields", ids, wait_for_completion=False)
+    task.make()
+    tracemalloc.start()
+    try:
+        held = check_ids(range(FIRST, FIRST + COUNT), what="x", most=COUNT)
+        once, _ = tracemalloc.get_traced_memory()
+        del held
+        tracemalloc.reset_peak()
+        handles = task.execute()
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(handles) == CHUNKS
+    assert len(json.dumps(handles)) < SMALL
+    assert peak < 4.5 * once, f"{peak / 1e6:.1f} MB at the peak; the ids alone are {once / 1e6:.1f} MB"

@@ -1,0 +1,98 @@
+"""A worker process that really ends (``os._exit``) around a POST; the next try is another process's."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from stoq_provider.exceptions import SubmissionUncertain
+from stoq_provider.hooks.stoq import StoqHook
+
+from .conftest import CONN, DEATHS, MODES, fails
+
+MAIL = "send_payment_collection_url"
+ROOT = Path(__file__).parents[2]
+EXIT = 9
+
+PROGRAM = """
+import os, sys
+import tests.conftest
+import json
+job = json.loads(sys.argv[1])
+os.environ.update(job["environ"])
+from stoq_provider.hooks.submission import Submitter
+from stoq_provider.transport.sync import SyncTransport
+from tests.integration.conftest import Bench
+
+exchange, send = SyncTransport._exchange, Submitter._send
+
+def die_at_post(transport, request):
+    if request.method == "POST" and job["death"] == "before-the-post":
+        os._exit(9)
+    answer = exchange(transport, request)
+    if request.method == "POST" and job["death"] == "after-the-post":
+        os._exit(9)
+    return answer
+
+def die_at_note(submitter, key, submission):
+    submitted = send(submitter, key, submission)
+    os._exit(9)
+
+SyncTransport._exchange = die_at_post
+if job["death"] == "after-the-handle":
+    Submitter._send = die_at_note
+Bench(None, None).bulk(job["action"], job["ids"], job["mode"], store=False).execute()
+"""
+
+
+@pytest.fixture
+def environ(monkeypatch, sandbox, tmp_path):
+    monkeypatch.setenv("AIRFLOW__STOQ__STATE_PATH", f"file://{tmp_path}/records")
+    return {"AIRFLOW__STOQ__STATE_PATH": f"file://{tmp_path}/records", CONN: os.environ[CONN]}
+
+
+def end_in_a_process(environ, **job):
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, json.dumps({**job, "environ": environ})],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == EXIT, done.stderr
+
+
+# One mode for each case: a process takes its time, and before the wait both modes do the same.
+CASES = list(zip(DEATHS, (1, 2, 1), (*MODES, MODES[0]), strict=True))
+
+
+@pytest.mark.parametrize(("death", "times", "mode"), CASES, ids=DEATHS)
+def test_worker_process_ended_repeat_safe(bench, sandbox, environ, death, times, mode):
+    ids = [1, 2, 3]
+    end_in_a_process(environ, action="release", ids=ids, mode=mode, death=death)
+    assert len(bench.sent()) == (death != "before-the-post")
+    manifest = bench.bulk("release", ids, mode, store=False).execute()
+    assert bench.sent() == [ids] * times
+    assert manifest["jobs"][0]["job_id"] == sandbox.submissions[-1]["job_id"]
+
+
+@pytest.mark.parametrize(("death", "mode"), list(zip(DEATHS, (*MODES, MODES[0]), strict=True)), ids=DEATHS)
+def test_worker_process_ended_mail_goes_out_once_at_the_most(bench, sandbox, environ, death, mode):
+    ids = [order["shopify_order_id"] for order in StoqHook().iter_orders(state="awaiting_balance")][:20]
+    end_in_a_process(environ, action=MAIL, ids=ids, mode=mode, death=death)
+    run = bench.bulk(MAIL, ids, mode, store=False)
+    if death == "after-the-handle":
+        assert run.execute()["jobs"][0]["outcome"] == "succeeded"
+    else:
+        fails(run.execute, SubmissionUncertain, "Nothing was sent now", final=True)
+    sandbox.advance(600)
+    sent = death != "before-the-post"
+    assert bench.sent() == [ids] * sent
+    assert set(sandbox.state["payment_links"].values()) == ({1} if sent else set())

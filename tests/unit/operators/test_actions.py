@@ -1,0 +1,207 @@
+"""``StoqActionOperator`` against the sandbox: any action of the live manifest."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+from stoq_provider.exceptions import (
+    ActionRejected,
+    AuthenticationError,
+    ServiceUnavailable,
+    StoqProviderError,
+    SubmissionUncertain,
+    ValidationRejected,
+)
+from stoq_provider.hooks.stoq import StoqHook
+from stoq_provider.operators.actions import StoqActionOperator
+from stoq_provider.sandbox import Sandbox
+from tests.harness import TaskRun
+from tests.unit.hooks.conftest import CONN
+
+ENABLE = "POST /preorders/offers/:id/enable"
+RELEASE = "POST /preorders/orders/:id/release"
+ADD = "POST /preorders/offers/:id/products/add_variants"
+CHARGE = "POST /preorders/orders/:id/payments/charge_balance"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Sandbox]:
+    with Sandbox(time_scale=200) as running:
+        yield running
+
+
+@pytest.fixture
+def sandbox(server, monkeypatch):
+    server.reset()
+    extra = {"timeout": 1}
+    monkeypatch.setenv(
+        CONN,
+        json.dumps({"conn_type": "stoq", "host": server.origin, "password": server.key, "extra": extra}),
+    )
+    monkeypatch.setattr("tenacity.wait.random.uniform", lambda low, high: 0.01)
+    return server
+
+
+def call(action, **options):
+    return TaskRun(lambda: StoqActionOperator(task_id="call", action=action, **options)).execute()
+
+
+def order(state):
+    return next(iter(StoqHook().iter_orders(state=state)))["shopify_order_id"]
+
+
+def disabled_offer():
+    return next(iter(StoqHook().iter_offers(status="disabled")))["id"]
+
+
+def writes(sandbox):
+    return {name: count for name, count in sandbox.state["requests"].items() if not name.startswith("GET")}
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        ENABLE,
+        "post /preorders/offers/{id}/enable",
+        "POST /preorders/offers/:offer/enable",
+        "enable",
+        "activate",
+    ],
+)
+def test_an_offer_is_enabled_by_method_and_path_by_name_or_by_alias(sandbox, action, logs):
+    offer = disabled_offer()
+    assert call(action, path_params={"id": offer})["status"] == "enabled"
+    assert writes(sandbox) == {ENABLE: 1}
+    assert not logs.warnings("goes on in the background")
+
+
+def test_a_fan_out_says_that_it_goes_on(sandbox, logs):
+    offer, variant = disabled_offer(), next(iter(StoqHook().iter_variants()))["shopify_variant_id"]
+    answer = call(ADD, path_params={"id": offer}, body={"variant_ids": [variant]})
+    assert answer == {"offer_id": offer, "accepted": 1}
+    assert logs.warnings("goes on in the background at STOQ, which gives no handle for it")
+
+
+def test_a_bulk_action_called_directly_names_its_job(sandbox, logs):
+    answer = call("POST /preorders/orders/bulk_release", body={"order_ids": [1]})
+    assert f"STOQ started job {answer['job_id']}; a StoqJobSensor can wait for it" in logs.text
+
+
+def test_release_of_one_order_is_refused_until_it_is_forced(sandbox):
+    held = order("awaiting_balance")
+    with pytest.raises(ActionRejected, match=r"Balance is not collected.*pass force: true") as caught:
+        call(RELEASE, path_params={"id": held})
+    assert not isinstance(caught.value, AirflowFailException)
+    assert call(RELEASE, path_params={"id": held}, body={"force": True})["state"] == "released"
+
+
+def test_charge_balance_and_charging_it_twice(sandbox):
+    held = order("awaiting_balance")
+    assert call(CHARGE, path_params={"id": held})["state"] == "balance_collected"
+    with pytest.raises(ActionRejected, match="no outstanding balance"):
+        call("charge_balance", path_params={"id": held})
+
+
+def test_a_read_is_an_action_too(sandbox):
+    rows = call("GET /preorders/orders", query={"state": "placed", "per_page": 5})
+    assert len(rows["orders"]) <= 5
+    assert writes(sandbox) == {}
+
+
+@pytest.mark.parametrize(
+    ("action", "options", "words"),
+    [
+        (
+            ADD,
+            {"path_params": {"id": "o"}, "body": {"variant_ids": ["x", 1]}},
+            "refuses this body in 1 points.*variant_ids.0",
+        ),
+        (ADD, {"path_params": {"id": "o"}, "body": {}}, "'variant_ids' is a required property"),
+        (RELEASE, {"path_params": {"id": 1}, "body": {"force": "yes"}}, "force"),
+        (RELEASE, {}, "missing: .'id'."),
+        (RELEASE, {"path_params": {"id": 1, "ie": 2}}, "unknown: .'ie'."),
+        (RELEASE, {"path_params": {"id": ".."}}, "missing: .'id'."),
+        (
+            "POST /preorders/orders/:id/releese",
+            {},
+            "no action .*near misses: POST /preorders/orders/:id/release",
+        ),
+        ("enabel", {}, "no action 'enabel'; near misses: enable"),
+        ("list", {}, "fits 4 actions; name one by method and path"),
+        ("read", {}, r"fits 3 actions.*GET /preorders/offers/:id"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_anything_is_sent(sandbox, action, options, words):
+    with pytest.raises(ValidationRejected, match=words) as caught:
+        call(action, **options)
+    assert "Nothing was sent" in str(caught.value)
+    assert isinstance(caught.value, AirflowFailException)
+    assert set(sandbox.state["requests"]) == {"GET /help"}
+
+
+@pytest.mark.parametrize("action", ["POST /nowhere/at/all", "POST /preorders/ordres/:id/release"])
+def test_an_action_in_a_scope_that_does_not_exist(sandbox, action):
+    with pytest.raises(StoqProviderError, match=r"No v2 action registered|no action") as caught:
+        call(action, path_params={"id": 1})
+    assert isinstance(caught.value, AirflowFailException)
+    assert writes(sandbox) == {}
+
+
+def test_a_record_that_does_not_exist_is_final(sandbox):
+    with pytest.raises(ValidationRejected, match="Order not found") as caught:
+        call(RELEASE, path_params={"id": 5})
+    assert caught.value.http_status == 404
+
+
+AMBIGUOUS = [
+    ("reset_after", {}, True),
+    ("delay", {"seconds": 1.5, "processed": True}, True),
+    ("status", {"status": 502}, False),
+]
+
+
+@pytest.mark.parametrize(("fault", "options", "done"), AMBIGUOUS, ids=["reset", "timeout", "502"])
+@pytest.mark.parametrize("repeat_safe", [False, True])
+def test_an_ambiguous_write_is_final_unless_it_is_safe_to_repeat(sandbox, fault, options, done, repeat_safe):
+    held = order("awaiting_balance")
+    sandbox.arm(fault, path="charge_balance$", **options)
+    with pytest.raises(StoqProviderError, match="Whether it took effect is unknown") as caught:
+        call(CHARGE, path_params={"id": held}, repeat_safe=repeat_safe)
+    assert type(caught.value) is (ServiceUnavailable if repeat_safe else SubmissionUncertain)
+    assert isinstance(caught.value, AirflowFailException) is not repeat_safe
+    assert ("not retried" in str(caught.value)) is not repeat_safe
+    assert writes(sandbox).get(CHARGE, 0) == done
+
+
+def test_a_write_that_surely_was_not_processed_may_be_retried(sandbox):
+    sandbox.arm("status", status=429, headers={"Retry-After": "0"}, path="/enable$", times=2)
+    assert call(ENABLE, path_params={"id": disabled_offer()})["status"] == "enabled"
+
+
+@pytest.mark.parametrize("path", ["/help$", "/enable$"])
+def test_a_refused_key_is_final(sandbox, path):
+    sandbox.arm("status", status=401, path=path)
+    with pytest.raises(AuthenticationError):
+        call("enable", path_params={"id": "x"})
+    assert writes(sandbox) == {}
+
+
+def test_a_manifest_that_cannot_be_had_is_a_read_that_may_be_retried(sandbox):
+    sandbox.arm("status", status=500, path="/help$", times=None)
+    with pytest.raises(ServiceUnavailable, match="It was a read"):
+        call("enable", path_params={"id": "x"})
+
+
+def test_arguments_are_templates():
+    assert set(StoqActionOperator.template_fields) >= {
+        "action",
+        "path_params",
+        "query",
+        "body",
+        "stoq_conn_id",
+    }
+    assert set(StoqActionOperator.template_fields_renderers.values()) == {"json"}
