@@ -25,15 +25,9 @@ from stoq_provider.core.record import (
     decide,
     identity,
 )
-from stoq_provider.exceptions import (
-    FinalJobExpired,
-    FinalJobFailed,
-    JobCancelled,
-    ProtocolError,
-    StoqProviderError,
-    SubmissionUncertain,
-)
+from stoq_provider.exceptions import ProtocolError, StoqProviderError, SubmissionUncertain
 from stoq_provider.hooks.base import Detached, JobHook
+from stoq_provider.hooks.repeating import must_not_repeat, why_again
 from stoq_provider.storage.state import StateError, StateStore
 
 _ENDED_BADLY = tuple(
@@ -154,13 +148,13 @@ class Submitter:
             return Submitted(key, record, record.handle, reattached=True)
         if step is Step.STOP:
             assert record is not None
-            raise self._must_not_repeat(submission, record)
+            raise must_not_repeat(self._hook.system, submission.kind, record, self._on_clear)
         if step is Step.REPEAT:
             assert record is not None
-            self._hook.log.warning("%s", _why_again(submission, record))
+            self._hook.log.warning("%s", why_again(submission.kind, record))
         if repeat is RepeatSafety.WARN and step is Step.REPEAT:
             self._hook.log.warning("Repeating %s is not without effect.", submission.kind)
-        return self._send(key, submission)
+        return self._send(key, submission, known=record is not None)
 
     def load(self, key: str) -> SubmissionRecord | None:
         """
@@ -256,9 +250,17 @@ class Submitter:
             if record is not None:
                 self._store.save(key, record.verified(items).to_dict())
 
-    def _send(self, key: str, submission: Submission) -> Submitted:
+    def _send(self, key: str, submission: Submission, *, known: bool) -> Submitted:
         intent = SubmissionRecord(self._task.clears, time.time())
-        self._store.save(key, intent.to_dict())
+        if known:
+            self._store.save(key, intent.to_dict())
+        elif not self._store.create(key, intent.to_dict()):
+            raise StateError(
+                f"Another worker of this task has just begun to submit {submission.kind}. This one sent "
+                "nothing; what the other submitted goes on. A retry finds it.",
+                system=self._hook.system.name,
+                job_started=False,
+            )
         try:
             handle = self._hook.submit(submission, busy_patience=self._busy_patience)
         except (SubmissionUncertain, Detached):
@@ -282,37 +284,3 @@ class Submitter:
         except StateError as error:
             # What the server said matters more; the intent left behind only makes the next try careful.
             self._hook.log.warning("That nothing was submitted could not be written down: %s", error)
-
-    def _must_not_repeat(self, submission: Submission, record: SubmissionRecord) -> StoqProviderError:
-        label, kind = self._hook.system.label, submission.kind
-        job_id = record.handle.job_id if record.handle else None
-        after = f"The task is not retried. Look in {label} what was done; clearing the task submits it."
-        if self._on_clear == "reuse":
-            after = (
-                f"The task is not retried. Look in {label} what was done; to submit it again, set "
-                "on_clear='resubmit' and clear the task."
-            )
-        if record.outcome is Outcome.FAILED:
-            text = f"An earlier try's job {job_id} failed at {label}; repeating {kind} is not safe. {after}"
-            return FinalJobFailed(text, system=self._hook.system.name, job_id=job_id)
-        if record.outcome is Outcome.EXPIRED:
-            text = f"The record of job {job_id} is gone at {label}; {kind} most likely ran. {after}"
-            return FinalJobExpired(text, system=self._hook.system.name, job_id=job_id)
-        if record.outcome is Outcome.CANCELLED:
-            text = f"An earlier try's job {job_id} was cancelled at {label}. {after}"
-            return JobCancelled(text, system=self._hook.system.name, job_id=job_id)
-        return SubmissionUncertain(
-            f"An earlier try was about to send {kind} to {label} and was lost before it had an answer. The "
-            f"job perhaps runs. Nothing was sent now, because repeating {kind} is not safe. {after}",
-            system=self._hook.system.name,
-        )
-
-
-def _why_again(submission: Submission, record: SubmissionRecord) -> str:
-    if record.handle is None:
-        return (
-            f"An earlier try was lost while it sent {submission.kind}. A job may run that nobody waits for; "
-            "repeating it is safe, so it is submitted again."
-        )
-    outcome = record.outcome.value if record.outcome else "lost"
-    return f"Job {record.handle.job_id} of an earlier try is {outcome}; {submission.kind} is submitted again."

@@ -35,6 +35,9 @@ class StateStore(Protocol):
     def load(self, key: str) -> Mapping[str, Any] | None:
         """Return the object, or ``None`` where there surely is none."""
 
+    def create(self, key: str, value: Mapping[str, Any]) -> bool:
+        """Write the object unless there is one; return whether it was written."""
+
     def save(self, key: str, value: Mapping[str, Any]) -> None:
         """Write the object, whole or not at all."""
 
@@ -59,6 +62,18 @@ class TaskStateStore:
         else:
             return _checked(value, "Airflow's task state store")
         raise problem
+
+    def create(self, key: str, value: Mapping[str, Any]) -> bool:
+        """
+        Look, then write through the supervisor.
+
+        That is not one step, and need not be: Airflow lets no two workers run one try, and refuses what a
+        worker of an earlier try still wants to write.
+        """
+        if self.load(key) is not None:
+            return False
+        self.save(key, value)
+        return True
 
     def save(self, key: str, value: Mapping[str, Any]) -> None:
         """Write through the supervisor."""
@@ -105,19 +120,38 @@ class PathStateStore:
             return _decoded(data, str(self._root))
         raise problem
 
+    def create(self, key: str, value: Mapping[str, Any]) -> bool:
+        """Write the object only if there is none: two workers can't both begin."""
+        try:
+            self._write(key, value, new=True)
+            return True
+        except FileExistsError:
+            return False
+        except Exception as error:
+            problem = _cannot("write", str(self._root), error)
+        raise problem
+
     def save(self, key: str, value: Mapping[str, Any]) -> None:
         """Write the object in one step: a record that is cut short would read as unreadable for ever."""
-        path = self._path(key)
-        data = json.dumps(dict(value), sort_keys=True).encode()
         try:
-            if _is_local(path):
-                _replace(Path(path.path), data)
-            else:
-                path.fs.pipe_file(path.path, data)
+            self._write(key, value, new=False)
             return
         except Exception as error:
             problem = _cannot("write", str(self._root), error)
         raise problem
+
+    def _write(self, key: str, value: Mapping[str, Any], *, new: bool) -> None:
+        path = self._path(key)
+        data = json.dumps(dict(value), sort_keys=True).encode()
+        if _is_local(path):
+            _put(Path(path.path), data, new=new)
+        elif not new:
+            path.fs.pipe_file(path.path, data)
+        else:
+            # The look serves the stores that do not know a conditional put; S3, GCS and Azure do.
+            if path.fs.exists(path.path):
+                raise FileExistsError(path.path)
+            path.fs.pipe_file(path.path, data, mode="create")
 
     def delete(self, key: str) -> None:
         """Delete the object."""
@@ -143,6 +177,10 @@ class NoStateStore:
     def load(self, key: str) -> Mapping[str, Any] | None:
         """Find nothing."""
         return None
+
+    def create(self, key: str, value: Mapping[str, Any]) -> bool:
+        """Keep nothing, and let the caller begin."""
+        return True
 
     def save(self, key: str, value: Mapping[str, Any]) -> None:
         """Keep nothing."""
@@ -205,7 +243,11 @@ def _is_local(path: Any) -> bool:
     return path.protocol in ("", "file", "local")
 
 
-def _replace(path: Path, data: bytes) -> None:
+def _put(path: Path, data: bytes, *, new: bool) -> None:
+    """Put a file into place whole; as a ``new`` one only where there is none."""
+    if path.parent.exists() and not path.parent.is_dir():
+        # mkdir would say FileExistsError, which here means that the record is there.
+        raise NotADirectoryError(str(path.parent))
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -213,7 +255,9 @@ def _replace(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
+        if new:
+            os.link(temporary, path)
+        else:
+            Path(temporary).replace(path)
+    finally:
         Path(temporary).unlink(missing_ok=True)
-        raise

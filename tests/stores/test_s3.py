@@ -7,11 +7,13 @@ import threading
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from stoq_provider.exceptions import DownloadError, StoqProviderError, ValidationRejected
 from stoq_provider.operators.bulk import StoqBulkOrdersOperator
 from stoq_provider.operators.reports import StoqReportExportOperator
 from stoq_provider.sandbox import Sandbox
+from stoq_provider.storage.state import PathStateStore
 from tests.harness import TaskRun
 from tests.stores.conftest import BUCKET
 
@@ -80,6 +82,16 @@ def test_records_on_s3_let_the_next_try_find_the_job(
     assert run.retry()["files"]
     assert len(sandbox.submissions) == 1
     assert any(key.startswith("records/") for key in visible(s3))
+
+
+def test_two_workers_can_not_both_begin(s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = PathStateStore(ObjectStoragePath(f"s3://aws_lake@{BUCKET}/records"))
+    assert store.create("one", {"worker": 1})
+    assert not store.create("one", {"worker": 2})
+    # The other worker's record comes into being after this one looked.
+    monkeypatch.setattr(type(store._path("one").fs), "exists", lambda *args, **kwargs: False)
+    assert not store.create("one", {"worker": 3})
+    assert store.load("one") == {"worker": 1}
 
 
 def test_a_record_store_that_can_not_be_read_sends_nothing(

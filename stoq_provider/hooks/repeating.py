@@ -1,0 +1,51 @@
+"""What is said when a submission is repeated, and when it is not."""
+
+from __future__ import annotations
+
+from stoq_provider.core.jobs import Outcome
+from stoq_provider.core.record import SubmissionRecord
+from stoq_provider.exceptions import (
+    FinalJobExpired,
+    FinalJobFailed,
+    JobCancelled,
+    StoqProviderError,
+    SubmissionUncertain,
+)
+from stoq_provider.systems.base import System
+
+
+def must_not_repeat(system: System, kind: str, record: SubmissionRecord, on_clear: str) -> StoqProviderError:
+    """Return the error for what an earlier try submitted, or may have, and what is not repeated."""
+    label = system.label
+    job_id = record.handle.job_id if record.handle else None
+    after = f"The task is not retried. Look in {label} what was done; clearing the task submits it."
+    if on_clear == "reuse":
+        after = (
+            f"The task is not retried. Look in {label} what was done; to submit it again, set "
+            "on_clear='resubmit' and clear the task."
+        )
+    if record.outcome is Outcome.FAILED:
+        text = f"An earlier try's job {job_id} failed at {label}; repeating {kind} is not safe. {after}"
+        return FinalJobFailed(text, system=system.name, job_id=job_id)
+    if record.outcome is Outcome.EXPIRED:
+        text = f"The record of job {job_id} is gone at {label}; {kind} most likely ran. {after}"
+        return FinalJobExpired(text, system=system.name, job_id=job_id)
+    if record.outcome is Outcome.CANCELLED:
+        text = f"An earlier try's job {job_id} was cancelled at {label}. {after}"
+        return JobCancelled(text, system=system.name, job_id=job_id)
+    return SubmissionUncertain(
+        f"An earlier try was about to send {kind} to {label} and was lost before it had an answer. The job "
+        f"perhaps runs. Nothing was sent now, because repeating {kind} is not safe. {after}",
+        system=system.name,
+    )
+
+
+def why_again(kind: str, record: SubmissionRecord) -> str:
+    """Tell why a submission is sent again."""
+    if record.handle is None:
+        return (
+            f"An earlier try was lost while it sent {kind}. A job may run that nobody waits for; repeating "
+            "it is safe, so it is submitted again."
+        )
+    outcome = record.outcome.value if record.outcome else "lost"
+    return f"Job {record.handle.job_id} of an earlier try is {outcome}; {kind} is submitted again."
