@@ -221,8 +221,8 @@ def kill_worker(patch: pytest.MonkeyPatch, point: str, *, nth: int = 1) -> None:
             raise Killed
         return answer
 
-    def die_at_note(submitter: Any, key: str, submission: Any) -> Any:
-        submitted = send(submitter, key, submission)
+    def die_at_note(*arguments: Any, **options: Any) -> Any:
+        submitted = send(*arguments, **options)
         if point == "after-the-handle" and next(notes) == nth:
             raise Killed
         return submitted

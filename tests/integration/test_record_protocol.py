@@ -13,7 +13,6 @@ import logging
 import threading
 from types import SimpleNamespace
 
-import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
