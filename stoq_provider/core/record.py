@@ -36,7 +36,7 @@ class SubmissionRecord:
     """
     The note of one submission.
 
-    :param clears: how often a person had cleared the task when the note was written; see :func:`decide`.
+    :param clears: a number that changes when a person clears the task; see :func:`counts`.
     :param intent_at: Unix seconds, just before the POST.
     :param handle: the job, once the server gave it.
     :param outcome: how the last wait for the job ended.
@@ -151,7 +151,8 @@ def counts(record: SubmissionRecord, *, clears: int, on_clear: str) -> bool:
     """
     Whether a note of an earlier try counts for this one.
 
-    :param clears: how often a person has cleared the task. Tries between two clears belong together.
+    :param clears: a number that changes when a person clears the task. Tries between two clears belong
+        together.
     :param on_clear: ``"resubmit"``: what a person cleared starts anew; ``"reuse"``: it finds its job, and
         what must not be repeated is not.
     """

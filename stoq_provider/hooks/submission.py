@@ -37,7 +37,7 @@ _ENDED_BADLY = tuple(
 
 @dataclass(frozen=True, slots=True)
 class TaskIdentity:
-    """Which task instance this is; ``clears`` counts how often a person has cleared it."""
+    """Which task instance this is; ``clears`` is a number that changes when a person clears it."""
 
     dag_id: str
     task_id: str
@@ -46,21 +46,21 @@ class TaskIdentity:
     clears: int = 0
 
     @classmethod
-    def of(cls, context: Mapping[str, Any], retries: int) -> TaskIdentity:
+    def of(cls, context: Mapping[str, Any]) -> TaskIdentity:
         """
         Read it from a task's context.
 
-        Clearing a task grants it all its retries anew, by raising ``max_tries`` above ``retries``. So the
-        difference tells tries that belong together from those after a clear, on every Airflow version.
+        Clearing a task grants it all its retries anew, by raising ``max_tries``, and nothing else changes
+        that number: not a retry, not a resumption, not other ``retries`` in an edited DAG. So it tells
+        tries that belong together from those after a clear, on every Airflow version.
         """
         ti = context["ti"]
-        max_tries = getattr(ti, "max_tries", None)
         return cls(
             dag_id=ti.dag_id,
             task_id=ti.task_id,
             run_id=ti.run_id,
             map_index=getattr(ti, "map_index", -1),
-            clears=max(0, (retries if max_tries is None else max_tries) - retries),
+            clears=getattr(ti, "max_tries", None) or 0,
         )
 
 

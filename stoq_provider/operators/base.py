@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property
@@ -192,7 +192,7 @@ class JobOperator(BaseOperator):
 
     def _submitter(self, context: Context, *, warn: bool = False) -> Submitter:
         store = open_store(context, options.state_path(), self.log if warn else None)
-        task = TaskIdentity.of(context, self.retries or 0)
+        task = TaskIdentity.of(context)
         patience = options.seconds("timeout", self.timeout) if self.on_busy == "wait" else 0.0
         return Submitter(self.hook, store, task, on_clear=self.on_clear, busy_patience=patience)
 
@@ -266,9 +266,23 @@ class JobOperator(BaseOperator):
             unhealthy_after=options.unhealthy_after(self.unhealthy_after),
         )
         if error is not None:
-            if isinstance(error, AirflowFailException):
-                submitter.hold([*state["records"], *state["notes"]])
+            self._hold_if_final(error, submitter, state)
             raise error
+        try:
+            manifest = self._results(context, event, submitter)
+        except StoqProviderError as late:
+            self._hold_if_final(late, submitter, state)
+            raise
+        self.hook.close()
+        return manifest
+
+    def _hold_if_final(self, error: Exception, submitter: Submitter, state: Mapping[str, Any]) -> None:
+        """Let good jobs be found again by the clear that is all a person can do after such an error."""
+        if isinstance(error, AirflowFailException):
+            submitter.hold([*state["records"], *state["notes"]])
+
+    def _results(self, context: Context, event: WaitEvent, submitter: Submitter) -> dict[str, Any]:
+        state = event.state
         unchanged, error = self.check_results(context, event, submitter)
         if error is not None:
             raise error
@@ -281,9 +295,7 @@ class JobOperator(BaseOperator):
             started_at=state["started_at"],
             points_before=state.get("points_spent", 0),
         )
-        manifest = results.keep_long(self.hook, manifest, None if self.downloads else state["destination"])
-        self.hook.close()
-        return manifest
+        return results.keep_long(self.hook, manifest, None if self.downloads else state["destination"])
 
     def _fetch(self, event: WaitEvent, destination: str | None) -> list[dict[str, Any]]:
         if destination is None or not self.downloads:

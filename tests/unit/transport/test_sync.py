@@ -144,7 +144,9 @@ class TestRealConnections:
         answer = self.at(server.origin, clock).send(
             Request("POST", f"{server.origin}/x?s3cret", json={"a": 1})
         )
-        assert answer.problem.kind is kind
+        # A head that is cut off reads as an empty answer, or as a reset, as the packets happen to arrive.
+        kinds = {kind, ProblemKind.PROTOCOL} if way == "reset in the head" else {kind}
+        assert answer.problem.kind in kinds
         assert answer.problem.maybe_processed
         assert len(server.heads) == 1, "a write that may have been done is not sent again"
         assert "s3cret" not in answer.problem.text
