@@ -30,9 +30,8 @@ ROWS_SHOWN = 5
 
 def main() -> int:
     """Run the demo and return its exit code."""
-    # Set here, because a shell that starts us in the background lets us ignore Ctrl-C.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda received, _: _told.append(received))
     here = Path.cwd()
     output = here / "demo-output"
     shutil.rmtree(output, ignore_errors=True)
@@ -71,23 +70,30 @@ def run(arguments: list[str], environment: Mapping[str, str], *, quiet: bool = F
     """Run an Airflow command; its process ends with this one, also after Ctrl-C."""
     command = [sys.executable, "-m", "airflow", *arguments]
     target = subprocess.DEVNULL if quiet else None
-    with subprocess.Popen(command, env=dict(environment), stdout=target, stderr=target) as process:  # noqa: S603
-        try:
-            code = process.wait()
-        except BaseException:
+    # Signals are looked for between two waits and raise nothing: one that came while the child was being
+    # started would otherwise leave it without anybody who knows of it.
+    process = subprocess.Popen(command, env=dict(environment), stdout=target, stderr=target)  # noqa: S603
+    while (code := wait(process, 0.1)) is None:
+        if _told:
             end(process)
-            raise
+            sys.exit(128 + _told[0])
     if code:
         say(f"'airflow {' '.join(arguments)}' ended with {code}")
         sys.exit(code)
 
 
+def wait(process: subprocess.Popen[bytes], seconds: float) -> int | None:
+    """Return the exit code of a child, or ``None`` if it still runs after so many seconds."""
+    try:
+        return process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return None
+
+
 def end(process: subprocess.Popen[bytes]) -> None:
     """End a child, by force where asking does not help."""
     process.terminate()
-    try:
-        process.wait(5)
-    except subprocess.TimeoutExpired:
+    if wait(process, 5.0) is None:
         process.kill()
         process.wait()
 
@@ -124,9 +130,8 @@ def say(text: str) -> None:
 
 
 _STARTED = time.monotonic()
+_told: list[int] = []
+"""Signals that told us to stop."""
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(130)
+    sys.exit(main())
