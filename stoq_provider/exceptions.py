@@ -68,25 +68,24 @@ class StoqProviderError(AirflowException):
             "maybe_processed": self.maybe_processed,
         }
 
-    def after(self: Self, done: int, planned: int) -> Self:
+    def after(self: Self, done: int, planned: int, *, recorded: bool) -> Self:
         """Return the same error, telling that ``done`` of ``planned`` submissions went out before it."""
         if not done:
             return self
         again = "clearing the task" if isinstance(self, AirflowFailException) else "a retry"
+        does = "finds them and sends only the others" if recorded else "sends all of them again"
         text = (
             f"{self.message} Before that, {done} of {planned} submissions had their jobs; those go on, and "
-            f"{again} finds them and sends only the others."
+            f"{again} {does}."
         )
         return type(self)(text, **self.details())
 
-    def among(self: Self, bad: int, jobs: int) -> Self:
+    def among(self: Self, bad: int, jobs: int, *, recorded: bool) -> Self:
         """Return the same error, telling that ``bad`` of ``jobs`` jobs did not end well."""
         if jobs == 1:
             return self
-        text = (
-            f"{bad} of {jobs} jobs did not end well; jobs that did are not submitted again by a retry. The "
-            f"first: {self.message}"
-        )
+        others = "jobs that did are not submitted again by a retry. " if recorded else ""
+        text = f"{bad} of {jobs} jobs did not end well; {others}The first: {self.message}"
         return type(self)(text, **self.details())
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -158,8 +157,16 @@ class JobTimeout(StoqProviderError):
     """The job did not end within ``timeout``; it goes on, and a retry waits for the same job."""
 
 
+class FinalJobTimeout(JobTimeout, AirflowFailException):
+    """As :class:`JobTimeout`, where a retry could not find the job and must not submit it again."""
+
+
 class PollingUnhealthy(StoqProviderError):
     """No good answer about the job for too long. Nothing is said about the job itself."""
+
+
+class FinalPollingUnhealthy(PollingUnhealthy, AirflowFailException):
+    """As :class:`PollingUnhealthy`, where a retry could not find the job and must not submit it again."""
 
 
 class DownloadError(StoqProviderError):

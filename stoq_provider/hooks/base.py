@@ -7,6 +7,7 @@ system has. HTTP is done by ``transport``, decisions by ``core``.
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from collections.abc import Mapping
@@ -47,7 +48,7 @@ class JobHook(ShopHook):
         :raises SubmissionUncertain: it may run, and repeating it is not safe.
         :raises StoqProviderError: it was refused, or stayed unclear; the message tells which.
         """
-        request = self._submit_request(submission)
+        request = self.submit_request(submission)
         repeat = self.system.repeat_safety(submission.kind)
         for attempt in range(1, SUBMIT_ATTEMPTS + 1):
             answer = self._send_when_free(request, busy_patience)
@@ -81,9 +82,19 @@ class JobHook(ShopHook):
             )
             self.sleep(BUSY_INTERVAL)
 
-    def _submit_request(self, submission: Submission) -> Request:
+    def submit_request(self, submission: Submission) -> Request:
+        """
+        Return the call that a submission makes; sends nothing.
+
+        :raises ValidationRejected: where the body can't be sent as JSON.
+        """
         with typed(self.system.name, f"{NOTHING_SENT}; a retry would fail alike"):
-            return self.system.submit_request(self.settings.origin, submission)
+            request = self.system.submit_request(self.settings.origin, submission)
+            try:
+                json.dumps(request.json, allow_nan=False)
+            except (TypeError, ValueError) as error:
+                raise InvalidInput(f"the body of {submission.kind} can't be sent as JSON: {error}") from None
+        return request
 
     def _handle(self, answer: Answer, submission: Submission) -> tuple[JobHandle | None, Answer]:
         if answer.problem is not None:

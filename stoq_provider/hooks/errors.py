@@ -15,6 +15,8 @@ from stoq_provider.exceptions import (
     AuthenticationError,
     FinalJobExpired,
     FinalJobFailed,
+    FinalJobTimeout,
+    FinalPollingUnhealthy,
     JobCancelled,
     JobExpired,
     JobFailed,
@@ -128,6 +130,13 @@ _NEXT = {
 WAIT_AGAIN = "A retry waits for the same job and submits nothing."
 NO_RECORD = "A retry submits a new job, because no record of this one could be kept (see [stoq] state_path)."
 
+_CLEAR_WAITS = " So does clearing the task."
+_CLEAR_ANEW = " Clearing the task starts anew, unless on_clear='reuse'."
+_NO_RECORD_NEVER = (
+    "The task is not retried: no record of the job could be kept (see [stoq] state_path), and a retry would "
+    "send {kind} again. Look what becomes of the job; clearing the task sends it again."
+)
+
 _END_CLASSES: dict[Outcome, type[StoqProviderError]] = {
     Outcome.FAILED: JobFailed,
     Outcome.CANCELLED: JobCancelled,
@@ -140,6 +149,8 @@ _END_CLASSES: dict[Outcome, type[StoqProviderError]] = {
 _FINAL_CLASSES: dict[Outcome, type[StoqProviderError]] = {
     Outcome.FAILED: FinalJobFailed,
     Outcome.EXPIRED: FinalJobExpired,
+    Outcome.TIMEOUT: FinalJobTimeout,
+    Outcome.UNHEALTHY: FinalPollingUnhealthy,
 }
 
 
@@ -164,7 +175,8 @@ def of_end(
     :param repeat_expired: whether a job whose record has expired is submitted again.
     """
     never = repeat is RepeatSafety.NEVER or (end.outcome is Outcome.EXPIRED and not repeat_expired)
-    final = owner and never and end.outcome in _FINAL_CLASSES
+    lost = end.outcome in (Outcome.TIMEOUT, Outcome.UNHEALTHY)
+    final = owner and never and end.outcome in _FINAL_CLASSES and not (lost and recorded)
     said = f" ({end.text})" if end.text else ""
     headline = _HEADLINES[end.outcome].format(
         label=label,
@@ -173,7 +185,7 @@ def of_end(
         life=record_life / 3600,
         unhealthy=unhealthy_after,
     )
-    fate = _fate(end, final, owner, recorded).format(kind=end.handle.kind)
+    fate = _fate(end, final, owner, recorded, never).format(kind=end.handle.kind)
     cls = _FINAL_CLASSES[end.outcome] if final else _END_CLASSES[end.outcome]
     return cls(
         f"{headline} {fate}",
@@ -185,8 +197,10 @@ def of_end(
     )
 
 
-def _fate(end: JobEnd, final: bool, owner: bool, recorded: bool) -> str:
+def _fate(end: JobEnd, final: bool, owner: bool, recorded: bool, never: bool) -> str:
     if not owner:
+        if end.outcome in _NEXT:
+            return "The task is not retried; it submits nothing in any case."
         return (
             "A retry of this task looks again and submits nothing; only the task that submitted the job can."
         )
@@ -194,4 +208,8 @@ def _fate(end: JobEnd, final: bool, owner: bool, recorded: bool) -> str:
         return _NEVER_AGAIN[end.outcome] if final else _AGAIN[end.outcome]
     if end.outcome in _NEXT:
         return _NEXT[end.outcome]
-    return WAIT_AGAIN if recorded else NO_RECORD
+    if final:
+        return _NO_RECORD_NEVER
+    if not recorded:
+        return NO_RECORD
+    return WAIT_AGAIN + (_CLEAR_WAITS if never else _CLEAR_ANEW)

@@ -24,9 +24,10 @@ from stoq_provider.storage.state import StateStore, open_store
 class WatchMemory:
     """Keeps, by job id, when a job was last seen and since when answers have been bad."""
 
-    def __init__(self, store: StateStore, key: str, log: logging.Logger) -> None:
+    def __init__(self, store: StateStore, key: str, try_number: int, log: logging.Logger) -> None:
         self._store = store
         self._key = key
+        self._try_number = try_number
         self._log = log
 
     @classmethod
@@ -41,13 +42,13 @@ class WatchMemory:
             conn_id=conn_id,
             submission_digest="watched jobs",
         )
-        return cls(open_store(context, options.state_path(), None), key, log)
+        return cls(open_store(context, options.state_path(), None), key, getattr(ti, "try_number", 0), log)
 
     def recall(self, watches: Iterable[JobWatch]) -> tuple[JobWatch, ...]:
         """Return the watches with what earlier pokes saw."""
         try:
             known = self._store.load(self._key) or {}
-            return tuple(_with(watch, known.get(watch.handle.job_id)) for watch in watches)
+            return tuple(self._with(watch, known.get(watch.handle.job_id)) for watch in watches)
         except (StoqProviderError, MalformedAnswer, AttributeError, TypeError) as error:
             self._log.debug("Earlier pokes could not be recalled: %s", error)
             return tuple(watches)
@@ -55,26 +56,28 @@ class WatchMemory:
     def keep(self, watches: Iterable[JobWatch]) -> None:
         """Write down what this poke saw; a sensor goes on without it."""
         try:
-            self._store.save(self._key, {watch.handle.job_id: _note(watch) for watch in watches})
+            self._store.save(self._key, {watch.handle.job_id: self._note(watch) for watch in watches})
         except StoqProviderError as error:
             self._log.debug("This poke could not be written down: %s", error)
 
+    def _note(self, watch: JobWatch) -> dict[str, Any]:
+        return {
+            "try_number": self._try_number,
+            "seen_at": None if watch.seen_at is None else iso(watch.seen_at),
+            "bad_since": None if watch.bad_since is None else iso(watch.bad_since),
+            "bad_count": watch.bad_count,
+        }
 
-def _note(watch: JobWatch) -> dict[str, Any]:
-    return {
-        "seen_at": None if watch.seen_at is None else iso(watch.seen_at),
-        "bad_since": None if watch.bad_since is None else iso(watch.bad_since),
-        "bad_count": watch.bad_count,
-    }
-
-
-def _with(watch: JobWatch, note: Mapping[str, Any] | None) -> JobWatch:
-    if note is None:
-        return watch
-    seen_at, bad_since = note.get("seen_at"), note.get("bad_since")
-    return replace(
-        watch,
-        seen_at=None if seen_at is None else from_iso(seen_at),
-        bad_since=None if bad_since is None else from_iso(bad_since),
-        bad_count=int(note.get("bad_count") or 0),
-    )
+    def _with(self, watch: JobWatch, note: Mapping[str, Any] | None) -> JobWatch:
+        if note is None:
+            return watch
+        seen_at, bad_since = note.get("seen_at"), note.get("bad_since")
+        watch = replace(watch, seen_at=None if seen_at is None else from_iso(seen_at))
+        if note.get("try_number") != self._try_number:
+            # A new try has patience of its own with bad answers.
+            return watch
+        return replace(
+            watch,
+            bad_since=None if bad_since is None else from_iso(bad_since),
+            bad_count=int(note.get("bad_count") or 0),
+        )

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from airflow.providers.common.compat.sdk import AirflowFailException
+
 from stoq_provider.core.jobs import Outcome
 from stoq_provider.core.record import SubmissionRecord
 from stoq_provider.exceptions import (
@@ -12,6 +17,10 @@ from stoq_provider.exceptions import (
     SubmissionUncertain,
 )
 from stoq_provider.systems.base import System
+
+if TYPE_CHECKING:
+    from stoq_provider.core.plan import Submission
+    from stoq_provider.hooks.submission import Submitter
 
 
 def must_not_repeat(system: System, kind: str, record: SubmissionRecord, on_clear: str) -> StoqProviderError:
@@ -49,3 +58,29 @@ def why_again(kind: str, record: SubmissionRecord) -> str:
         )
     outcome = record.outcome.value if record.outcome else "lost"
     return f"Job {record.handle.job_id} of an earlier try is {outcome}; {kind} is submitted again."
+
+
+def after_others(
+    error: StoqProviderError,
+    submitter: Submitter,
+    submission: Submission,
+    done: int,
+    planned: int,
+    kept: Sequence[str],
+) -> StoqProviderError:
+    """
+    Return the error of a submission that failed after others had their jobs.
+
+    It says what becomes of those, and sees that none is repeated that must not be: without a place for
+    records the task is not retried, and with one a clear finds the jobs again.
+
+    :param kept: names of what the next try needs to know; empty where nothing went out before.
+    """
+    if not kept:
+        return error
+    never, final = submitter.never_repeats(submission.kind), isinstance(error, AirflowFailException)
+    if done and never and not submitter.durable and not final:
+        error = SubmissionUncertain(f"{error.message} The task is not retried.", **error.details())
+    if never or final:
+        submitter.hold(kept)
+    return error.after(done, planned, recorded=submitter.durable)

@@ -52,7 +52,7 @@ def first_error(
     ]
     # What must not be retried comes first: a retry of the others would take it along.
     errors.sort(key=lambda error: not isinstance(error, AirflowFailException))
-    return errors[0].among(len(errors), len(event.ends)) if errors else None
+    return errors[0].among(len(errors), len(event.ends), recorded=recorded) if errors else None
 
 
 def store_result(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.providers.common.compat.sdk import BaseHook
 
 from stoq_provider import __version__
-from stoq_provider.core.http import Answer, Request
+from stoq_provider.core.http import Answer, ProblemKind, Request
 from stoq_provider.exceptions import StoqProviderError
 from stoq_provider.hooks.errors import of_problem, typed
 from stoq_provider.systems.base import System, query_pairs
@@ -35,7 +35,6 @@ class ShopHook(BaseHook):
     Connection and requests of one shop.
 
     :param conn_id: the Airflow connection.
-    :param user_agent_suffix: what stands behind the package's and Airflow's name; default: the DAG.
     """
 
     system: ClassVar[System]
@@ -44,6 +43,10 @@ class ShopHook(BaseHook):
         super().__init__()
         self.conn_id = conn_id
         self._stop = threading.Event()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> ShopHook:
+        """Begin anew: connections and the wait that may be under way belong to one task."""
+        return type(self)(self.conn_id)
 
     # -- connection ---------------------------------------------------------------------------------
 
@@ -159,12 +162,15 @@ class ShopHook(BaseHook):
     def _error(self, answer: Answer, request: Request, job_id: str | None) -> StoqProviderError:
         problem = answer.problem
         assert problem is not None
+        final = problem.kind in (ProblemKind.AUTHENTICATION, ProblemKind.NOT_FOUND, ProblemKind.VALIDATION)
         if request.reads_only:
-            fate = "It was a read: nothing was changed, and a retry reads again."
+            fate = "It was a read: nothing was changed"
+            fate += ". The task is not retried." if final else ", and a retry reads again."
         elif problem.maybe_processed:
             fate = "Whether it took effect is unknown; it was not sent again. Look before you repeat it."
         else:
-            fate = "It did not take effect; a retry sends it again."
+            fate = "It did not take effect"
+            fate += ". The task is not retried." if final else "; a retry sends it again."
         return of_problem(
             problem,
             system=self.system.name,

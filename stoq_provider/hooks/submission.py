@@ -107,6 +107,10 @@ class Submitter:
         """Whether another try will find what this one notes."""
         return self._store.durable
 
+    def never_repeats(self, kind: str) -> bool:
+        """Whether sending a submission of that kind again does harm."""
+        return self._hook.system.repeat_safety(kind) is RepeatSafety.NEVER
+
     def key(self, submission: Submission) -> str:
         """Name the record of a submission."""
         return self.name(submission.digest())
@@ -251,6 +255,7 @@ class Submitter:
                 self._store.save(key, record.verified(items).to_dict())
 
     def _send(self, key: str, submission: Submission, *, known: bool) -> Submitted:
+        self._hook.submit_request(submission)
         intent = SubmissionRecord(self._task.clears, time.time())
         if known:
             self._store.save(key, intent.to_dict())

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from stoq_provider.core.actions import FAN_OUTS
+from stoq_provider.core.http import hide_queries
 from stoq_provider.exceptions import StoqProviderError, SubmissionUncertain
+from stoq_provider.hooks import options
 from stoq_provider.hooks.stoq import StoqHook
+from stoq_provider.hooks.submission import Submitter, TaskIdentity
+from stoq_provider.storage.state import open_store
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -27,7 +33,7 @@ class StoqActionOperator(BaseOperator):
     :param query: the query string.
     :param body: the JSON body.
     :param repeat_safe: whether a retry may call the action again after it is unclear whether the call took
-        effect (time-out, reset, 5xx). Otherwise the task fails then and is not retried.
+        effect (time-out, reset, 5xx, a lost worker). Otherwise the task fails then and is not retried.
     :param stoq_conn_id: the Airflow connection.
     """
 
@@ -55,12 +61,23 @@ class StoqActionOperator(BaseOperator):
         self.stoq_conn_id = stoq_conn_id
 
     def execute(self, context: Context) -> Any:
-        """Call the action."""
+        """Call the action, unless an earlier try may have."""
         hook = StoqHook(self.stoq_conn_id)
+        store = open_store(context, options.state_path(), None)
+        submitter = Submitter(hook, store, TaskIdentity.of(context), on_clear="resubmit")
+        key = submitter.name(f"action:{self._digest()}")
+        earlier = submitter.load_note(key)
+        repeat_safe = self.repeat_safe or self.action.strip().upper().startswith("GET ")
+        if earlier is not None and not repeat_safe:
+            return self._earlier(earlier)
+        submitter.save_note(key, {"answer": None})
         try:
             answer = hook.call(self.action, path_params=self.path_params, query=self.query, body=self.body)
         except StoqProviderError as error:
-            if self.repeat_safe or not error.maybe_processed:
+            if not error.maybe_processed:
+                store.delete(key)
+                raise
+            if repeat_safe:
                 raise
             problem = SubmissionUncertain(
                 f"{error.message} The task is not retried, because a retry would call it again; "
@@ -69,10 +86,30 @@ class StoqActionOperator(BaseOperator):
             )
         else:
             self._tell(answer)
-            return answer
+            clean = without_secrets(answer)
+            submitter.save_note(key, {"answer": {"payload": clean}})
+            return clean
         finally:
             hook.close()
         raise problem
+
+    def _digest(self) -> str:
+        given = json.dumps(
+            [self.action, self.path_params, self.query, self.body], sort_keys=True, default=str
+        )
+        return sha256(given.encode()).hexdigest()
+
+    def _earlier(self, note: Mapping[str, Any]) -> Any:
+        answer = note.get("answer")
+        if answer is None:
+            raise SubmissionUncertain(
+                f"An earlier try was about to call {self.action} and was lost before it had an answer. "
+                "Whether it took effect is unknown. Nothing was sent now, and the task is not retried. Look "
+                "in STOQ; clearing the task calls it again.",
+                system=StoqHook.system.name,
+            )
+        self.log.info("An earlier try called %s and had this answer; nothing is sent.", self.action)
+        return answer["payload"]
 
     def _tell(self, answer: Any) -> None:
         if isinstance(answer, Mapping) and answer.get("job_id"):
@@ -83,3 +120,12 @@ class StoqActionOperator(BaseOperator):
                 "does not mean that it is done.",
                 self.action,
             )
+
+
+def without_secrets(value: Any) -> Any:
+    """Return an answer as XCom may hold it: without download URLs, and URLs without their queries."""
+    if isinstance(value, Mapping):
+        return {key: without_secrets(item) for key, item in value.items() if key != "download_url"}
+    if isinstance(value, list):
+        return [without_secrets(item) for item in value]
+    return hide_queries(value) if isinstance(value, str) else value

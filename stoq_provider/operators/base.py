@@ -15,6 +15,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperat
 from stoq_provider.core.events import JobEnd
 from stoq_provider.exceptions import PollingUnhealthy, StoqProviderError, ValidationRejected
 from stoq_provider.hooks import options, results
+from stoq_provider.hooks.repeating import after_others
 from stoq_provider.hooks.submission import Submitted, Submitter, TaskIdentity
 from stoq_provider.hooks.waiting import WaitPlan, event_of, poll_due, wait_sync
 from stoq_provider.storage.state import open_store
@@ -102,6 +103,11 @@ class JobOperator(BaseOperator):
         """Return the names of what was kept for the next try beside the records."""
         return []
 
+    @property
+    def resumes(self) -> bool:
+        """Whether this try goes on with what an earlier one had sent."""
+        return False
+
     # -- Airflow's side -----------------------------------------------------------------------------
 
     @cached_property
@@ -111,6 +117,11 @@ class JobOperator(BaseOperator):
 
     def execute(self, context: Context) -> Any:
         """Submit, and wait as the parameters say."""
+        return self._run(context)
+
+    def _run(self, context: Context) -> Any:
+        # Not execute() itself, which a subclass must not call as super().execute(): Airflow 2 takes that
+        # for an operator that is run within another.
         started_at = time.time()
         self._check_input()
         submitter = self._submitter(context, warn=True)
@@ -202,9 +213,10 @@ class JobOperator(BaseOperator):
             try:
                 done.append(submitter.submit(submission))
             except StoqProviderError as error:
-                if isinstance(error, AirflowFailException):
-                    submitter.hold([*(submitted.key for submitted in done), *self.notes(submitter)])
-                raise error.after(len(done), len(submissions)) from None
+                # A list that was refused before anything went out is not kept: a person may mend it.
+                begun = done or self.resumes
+                kept = [*(s.key for s in done), *self.notes(submitter)] if begun else []
+                raise after_others(error, submitter, submission, len(done), len(submissions), kept) from None
         return done
 
     def _tell_xcom(self, context: Context, done: Sequence[Submitted]) -> None:
@@ -277,8 +289,12 @@ class JobOperator(BaseOperator):
         return manifest
 
     def _hold_if_final(self, error: Exception, submitter: Submitter, state: Mapping[str, Any]) -> None:
-        """Let good jobs be found again by the clear that is all a person can do after such an error."""
-        if isinstance(error, AirflowFailException):
+        """
+        Let good jobs be found again by the clear that is all a person can do after such an error.
+
+        What must never be repeated is held after any error: with ``retries=0`` a clear is the only retry.
+        """
+        if submitter.never_repeats(state["kind"]) or isinstance(error, AirflowFailException):
             submitter.hold([*state["records"], *state["notes"]])
 
     def _results(self, context: Context, event: WaitEvent, submitter: Submitter) -> dict[str, Any]:

@@ -106,10 +106,9 @@ class StoqBulkOperator(JobOperator):
     def given(self) -> Any:
         """Return what the user gave as items."""
 
-    def execute(self, context: Context) -> Any:
-        """Submit and wait; with ``dry_run``, only tell what would be done."""
+    def _run(self, context: Context) -> Any:
         self._check_parameters()
-        return self._dry_run() if self.dry_run else super().execute(context)
+        return self._dry_run() if self.dry_run else super()._run(context)
 
     def plan(self, context: Context, submitter: Submitter) -> list[Submission]:
         """Find the items and cut them; after a verification that failed, only the unchanged ones."""
@@ -128,6 +127,11 @@ class StoqBulkOperator(JobOperator):
     def notes(self, submitter: Submitter) -> list[str]:
         """Return the names of the kept list of items, and of the records that tell what is left of it."""
         return [*self._selection().note_keys(submitter), *self._earlier]
+
+    @property
+    def resumes(self) -> bool:
+        """Whether this try sends what the one before left unchanged."""
+        return bool(self._earlier)
 
     def check_results(
         self, context: Context, event: WaitEvent, submitter: Submitter
@@ -281,6 +285,7 @@ class StoqBulkOrdersOperator(StoqBulkOperator):
     """
 
     template_fields: Sequence[str] = ("order_ids", *StoqBulkOperator.template_fields)
+    template_fields_renderers = {**StoqBulkOperator.template_fields_renderers, "order_ids": "json"}
     actions = stoq_bulk.ORDER_ACTIONS
 
     def __init__(self, *, order_ids: Any, **kwargs: Any) -> None:
@@ -304,6 +309,7 @@ class StoqBulkVariantsOperator(StoqBulkOperator):
     """
 
     template_fields: Sequence[str] = ("variant_ids", *StoqBulkOperator.template_fields)
+    template_fields_renderers = {**StoqBulkOperator.template_fields_renderers, "variant_ids": "json"}
     actions = stoq_bulk.VARIANT_ACTIONS
 
     def __init__(self, *, variant_ids: Any, **kwargs: Any) -> None:

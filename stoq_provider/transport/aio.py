@@ -113,7 +113,7 @@ def describe_failure(error: httpx.HTTPError, timeout: float) -> Problem:
     The text names no URL: the error's own text might.
     """
     name = type(error).__name__
-    if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)):
+    if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)):
         return Problem(ProblemKind.REFUSED_CONNECTION, (f"no connection came about ({name})",))
     if isinstance(error, httpx.TimeoutException):
         return Problem(ProblemKind.LOST_CONNECTION, (f"no answer within {timeout:g} s",))

@@ -151,7 +151,7 @@ def describe_failure(error: exceptions.RequestException, timeout: float) -> Prob
 
     The text names no URL: the error's own text would.
     """
-    if isinstance(error, (exceptions.ConnectTimeout, exceptions.ProxyError)) or _never_connected(error):
+    if isinstance(error, exceptions.ConnectTimeout) or _never_connected(error):
         return Problem(ProblemKind.REFUSED_CONNECTION, (f"no connection came about ({_name(error)})",))
     if isinstance(error, exceptions.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
         return Problem(ProblemKind.REFUSED_CONNECTION, ("the server's TLS certificate was not accepted",))
@@ -163,10 +163,20 @@ def describe_failure(error: exceptions.RequestException, timeout: float) -> Prob
 
 
 def _never_connected(error: exceptions.RequestException) -> bool:
-    from urllib3.exceptions import NewConnectionError
+    """
+    Whether the request surely never left.
+
+    Behind a proxy that takes a look at the original error: a connection that breaks after the request was
+    sent is reported as a proxy error too.
+    """
+    from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
     cause = error.args[0] if error.args else None
-    return isinstance(getattr(cause, "reason", cause), NewConnectionError)
+    reason = getattr(cause, "reason", cause)
+    original = getattr(reason, "original_error", reason)
+    if isinstance(original, (NewConnectionError, ConnectTimeoutError)):
+        return True
+    return isinstance(original, OSError) and "Tunnel connection failed" in str(original)
 
 
 def _name(error: BaseException) -> str:

@@ -71,16 +71,20 @@ def test_message_has_three_parts(outcome, owner, recorded, repeat, export):
     assert "(HTTP 500: oops)" in text
     assert FATE[outcome] in text
     never = repeat is RepeatSafety.NEVER or (outcome is Outcome.EXPIRED and not export)
+    lost = never and not recorded and outcome in REATTACHES
     if not owner:
-        again = "looks again and submits nothing"
+        again = "submits nothing in any case" if outcome in FINAL else "looks again and submits nothing"
     elif outcome in FINAL:
         again = "not retried"
+    elif lost:
+        again = "The task is not retried: no record of the job could be kept"
     elif outcome in REATTACHES:
         again = "waits for the same job and submits nothing" if recorded else "submits a new job"
     else:
         again = "not submitted again by itself" if never else "A retry submits it again"
     assert again in text
-    final = outcome in FINAL or (owner and never and outcome in (Outcome.FAILED, Outcome.EXPIRED))
+    ended = never and outcome in (Outcome.FAILED, Outcome.EXPIRED)
+    final = outcome in FINAL or (owner and (ended or lost))
     assert isinstance(error, AirflowFailException) is final
     assert (error.job_id, error.http_status, error.points_left) == ("bulk_1", 500, 7)
     assert error.server_messages == ("HTTP 500: oops",)
@@ -141,4 +145,6 @@ def test_every_error_class_is_one_of_ours_and_final_where_a_retry_cannot_help():
         "JobCancelled",
         "JobNotFound",
         "FinalJobExpired",
+        "FinalJobTimeout",
+        "FinalPollingUnhealthy",
     }

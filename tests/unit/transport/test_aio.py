@@ -80,8 +80,15 @@ def test_after_a_429_nothing_is_sent_before_its_time(clock):
     assert clock.slept == [24.0]
 
 
-NO_CONNECTION = [httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError]
-LOST = [httpx.ReadError, httpx.WriteError, httpx.ReadTimeout, httpx.WriteTimeout, httpx.RemoteProtocolError]
+NO_CONNECTION = [httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout]
+LOST = [
+    httpx.ProxyError,
+    httpx.ReadError,
+    httpx.WriteError,
+    httpx.ReadTimeout,
+    httpx.WriteTimeout,
+    httpx.RemoteProtocolError,
+]
 
 
 @pytest.mark.parametrize(

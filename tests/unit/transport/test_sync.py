@@ -152,6 +152,19 @@ class TestRealConnections:
         assert "s3cret" not in answer.problem.text
         assert "127.0.0.1" not in answer.problem.text
 
+    def test_a_connection_that_breaks_behind_a_proxy_is_not_taken_for_a_refusal(self, raw_server, clock):
+        proxy = raw_server("closed", "closed")
+        transport = self.at("http://shop.test", clock, proxy=proxy.origin, allow_http=True)
+        answer = transport.send(Request("POST", "http://shop.test/x", json={"a": 1}))
+        assert answer.problem.kind is ProblemKind.LOST_CONNECTION
+        assert len(proxy.heads) == 1
+
+    def test_a_proxy_that_is_not_there_is_a_refusal(self, clock, free_port):
+        proxy = f"http://127.0.0.1:{free_port}"
+        transport = self.at("http://shop.test", clock, proxy=proxy, allow_http=True)
+        answer = transport.send(Request("POST", "http://shop.test/x", json={"a": 1}))
+        assert answer.problem.kind is ProblemKind.REFUSED_CONNECTION
+
     def test_a_read_comes_through_in_the_end(self, raw_server, clock):
         server = raw_server("reset", "truncated", "silent", "ok")
         assert self.at(server.origin, clock).send(Request("GET", f"{server.origin}/x")).payload == {}
