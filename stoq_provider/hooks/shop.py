@@ -182,11 +182,15 @@ class ShopHook(BaseHook):
         )
 
 
-def user_agent() -> str:
-    """Name the package, Airflow and the DAG, for whoever reads the vendor's logs."""
+def user_agent(dag_id: str | None = None) -> str:
+    """
+    Name the package, Airflow and the DAG, for whoever reads the vendor's logs.
+
+    :param dag_id: left out on a worker, where Airflow names it in the environment.
+    """
     from airflow import __version__ as airflow_version
 
-    dag_id = os.environ.get("AIRFLOW_CTX_DAG_ID", "")
+    dag_id = dag_id or os.environ.get("AIRFLOW_CTX_DAG_ID", "")
     name = f"airflow-provider-stoq/{__version__} apache-airflow/{airflow_version}"
     ascii_dag = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in dag_id)
     return f"{name} (dag {ascii_dag})" if ascii_dag else name

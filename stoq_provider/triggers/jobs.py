@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from stoq_provider.core.handles import JobHandle, from_iso, iso
-from stoq_provider.hooks.base import JobHook
+from stoq_provider.hooks.base import JobHook, user_agent
 from stoq_provider.hooks.stoq import StoqHook
 from stoq_provider.hooks.waiting import WaitPlan, event_of, wait_async
 
@@ -72,7 +73,8 @@ class JobTrigger(BaseTrigger):
         # import takes a tenth of a second that the other triggers of the loop would wait for.
         aio = await asyncio.to_thread(import_module, "stoq_provider.transport.aio")
         hook = self.hook_class(self.conn_id)
-        settings = await hook.asettings()
+        dag_id = getattr(getattr(self, "task_instance", None), "dag_id", None)
+        settings = replace(await hook.asettings(), user_agent=user_agent(dag_id))
         async with aio.shared_transport(settings, hook.system, jobs=len(self.jobs)) as transport:
             poller = self._plan().poller(hook.system, pace=transport.budget.pace)
             await wait_async(poller, transport, hook.system, settings, log=self.log)

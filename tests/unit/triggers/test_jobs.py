@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -114,3 +116,18 @@ def test_seen_at_of_the_worker_counts(server):
 def test_check_serializable_finds_what_the_database_would_not_take(value):
     with pytest.raises((TypeError, ValueError)):
         check_serializable({"x": value})
+
+
+def test_its_requests_name_the_dag_of_the_task_that_waits(server, monkeypatch):
+    monkeypatch.delenv("AIRFLOW_CTX_DAG_ID", raising=False)
+    requests = server(status("ready"))
+    made = trigger()
+    made.task_instance = SimpleNamespace(dag_id="nightly", task_id="export")
+
+    async def first_event():
+        async for event in made.run():
+            return event
+        return None
+
+    assert asyncio.run(first_event()) is not None
+    assert requests[0].headers["User-Agent"].endswith("(dag nightly)")
