@@ -11,7 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import urlencode, urljoin, urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from stoq_provider.core.budget import PointsRules
 from stoq_provider.core.http import Answer, MalformedAnswer, Request
@@ -207,11 +207,6 @@ def query_pairs(query: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def _query_text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def with_query(url: str, query: Mapping[str, Any] | None) -> str:
-    """Return the URL with the query appended."""
-    return f"{url}?{urlencode(query, doseq=True)}" if query else url
 
 
 def require(payload: Any, key: str, what: str) -> str:

@@ -10,7 +10,7 @@ from stoq_provider.core.handles import JobHandle
 from stoq_provider.core.http import Answer, MalformedAnswer, Problem, ProblemKind, RateLimit
 from stoq_provider.core.jobs import SightKind
 from stoq_provider.core.plan import InvalidInput, Submission
-from stoq_provider.systems.base import optional_int, origin_of, query_pairs, require, with_query
+from stoq_provider.systems.base import optional_int, origin_of, query_pairs, require
 from stoq_provider.systems.stoq import Stoq
 
 ORIGIN = "https://app.stoqapp.com"
@@ -129,18 +129,6 @@ def test_a_submission_as_a_request():
 )
 def test_query_spelling(query, pairs):
     assert query_pairs(query) == pairs
-
-
-@pytest.mark.parametrize(
-    ("query", "url"),
-    [
-        (None, "/x"),
-        ({}, "/x"),
-        ({"offer_ids[]": ["a", "b"], "q": "a&b"}, "/x?offer_ids%5B%5D=a&offer_ids%5B%5D=b&q=a%26b"),
-    ],
-)
-def test_with_query(query, url):
-    assert with_query("/x", query) == url
 
 
 A, B = handle(job_id="a").to_dict(), handle(job_id="b").to_dict()
