@@ -97,7 +97,7 @@ class Api:
         action, path_params = self._find(request.method, path)
         self._count(action.pattern)
         params = await self._params(request, action.request_schema)
-        self._world.jobs.settle()
+        self._world.jobs.settle_due()
         call = Call(
             world=self._world,
             tenant=tenant,

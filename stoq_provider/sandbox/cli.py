@@ -10,7 +10,9 @@ import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+SITES = ("medusa", "surecart", "printstudio")
 
 if TYPE_CHECKING:
     from stoq_provider.sandbox import Sandbox
@@ -19,22 +21,66 @@ if TYPE_CHECKING:
 def parser() -> argparse.ArgumentParser:
     """Arguments of the script."""
     made = argparse.ArgumentParser(
-        prog="stoq-sandbox", description="A local server that speaks the documented STOQ API v2."
+        prog="stoq-sandbox",
+        description="A local server that speaks the APIs of STOQ, Medusa v1, SureCart and PrintStudio.",
     )
     made.add_argument("--host", default="127.0.0.1", help="address to listen on (default: loopback only)")
     made.add_argument("--port", type=int, default=8640, help="port of the API; 0 takes a free one")
     made.add_argument("--files-port", type=int, default=8641, help="port of downloads; 0 takes a free one")
+    for number, name in enumerate(SITES, start=2):
+        text = f"port of {name}; default: {number} after that of the API, or a free one"
+        made.add_argument(f"--{name}-port", type=int, help=text)
     made.add_argument("--time-scale", type=float, default=1.0, help="how much faster than real time jobs run")
     made.add_argument("--seed", type=int, default=7, help="seed of the shop's records")
     made.add_argument("--points-limit", type=int, default=360, help="points per window")
     made.add_argument("--window-seconds", type=float, default=60.0, help="length of a window")
-    made.add_argument("--ready-file", type=Path, help="write origin, files_origin and key here when serving")
+    made.add_argument("--ready-file", type=Path, help="write origins and keys here when serving")
     return made
 
 
+def connections(sandbox: Sandbox) -> dict[str, str]:
+    """Connections as Airflow takes them from `AIRFLOW_CONN_...`, by the names of those variables."""
+    made: dict[str, dict[str, Any]] = {
+        "stoq": {"host": sandbox.origin, "password": sandbox.key},
+        "medusa": {"host": sandbox.medusa_origin, "password": sandbox.medusa_token},
+        "surecart": {"host": sandbox.surecart_origin, "password": sandbox.surecart_key},
+        "printstudio": {"host": sandbox.printstudio_origin, "password": sandbox.printstudio_key},
+    }
+    return {
+        f"AIRFLOW_CONN_{name.upper()}_DEFAULT": json.dumps({"conn_type": name, **facts})
+        for name, facts in made.items()
+    }
+
+
 def connection_json(sandbox: Sandbox) -> str:
-    """The connection as Airflow takes it from `AIRFLOW_CONN_STOQ_DEFAULT`."""
-    return json.dumps({"conn_type": "stoq", "host": sandbox.origin, "password": sandbox.key})
+    """The connection to STOQ as Airflow takes it from `AIRFLOW_CONN_STOQ_DEFAULT`."""
+    return connections(sandbox)["AIRFLOW_CONN_STOQ_DEFAULT"]
+
+
+def facts_of(sandbox: Sandbox) -> dict[str, str]:
+    """Origins and keys, for the ready file."""
+    return {
+        "origin": sandbox.origin,
+        "files_origin": sandbox.files_origin,
+        "key": sandbox.key,
+        "medusa_origin": sandbox.medusa_origin,
+        "medusa_token": sandbox.medusa_token,
+        "medusa_email": sandbox.medusa_email,
+        "medusa_password": sandbox.medusa_password,
+        "surecart_origin": sandbox.surecart_origin,
+        "surecart_key": sandbox.surecart_key,
+        "printstudio_origin": sandbox.printstudio_origin,
+        "printstudio_key": sandbox.printstudio_key,
+    }
+
+
+def site_port(arguments: argparse.Namespace, name: str) -> int:
+    """Port of another system: as told, or after the API's, or a free one where that is free too."""
+    told: int | None = getattr(arguments, f"{name}_port")
+    if told is not None:
+        return told
+    port: int = arguments.port
+    return port and port + 2 + SITES.index(name)
 
 
 def is_loopback(host: str) -> bool:
@@ -48,12 +94,12 @@ def is_loopback(host: str) -> bool:
 def _announce(sandbox: Sandbox, ready_file: Path | None) -> None:
     print(f"API origin:   {sandbox.origin}")
     print(f"File origin:  {sandbox.files_origin}")
-    print(f"export AIRFLOW_CONN_STOQ_DEFAULT='{connection_json(sandbox)}'", flush=True)
+    for name, value in connections(sandbox).items():
+        print(f"export {name}='{value}'", flush=True)
     if ready_file is not None:
-        facts = {"origin": sandbox.origin, "files_origin": sandbox.files_origin, "key": sandbox.key}
         # A reader must never see half a file.
         partial = ready_file.with_name(f".{ready_file.name}.partial")
-        partial.write_text(json.dumps(facts), encoding="utf-8")
+        partial.write_text(json.dumps(facts_of(sandbox)), encoding="utf-8")
         partial.replace(ready_file)
 
 
@@ -74,6 +120,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         host=arguments.host,
         port=arguments.port,
         files_port=arguments.files_port,
+        medusa_port=site_port(arguments, "medusa"),
+        surecart_port=site_port(arguments, "surecart"),
+        printstudio_port=site_port(arguments, "printstudio"),
         time_scale=arguments.time_scale,
         seed=arguments.seed,
         points_limit=arguments.points_limit,

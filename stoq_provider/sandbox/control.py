@@ -11,9 +11,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from stoq_provider.sandbox.crowd import start_crowd
 from stoq_provider.sandbox.faults import make_fault
 from stoq_provider.sandbox.jobs import OUTCOMES, Job
 from stoq_provider.sandbox.protocol import CONTROL_PATH
+from stoq_provider.sandbox.site import control
 from stoq_provider.sandbox.world import World
 
 
@@ -48,10 +50,14 @@ class Control:
         """Bend the next jobs of a kind."""
         self._world.jobs.prepare(kind, times, settings)
 
+    def start(self, durations: list[float], **options: Any) -> list[dict[str, Any]]:
+        """Start many jobs at once; see `crowd`."""
+        return start_crowd(self._world, durations, **options)
+
     def advance(self, seconds: float) -> None:
         """Move the job clock."""
         self._world.clock.advance(seconds)
-        self._world.jobs.settle()
+        self._world.settle()
 
     def reset(self) -> None:
         """Back to the start."""
@@ -60,6 +66,13 @@ class Control:
     def state(self) -> dict[str, Any]:
         """Counters and true results."""
         return self._world.state()
+
+    def site(self, name: str, action: str, **options: Any) -> Any:
+        """Run a control of a system next to STOQ."""
+        found = self._world.sites.get(name)
+        if found is None:
+            raise ValueError(f"system must be one of: {', '.join(self._world.sites)}")
+        return control(found, action, options)
 
     def job(self, job_id: str, **change: Any) -> dict[str, Any]:
         """Force the end of a job, forget it, or change its status word or error."""
@@ -93,6 +106,8 @@ class Control:
             Route(f"{CONTROL_PATH}reset", _post(lambda request, body: self.reset()), methods=["POST"]),
             Route(f"{CONTROL_PATH}clock", _post(self._post_clock), methods=["POST"]),
             Route(f"{CONTROL_PATH}jobs", _post(lambda request, body: self.jobs(**body)), methods=["POST"]),
+            Route(f"{CONTROL_PATH}start", _post(lambda request, body: self.start(**body)), methods=["POST"]),
+            Route(f"{CONTROL_PATH}systems/{{name}}", _post(self._post_site), methods=["POST"]),
             Route(f"{CONTROL_PATH}jobs/{{job_id}}", _post(self._post_job), methods=["POST"]),
         ]
 
@@ -109,6 +124,9 @@ class Control:
             raise ValueError("advance must be a number of seconds")
         self.advance(seconds)
         return {"now": self._world.clock.now()}
+
+    def _post_site(self, request: Request, body: dict[str, Any]) -> Any:
+        return self.site(request.path_params["name"], body.pop("control", ""), **body)
 
     def _post_job(self, request: Request, body: dict[str, Any]) -> Any:
         return self.job(request.path_params["job_id"], **body)

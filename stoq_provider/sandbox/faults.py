@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
-Origin = Literal["api", "files"]
+Origin = Literal["api", "files", "medusa", "surecart", "printstudio"]
 
 # Kind of fault, and the options it takes.
 KINDS: dict[str, frozenset[str]] = {
@@ -96,11 +96,10 @@ def make_fault(
         raise ValueError("refuse closes the listening socket at once, for every request")
     where = origin or ("files" if kind in OF_FILES else "api")
     if where not in get_args(Origin):
-        raise ValueError("origin must be one of: api, files")
+        raise ValueError(f"origin must be one of: {', '.join(get_args(Origin))}")
     if path is not None:
         re.compile(path)
-    side: Origin = "files" if where == "files" else "api"
-    return Fault(kind, side, method.upper() if method else None, path, times, skip, options)
+    return Fault(kind, cast("Origin", where), method.upper() if method else None, path, times, skip, options)
 
 
 class FaultBook:

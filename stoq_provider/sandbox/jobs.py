@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import heapq
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from itertools import count
 from typing import Any, Literal
 
 from stoq_provider.sandbox.clock import JobClock
@@ -60,6 +62,8 @@ class Job:
     items: list[int]
     apply: Callable[[int], bool]
     finish: Callable[[Job], None]
+    power: float = 1.0
+    """Progress is the part of the duration that has passed, to this power; infinite: 0 until the end."""
     outcome: Outcome = "done"
     settings: dict[str, Any] = field(default_factory=dict)
     ended_at: float | None = None
@@ -104,10 +108,19 @@ class Job:
         if self.ended_at is not None:
             return
         elapsed = (now - self.created_at) / self.duration if self.duration > 0 else 1.0
-        self.fraction = min(elapsed, STOPS_AT[self.outcome])
+        self.fraction = min(min(elapsed, 1.0) ** self.power, STOPS_AT[self.outcome])
         self._process(int(len(self.items) * self.fraction))
         if elapsed >= 1.0 and self.outcome != "forever":
             self._end(self.created_at + self.duration)
+
+    def next_step(self) -> float | None:
+        """When the next item is done, or else the job; None if nothing will happen by itself."""
+        if self.ended_at is not None:
+            return None
+        after_next = (self.processed + 1) / len(self.items) if self.items else 2.0
+        if after_next <= STOPS_AT[self.outcome]:
+            return self.created_at + self.duration * float(after_next ** (1 / self.power))
+        return None if self.outcome == "forever" else self.created_at + self.duration
 
     def end(self, outcome: Outcome, now: float) -> None:
         """Force an end."""
@@ -181,6 +194,8 @@ class JobBook:
         self._clock = clock
         self._seed = seed
         self._settings: list[Setting] = []
+        self._agenda: list[tuple[float, int, Job]] = []
+        self._serial = count()
         self.jobs: dict[str, Job] = {}
 
     def prepare(self, kind: str, times: int | None, values: dict[str, Any]) -> None:
@@ -207,6 +222,22 @@ class JobBook:
         """Start a job."""
         self.jobs[job.job_id] = job
         job.move(self._clock.now())
+        self._plan(next(self._serial), job)
+
+    def _plan(self, serial: int, job: Job) -> None:
+        at = job.next_step()
+        if at is not None:
+            heapq.heappush(self._agenda, (at, serial, job))
+
+    def settle_due(self) -> None:
+        """Do what is due by now, oldest job first; progress alone is not brought up to date."""
+        now = self._clock.now()
+        due = []
+        while self._agenda and self._agenda[0][0] <= now:
+            due.append(heapq.heappop(self._agenda)[1:])
+        for serial, job in sorted(due):
+            job.move(now)
+            self._plan(serial, job)
 
     def settle(self) -> None:
         """Bring every job up to now, oldest first."""
@@ -219,6 +250,7 @@ class JobBook:
         job = self.jobs.get(job_id)
         if job is None or job.forgotten or (job.family, job.key) != (family, key):
             return None
+        job.move(self._clock.now())
         expired = job.ended_at is not None and self._clock.now() >= job.ended_at + RECORD_LIFETIME
         return None if expired else job
 

@@ -181,15 +181,30 @@ def _replacement(fault: Fault) -> tuple[int, bytes, str]:
         return options.get("status", 200), str(options.get("body", GATEWAY_PAGE)).encode(), "text/html"
     default = 200 if fault.kind == "json" else 500
     status = options.get("status", default)
-    return (status, *_encoded(options.get("body", _default_body(fault.kind, status))))
+    return (status, *_encoded(options.get("body", _default_body(fault, status))))
 
 
-def _default_body(kind: str, status: int) -> Any:
-    if kind == "json":
+def _default_body(fault: Fault, status: int) -> Any:
+    """An error in the way of the system that would have answered."""
+    if fault.kind == "json":
         return {}
     if status in {502, 503, 504}:
         return GATEWAY_PAGE
-    return {"errors": [f"The sandbox was told to answer {status}"]}
+    told = f"The sandbox was told to answer {status}"
+    bodies: dict[str, Any] = {
+        "medusa": {"code": "unknown_error", "type": "unknown_error", "message": told},
+        "surecart": {
+            "http_status": "error",
+            "type": "told",
+            "code": "sandbox.told",
+            "message": told,
+            "validation_errors": [],
+        },
+        "printstudio": {"error": told, "code": "TOLD", "details": {}},
+    }
+    if fault.origin == "medusa" and status == 401:
+        return "Unauthorized"
+    return bodies.get(fault.origin, {"errors": [told]})
 
 
 def _encoded(body: Any) -> tuple[bytes, str]:

@@ -35,6 +35,7 @@ class Listener:
         self._host = host
         self._port = port
         self._server: asyncio.Server | None = None
+        self._listening: socket.socket | None = None
         self._reserved: socket.socket | None = None
         self._reopening: asyncio.Task[None] | None = None
         self._ticking: asyncio.Task[None] | None = None
@@ -78,6 +79,12 @@ class Listener:
             self._reserved = self._bind()
         self._reopening = asyncio.create_task(self._reopen(seconds))
 
+    async def reopen(self) -> None:
+        """Accept connections again now, if they are being refused."""
+        if self._reopening is not None and not self._reopening.done():
+            self._reopening.cancel()
+            await self._listen()
+
     async def _reopen(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
         await self._listen()
@@ -85,6 +92,7 @@ class Listener:
     async def _listen(self) -> None:
         loop = asyncio.get_running_loop()
         sock, self._reserved = self._reserved or self._bind(), None
+        self._listening = sock
         self._server = await loop.create_server(
             lambda: SandboxProtocol(self._config, self._state, {}), sock=sock, backlog=_BACKLOG
         )
@@ -102,9 +110,17 @@ class Listener:
         return sock
 
     def _close_listening(self) -> None:
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        """
+        Stop listening at once.
+
+        Not by closing the server: a connection that asyncio has just accepted would then never be served,
+        and never be closed either, so that its client waits for ever.
+        """
+        if self._server is None or self._listening is None:
+            return
+        asyncio.get_running_loop().remove_reader(self._listening)
+        self._listening.close()
+        self._server = self._listening = None
 
     async def _tick(self) -> None:
         while True:

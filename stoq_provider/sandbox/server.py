@@ -9,11 +9,26 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, TypeVar
 
-from stoq_provider.sandbox import SANDBOX_KEY, api, files
+from starlette.types import ASGIApp
+
+from stoq_provider.sandbox import (
+    MEDUSA_EMAIL,
+    MEDUSA_OTHER_EMAIL,
+    MEDUSA_PASSWORD,
+    MEDUSA_TOKEN,
+    PRINTSTUDIO_KEYS,
+    SANDBOX_KEY,
+    SURECART_KEY,
+    api,
+    files,
+)
 from stoq_provider.sandbox.control import Control
 from stoq_provider.sandbox.layer import FaultLayer
 from stoq_provider.sandbox.listener import Listener
+from stoq_provider.sandbox.medusa import api as medusa
+from stoq_provider.sandbox.printstudio import api as printstudio
 from stoq_provider.sandbox.shop import ShopSize
+from stoq_provider.sandbox.surecart import api as surecart
 from stoq_provider.sandbox.world import Options, World
 
 T = TypeVar("T")
@@ -22,7 +37,7 @@ START_TIMEOUT = 30.0
 
 class Sandbox:
     """
-    A running sandbox: an API origin and a file origin on loopback.
+    A running sandbox on loopback: STOQ's API and file origins, and an origin for each other system.
 
     :param time_scale: how much faster than real time jobs live and records and links expire
     :param seed: makes the shop; the same seed gives the same records
@@ -31,6 +46,9 @@ class Sandbox:
     :param host: address to listen on
     :param port: port of the API origin; 0 takes a free one
     :param files_port: port of the file origin; 0 takes a free one
+    :param medusa_port: port of the Medusa origin; 0 takes a free one
+    :param surecart_port: port of the SureCart origin; 0 takes a free one
+    :param printstudio_port: port of the PrintStudio origin; 0 takes a free one
     :param extra_keys: keys of further shops, each with its own records and points
     :param size: how many records a shop has
     """
@@ -45,21 +63,33 @@ class Sandbox:
         host: str = "127.0.0.1",
         port: int = 0,
         files_port: int = 0,
+        medusa_port: int = 0,
+        surecart_port: int = 0,
+        printstudio_port: int = 0,
         extra_keys: tuple[str, ...] = (),
         size: ShopSize | None = None,
     ) -> None:
         options = Options(time_scale, seed, points_limit, window_seconds, size or ShopSize(), extra_keys)
         self.key = SANDBOX_KEY
+        self.medusa_token = MEDUSA_TOKEN
+        self.medusa_email, self.medusa_password = MEDUSA_EMAIL, MEDUSA_PASSWORD
+        self.medusa_other_email = MEDUSA_OTHER_EMAIL
+        self.surecart_key = SURECART_KEY
+        self.printstudio_keys = dict(PRINTSTUDIO_KEYS)
+        self.printstudio_key = PRINTSTUDIO_KEYS["admin"]
         self._host = host
-        self._world = World(options)
+        self._world = World(options, self.refuse)
         self._control = Control(self._world, self)
+        apps: dict[str, tuple[ASGIApp, int]] = {
+            "api": (api.build_app(self._world, self._control.routes()), port),
+            "files": (files.build_app(self._world), files_port),
+            "medusa": (medusa.build_app(lambda: self._site("medusa")), medusa_port),
+            "surecart": (surecart.build_app(lambda: self._site("surecart")), surecart_port),
+            "printstudio": (printstudio.build_app(lambda: self._site("printstudio")), printstudio_port),
+        }
         self._listeners = {
-            "api": Listener(
-                FaultLayer(api.build_app(self._world, self._control.routes()), self._world, "api"), host, port
-            ),
-            "files": Listener(
-                FaultLayer(files.build_app(self._world), self._world, "files"), host, files_port
-            ),
+            name: Listener(FaultLayer(app, self._world, name), host, its_port)
+            for name, (app, its_port) in apps.items()
         }
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -85,8 +115,23 @@ class Sandbox:
         """Origin of the downloads."""
         return self._origin_of("files")
 
+    @property
+    def medusa_origin(self) -> str:
+        """Origin of Medusa's Admin API and of its files."""
+        return self._origin_of("medusa")
+
+    @property
+    def surecart_origin(self) -> str:
+        """Origin of SureCart's API, without `/v1`."""
+        return self._origin_of("surecart")
+
+    @property
+    def printstudio_origin(self) -> str:
+        """Origin of PrintStudio's API, without `/api`."""
+        return self._origin_of("printstudio")
+
     def start(self) -> None:
-        """Listen on both ports and return once the server answers."""
+        """Listen on all ports and return once the server answers."""
         if self._thread is not None:
             raise RuntimeError("the sandbox is running already")
         self._loop = asyncio.new_event_loop()
@@ -102,7 +147,7 @@ class Sandbox:
             raise
 
     def stop(self) -> None:
-        """Close both ports and end the thread; stopping twice is no error."""
+        """Close all ports and end the thread; stopping twice is no error."""
         loop, thread = self._loop, self._thread
         if loop is None or thread is None:
             return
@@ -118,8 +163,9 @@ class Sandbox:
         Arm a fault for requests that match.
 
         :param fault: one of `stoq_provider.sandbox.faults.KINDS`
-        :param options: `method`, `path` (regex), `origin` (`api` or `files`), `times` (None: always),
-            `skip` (let so many matching requests pass first), and the options of the kind
+        :param options: `method`, `path` (regex), `origin` (`api`, `files`, or a system's name),
+            `times` (None: always), `skip` (let so many matching requests pass first), and the options of
+            the kind
         """
         self._call(lambda: self._control.arm(fault, **options))
 
@@ -138,6 +184,10 @@ class Sandbox:
         """
         self._call(lambda: self._control.jobs(kind, times, **settings))
 
+    def start_jobs(self, durations: list[float], **options: Any) -> list[dict[str, Any]]:
+        """Start a job for each duration at once, without points; options as in `crowd.start_crowd`."""
+        return self._call(lambda: self._control.start(durations, **options))
+
     def end_job(self, job_id: str, outcome: str = "completed", *, error: str | None = None) -> None:
         """Force the end of a running job."""
         change = {"end": outcome} if error is None else {"end": outcome, "error": error}
@@ -147,13 +197,27 @@ class Sandbox:
         """Make the API answer 404 for a job."""
         self._call(lambda: self._control.job(job_id, forget=True))
 
+    def control(self, system: str, action: str, **options: Any) -> Any:
+        """
+        Bend a system next to STOQ.
+
+        :param system: `medusa`, `surecart` or `printstudio`
+        :param action: one of the names that the `controls()` of that system lists, such as Medusa's `kill`
+        :param options: what that control takes
+        :raises ValueError: no such system or control, or options it does not take
+        """
+        return self._call(lambda: self._control.site(system, action, **options))
+
     def advance(self, seconds: float) -> None:
         """Move the job clock forward."""
         self._call(lambda: self._control.advance(seconds))
 
     def reset(self) -> None:
-        """Back to the seeded state."""
+        """Back to the seeded state; connections that are refused are accepted again."""
         self._call(self._control.reset)
+        assert self._loop is not None
+        for listener in self._listeners.values():
+            asyncio.run_coroutine_threadsafe(listener.reopen(), self._loop).result(START_TIMEOUT)
 
     @property
     def state(self) -> dict[str, Any]:
@@ -175,6 +239,9 @@ class Sandbox:
             raise RuntimeError("the sandbox is not running")
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._host, self._host)  # noqa: S104
         return f"http://{f'[{host}]' if ':' in host else host}:{self._listeners[side].port}"
+
+    def _site(self, name: str) -> Any:
+        return self._world.sites[name]
 
     def _run(self) -> None:
         assert self._loop is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
@@ -14,9 +15,18 @@ from stoq_provider.sandbox.clock import JobClock
 from stoq_provider.sandbox.content import Content
 from stoq_provider.sandbox.faults import FaultBook
 from stoq_provider.sandbox.jobs import JobBook
+from stoq_provider.sandbox.medusa.store import MedusaSite
 from stoq_provider.sandbox.points import PointsBucket
+from stoq_provider.sandbox.printstudio.studio import PrintStudioSite
 from stoq_provider.sandbox.shop import Shop, ShopSize
+from stoq_provider.sandbox.site import Power, Site, SiteSetup
+from stoq_provider.sandbox.surecart.account import SureCartSite
 
+SITE_KINDS: dict[str, Callable[[SiteSetup], Site]] = {
+    "medusa": MedusaSite,
+    "surecart": SureCartSite,
+    "printstudio": PrintStudioSite,
+}
 BASE_PATH = "/api/v2/external"
 URL_LIFETIME = 7 * 24 * 3600  # documented: seven days
 
@@ -54,10 +64,17 @@ class Counters:
 
 
 class World:
-    """State behind both origins. Touched by the server's event loop only."""
+    """
+    State behind all origins. Touched by the server's event loop only.
 
-    def __init__(self, options: Options) -> None:
+    :param options: how the sandbox is set up
+    :param doors: closes the listening socket of an origin for so many real seconds
+    """
+
+    def __init__(self, options: Options, doors: Callable[[str, float], None] | None = None) -> None:
         self.options = options
+        self.sites: dict[str, Site] = {}
+        self._doors = doors
         self._generation = 0
         self._files_port = 0
         self._build()
@@ -81,6 +98,28 @@ class World:
             )
             for index, key in enumerate((SANDBOX_KEY, *options.extra_keys))
         }
+        self._build_sites(seed)
+
+    def _build_sites(self, seed: str) -> None:
+        for site in self.sites.values():
+            site.retire()
+        self.sites = {
+            name: kind(SiteSetup(self.clock, f"{name}.{seed}", self._power(name)))
+            for name, kind in SITE_KINDS.items()
+        }
+
+    def _power(self, name: str) -> Power:
+        def off(seconds: float) -> None:
+            if self._doors is not None:
+                self._doors(name, seconds)
+
+        return off
+
+    def settle(self) -> None:
+        """Bring the jobs of all systems up to now."""
+        self.jobs.settle()
+        for site in self.sites.values():
+            site.settle()
 
     def reset(self) -> None:
         """Back to the seeded state: no jobs, files, faults, settings or counters; full buckets."""
@@ -132,6 +171,7 @@ class World:
             "downloads": list(counters.downloads),
             "keyed_file_requests": counters.keyed_file_requests,
             "faults": self.faults.state(),
+            **{name: site.state() for name, site in self.sites.items()},
         }
 
     def _payment_links(self) -> dict[str, int]:

@@ -82,3 +82,82 @@ def wait_until(condition: Any, seconds: float = 5.0) -> None:
     while not condition():
         assert time.monotonic() < end, "waited too long"
         time.sleep(0.01)
+
+
+class Site:
+    """A client of one of the other systems: keyed by default, paths from the origin on."""
+
+    def __init__(self, sandbox: Sandbox, name: str) -> None:
+        self.sandbox = sandbox
+        self.name = name
+        self.origin: str = getattr(sandbox, f"{name}_origin")
+        self.headers = {
+            "medusa": {"x-medusa-access-token": sandbox.medusa_token},
+            "surecart": {"Authorization": f"Bearer {sandbox.surecart_key}"},
+            "printstudio": {"X-API-Key": sandbox.printstudio_key},
+        }[name]
+
+    def call(self, method: str, path: str, **options: Any) -> requests.Response:
+        options.setdefault("headers", self.headers)
+        options.setdefault("timeout", 10)
+        return requests.request(method, self.origin + path, **options)
+
+    def get(self, path: str, **options: Any) -> requests.Response:
+        return self.call("GET", path, **options)
+
+    def post(self, path: str, body: Any = None, **options: Any) -> requests.Response:
+        return self.call("POST", path, json=body, **options)
+
+    def do(self, action: str, **options: Any) -> Any:
+        return self.sandbox.control(self.name, action, **options)
+
+    @property
+    def state(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.sandbox.state[self.name]
+        return found
+
+
+class MedusaClient(Site):
+    """A client of the sandbox's Medusa."""
+
+    def create(
+        self, kind: str = "product-export", *, dry_run: bool = False, **context: Any
+    ) -> dict[str, Any]:
+        made = self.post("/admin/batch-jobs", {"type": kind, "dry_run": dry_run, "context": context})
+        assert made.status_code == 201, made.text
+        job: dict[str, Any] = made.json()["batch_job"]
+        return job
+
+    def job(self, job: dict[str, Any]) -> dict[str, Any]:
+        found: dict[str, Any] = self.get(f"/admin/batch-jobs/{job['id']}").json()["batch_job"]
+        return found
+
+    def upload(self, content: str | bytes, name: str = "file.csv") -> str:
+        answer = self.call("POST", "/admin/uploads/protected", files={"files": (name, content, "text/csv")})
+        return str(answer.json()["uploads"][0]["key"])
+
+    def download(self, job: dict[str, Any], **headers: str) -> requests.Response:
+        body = {"file_key": job["result"]["file_key"]}
+        url = self.post("/admin/uploads/download-url", body).json()["download_url"]
+        return requests.get(url, headers=headers, timeout=10)
+
+    def finished(self, kind: str = "product-export", **context: Any) -> dict[str, Any]:
+        """A job that has run its course."""
+        made = self.create(kind, **context)
+        self.sandbox.advance(10)
+        return self.job(made)
+
+
+@pytest.fixture
+def medusa(sandbox: Sandbox) -> MedusaClient:
+    return MedusaClient(sandbox, "medusa")
+
+
+@pytest.fixture
+def surecart(sandbox: Sandbox) -> Site:
+    return Site(sandbox, "surecart")
+
+
+@pytest.fixture
+def printstudio(sandbox: Sandbox) -> Site:
+    return Site(sandbox, "printstudio")

@@ -11,8 +11,8 @@ import sys
 import pytest
 import requests
 
-from stoq_provider.sandbox import SANDBOX_KEY
-from stoq_provider.sandbox.cli import is_loopback, main, parser
+from stoq_provider.sandbox import MEDUSA_EMAIL, SANDBOX_KEY
+from stoq_provider.sandbox.cli import is_loopback, main, parser, site_port
 
 from .conftest import wait_until
 
@@ -31,7 +31,8 @@ def test_script_serves_until_a_signal(tmp_path, number):
     try:
         wait_until(ready.exists, 15)
         facts = json.loads(ready.read_text())
-        assert set(facts) == {"origin", "files_origin", "key"}
+        assert {"origin", "files_origin", "key"} <= set(facts)
+        assert facts["medusa_email"] == MEDUSA_EMAIL
         answer = requests.get(
             facts["origin"] + "/api/v2/external/preorders/offers",
             headers={"X-Auth-Token": facts["key"]},
@@ -40,15 +41,36 @@ def test_script_serves_until_a_signal(tmp_path, number):
         assert answer.status_code == 200
         assert answer.headers["X-RateLimit-Remaining"] == "49"
         assert requests.get(facts["files_origin"] + "/x", timeout=5).status_code == 403
+        for url, headers in (
+            (facts["medusa_origin"] + "/admin/auth", {"x-medusa-access-token": facts["medusa_token"]}),
+            (
+                facts["surecart_origin"] + "/v1/customers",
+                {"Authorization": f"Bearer {facts['surecart_key']}"},
+            ),
+            (facts["printstudio_origin"] + "/api/skus", {"X-API-Key": facts["printstudio_key"]}),
+        ):
+            assert requests.get(url, headers=headers, timeout=5).status_code == 200
         process.send_signal(number)
         output, errors = process.communicate(timeout=10)
     finally:
         process.kill()
     assert process.returncode == 0
     assert errors == ""
-    line = next(line for line in output.splitlines() if "AIRFLOW_CONN_STOQ_DEFAULT" in line)
-    connection = json.loads(line.partition("=")[2].strip("'"))
-    assert connection == {"conn_type": "stoq", "host": facts["origin"], "password": SANDBOX_KEY}
+    printed = dict(
+        line.removeprefix("export ").split("=", 1) for line in output.splitlines() if "AIRFLOW_CONN" in line
+    )
+    told = {name: json.loads(value.strip("'")) for name, value in printed.items()}
+    assert told["AIRFLOW_CONN_STOQ_DEFAULT"] == {
+        "conn_type": "stoq",
+        "host": facts["origin"],
+        "password": SANDBOX_KEY,
+    }
+    assert {name: (found["conn_type"], found["host"]) for name, found in told.items()} == {
+        "AIRFLOW_CONN_STOQ_DEFAULT": ("stoq", facts["origin"]),
+        "AIRFLOW_CONN_MEDUSA_DEFAULT": ("medusa", facts["medusa_origin"]),
+        "AIRFLOW_CONN_SURECART_DEFAULT": ("surecart", facts["surecart_origin"]),
+        "AIRFLOW_CONN_PRINTSTUDIO_DEFAULT": ("printstudio", facts["printstudio_origin"]),
+    }
 
 
 def test_script_reports_a_taken_port(sandbox, capsys, monkeypatch):
@@ -63,3 +85,16 @@ def test_listens_on_loopback_unless_told():
     assert [is_loopback(host) for host in ("127.0.0.1", "::1", "localhost")] == [True] * 3
     assert not is_loopback("0.0.0.0")
     assert not is_loopback("example.com")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "ports"),
+    [
+        ([], [8642, 8643, 8644]),
+        (["--port", "0"], [0, 0, 0]),
+        (["--port", "9100", "--medusa-port", "9000"], [9000, 9103, 9104]),
+    ],
+)
+def test_ports_of_other_systems_follow_the_first_unless_told(arguments, ports):
+    read = parser().parse_args(arguments)
+    assert [site_port(read, name) for name in ("medusa", "surecart", "printstudio")] == ports
