@@ -10,17 +10,15 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from stoq_provider.core.events import WaitEvent
-from stoq_provider.core.jobs import JobHandle, JobStatus
 from stoq_provider.core.manifest import manifest
-from stoq_provider.exceptions import DownloadError, StoqProviderError, ValidationRejected
+from stoq_provider.exceptions import StoqProviderError
 from stoq_provider.hooks.errors import of_end
+from stoq_provider.hooks.storing import store_all, store_result
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import ObjectStoragePath
-
     from stoq_provider.hooks.base import JobHook
-    from stoq_provider.storage.download import StoredFile
 
+__all__ = ["first_error", "keep_long", "store_all", "store_items", "store_result", "sum_up"]
 
 LONG_LIST = 1000
 """Items that a manifest names itself; some 16 kB of the 48 kB that an XCom row should not exceed."""
@@ -55,70 +53,6 @@ def first_error(
     return errors[0].among(len(errors), len(event.ends), recorded=recorded) if errors else None
 
 
-def store_result(
-    hook: JobHook,
-    handle: JobHandle,
-    destination: str | ObjectStoragePath,
-    *,
-    overwrite: bool = True,
-) -> StoredFile:
-    """
-    Store the file of a finished job; the pre-signed URL is asked for here and kept nowhere.
-
-    :raises DownloadError: where the job has no file, or it could not be fetched or stored.
-    """
-    from stoq_provider.storage.download import DownloadPolicy, download
-
-    status = hook.get_job(handle)
-    settings = hook.settings
-    return download(
-        _FreshUrl(hook, handle, status),
-        destination,
-        file_name=status.file_name,
-        expected_rows=status.row_count,
-        policy=DownloadPolicy(
-            allow_http=settings.allow_http,
-            allow_loopback=settings.on_loopback,
-            allow_private=settings.allow_http,
-            verify=settings.verify,
-            proxy=settings.proxy,
-            overwrite=overwrite,
-        ),
-        job_id=handle.job_id,
-        should_stop=lambda: hook.stopped,
-    )
-
-
-def store_all(
-    hook: JobHook, event: WaitEvent, destination: str, *, overwrite: bool = True
-) -> list[dict[str, Any]]:
-    """
-    Store the files of all jobs, and note them as output for lineage.
-
-    :raises ValidationRejected: where several files would go to one name.
-    """
-    from airflow.providers.common.compat.lineage.hook import get_hook_lineage_collector
-
-    if len(event.ends) > 1 and not destination.endswith("/"):
-        raise ValidationRejected(
-            f"{len(event.ends)} files can't all be stored as {destination!r}; let the destination end with "
-            "'/'. The remote jobs are done; nothing was downloaded, and nothing will be submitted again.",
-            system=hook.system.name,
-        )
-    files = []
-    for end in event.ends:
-        stored = store_result(hook, end.handle, destination, overwrite=overwrite)
-        get_hook_lineage_collector().add_output_asset(context=hook, uri=_without_conn_id(stored.uri))
-        files.append(stored.to_dict())
-    return files
-
-
-def _without_conn_id(uri: str) -> str:
-    """Name an object as the rest of the world does: the connection id in the URI is Airflow's own."""
-    scheme, separator, rest = uri.partition("://")
-    return f"{scheme}{separator}{rest.partition('@')[2] or rest}" if separator else uri
-
-
 def keep_long(hook: JobHook, manifest: dict[str, Any], folder: str | None) -> dict[str, Any]:
     """
     Take a list of unchanged items that is too long for XCom out of the manifest.
@@ -149,26 +83,6 @@ def store_items(folder: str, items: Sequence[int], *, prefix: str = "items") -> 
     text = "".join(f"{item}\n" for item in items)
     name = f"{prefix}-{sha256(text.encode()).hexdigest()[:16]}.txt"
     return store_text(folder.rstrip("/") + "/", name, text)
-
-
-class _FreshUrl:
-    """Gives the URL of the status at hand first, then asks for the status again each time."""
-
-    def __init__(self, hook: JobHook, handle: JobHandle, status: JobStatus) -> None:
-        self._hook = hook
-        self._handle = handle
-        self._status: JobStatus | None = status
-
-    def __call__(self) -> str:
-        status, self._status = self._status or self._hook.get_job(self._handle), None
-        if status.download_url is None:
-            raise DownloadError(
-                f"Job {status.job_id} is {status.word!r} and has no file to download. The remote job is not "
-                "touched; a retry asks again and submits nothing.",
-                system=self._hook.system.name,
-                job_id=status.job_id,
-            )
-        return status.download_url
 
 
 def sum_up(

@@ -10,6 +10,7 @@ from enum import Enum
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
 _TRANSIENT = (408, 425, 429)
 _MAX_WAIT = 60
+_GZIP = ("gzip", "x-gzip")
 
 
 class Verdict(Enum):
@@ -32,11 +33,13 @@ class Wanted:
     :param total: length of the whole body in bytes, where it is known.
     :param etag: strong validator of the body the received bytes belong to. Without one nothing can be
         continued: the whole is asked for again.
+    :param gzipped: whether the received bytes are gzip. Offsets count the bytes as they are sent.
     """
 
     offset: int = 0
     total: int | None = None
     etag: str | None = None
+    gzipped: bool = False
 
     def headers(self) -> dict[str, str]:
         """
@@ -58,8 +61,8 @@ def judge(status: int, headers: Mapping[str, str], wanted: Wanted) -> tuple[Verd
     :param headers: looked up in any letter case.
     """
     if status in (200, 206):
-        encoding = headers.get("Content-Encoding", "identity").strip().lower()
-        if encoding not in ("", "identity"):
+        encoding = _encoding(headers)
+        if encoding not in ("", "identity", *_GZIP):
             return Verdict.FAIL, f"the body is encoded ({encoding[:20]}), although identity was asked for"
         return _judge_body(status, headers, wanted)
     if wanted.offset and status in (412, 416):
@@ -82,6 +85,8 @@ def _judge_body(status: int, headers: Mapping[str, str], wanted: Wanted) -> tupl
         return Verdict.FROM_START, "the whole file came again: the server cannot resume, or the file changed"
     if wanted.etag is None or strong_etag(headers) != wanted.etag:
         return Verdict.ANEW, "the file changed (another ETag)"
+    if is_gzipped(headers) is not wanted.gzipped:
+        return Verdict.ANEW, "the rest came in another encoding"
     match = _CONTENT_RANGE.fullmatch(content_range or "")
     if match is None:
         return Verdict.ANEW, "the part came without a readable Content-Range"
@@ -91,6 +96,15 @@ def _judge_body(status: int, headers: Mapping[str, str], wanted: Wanted) -> tupl
     if total != "*" and wanted.total is not None and int(total) != wanted.total:
         return Verdict.ANEW, f"the file changed (now {total} bytes)"
     return Verdict.TAKE, ""
+
+
+def _encoding(headers: Mapping[str, str]) -> str:
+    return headers.get("Content-Encoding", "").strip().lower()
+
+
+def is_gzipped(headers: Mapping[str, str]) -> bool:
+    """Return whether the body is gzip as a form of transport, to be decoded by whoever wants the file."""
+    return _encoding(headers) in _GZIP
 
 
 def strong_etag(headers: Mapping[str, str]) -> str | None:

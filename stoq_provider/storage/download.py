@@ -1,30 +1,71 @@
 """
 The trusted download: stream, resume, verify, and only then publish.
 
-Runs on the worker, never in a trigger. Memory stays constant: one chunk, and for object stores one or two
-blocks. What is published is the whole file; everything else leaves nothing behind.
+Runs on the worker, never in a trigger. Memory stays constant: a few chunks of a mebibyte, and for object
+stores a few parts. What is published is the whole file; everything else leaves nothing behind.
+
+Reading, checking and writing overlap. The calling thread reads; every consumer of the bytes has a thread of
+its own behind a bounded queue (:mod:`stoq_provider.storage.lanes`).
+
+**Another form of the same file** (Parquet, say) is made by a further consumer::
+
+    also: Sequence[Callable[[Target], Consumer]]
+
+Each factory is called once a pass, in the consumer's own thread, with the target of the CSV (never with
+``.gz``); ``target.renamed(suffix=".parquet", drop=".csv")`` is a neighbour of it, which
+``open_sink(target, overwrite=True)`` writes to. The consumer (:class:`~stoq_provider.storage.lanes.Consumer`)
+has four methods, all called in that thread and never at the same time:
+
+``write(chunk: bytes)``
+    The next bytes of the CSV text, decoded, at most about a mebibyte, cut anywhere. Slow is fine: the
+    queue in front holds four chunks, then the download waits. It must not change them.
+``finish()``
+    All bytes came. Convert what is left, flush, close footers: whatever can fail should fail here. The rows
+    are not verified yet and nothing is published, so it must not commit.
+``commit() -> StoredFile``
+    All is verified and the CSV itself is published: publish. What it returns goes into the result.
+``abort()``
+    Drop what is not committed. It is always called last: after a commit (harmless), after an error of the
+    consumer's own, after a failed verification, after an interruption, and when the download
+    starts over at byte zero (then the factory makes a new consumer).
+
+What a consumer raises ends the download, and nothing is published: errors of this package as they are,
+others as a :class:`DownloadError` that quotes them. :func:`download_files` returns the entries of all files;
+with ``store=False`` the CSV itself is not stored.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from stoq_provider.exceptions import DownloadError
-from stoq_provider.storage.checks import Tally
+from stoq_provider.storage.keys import PLACEHOLDERS, report_of
+from stoq_provider.storage.lanes import Consumer
 from stoq_provider.storage.names import clean_file_name
-from stoq_provider.storage.policy import DownloadPolicy, download_error, verification_error
-from stoq_provider.storage.sink import Sink, open_sink
-from stoq_provider.storage.source import Source, StartOver
-from stoq_provider.storage.target import Target, resolve_target
+from stoq_provider.storage.policy import DownloadPolicy, EmptyResult, Overwrite, destination_error
+from stoq_provider.storage.sink import open_sink
+from stoq_provider.storage.source import Source
+from stoq_provider.storage.target import Target, refuse_existing, resolve_target
+from stoq_provider.storage.transfer import Done, Transfer
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
-__all__ = ["DownloadPolicy", "StoredFile", "check_destination", "download"]
+__all__ = [
+    "Consumer",
+    "DownloadPolicy",
+    "EmptyResult",
+    "StoredFile",
+    "Target",
+    "check_destination",
+    "download",
+    "download_files",
+    "open_sink",
+    "store_text",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +78,7 @@ class StoredFile:
     :param bytes: length.
     :param rows: CSV records without the header line.
     :param sha256: digest of the content, in hex.
+    :param written: ``False``: the object had this content already and was left alone. Not in the manifest.
     """
 
     uri: str
@@ -44,24 +86,32 @@ class StoredFile:
     bytes: int
     rows: int
     sha256: str
+    written: bool = True
 
     def to_dict(self) -> dict[str, Any]:
         """Return the entry of a manifest: ``{"uri", "file_name", "bytes", "rows", "sha256"}``."""
-        return asdict(self)
+        entry = asdict(self)
+        del entry["written"]
+        return entry
 
 
 def _never() -> bool:
     return False
 
 
-def check_destination(destination: str | ObjectStoragePath, *, overwrite: bool = True) -> None:
+def check_destination(destination: str | ObjectStoragePath, *, overwrite: Overwrite = True) -> None:
     """
     Check a destination before a job is submitted, so that its result will not be stranded.
 
+    What stands in for names that are not known yet is a guess, so an object that exists is refused only where
+    the destination has no placeholder.
+
     :raises ValidationRejected: as :func:`~stoq_provider.storage.target.resolve_target`.
     """
-    folder = str(destination).endswith("/")
-    resolve_target(destination, clean_file_name(None), overwrite=overwrite or folder)
+    text = str(destination)
+    guessed = text.endswith("/") or "{" in text
+    samples: Mapping[str, str] = dict.fromkeys(PLACEHOLDERS, "name")
+    resolve_target(destination, clean_file_name(None), overwrite=overwrite or guessed, values=samples)
 
 
 def download(
@@ -74,6 +124,7 @@ def download(
     job_id: str | None = None,
     should_stop: Callable[[], bool] = _never,
     log: logging.Logger | None = None,
+    **more: Any,
 ) -> StoredFile:
     """
     Fetch the result of a job and publish it at ``destination``, whole and verified, or not at all.
@@ -81,6 +132,8 @@ def download(
     :param get_url: returns a pre-signed URL; called once at the start, and again when one is refused. Its
         own errors pass through.
     :param destination: ends with ``/``: the cleaned ``file_name`` is appended; else it is the object itself.
+        Placeholders such as ``{job_id}`` are filled in (:mod:`stoq_provider.storage.keys`). If gzip is kept,
+        ``.gz`` is appended, unless it ends so.
     :param file_name: as the server gave it; not trusted.
     :param expected_rows: the job's row count, if it gives one.
     :param policy: limits and permissions; the defaults if left out.
@@ -88,26 +141,84 @@ def download(
     :param should_stop: asked about once a second; ``True`` ends the download as an error. ``on_kill`` of an
         operator sets the flag behind it, because Airflow 3.3 raises nothing when a task is terminated.
     :param log: a task's logger.
+    :param more: as :func:`download_files`.
     :raises ValidationRejected: the destination cannot be used; nothing was downloaded.
     :raises DownloadError: the file could not be fetched or stored; nothing was published.
     :raises VerificationError: the file is not what was announced; nothing was published.
+    :raises EmptyResult: no rows, and ``on_empty="skip"``; nothing was published. Airflow skips the task.
+    """
+    return download_files(
+        get_url,
+        destination,
+        file_name=file_name,
+        expected_rows=expected_rows,
+        policy=policy,
+        job_id=job_id,
+        should_stop=should_stop,
+        log=log,
+        **more,
+    )[0]
+
+
+def download_files(
+    get_url: Callable[[], str],
+    destination: str | ObjectStoragePath,
+    *,
+    file_name: str | None,
+    expected_rows: int | None = None,
+    policy: DownloadPolicy | None = None,
+    job_id: str | None = None,
+    system: str | None = None,
+    kind: str | None = None,
+    should_stop: Callable[[], bool] = _never,
+    log: logging.Logger | None = None,
+    also: Sequence[Callable[[Target], Consumer]] = (),
+    store: bool = True,
+    on_source: Callable[[Source], None] | None = None,
+) -> list[StoredFile]:
+    """
+    Do as :func:`download` does, and return all files: the CSV, then what the other consumers returned.
+
+    :param system: name of the remote system, for ``{system}``; what its row counts mean is remembered by it.
+    :param kind: what was asked for, such as ``"export:revenue"``, for ``{kind}`` and ``{report}``.
+    :param also: make consumers of the verified text, see the module's description.
+    :param store: ``False``: the CSV itself is not stored, only what the other consumers make of it.
+    :param on_source: is given the source before it is read; its ``wake()`` ends a read from another thread.
     """
     policy = policy or DownloadPolicy()
     log = log or logging.getLogger(__name__)
     name = clean_file_name(file_name, fallback=f"{job_id}.csv" if job_id else "")
-    target = resolve_target(destination, name, overwrite=policy.overwrite)
+    values = {"job_id": job_id, "kind": kind, "report": report_of(kind), "system": system}
+    target = resolve_target(destination, name, overwrite=policy.overwrite or not store, values=values)
+    if not store and not also:
+        raise destination_error("Nothing is to be stored: store=False, and no other consumer.")
+
+    def find_target(gzipped: bool) -> Target:
+        if not gzipped or target.path.endswith(".gz"):
+            return target
+        renamed = target.renamed(suffix=".gz")
+        if not policy.overwrite and store:
+            refuse_existing(renamed)
+        return renamed
+
     with closing(Source(get_url, policy, should_stop=should_stop, log=log, job_id=job_id)) as source:
-        tally = _Transfer(source, target, policy, log, job_id, expected_rows).run()
-        resumes = source.resumes
+        if on_source is not None:
+            on_source(source)
+        done = Transfer(
+            source, find_target, policy, log, job_id, system, expected_rows, tuple(also), store
+        ).run()
+    files = [_stored(done, log, source.resumes)] if store else []
+    return [*files, *(entry for entry in done.others if entry is not None)]
+
+
+def _stored(done: Done, log: logging.Logger, resumes: int) -> StoredFile:
+    tally, uri = done.tally, done.target.uri
     stored = StoredFile(
-        uri=target.uri,
-        file_name=target.uri.rpartition("/")[2],
-        bytes=tally.bytes,
-        rows=tally.rows,
-        sha256=tally.sha256,
+        uri, uri.rpartition("/")[2], tally.bytes, tally.rows, tally.sha256, written=done.written
     )
     log.info(
-        "Stored %s: %s bytes, %s rows, sha256 %s, %s broken connections on the way",
+        "%s %s: %s bytes, %s rows, sha256 %s, %s broken connections on the way",
+        "Stored" if done.written else "Left as it was, because its content is the same:",
         stored.uri,
         stored.bytes,
         stored.rows,
@@ -115,94 +226,6 @@ def download(
         resumes,
     )
     return stored
-
-
-@dataclass(frozen=True, slots=True)
-class _Transfer:
-    """Copies a source through the checks into a sink."""
-
-    source: Source
-    target: Target
-    policy: DownloadPolicy
-    log: logging.Logger
-    job_id: str | None
-    expected_rows: int | None
-
-    def run(self) -> Tally:
-        """Copy, from the start as often as the source says so; the source bounds how often that is."""
-        while True:
-            tally = self._once()
-            if tally is not None:
-                return tally
-
-    def _once(self) -> Tally | None:
-        tally = Tally()
-        try:
-            with closing(self.source.chunks()) as chunks:
-                # The first chunk before the sink: a URL that is refused should not even make a folder.
-                first = next(chunks, b"")
-                with self._storing(open_sink, self.target, overwrite=self.policy.overwrite) as sink:
-                    self._copy(first, chunks, tally, sink)
-                    self._verify(tally)
-                    self._publish(sink)
-            return tally
-        except StartOver as signal:
-            self.log.warning("Download from %s starts again at byte 0: %s", self.source.host, signal)
-            return None
-
-    def _copy(self, first: bytes, chunks: Generator[bytes, None, None], tally: Tally, sink: Sink) -> None:
-        chunk: bytes | None = first
-        while chunk is not None:
-            tally.update(chunk)
-            self._storing(sink.write, chunk)
-            chunk = next(chunks, None)
-
-    def _verify(self, tally: Tally) -> None:
-        total = self.source.total
-        if not self.source.framed and total is None:
-            self.log.warning(
-                "%s announced no length: only the row count can tell whether the file is whole",
-                self.source.host,
-            )
-        if total is not None and total != tally.bytes:
-            raise verification_error(
-                f"{self.source.host} announced {total} bytes, but {tally.bytes} arrived.", job_id=self.job_id
-            )
-        problem = tally.problem(self.expected_rows)
-        if problem and self.policy.on_mismatch == "fail":
-            raise verification_error(f"The downloaded result does not fit: {problem}.", job_id=self.job_id)
-        if problem:
-            self.log.warning("The downloaded result does not fit, and is published all the same: %s", problem)
-
-    def _publish(self, sink: Sink) -> None:
-        uri = self.target.uri
-        try:
-            sink.commit()
-        except FileExistsError as error:
-            raise download_error(
-                f"{uri} has come into being during the download, and overwrite is off.", job_id=self.job_id
-            ) from error
-        except Exception as error:
-            if self.target.is_local:
-                raise self._not_written(error) from error
-            # The store may have done it and the answer been lost; then it is the whole, verified object.
-            raise DownloadError(
-                f"The store did not confirm {uri}: {type(error).__name__}: {error}. It is either "
-                "not published or there as a whole. The remote job itself is done: a retry only downloads "
-                "its result again and submits nothing.",
-                job_id=self.job_id,
-            ) from error
-
-    def _storing(self, step: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Run a step of the sink; what goes wrong there is about the destination, and its text is kept."""
-        try:
-            return step(*args, **kwargs)
-        except Exception as error:
-            raise self._not_written(error) from error
-
-    def _not_written(self, error: Exception) -> DownloadError:
-        text = f"Could not write {self.target.uri}: {type(error).__name__}: {error}."
-        return download_error(text, job_id=self.job_id)
 
 
 def store_text(folder: str, name: str, text: str) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+from airflow.providers.common.compat.sdk import AirflowSkipException
 
 from stoq_provider.exceptions import DownloadError, ValidationRejected, VerificationError
 
@@ -12,6 +14,17 @@ FATE = (
     "and submits nothing."
 )
 """Ends every error of a download: what becomes of the job, and what a retry does."""
+
+Overwrite = bool | Literal["if_different"]
+"""What to do with an object that is there: replace it, refuse, or replace it if its content differs."""
+
+_ALLOWED: dict[str, tuple[Any, ...]] = {
+    "on_mismatch": ("fail", "warn"),
+    "overwrite": (True, False, "if_different"),
+    "encoding": ("decode", "keep"),
+    "on_empty": ("keep", "header", "empty", "skip", "fail"),
+    "header_counted": (None, True, False),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +46,25 @@ class DownloadPolicy:
     :param deadline: seconds for the whole download, waits included; ``None``: no limit.
     :param on_mismatch: what to do with a complete file whose records do not fit the job's row count, or
         which ends inside a quoted field: ``"fail"``, or ``"warn"`` and publish it all the same. A
-        transfer shorter or longer than announced always fails.
+        transfer shorter or longer than announced always fails, and so does damaged gzip.
     :param overwrite: ``False`` refuses, before any download, a destination that exists.
+        ``"if_different"`` leaves an object alone whose content is the same already (its time of
+        modification stays, no event fires): the size is compared first, then the object is read back,
+        streamed, and its SHA-256 compared. A digest in the object's metadata would save the reading, but
+        it is known only at the end of an upload, where stores take no metadata any more, and ETags are
+        no digests of large or encrypted objects.
+    :param encoding: what to do with a body sent with ``Content-Encoding: gzip``: ``"decode"`` it, or
+        ``"keep"`` it, under a name that ends with ``.gz``. Either way rows are counted in the decoded text;
+        bytes and SHA-256 are those of what is published. Compression is never asked for: it comes from
+        stores that hold the file compressed. Other encodings are refused.
+    :param on_empty: what to do with a file without data rows: ``"keep"`` it as it came; ``"header"``:
+        as it came too, but a file that lacks even the header line fails; ``"empty"``: publish a file of
+        no bytes (of no text, if gzip is kept); ``"skip"``: publish nothing and raise :class:`EmptyResult`,
+        which Airflow takes for a skip; ``"fail"``: an error. It is asked after the row count was checked.
+    :param min_rows: fewer data rows fail, whatever ``on_mismatch`` says. A file without any is left to
+        ``on_empty``, unless that is ``"keep"``.
+    :param header_counted: whether the job's row count includes the header line; ``None``: learned from the
+        first file of a system that tells, for the life of the process; until then either will do.
     """
 
     allow_http: bool = False
@@ -47,7 +77,25 @@ class DownloadPolicy:
     max_resumes: int = 8
     deadline: float | None = None
     on_mismatch: Literal["fail", "warn"] = "fail"
-    overwrite: bool = True
+    overwrite: Overwrite = True
+    encoding: Literal["decode", "keep"] = "decode"
+    on_empty: Literal["keep", "header", "empty", "skip", "fail"] = "keep"
+    min_rows: int | None = None
+    header_counted: bool | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse values that nobody knows; a spelling mistake must not turn a check off."""
+        for name, allowed in _ALLOWED.items():
+            value = getattr(self, name)
+            if not any(value is one or (isinstance(one, str) and value == one) for one in allowed):
+                raise destination_error(f"{name} is one of {', '.join(map(repr, allowed))}, not {value!r}.")
+        rows = self.min_rows
+        if rows is not None and (isinstance(rows, bool) or not isinstance(rows, int) or rows < 0):
+            raise destination_error(f"min_rows is a number of rows, not {rows!r}.")
+
+
+class EmptyResult(AirflowSkipException):
+    """The file has no data rows, and ``on_empty="skip"``: nothing was published."""
 
 
 def download_error(text: str, *, job_id: str | None, http_status: int | None = None) -> DownloadError:

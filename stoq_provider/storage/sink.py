@@ -12,12 +12,10 @@ import os
 import secrets
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
+from stoq_provider.storage.policy import Overwrite
 from stoq_provider.storage.target import AZURE, GCS, S3, Target
-
-BLOCK_BYTES = 16 * 1024 * 1024
-"""Part size of uploads. The 50 MiB of s3fs cost three times the memory, the 5 MiB of gcsfs a request each."""
 
 
 class Sink:
@@ -26,6 +24,9 @@ class Sink:
     def write(self, chunk: bytes) -> None:
         """Append bytes."""
         raise NotImplementedError
+
+    def finish(self) -> None:
+        """Take note that everything was written. Nothing is published yet."""
 
     def commit(self) -> None:
         """Publish what was written, all at once."""
@@ -92,86 +93,20 @@ class LocalSink(Sink):
                 os.unlink(part)  # noqa: PTH108
 
 
-class ObjectSink(Sink):
+def open_sink(target: Target, *, overwrite: Overwrite = True, size: int | None = None) -> Sink:
     """
-    Uploads to an object store through its raw fsspec file.
+    Return the writer for the store of ``target``.
 
-    The first block stays in memory: most files end within it and go out in one request, which is atomic by
-    itself. Above that, parts are uploaded as they fill up and put together by the commit. The file must
-    be the raw one of ``fs.open``: Airflow's wrapper swallows the assignment of ``closed``, and that is
-    what keeps its destructor from completing the upload.
+    :param overwrite: ``False``: commit only what does not exist. Whether an object that exists differs is
+        the caller's question (:mod:`stoq_provider.storage.existing`).
+    :param size: bytes that will be written, if known; parts of very large objects are larger.
     """
-
-    def __init__(self, target: Target, *, overwrite: bool = True) -> None:
-        self._target = target
-        self._overwrite = overwrite
-        self._two_step = target.protocol not in AZURE
-        self._buffer = bytearray()
-        self._file: Any = None
-
-    def write(self, chunk: bytes) -> None:
-        """Append bytes; uploads a part when a block is full."""
-        if self._file is not None:
-            self._file.write(chunk)
-            return
-        self._buffer += chunk
-        if len(self._buffer) > BLOCK_BYTES:
-            self._file = self._open()
-            self._file.write(bytes(self._buffer))
-            self._buffer = bytearray()
-
-    def commit(self) -> None:
-        """
-        Put the object into place.
-
-        :raises FileExistsError: without ``overwrite``, if the object came into being in the meantime.
-        """
-        if not self._overwrite and self._target.exists():
-            # Asked again after the transfer. Stores that know a conditional put are told to use it as well.
-            raise FileExistsError(f"{self._target.uri} has come into being during the download")
-        if self._file is None:
-            self._target.fs.pipe_file(self._target.path, bytes(self._buffer), **self._put_options())
-            return
-        self._file.close()
-        if self._two_step:
-            self._file.commit()
-        self._forget()
-
-    def abort(self) -> None:
-        """Discard the upload, and make sure that no destructor completes it."""
-        file = self._file
-        self._buffer = bytearray()
-        if file is None:
-            return
-        try:
-            discard = getattr(file, "discard", None)
-            if discard is not None and self._two_step:
-                discard()
-        finally:
-            file.closed = True
-            self._forget()
-
-    def _open(self) -> Any:
-        mode = "wb" if self._overwrite or not self._two_step else "xb"
-        options = {"autocommit": False} if self._two_step else {}
-        return self._target.fs.open(self._target.path, mode, block_size=BLOCK_BYTES, **options)
-
-    def _put_options(self) -> dict[str, str]:
-        return {} if self._overwrite or not self._two_step else {"mode": "create"}
-
-    def _forget(self) -> None:
-        # fsspec keeps every file opened without autocommit in a list of the (cached) file system.
-        file, self._file = self._file, None
-        with suppress(AttributeError, ValueError):
-            self._target.fs.transaction.files.remove(file)
-
-
-def open_sink(target: Target, *, overwrite: bool = True) -> Sink:
-    """Return the writer for the store of ``target``."""
     if target.is_local:
-        return LocalSink(target.path, overwrite=overwrite)
+        return LocalSink(target.path, overwrite=bool(overwrite))
+    from stoq_provider.storage.objects import ObjectSink
+
     assert target.protocol in S3 + GCS + AZURE
-    return ObjectSink(target, overwrite=overwrite)
+    return ObjectSink(target, overwrite=bool(overwrite), size=size)
 
 
 def _move_unless_taken(part: str, path: str) -> None:

@@ -13,8 +13,8 @@ import random
 import re
 import time
 from collections.abc import Callable, Generator
-from contextlib import closing
-from typing import TYPE_CHECKING
+from contextlib import closing, suppress
+from typing import TYPE_CHECKING, Any
 
 from stoq_provider.storage import answers
 from stoq_provider.storage.answers import Verdict, Wanted
@@ -48,7 +48,8 @@ class Source:
 
     ``host``: for messages. ``received``: bytes of this pass. ``total``: announced length in bytes, or
     ``None``. ``framed``: whether HTTP itself tells the end of the body, by a length or by chunks; if not,
-    a cut connection looks like the end. ``resumes``: broken tries so far.
+    a cut connection looks like the end. ``gzipped``: whether the bytes are gzip, known once the first of
+    them are there. ``resumes``: broken tries so far.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Source:
         self.received = 0
         self.total: int | None = None
         self.framed = False
+        self.gzipped = False
         self.resumes = 0
         self._get_url = get_url
         self._policy = policy
@@ -76,6 +78,7 @@ class Source:
         self._refusals = 0
         self._failures = 0  # in a row, without a byte in between
         self._begun: requests.Response | None = None
+        self._reading: Any = None
         self._started = time.monotonic()
 
     def close(self) -> None:
@@ -83,6 +86,18 @@ class Source:
         if self._begun is not None:
             self._begun.close()
         self._wire.close()
+
+    def wake(self) -> None:
+        """
+        End a read that waits for bytes, from another thread, so that it hears a stop at once.
+
+        Where urllib3 is older than 2.3, the read ends when bytes come or the connection stalls.
+        """
+        shutdown = getattr(self._reading, "shutdown", None)
+        if shutdown is not None:
+            # It may be over already, or be replaced at this moment: then there is nothing to wake.
+            with suppress(Exception):
+                shutdown()
 
     def chunks(self) -> Generator[bytes, None, None]:
         """
@@ -95,6 +110,7 @@ class Source:
         :raises DownloadError: given up.
         """
         self.received, self.total, self._etag, self._refusals = 0, None, None, 0
+        self.gzipped = False
         while True:
             response = self._answer()
             with closing(response):
@@ -123,14 +139,15 @@ class Source:
             self.total = answers.body_length(response.headers)
             self.framed = self.total is not None or answers.is_chunked(response.headers)
             self._etag = answers.strong_etag(response.headers)
+            self.gzipped = answers.is_gzipped(response.headers)
         elif self.total is None:
             self.total = answers.total_length(response.headers)
         return response
 
     def _request(self) -> requests.Response:
         while True:
-            self._check_still_wanted()
-            wanted = Wanted(self.received, self.total, self._etag)
+            self.check()
+            wanted = Wanted(self.received, self.total, self._etag, self.gzipped)
             answer = self._wire.get(self._current_url(), wanted.headers())
             if not isinstance(answer, Trouble):
                 response = self._use(answer, wanted)
@@ -179,6 +196,7 @@ class Source:
     def _read(self, response: requests.Response) -> Generator[bytes, None, str]:
         """Yield the chunks of one answer; return why it broke off, or ``""`` at its end."""
         body = Body(response.raw)
+        self._reading = response.raw
         while True:
             chunk, trouble, ended = body.next_chunk()
             if chunk:
@@ -187,7 +205,7 @@ class Source:
                 yield chunk
             if trouble or ended:
                 return trouble
-            self._check_still_wanted()
+            self.check()
 
     # --- going on and giving up -------------------------------------------------------------------
 
@@ -211,10 +229,15 @@ class Source:
     def _sleep(self, seconds: float) -> None:
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
-            self._check_still_wanted()
+            self.check()
             time.sleep(min(left, _NAP_SECONDS))
 
-    def _check_still_wanted(self) -> None:
+    def check(self) -> None:
+        """
+        Ask whether the download is still wanted.
+
+        :raises DownloadError: told to stop, or past the deadline.
+        """
         if self._should_stop():
             raise self._error("the task was told to stop.")
         limit = self._policy.deadline

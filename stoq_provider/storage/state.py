@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from stoq_provider.exceptions import StoqProviderError
+from stoq_provider.storage.existing import says_exists
 
 KEY_PREFIX = "airflow-provider-stoq/"
 
@@ -125,9 +126,9 @@ class PathStateStore:
         try:
             self._write(key, value, new=True)
             return True
-        except FileExistsError:
-            return False
         except Exception as error:
+            if says_exists(error):
+                return False
             problem = _cannot("write", str(self._root), error)
         raise problem
 

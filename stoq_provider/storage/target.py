@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from stoq_provider.storage.policy import destination_error
+from stoq_provider.storage.keys import fill_in
+from stoq_provider.storage.policy import Overwrite, destination_error
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import ObjectStoragePath
@@ -28,17 +30,26 @@ class Target:
     :param protocol: scheme without ``://``; ``""`` for a local path.
     :param path: what the file system calls it: an absolute path, or ``bucket/key``.
     :param fs: the fsspec file system; ``None`` for a local path.
+    :param conn_id: the Airflow connection that ``fs`` was made from; ``None``: the worker's own credentials.
+    :param tuned: whether ``fs`` has options beside the connection.
     """
 
     uri: str
     protocol: str
     path: str
     fs: Any = None
+    conn_id: str | None = None
+    tuned: bool = False
 
     @property
     def is_local(self) -> bool:
         """Whether it is a file of the worker."""
         return self.protocol in LOCAL
+
+    def renamed(self, *, suffix: str, drop: str = "") -> Target:
+        """Return the same place under a name that ends with ``suffix``, instead of ``drop``."""
+        uri, path = (f"{text.removesuffix(drop)}{suffix}" for text in (self.uri, self.path))
+        return replace(self, uri=uri, path=path)
 
     def exists(self) -> bool:
         """Ask whether something is there now."""
@@ -46,7 +57,11 @@ class Target:
 
 
 def resolve_target(
-    destination: str | os.PathLike[str] | ObjectStoragePath, file_name: str, *, overwrite: bool = True
+    destination: str | os.PathLike[str] | ObjectStoragePath,
+    file_name: str,
+    *,
+    overwrite: Overwrite = True,
+    values: Mapping[str, str | None] | None = None,
 ) -> Target:
     """
     Return the object that ``destination`` names, checked as far as that goes without writing.
@@ -55,12 +70,15 @@ def resolve_target(
         object has no trailing slash: it names the object itself.
     :param file_name: cleaned already.
     :param overwrite: ``False``: refuse what exists.
+    :param values: of the placeholders (:mod:`stoq_provider.storage.keys`); ``None``: braces are just braces.
     :raises ValidationRejected: a store that is not supported or whose packages are missing, a connection
         that does not exist, no key, a folder in the way, or a file in the way.
     """
     text = str(destination)
     if not text.strip():
         raise destination_error("The destination is empty.")
+    if values is not None:
+        text = fill_in(text, {**values, "file_name": file_name})
     uri = text + file_name if text.endswith("/") else text
     scheme = urlsplit(uri).scheme.lower() if "://" in uri else ""
     if scheme in LOCAL:
@@ -69,9 +87,19 @@ def resolve_target(
         target = _remote(uri, scheme, destination)
     else:
         raise destination_error(f"Cannot write to {scheme}://: supported are {SUPPORTED}.")
-    if not overwrite and target.exists():
-        raise destination_error(f"{target.uri} exists already, and overwrite is off.")
+    if not overwrite:
+        refuse_existing(target)
     return target
+
+
+def refuse_existing(target: Target) -> None:
+    """
+    Check that nothing is there yet.
+
+    :raises ValidationRejected: there is.
+    """
+    if target.exists():
+        raise destination_error(f"{target.uri} exists already, and overwrite is off.")
 
 
 def _local(uri: str, scheme: str) -> Target:
@@ -103,7 +131,9 @@ def _remote(uri: str, scheme: str, given: Any) -> Target:
             f"No file system for {scheme}:// ({type(error).__name__}: {error}): install the extra of this "
             "package for it (s3, gcs or azure) and check the connection."
         ) from error
-    return Target(uri=str(path), protocol=scheme, path=path.path, fs=fs)
+    options = dict(getattr(given, "storage_options", None) or {})
+    options.pop("conn_id", None)
+    return Target(str(path), scheme, path.path, fs, conn_id, bool(options))
 
 
 def _conn_id(uri: str, given: Any) -> str | None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import socket
 import struct
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from stoq_provider.storage import source
+from stoq_provider.storage import rows, source
+from stoq_provider.storage.download import StoredFile, download
 from stoq_provider.storage.policy import DownloadPolicy
 
 SECRET = "X-Amz-Signature=5ecre7s1gnature"
@@ -174,3 +177,30 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultServer]:
 def policy() -> DownloadPolicy:
     """As the hook sets it for a sandbox on loopback."""
     return DownloadPolicy(allow_loopback=True, stall_timeout=5)
+
+
+@pytest.fixture(autouse=True)
+def nothing_learned() -> Iterator[None]:
+    """What one test's file told about a system must not decide the next test."""
+    yield
+    rows.LEARNED._with_header.clear()
+
+
+def files(folder: Path) -> list[str]:
+    """All files below a folder, temporary ones too."""
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+
+
+@pytest.fixture
+def fetch(server: FaultServer, policy: DownloadPolicy, tmp_path: Path) -> Callable[..., StoredFile]:
+    """Download to ``tmp_path/out/result.csv``; extra arguments go to the policy or to ``download``."""
+
+    def run(get_url: Callable[[], str] = server.url, **given: Any) -> StoredFile:
+        fields = {f.name for f in dataclasses.fields(policy)}
+        changed = dataclasses.replace(policy, **{k: v for k, v in given.items() if k in fields})
+        rest = {k: v for k, v in given.items() if k not in fields}
+        arguments = {"file_name": "result.csv", "expected_rows": ROWS, "job_id": "job-1"} | rest
+        destination = arguments.pop("destination", f"{tmp_path}/out/")
+        return download(get_url, destination, policy=changed, **arguments)
+
+    return run

@@ -7,6 +7,7 @@ from stoq_provider.storage.answers import Verdict, Wanted, body_length, judge, r
 
 START = Wanted()
 REST = Wanted(offset=100, total=1000, etag='"v1"')
+GZIP_REST = Wanted(offset=100, total=1000, etag='"v1"', gzipped=True)
 PART = {"etag": '"v1"', "content-range": "bytes 100-999/1000"}
 
 
@@ -15,7 +16,9 @@ PART = {"etag": '"v1"', "content-range": "bytes 100-999/1000"}
     [
         (200, {}, START, Verdict.TAKE),
         (200, {"content-encoding": "identity"}, START, Verdict.TAKE),
-        (200, {"content-encoding": "gzip"}, START, Verdict.FAIL),
+        (200, {"content-encoding": "GZip"}, START, Verdict.TAKE),
+        (200, {"content-encoding": "br"}, START, Verdict.FAIL),
+        (200, {"content-encoding": "gzip, gzip"}, START, Verdict.FAIL),
         (200, {"content-range": "bytes 0-9/10"}, START, Verdict.FAIL),
         (206, {"content-range": "bytes 0-9/10"}, START, Verdict.FAIL),
         (204, {}, START, Verdict.FAIL),
@@ -44,7 +47,10 @@ PART = {"etag": '"v1"', "content-range": "bytes 100-999/1000"}
         (206, PART, Wanted(100, 1000, None), Verdict.ANEW),
         (200, {"content-range": "bytes 100-999/1000"}, Wanted(100, 1000, None), Verdict.ANEW),
         (200, {}, Wanted(100, 1000, None), Verdict.FROM_START),
-        (206, PART | {"content-encoding": "gzip"}, REST, Verdict.FAIL),
+        (206, PART | {"content-encoding": "gzip"}, REST, Verdict.ANEW),
+        (206, PART | {"content-encoding": "gzip"}, GZIP_REST, Verdict.TAKE),
+        (206, PART, GZIP_REST, Verdict.ANEW),
+        (200, {"content-encoding": "gzip"}, REST, Verdict.FROM_START),
         (200, {"etag": '"v2"'}, REST, Verdict.FROM_START),
         (200, {"content-encoding": "br"}, REST, Verdict.FAIL),
         (412, {}, REST, Verdict.ANEW),

@@ -3,12 +3,14 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import sys
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stoq_provider.storage import checks
 from stoq_provider.storage.checks import CsvRecordCounter, Tally
 
 fields = st.text(alphabet='ab,;"\n é', max_size=8)
@@ -45,6 +47,27 @@ def test_counts_what_the_csv_module_counts_however_it_is_cut(rows, newline, quot
     assert not counter.inside_quotes
 
 
+@pytest.mark.parametrize("few", [0, 10**9], ids=["many quotes", "few quotes"])
+@given(
+    st.lists(st.sampled_from([b"a", b'"', b"\n", b'""', b"\r\n"]), max_size=60), st.lists(st.integers(0, 60))
+)
+def test_large_files_are_counted_alike(few, parts, cuts):
+    pytest.importorskip("numpy")
+    data = b"".join(parts)
+    slow = count(data, cuts)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checks, "FAST_FROM", 1)
+        patch.setattr(checks, "FEW_QUOTES", few)
+        fast = count(data, cuts)
+    assert (fast.records, fast.inside_quotes) == (slow.records, slow.inside_quotes)
+
+
+def test_without_numpy_large_files_are_counted_as_small_ones(monkeypatch):
+    monkeypatch.setitem(sys.modules, "numpy", None)
+    monkeypatch.setattr(checks, "FAST_FROM", 1)
+    assert count(b'h\n"a\nb"\n', [3]).records == 2
+
+
 @given(tables.filter(bool), st.integers(0, 10_000))
 def test_end_inside_a_quoted_field_is_seen(rows, where):
     data = written(rows, "\n", csv.QUOTE_ALL).encode()
@@ -71,24 +94,16 @@ def test_known_files(data, records, rows):
     assert tally.sha256 == hashlib.sha256(data).hexdigest()
 
 
-@pytest.mark.parametrize(
-    ("data", "expected", "problem"),
-    [
-        (b"h\n1\n2\n", 2, ""),
-        (b"h\n1\n2\n", 3, ""),  # an API that counts the header line
-        (b"h\n1\n2\n", None, ""),
-        (b"h\n1\n2\n", 1, "1 rows"),
-        (b"h\n1\n2\n", 4, "4 rows"),
-        (b"h\n", 0, ""),
-        (b"", 0, ""),
-        (b"", 1, "1 rows"),
-        (b'h\n"1\n', 1, "quoted field"),
-        (b'h\n"1\n', None, "quoted field"),
-    ],
-)
-def test_row_count_of_the_job(data, expected, problem):
+@pytest.mark.parametrize(("data", "cut"), [(b'h\n"1\n', True), (b'h\n"1"\n', False), (b"", False)])
+def test_file_that_was_cut_where_it_was_made(data, cut):
     tally = Tally()
     tally.update(data)
-    found = tally.problem(expected)
-    assert problem in found
-    assert bool(found) == bool(problem)
+    assert tally.cut is cut
+
+
+def test_stored_bytes_and_text_are_told_apart():
+    tally = Tally()
+    tally.stored(b"packed")
+    tally.text(b"h\n1\n2\n")
+    assert (tally.bytes, tally.rows) == (6, 2)
+    assert tally.sha256 == hashlib.sha256(b"packed").hexdigest()

@@ -8,9 +8,10 @@ import pytest
 
 from stoq_provider.exceptions import DownloadError
 from stoq_provider.storage import download as module
-from stoq_provider.storage import sink as sinks
+from stoq_provider.storage import objects
 from stoq_provider.storage.download import download
-from stoq_provider.storage.sink import LocalSink, ObjectSink, open_sink
+from stoq_provider.storage.objects import ObjectSink
+from stoq_provider.storage.sink import LocalSink, open_sink
 from stoq_provider.storage.target import Target
 
 from .conftest import BODY, serve
@@ -107,7 +108,10 @@ def store():
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
-    monkeypatch.setattr(sinks, "BLOCK_BYTES", 1000)
+    monkeypatch.setattr(objects, "FIRST_BYTES", 1000)
+    monkeypatch.setattr(objects, "BLOCK_BYTES", 1000)
+    # The fake store stands for fsspec; uploads by obstore have tests of their own.
+    monkeypatch.setattr("stoq_provider.storage.native.begin_upload", lambda target, size: None)
 
 
 def target(store, protocol="s3"):
@@ -236,7 +240,7 @@ def test_no_overwrite_of_what_came_in_between(store, protocol):
 @pytest.fixture
 def to_store(server, policy, store, monkeypatch):
     monkeypatch.setattr(module, "resolve_target", lambda *a, **k: target(store))
-    monkeypatch.setattr(sinks, "BLOCK_BYTES", 100_000)
+    monkeypatch.setattr(objects, "FIRST_BYTES", 100_000)
 
     def run(**given):
         return download(server.url, "s3://conn@bucket/key", file_name=None, policy=policy, **given)

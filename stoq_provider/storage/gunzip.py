@@ -1,0 +1,55 @@
+"""Decode gzip while it streams, in constant memory. Pure."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+
+PIECE_BYTES = 1024 * 1024
+"""Most that one step decodes: a small body may hold gigabytes."""
+
+_GZIP = 16 + zlib.MAX_WBITS
+
+
+class Gunzip:
+    """
+    Decodes a gzip stream of one or more members.
+
+    ``ended``: whether a member is complete and nothing of another has come; at the end of a body it must
+    be, or the body was cut short where it was made. An empty body has not ended. ``damage``: what is wrong
+    with the stream, or nothing; each member has a checksum. Nothing more is decoded then.
+    """
+
+    def __init__(self) -> None:
+        self.ended = False
+        self.damage = ""
+        self._member = zlib.decompressobj(_GZIP)
+
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
+        """Yield what ``chunk`` decodes to, in pieces of at most :data:`PIECE_BYTES`."""
+        try:
+            yield from self._pieces(chunk)
+        except zlib.error as error:
+            self.damage = str(error)
+
+    def _pieces(self, chunk: bytes) -> Iterator[bytes]:
+        while chunk and not self.damage:
+            if self.ended:
+                # Zeros may fill up the end; anything else begins another member.
+                chunk = chunk.lstrip(b"\0")
+                if not chunk:
+                    return
+                self._member, self.ended = zlib.decompressobj(_GZIP), False
+            piece = self._member.decompress(chunk, PIECE_BYTES)
+            if piece:
+                yield piece
+            self.ended = self._member.eof
+            chunk = self._member.unused_data if self.ended else self._member.unconsumed_tail
+            if not self.ended and not chunk and len(piece) == PIECE_BYTES:
+                yield from self._rest()
+
+    def _rest(self) -> Iterator[bytes]:
+        # The input is used up, but the decoder may still hold decoded bytes.
+        while piece := self._member.decompress(b"", PIECE_BYTES):
+            yield piece
+        self.ended = self._member.eof
