@@ -4,17 +4,22 @@ The ledger of one shop's points.
 The server counts points in a window and says in each answer what is left (documented: rate-limits, 360
 points in 60 s for a shop, a read 1, a write 2). Whether the window slides is not said clearly; it is
 taken as fixed, ending at the announced reset. Others use the same key, so within a window the estimate
-may only fall: an answer that was under way while we spent never raises it.
+may only fall: an answer that was under way while we spent never raises it. Should the server's window slide
+after all, no harm is done: we never spend more than our part in any stretch of that length.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 
 from stoq_provider.core.http import RateLimit
 
 SAME_WINDOW = 2.0
 """Seconds by which two announced resets may differ and still mean one window: resets are whole seconds."""
+
+MARGIN = 0.02
+"""The part of the limit that is kept free once others spend more than their part: they will go on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +40,10 @@ class PointsBudget:
     """
     What may still be spent.
 
-    ``waiting`` is the number of jobs that are polled on this budget; whoever polls counts them in and out.
+    ``share`` is ours, the rest is left to others; what they have spent of it is not kept for them twice.
+    At least one write always fits into the share.
 
-    :param share: the part of the limit that is ours, from 0 to 1; the rest is left to others. At least
-        one write always fits into the share.
+    :param share: the part of the limit that is ours, from 0 to 1.
     """
 
     def __init__(self, rules: PointsRules, share: float = 0.8) -> None:
@@ -47,10 +52,11 @@ class PointsBudget:
         self._limit = rules.limit
         self._remaining: float = rules.limit
         self._spent = 0
+        self._recent: deque[tuple[float, int]] = deque()
+        self._recent_points = 0
         self._window_ends: float | None = None
         self._assumed = False
         self._closed_until = float("-inf")
-        self.waiting = 0
         self._closed_for = 0.0
 
     @property
@@ -58,32 +64,28 @@ class PointsBudget:
         """Points of a window that are ours; at least one write."""
         return max(self.rules.write, int(self._limit * self._share))
 
-    def pace(self) -> float:
-        """
-        Return the seconds between two polls of one job, if all that wait take turns.
-
-        Spent evenly, the points last for the whole window; spent as fast as each job likes, they are gone
-        in its first seconds, and every job is noticed late.
-        """
-        return self.waiting * self.rules.read * self.rules.window / self.allowance
-
     def left(self, now: float) -> int:
-        """Return the points that we may still spend in this window."""
+        """Return the points that we may spend now."""
         self._roll(now)
         if now < self._closed_until:
             return 0
-        allowance = max(int(self._limit * self._share), self.rules.write)
-        reserve = self._limit - allowance
-        return max(0, int(min(allowance - self._spent, self._remaining - reserve)))
+        return max(0, min(self._left_of_window(), self.allowance - self._recent_points))
 
     def wait(self, cost: int, now: float) -> float:
         """Return the seconds until ``cost`` points may be spent; 0 where they may be spent now."""
         if self.left(now) >= cost:
             return 0.0
-        if now < self._closed_until:
-            return self._closed_until - now
-        assert self._window_ends is not None
-        return max(0.0, self._window_ends - now)
+        until = max(self._closed_until, self._room_at(cost))
+        if self._window_ends is not None and self._left_of_window() < cost:
+            until = max(until, self._window_ends)
+        # Seconds since 1970 lose the last digits of a small difference; a wait of nothing would be no wait.
+        return max(until - now, 1e-6)
+
+    def rest(self, now: float) -> tuple[int, float]:
+        """Return the points left of this window, and the seconds that they have to last."""
+        self._roll(now)
+        ends = now + self.rules.window if self._window_ends is None else self._window_ends
+        return max(0, self._left_of_window()), max(0.0, ends - now)
 
     def spend(self, cost: int, now: float) -> None:
         """Note that a call is being sent."""
@@ -92,21 +94,57 @@ class PointsBudget:
             self._window_ends, self._assumed = now + self.rules.window, True
         self._spent += cost
         self._remaining -= cost
+        self._recent.append((now, cost))
+        self._recent_points += cost
 
-    def learn(self, said: RateLimit, now: float) -> None:
-        """Take over what an answer says; the server is right, within a window only downwards."""
+    def learn(self, said: RateLimit, now: float, *, refused: bool = False, under_way: int = 0) -> None:
+        """
+        Take over what an answer says; the server is right, within a window only downwards.
+
+        :param refused: whether it was a 429. One that does not say for how long closes the ledger for the
+            rest of the window.
+        :param under_way: points of calls that were sent and have no answer yet: the server may not have
+            counted them.
+        """
+        late = self._is_late(said, now)
         if said.limit and said.limit >= self.rules.write:
             self._remaining += said.limit - self._limit
             self._limit = said.limit
         if said.reset_in is not None:
             self._learn_window(now + min(said.reset_in, self.rules.window), now)
-        if said.remaining is not None:
-            self._remaining = min(self._remaining, said.remaining)
+        if said.remaining is not None and not late:
+            self._remaining = min(self._remaining, said.remaining - under_way)
             if self._window_ends is None:
                 self._window_ends, self._assumed = now + self.rules.window, True
         if said.retry_after is not None:
-            self._closed_until = max(self._closed_until, now + said.retry_after)
-            self._closed_for = self._closed_until - now
+            self._close(said.retry_after, now)
+        elif refused:
+            self._close(self.rest(now)[1], now)
+
+    def _is_late(self, said: RateLimit, now: float) -> bool:
+        """Whether an answer speaks of a window that has ended since: it was long on its way."""
+        self._roll(now)
+        if said.reset_in is None or self._window_ends is None or self._assumed:
+            return False
+        return now + said.reset_in < self._window_ends - self.rules.window / 2
+
+    def _close(self, seconds: float, now: float) -> None:
+        self._closed_until = max(self._closed_until, now + seconds)
+        self._closed_for = self._closed_until - now
+
+    def _left_of_window(self) -> int:
+        foreign = max(0.0, self._limit - self._remaining - self._spent)
+        kept = max(self._limit - self.allowance, foreign + self._limit * MARGIN if foreign else 0.0)
+        return int(self._limit - self._spent - kept)
+
+    def _room_at(self, cost: int) -> float:
+        """Return when enough of what we spent lately is a whole window old."""
+        room, at = self.allowance - self._recent_points, float("-inf")
+        for spent_at, points in self._recent:
+            if room >= cost:
+                break
+            room, at = room + points, spent_at + self.rules.window
+        return at
 
     def _learn_window(self, ends: float, now: float) -> None:
         self._roll(now)
@@ -123,6 +161,10 @@ class PointsBudget:
     def _roll(self, now: float) -> None:
         # A clock that was set back must not keep us waiting for longer than was ever told.
         self._closed_until = min(self._closed_until, now + self._closed_for)
+        if self._recent and self._recent[-1][0] > now:
+            self._recent = deque((min(at, now), cost) for at, cost in self._recent)
+        while self._recent and self._recent[0][0] + self.rules.window <= now:
+            self._recent_points -= self._recent.popleft()[1]
         if self._window_ends is not None:
             self._window_ends = min(self._window_ends, now + self.rules.window)
             if now >= self._window_ends:

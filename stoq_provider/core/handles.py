@@ -40,6 +40,8 @@ class JobHandle:
     :param status_url: where to poll, as the server gave it; followed, never built.
     :param item_count: items the server says it accepted; ``None`` for exports.
     :param submitted_at: Unix seconds; ``None`` where only a status URL is known.
+    :param result: how it ended, where the answer to the submission told that at once. Not in the JSON
+        form: the record of the submission keeps it.
     """
 
     system: str
@@ -48,6 +50,7 @@ class JobHandle:
     status_url: str
     item_count: int | None = None
     submitted_at: float | None = None
+    result: JobStatus | None = field(default=None, compare=False, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form, ``submitted_at`` as ISO 8601 in UTC."""
@@ -93,7 +96,9 @@ class JobStatus:
 
     ``word`` is the server's own status, ``state`` what it means. ``progress`` in percent, ``total`` and
     ``processed`` in items (attempted, not succeeded: STOQ swallows the errors of single items).
-    ``download_url`` is a bearer secret: it is in no repr and not in :meth:`to_dict`.
+    ``download_url`` is a bearer secret: it is in no repr and not in :meth:`to_dict`. ``details`` holds what
+    only this system tells, as a small JSON object that can go through a trigger event and XCom; a list
+    ``errors`` in it holds objects with a ``message``.
     """
 
     job_id: str
@@ -106,10 +111,11 @@ class JobStatus:
     file_name: str | None = None
     row_count: int | None = None
     download_url: str | None = field(default=None, repr=False)
+    details: Mapping[str, Any] | None = field(default=None, hash=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form, without the download URL."""
-        return {
+        """Return the JSON form, without the download URL; ``details`` only where there are any."""
+        plain: dict[str, Any] = {
             "job_id": self.job_id,
             "word": self.word,
             "state": self.state.value,
@@ -120,6 +126,7 @@ class JobStatus:
             "file_name": self.file_name,
             "row_count": self.row_count,
         }
+        return {**plain, "details": dict(self.details)} if self.details else plain
 
     @classmethod
     def from_dict(cls, value: Any) -> JobStatus:
@@ -136,6 +143,13 @@ class JobStatus:
         except (KeyError, ValueError) as error:
             raise MalformedAnswer(f"not the form of a job status: {error}") from error
 
+    @property
+    def error_texts(self) -> tuple[str, ...]:
+        """Every error the server told of the job, in its words."""
+        listed = (self.details or {}).get("errors") or ()
+        texts = tuple(str(e["message"]) for e in listed if isinstance(e, Mapping) and e.get("message"))
+        return texts or ((self.error,) if self.error else ())
+
     def describe(self) -> str:
         """Say state and progress in one phrase, such as ``running, 12 of 47 items``."""
         if self.total is not None and self.processed is not None:
@@ -147,7 +161,7 @@ class JobStatus:
         return self.word
 
 
-_STATUS_FIELDS = ("progress", "total", "processed", "error", "file_name", "row_count")
+_STATUS_FIELDS = ("progress", "total", "processed", "error", "file_name", "row_count", "details")
 
 
 def iso(at: float) -> str:

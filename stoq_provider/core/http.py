@@ -9,7 +9,6 @@ crashed servers answer whatever they like, so every other body is read as text.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timezone
@@ -18,8 +17,7 @@ from enum import Enum
 from typing import Any
 from urllib.parse import urlsplit
 
-MESSAGE_LENGTH = 300
-"""Characters that are kept of one message of the server."""
+from stoq_provider.core.wording import code_of, hide_queries, messages_of, one_line, plain_text
 
 LONGEST_WAIT = 3600.0
 """Seconds that we wait at the most when told to: a broken figure must not stop a shop for good."""
@@ -34,12 +32,17 @@ class MalformedAnswer(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One call. ``url`` is absolute; ``params`` become the query string, ``json`` the body."""
+    """
+    One call. ``url`` is absolute; ``params`` become the query string, ``json`` the body.
+
+    :param harmless: whether it only reads although its method is not one for reads.
+    """
 
     method: str
     url: str
     params: Mapping[str, Any] | None = None
     json: Any = None
+    harmless: bool = False
 
     @property
     def target(self) -> str:
@@ -49,7 +52,7 @@ class Request:
     @property
     def reads_only(self) -> bool:
         """Whether sending it twice changes nothing."""
-        return self.method in ("GET", "HEAD")
+        return self.harmless or self.method in ("GET", "HEAD")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +100,14 @@ class Problem:
 
     ``maybe_processed`` tells whether the server may have acted on the request: no after a refusal
     (4xx, 429, connection refused), perhaps after a time-out, a reset, a 5xx, or a 2xx that can't be read.
+
+    :param code: the server's own name of the error, such as ``not_allowed``; empty where it has none.
     """
 
     kind: ProblemKind
     messages: tuple[str, ...] = ()
     http_status: int | None = None
+    code: str = ""
 
     @property
     def maybe_processed(self) -> bool:
@@ -158,9 +164,9 @@ def read(response: Response, *, now: float, secrets: Sequence[str] = ()) -> Answ
         messages: tuple[str, ...] = (_describe_body(response),)
     else:
         kind = _kind_of(response.status)
-        messages = _messages(payload) or _plain_text(response)
-    messages = tuple(_one_line(hide_queries(_strike_out(m, secrets))) for m in messages[:MESSAGES])
-    return Answer(problem=Problem(kind, messages, response.status), rate_limit=rate_limit)
+        messages = _said(response, payload)
+    messages = tuple(one_line(hide_queries(_strike_out(m, secrets))) for m in messages[:MESSAGES])
+    return Answer(problem=Problem(kind, messages, response.status, code_of(payload)), rate_limit=rate_limit)
 
 
 def _kind_of(status: int) -> ProblemKind:
@@ -171,32 +177,18 @@ def _kind_of(status: int) -> ProblemKind:
     return _KINDS.get(status, ProblemKind.VALIDATION)
 
 
-def _messages(payload: Any) -> tuple[str, ...]:
-    """Read ``errors`` (v2), then ``error`` and ``message`` (v1 and the documented 429)."""
-    if not isinstance(payload, Mapping):
-        return ()
-    errors = payload.get("errors")
-    if isinstance(errors, list) and errors:
-        return tuple(str(e) for e in errors)
-    if isinstance(errors, str) and errors:
-        return (errors,)
-    return tuple(str(payload[key]) for key in ("error", "message") if payload.get(key))
-
-
-def _plain_text(response: Response) -> tuple[str, ...]:
-    text = response.body[: 20 * MESSAGE_LENGTH].decode("utf-8", "replace")
-    text = re.sub(r"(?is)<(script|style)\b.*?</\1>", " ", text)
-    text = " ".join(re.sub(r"<[^>]*>", " ", text).split())
+def _said(response: Response, payload: Any) -> tuple[str, ...]:
+    text = plain_text(response.body)
     if not text and 300 <= response.status < 400:
         text = "redirects are not followed, because the key would go along"
-    return (text,) if text else ()
+    return messages_of(payload) or ((text,) if text else ())
 
 
 def _describe_body(response: Response) -> str:
     if not response.body.strip():
         return "the body is empty where JSON was expected"
     content_type = response.headers.get("content-type", "no content type")
-    start = " ".join(_plain_text(response))[:80]
+    start = plain_text(response.body)[:80]
     return f"the body is not JSON ({content_type}, {len(response.body)} bytes): {start}"
 
 
@@ -206,15 +198,6 @@ def _without(secrets: Sequence[str], response: Response) -> Response:
     for secret in filter(None, secrets):
         body = body.replace(secret.encode(), b"***")
     return replace(response, body=body)
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())[:MESSAGE_LENGTH]
-
-
-def hide_queries(text: str) -> str:
-    """Strike the query out of every URL in a text: in a pre-signed one it is the secret."""
-    return re.sub(r"(https?://[^\s?\"'<>]+)\?[^\s\"'<>]+", r"\1?***", text)
 
 
 def _strike_out(text: str, secrets: Sequence[str]) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,39 +18,84 @@ SHOWN = 3
 class IdList:
     """Ids without repetition, in the order given; ``duplicates`` counts what was dropped."""
 
-    ids: tuple[int, ...]
+    ids: tuple[Any, ...]
     duplicates: int = 0
 
 
-def check_ids(values: Any, *, what: str, most: int) -> IdList:
+@dataclass(frozen=True, slots=True)
+class IdKind:
+    """
+    What ids of a system look like.
+
+    :param items: what they are, for messages.
+    :param bad: what the others are, for messages.
+    :param read: returns an id in the one form in which it is sent, or ``None`` where it is none.
+    :param parse: the same for the text of a file.
+    """
+
+    items: str
+    bad: str
+    read: Callable[[Any], Any]
+    parse: Callable[[str], Any]
+
+
+def _number(value: Any) -> int | None:
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return value if whole and 0 < value < 2**63 else None
+
+
+def _number_of_text(text: str) -> int | None:
+    # Very long numbers are not even read: int() refuses some thousands of digits by a plain ValueError.
+    return _number(int(text)) if text.isascii() and text.isdigit() and len(text) < 40 else None
+
+
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
+
+
+def _uuid(value: Any) -> str | None:
+    text = value.strip().lower() if isinstance(value, str) else ""
+    return text if _UUID.fullmatch(text) else None
+
+
+def _opaque(value: Any) -> str | None:
+    text = value.strip() if isinstance(value, str) else ""
+    return text if 0 < len(text) <= 200 and text.isprintable() and " " not in text else None
+
+
+NUMBERS = IdKind("whole numbers", "no positive whole numbers", _number, _number_of_text)
+UUIDS = IdKind("UUIDs", "no UUIDs", _uuid, _uuid)
+"""Sent in lower case, so that two spellings are one id."""
+TEXTS = IdKind("texts", "no ids", _opaque, _opaque)
+"""Ids of which nothing is known but that they are texts without blanks."""
+
+
+def check_ids(values: Any, *, what: str, most: int, kind: IdKind = NUMBERS) -> IdList:
     """
     Check a list of ids.
 
     :param what: the parameter's name, for messages.
     :param most: how many are taken at the most.
+    :param kind: what they look like.
     :raises InvalidInput: naming the count and the first offenders; nothing of such a list is sent.
     """
     if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
-        raise InvalidInput(f"{what} must be a list of whole numbers, not {type(values).__name__}")
+        raise InvalidInput(f"{what} must be a list of {kind.items}, not {type(values).__name__}")
     given = list(values)
     if len(given) > most:
         raise InvalidInput(
             f"{what} holds {len(given):,} ids; at most {most:,} are taken at a time. Split them over several "
             "tasks, or raise max_items if that many are meant"
         )
-    bad = [(position, value) for position, value in enumerate(given) if not _is_id(value)]
+    ids = [kind.read(value) for value in given]
+    bad = [(position, given[position]) for position, found in enumerate(ids) if found is None]
     if bad:
         shown = ", ".join(f"{value!r} at position {position}" for position, value in bad[:SHOWN])
         raise InvalidInput(
-            f"{what}: {len(bad):,} of {len(given):,} entries are no positive whole numbers: {shown}"
-            f"{' and more' if len(bad) > SHOWN else ''}{_hint(bad)}"
+            f"{what}: {len(bad):,} of {len(given):,} entries are {kind.bad}: {shown}"
+            f"{' and more' if len(bad) > SHOWN else ''}{_hint(bad) if kind is NUMBERS else ''}"
         )
-    unique = tuple(dict.fromkeys(given))
+    unique = tuple(dict.fromkeys(ids))
     return IdList(unique, len(given) - len(unique))
-
-
-def _is_id(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**63
 
 
 def _hint(bad: Sequence[tuple[int, Any]]) -> str:
@@ -58,12 +104,14 @@ def _hint(bad: Sequence[tuple[int, Any]]) -> str:
     return ""
 
 
-def chunks(ids: Sequence[int], size: int) -> list[tuple[int, ...]]:
+def chunks(ids: Sequence[Any], size: int) -> list[tuple[Any, ...]]:
     """Cut a list into pieces of at most ``size``, in order."""
     return [tuple(ids[start : start + size]) for start in range(0, len(ids), size)]
 
 
-def read_ids(lines: Iterable[str], *, column: str | None, what: str, most: int) -> IdList:
+def read_ids(
+    lines: Iterable[str], *, column: str | None, what: str, most: int, kind: IdKind = NUMBERS
+) -> IdList:
     """
     Read ids from the lines of a file: one id a line, or one column of a CSV with a header.
 
@@ -72,18 +120,18 @@ def read_ids(lines: Iterable[str], *, column: str | None, what: str, most: int) 
     :param what: names the file in messages.
     :raises InvalidInput: naming the first lines that hold no id; or where the column is missing.
     """
-    found: list[int] = []
+    found: list[Any] = []
     bad: list[tuple[int, str]] = []
     count = 0
     for number, text in _cells(lines, column, what):
         if not text:
             continue
         count += 1
-        # Very long numbers are not even read: int() refuses some thousands of digits by a plain ValueError.
-        if text.isascii() and text.isdigit() and len(text) < 40 and _is_id(int(text)):
-            found.append(int(text))
-        else:
+        item = kind.parse(text)
+        if item is None:
             bad.append((number, text))
+        else:
+            found.append(item)
         if count > most:
             raise InvalidInput(
                 f"{what} holds more than {most:,} ids; split them over several tasks, or raise max_items if "
@@ -92,7 +140,7 @@ def read_ids(lines: Iterable[str], *, column: str | None, what: str, most: int) 
     if bad:
         shown = ", ".join(f"{text[:40]!r} in line {number}" for number, text in bad[:SHOWN])
         raise InvalidInput(f"{what}: {len(bad):,} of {count:,} lines hold no id: {shown}")
-    return check_ids(found, what=what, most=most)
+    return check_ids(found, what=what, most=most, kind=kind)
 
 
 def _cells(lines: Iterable[str], column: str | None, what: str) -> Iterator[tuple[int, str]]:

@@ -57,6 +57,11 @@ _ENDS = {
 }
 
 
+def outcome_of(state: JobState) -> Outcome | None:
+    """Return how a job in that state has ended; ``None``: it has not."""
+    return _ENDS.get(state)
+
+
 class SightKind(str, Enum):
     """What kind of thing one poll brought."""
 

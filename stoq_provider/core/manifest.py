@@ -27,7 +27,8 @@ def manifest(
 
     :param files: ``{"uri", "file_name", "bytes", "rows", "sha256"}`` of each stored file.
     :param points_spent: points of the shop that the task itself spent, polls included.
-    :return: a JSON object; ``totals`` sums up ``jobs`` and ``files``.
+    :return: a JSON object; ``totals`` sums up ``jobs`` and ``files``. A job has ``details`` only where its
+        system tells more than the others do.
     """
     jobs = [_job(end) for end in ends]
     stored = [dict(file) for file in files]
@@ -54,13 +55,14 @@ def manifest(
 
 def _job(end: JobEnd) -> dict[str, Any]:
     status = end.status
-    return {
+    job: dict[str, Any] = {
         "job_id": end.handle.job_id,
         "outcome": end.outcome.value,
         "total": status.total if status else None,
         "processed": status.processed if status else None,
         "error": (status.error if status else None) or (None if end.outcome.good else end.text or None),
     }
+    return {**job, "details": dict(status.details)} if status and status.details else job
 
 
 def _sum(values: Iterable[int | None]) -> int | None:

@@ -10,11 +10,21 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 
 class InvalidInput(ValueError):
     """The caller's input is wrong; nothing was sent."""
+
+
+class Preparation(Protocol):
+    """What has to be done just before a submission, once: an upload, say."""
+
+    def run(self) -> Mapping[str, Any]:
+        """Do it; return as a small JSON object what came of it, which is kept for the next try."""
+
+    def complete(self, submission: Submission, made: Mapping[str, Any]) -> Submission:
+        """Put what came of it into the submission."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +36,8 @@ class Submission:
     :param path: relative to the API's base path, with a leading slash.
     :param item_count: ids in the body; ``None`` where the call has none.
     :param round: counts how often the same items were sent before on purpose; keeps the submissions apart.
+    :param source: where the items come from, if the body does not hold them but the key of an upload.
+    :param preparation: what has to be done first; not part of what the submission is.
     """
 
     kind: str
@@ -34,12 +46,15 @@ class Submission:
     query: Mapping[str, Any] = field(default_factory=dict)
     item_count: int | None = None
     round: int = 0
+    source: str | None = None
+    preparation: Preparation | None = field(default=None, compare=False, repr=False)
 
     def digest(self) -> str:
         """Return a digest of everything that is sent; equal input gives an equal digest."""
-        canonical = json.dumps(
-            [self.kind, self.path, self.body, self.query, self.round], sort_keys=True, default=str
-        )
+        told: list[Any] = [self.kind, self.path, self.body, self.query, self.round]
+        if self.source is not None:
+            told.append(self.source)
+        canonical = json.dumps(told, sort_keys=True, default=str)
         return hashlib.sha256(canonical.encode()).hexdigest()
 
 

@@ -29,6 +29,9 @@ JITTER = 0.1
 LONGEST_BACKOFF = 60.0
 """Seconds to which the interval grows while answers are bad."""
 
+LONGEST_STRETCH = 120.0
+"""Seconds to which the interval grows where points are short and the job's progress foretells a long rest."""
+
 
 @dataclass(frozen=True, slots=True)
 class Cadence:
@@ -64,6 +67,20 @@ class PollDecision:
 
 
 @dataclass(frozen=True, slots=True)
+class PollWish:
+    """
+    A job that wants to be polled at ``due_at``.
+
+    ``early`` where that should not wait for others: the first look at a job, and the last one, at the
+    deadline.
+    """
+
+    handle: JobHandle
+    due_at: float
+    early: bool
+
+
+@dataclass(frozen=True, slots=True)
 class PollNote:
     """A line for the log; ``warning`` where somebody should look at it."""
 
@@ -88,9 +105,10 @@ class Poller:
     :param deadline: Unix seconds after which waiting ends.
     :param poll_interval: seconds between two polls, where the user wants another than the documented.
     :param jitter: gives numbers from 0 to 1.
-    :param pace: seconds between two polls of a job that the shop's points allow; no interval is shorter.
-    :param eager: poll at once; otherwise a job is due one interval after its last sign of life, and a job
-        that is overdue (after a restart of the triggerer, say) within one interval, at random.
+    :param round_time: seconds that one round of polls takes at present, if all jobs of the shop take turns.
+    :param eager: poll at once; otherwise a job is due one interval after its last sign of life. A job that
+        is overdue then is due at once if nobody has looked yet, else (after a restart of the triggerer, say)
+        within one interval, at random.
     """
 
     def __init__(
@@ -103,7 +121,7 @@ class Poller:
         now: float,
         poll_interval: float | None = None,
         jitter: Callable[[], float],
-        pace: Callable[[], float] = lambda: 0.0,
+        round_time: Callable[[], float] = lambda: 0.0,
         eager: bool = False,
     ) -> None:
         self._cadence = cadence
@@ -111,7 +129,7 @@ class Poller:
         self.deadline = deadline
         self._poll_interval = poll_interval
         self._jitter = jitter
-        self._pace = pace
+        self._round_time = round_time
         self._entries = {
             watch.handle.job_id: _Entry(watch, now if eager else self._first(watch, now)) for watch in watches
         }
@@ -132,6 +150,24 @@ class Poller:
         if due:
             return PollDecision(due=due)
         return PollDecision(wait=min(entry.due_at for entry in waiting) - now)
+
+    def wishes(self) -> list[PollWish]:
+        """Return when each job that has not ended wants to be polled."""
+        return [self._wish(entry) for entry in self._entries.values() if not entry.watch.ended]
+
+    def wish(self, job_id: str) -> PollWish | None:
+        """Return when a job wants to be polled; ``None`` once it has ended."""
+        entry = self._entries[job_id]
+        return None if entry.watch.ended else self._wish(entry)
+
+    def _wish(self, entry: _Entry) -> PollWish:
+        first = entry.watch.status is None and not entry.watch.bad_count
+        return PollWish(entry.watch.handle, entry.due_at, first or entry.due_at >= self.deadline)
+
+    def expire(self) -> None:
+        """End the wait for every job: the deadline has passed, and no last look came about."""
+        for entry in self._entries.values():
+            entry.watch = give_up(entry.watch)
 
     def wake(self, now: float) -> None:
         """Make every job that has not ended due now, for a caller that keeps its own intervals."""
@@ -159,15 +195,12 @@ class Poller:
 
     def _first(self, watch: JobWatch, now: float) -> float:
         signs = [at for at in (watch.seen_at, watch.handle.submitted_at) if at is not None]
-        interval = self._base_interval(watch, now)
+        interval = self._wanted_interval(watch, now)
         due_at = max(signs, default=now - interval) + interval
         if due_at <= now:
-            due_at = now + interval * self._jitter()
+            due_at = now if watch.seen_at is None else now + interval * self._jitter()
         # A clock that is behind the one that wrote the sign must not make us wait for long.
         return min(due_at, now + interval, self.deadline)
-
-    def _base_interval(self, watch: JobWatch, now: float) -> float:
-        return max(self._wanted_interval(watch, now), self._pace())
 
     def _wanted_interval(self, watch: JobWatch, now: float) -> float:
         if self._poll_interval is not None:
@@ -177,11 +210,21 @@ class Poller:
         return self._cadence(watch.handle.kind).interval(max(0.0, age))
 
     def _interval(self, watch: JobWatch, sight: Sight, now: float) -> float:
-        interval = self._base_interval(watch, now)
+        interval = self._stretched(self._wanted_interval(watch, now), watch, now)
         if watch.bad_count > 1:
             interval = max(interval, min(interval * 2 ** min(watch.bad_count - 1, 6), LONGEST_BACKOFF))
         interval *= 1 + JITTER * self._jitter()
         return max(interval, sight.retry_after or 0.0)
+
+    def _stretched(self, interval: float, watch: JobWatch, now: float) -> float:
+        """
+        Ask less often for a job that will not end soon, where its points are better spent on others.
+
+        Half of the rest that its progress so far foretells: so the interval shrinks as the end comes near.
+        """
+        if self._poll_interval is not None or self._round_time() <= interval:
+            return interval
+        return max(interval, min(_expected_rest(watch, now) / 2, LONGEST_STRETCH))
 
     def _note(self, entry: _Entry, sight: Sight, now: float) -> PollNote | None:
         said = _say(sight)
@@ -194,6 +237,17 @@ class Poller:
         warning = odd not in ("", entry.warned_of)
         entry.warned_of = odd
         return PollNote(f"{entry.watch.handle.job_id}: {said}{points}{then}", warning=warning)
+
+
+def _expected_rest(watch: JobWatch, now: float) -> float:
+    """Return the seconds that a job still takes if it goes on as it did; 0 where it does not tell."""
+    status, began = watch.status, watch.handle.submitted_at
+    if status is None or began is None:
+        return 0.0
+    done = (status.progress or 0.0) / 100
+    if status.total and status.processed is not None:
+        done = status.processed / status.total
+    return max(0.0, now - began) * (1 - done) / done if 0 < done < 1 else 0.0
 
 
 def _oddity(sight: Sight) -> str:

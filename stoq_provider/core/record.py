@@ -16,7 +16,7 @@ from typing import Any
 from stoq_provider.core.events import JobEnd
 from stoq_provider.core.handles import JobHandle, JobStatus, from_iso, iso
 from stoq_provider.core.http import MalformedAnswer
-from stoq_provider.core.jobs import Outcome
+from stoq_provider.core.jobs import Outcome, outcome_of
 
 VERSION = 1
 
@@ -44,6 +44,8 @@ class SubmissionRecord:
     :param status: the last status, once waiting has ended.
     :param unchanged: items that a read-back found unchanged; ``None`` where none was made.
     :param held: whether the note counts even after the next clear, because its job is not the trouble.
+    :param correlation: what the call carries, so that its job can be found in a list of jobs, where the
+        system has one.
     """
 
     clears: int
@@ -52,12 +54,21 @@ class SubmissionRecord:
     outcome: Outcome | None = None
     seen_at: float | None = None
     status: JobStatus | None = None
-    unchanged: tuple[int, ...] | None = None
+    unchanged: tuple[int | str, ...] | None = None
     held: bool = False
+    correlation: str | None = None
 
     def submitted(self, handle: JobHandle) -> SubmissionRecord:
-        """Note the handle."""
-        return replace(self, handle=handle)
+        """Note the handle, and how its job ended where the answer told that at once."""
+        if handle.result is None:
+            return replace(self, handle=handle)
+        return replace(
+            self,
+            handle=handle,
+            outcome=outcome_of(handle.result.state),
+            seen_at=handle.submitted_at,
+            status=handle.result,
+        )
 
     def adopted(self, clears: int) -> SubmissionRecord:
         """Let it count from this clear on like any other, and no longer after the next one."""
@@ -72,15 +83,22 @@ class SubmissionRecord:
             status=end.status or self.status,
         )
 
-    def verified(self, unchanged: Iterable[int]) -> SubmissionRecord:
+    def verified(self, unchanged: Iterable[int | str]) -> SubmissionRecord:
         """Note which items a read-back found unchanged."""
         return replace(self, unchanged=tuple(unchanged))
 
     def end(self) -> JobEnd | None:
-        """Return the good end that was noted, if there is one: such a job need not be asked about again."""
-        if self.handle is None or self.outcome is None or not self.outcome.good:
+        """
+        Return the end that was noted, if such a job need not be asked about again.
+
+        That is a good end, or any where the answer to the submission was the result.
+        """
+        if self.handle is None or self.outcome is None:
             return None
-        return JobEnd(self.handle, self.outcome, self.status, seen_at=self.seen_at)
+        if not self.outcome.good and self.handle.result is None:
+            return None
+        text = (self.status.error if self.status else None) or ""
+        return JobEnd(self.handle, self.outcome, self.status, text, seen_at=self.seen_at)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
@@ -94,6 +112,7 @@ class SubmissionRecord:
             "status": None if self.status is None else self.status.to_dict(),
             "unchanged": None if self.unchanged is None else list(self.unchanged),
             "held": self.held,
+            "correlation": self.correlation,
         }
 
     @classmethod
@@ -115,11 +134,18 @@ class SubmissionRecord:
                 outcome=None if outcome is None else Outcome(outcome),
                 seen_at=None if seen_at is None else from_iso(seen_at),
                 status=None if status is None else JobStatus.from_dict(status),
-                unchanged=None if unchanged is None else tuple(int(item) for item in unchanged),
+                unchanged=None if unchanged is None else tuple(map(_item, unchanged)),
                 held=bool(value["held"]),
+                correlation=value.get("correlation"),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise MalformedAnswer(f"not a submission record: {error!r}") from error
+
+
+def _item(value: Any) -> int | str:
+    if isinstance(value, bool) or not isinstance(value, (int, str)):
+        raise TypeError(f"an item is a number or a text, not {type(value).__name__}")
+    return value
 
 
 def identity(
@@ -132,6 +158,16 @@ def identity(
     """
     parts = (str(VERSION), dag_id, task_id, run_id, str(map_index), conn_id, submission_digest)
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def new_correlation(key: str, token: str) -> str:
+    """
+    Make what a call carries so that its job can be found again.
+
+    :param key: the record's :func:`identity`: all jobs of one record can be told by its beginning.
+    :param token: random; tells what a record submitted after a clear, or after a job that failed.
+    """
+    return f"airflow-{key[:24]}-{token}"
 
 
 class Step(str, Enum):

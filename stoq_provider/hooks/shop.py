@@ -20,10 +20,12 @@ from stoq_provider.systems.base import System, query_pairs
 if TYPE_CHECKING:
     from requests import Session
 
+    from stoq_provider.hooks.metrics import AirflowMeter
     from stoq_provider.transport.settings import ShopSettings
     from stoq_provider.transport.sync import SyncTransport
 
 NOTHING_SENT = "Nothing was sent"
+DETACHED = "A remote job that was submitted goes on; it can't be cancelled from here."
 
 
 class Detached(StoqProviderError):
@@ -43,6 +45,7 @@ class ShopHook(BaseHook):
         super().__init__()
         self.conn_id = conn_id
         self._stop = threading.Event()
+        self._fate = DETACHED
 
     def __deepcopy__(self, memo: dict[int, Any]) -> ShopHook:
         """Begin anew: connections and the wait that may be under way belong to one task."""
@@ -80,6 +83,7 @@ class ShopHook(BaseHook):
                 default_origin=self.system.default_origin,
                 base_path=self.system.base_path,
                 user_agent=user_agent(),
+                login=connection.login,
             )
 
     @cached_property
@@ -97,7 +101,14 @@ class ShopHook(BaseHook):
         """The driver that sends requests, counts points and waits out 429."""
         from stoq_provider.transport.sync import SyncTransport
 
-        return SyncTransport(self.get_conn(), self.settings, self.system, sleep=self.sleep)
+        return SyncTransport(self.get_conn(), self.settings, self.system, sleep=self.sleep, meter=self.meter)
+
+    @cached_property
+    def meter(self) -> AirflowMeter:
+        """What reports the shop's points to Airflow's metrics."""
+        from stoq_provider.hooks.metrics import AirflowMeter
+
+        return AirflowMeter(self.system.name, self.conn_id)
 
     def close(self) -> None:
         """Close the connections."""
@@ -106,8 +117,13 @@ class ShopHook(BaseHook):
 
     # -- stopping -----------------------------------------------------------------------------------
 
-    def stop(self) -> None:
-        """End every wait of this hook, from another thread or a signal handler."""
+    def stop(self, fate: str = DETACHED) -> None:
+        """
+        End every wait of this hook, from another thread or a signal handler.
+
+        :param fate: what becomes of the remote job, in a sentence.
+        """
+        self._fate = fate
         self._stop.set()
 
     @property
@@ -123,8 +139,7 @@ class ShopHook(BaseHook):
         """
         if self._stop.wait(max(0.0, seconds)):
             raise Detached(
-                f"The task was told to stop while it waited for {self.system.label}. A remote job that was "
-                "submitted goes on; it can't be cancelled from here.",
+                f"The task was told to stop while it waited for {self.system.label}. {self._fate}",
                 system=self.system.name,
             )
 

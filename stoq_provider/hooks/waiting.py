@@ -6,18 +6,20 @@ Both only sleep, send and log; :class:`~stoq_provider.core.polling.Poller` decid
 
 from __future__ import annotations
 
-import asyncio
 import random
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from stoq_provider.core.events import JobEnd, WaitEvent
 from stoq_provider.core.jobs import JobHandle, JobWatch
 from stoq_provider.core.polling import Poller, PollNote
 from stoq_provider.systems.base import System
 from stoq_provider.transport.settings import ShopSettings
+
+if TYPE_CHECKING:
+    from stoq_provider.transport.aio import AsyncTransport
 
 
 class Log(Protocol):
@@ -64,9 +66,9 @@ class WaitPlan:
         return cls(watches, deadline, now, poll_interval, unhealthy_after)
 
     def poller(
-        self, system: System, *, eager: bool = False, pace: Callable[[], float] = lambda: 0.0
+        self, system: System, *, eager: bool = False, round_time: Callable[[], float] = lambda: 0.0
     ) -> Poller:
-        """Return a poller for this plan; ``eager`` and ``pace`` as there."""
+        """Return a poller for this plan; ``eager`` and ``round_time`` as there."""
         return Poller(
             self.watches,
             cadence=system.cadence,
@@ -76,7 +78,7 @@ class WaitPlan:
             poll_interval=self.poll_interval,
             jitter=random.random,
             eager=eager,
-            pace=pace,
+            round_time=round_time,
         )
 
 
@@ -90,6 +92,7 @@ class AnswersSync(Protocol):
     """What the blocking loop needs of a transport."""
 
     points_spent: int
+    gate: Any
 
     def send(self, request: Any, policy: Any = None) -> Any:
         """Send."""
@@ -101,10 +104,13 @@ def poll_due(
     """Poll the jobs that are due now, once each; return whether all jobs have ended."""
     from stoq_provider.transport.retrying import NO_RETRY
 
-    for handle in poller.step(time.time()).due:
-        answer = transport.send(system.status_request(settings.origin, handle), NO_RETRY)
-        sight = system.sight(answer, handle)
-        write(log, poller.tell(handle.job_id, sight, answer.rate_limit, time.time()))
+    due = poller.step(time.time()).due
+    for start in range(0, len(due), system.poll_size):
+        handles = due[start : start + system.poll_size]
+        transport.gate.meter.polled()
+        answer = transport.send(system.poll_request(settings.origin, handles), NO_RETRY)
+        for handle, sight in zip(handles, system.sights(answer, handles), strict=True):
+            write(log, poller.tell(handle.job_id, sight, answer.rate_limit, time.time()))
     return poller.step(time.time()).done
 
 
@@ -122,30 +128,38 @@ def wait_sync(
         wait = poller.step(time.time()).wait
         if wait:
             sleep(wait)
+    transport.gate.meter.finished(len(poller.watches), poller.polls)
 
 
-class AnswersAsync(Protocol):
-    """What the sharing loop needs of a transport."""
-
-    points_spent: int
-
-    async def send(self, request: Any, policy: Any = None) -> Any:
-        """Send."""
+LAST_LOOK = 60.0
+"""Seconds that the last look at a job, at the deadline, may be late: the points may be spent."""
 
 
-async def wait_async(
-    poller: Poller, transport: AnswersAsync, system: System, settings: ShopSettings, *, log: Log
-) -> None:
+async def wait_async(poller: Poller, transport: AsyncTransport, *, log: Log) -> None:
     """Wait until every job has ended, by itself or by the deadline."""
-    from stoq_provider.transport.retrying import NO_RETRY
-
-    while not (step := poller.step(time.time())).done:
-        if step.wait:
-            await asyncio.sleep(step.wait)
-        for handle in step.due:
-            answer = await transport.send(system.status_request(settings.origin, handle), NO_RETRY)
-            sight = system.sight(answer, handle)
-            write(log, poller.tell(handle.job_id, sight, answer.rate_limit, time.time()))
+    clock = transport.board.clock
+    # A triggerer that was away while the deadline passed still looks once.
+    until = max(poller.deadline, clock()) + LAST_LOOK
+    async with transport.board.seat(transport) as seat:
+        for wish in poller.wishes():
+            seat.ask(wish)
+        while not poller.step(clock()).done:
+            come = await seat.next(until if clock() >= poller.deadline else poller.deadline)
+            if not come and clock() >= until:
+                poller.expire()
+            elif not come:
+                # Polls that still wait for their turn become the last look.
+                for wish in poller.wishes():
+                    seat.ask(replace(wish, early=True))
+            for sighting in come:
+                handle = sighting.handle
+                note = poller.tell(handle.job_id, sighting.sight, sighting.rate_limit, clock())
+                write(log, note)
+                again = poller.wish(handle.job_id)
+                if again is None:
+                    seat.drop(handle)
+                else:
+                    seat.ask(again)
 
 
 def event_of(poller: Poller, points_spent: int, state: dict[str, Any] | None = None) -> WaitEvent:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -19,9 +20,10 @@ from stoq_provider.core.jobs import JobHandle, JobState, JobStatus, Sight, Watch
 from stoq_provider.core.plan import InvalidInput, Submission
 from stoq_provider.core.polling import Cadence
 from stoq_provider.core.record import RepeatSafety
+from stoq_provider.systems.abilities import Abilities
 
 
-class System(ABC):
+class System(Abilities, ABC):
     """One remote system. Instances hold no state."""
 
     name: str
@@ -31,12 +33,40 @@ class System(ABC):
     default_origin: str | None = None
     base_path: str = ""
     points: PointsRules
+    lanes: Mapping[str, PointsRules] = MappingProxyType({})
+    """Further limits, by a name of our own, for routes that the vendor limits by themselves."""
+    poll_size: int = 1
+    """How many jobs one request can ask for."""
     rules: WatchRules = WatchRules()
     status_words: Mapping[str, JobState]
 
     @abstractmethod
     def auth_headers(self, key: str) -> dict[str, str]:
         """Return the headers that carry the key."""
+
+    def login_request(self, origin: str, login: str, key: str) -> Request | None:
+        """
+        Return the call that trades user name and password for a token; ``None``: the key itself is sent.
+
+        Asked for only where the connection has a user name.
+        """
+        return None
+
+    def read_login(self, payload: Any) -> str:
+        """
+        Read the token from the answer to a login.
+
+        :raises MalformedAnswer: where there is none.
+        """
+        raise MalformedAnswer(f"{self.label} has no login")
+
+    def token_headers(self, token: str) -> dict[str, str]:
+        """Return the headers that carry a token which a login gave."""
+        return {"Authorization": f"Bearer {token}"}
+
+    def lane(self, request: Request) -> str | None:
+        """Return the name of the limit in :attr:`lanes` that a call counts against beside the common one."""
+        return None
 
     @abstractmethod
     def cadence(self, kind: str) -> Cadence:
@@ -102,6 +132,19 @@ class System(ABC):
             )
         return Request("GET", url)
 
+    def poll_request(self, origin: str, handles: Sequence[JobHandle]) -> Request:
+        """
+        Return the call that asks for up to :attr:`poll_size` jobs.
+
+        :raises InvalidInput: as :meth:`status_request`.
+        """
+        (handle,) = handles
+        return self.status_request(origin, handle)
+
+    def sights(self, answer: Answer, handles: Sequence[JobHandle]) -> list[Sight]:
+        """Return what the answer to :meth:`poll_request` tells of each job, in their order."""
+        return [self.sight(answer, handle) for handle in handles]
+
     def read_handles(self, job: Any) -> list[JobHandle]:
         """
         Read what a user gives as jobs: a handle, a list of handles, a status URL, or JSON of these.
@@ -109,7 +152,7 @@ class System(ABC):
         :raises InvalidInput: where it is none of them, or a job of another system.
         """
         if isinstance(job, str) and job.strip()[:1] in ("{", "["):
-            job = _loads(job)
+            job = loads_text(job)
         if isinstance(job, (Mapping, str)):
             job = [job]
         handles: dict[str, JobHandle] = {}
@@ -160,7 +203,12 @@ class System(ABC):
             return Sight.bad(str(error))
 
 
-def _loads(text: str) -> Any:
+def loads_text(text: str) -> Any:
+    """
+    Read JSON, or what a template renders of a Python object.
+
+    :raises InvalidInput: where it is neither.
+    """
     import json
     from ast import literal_eval
 

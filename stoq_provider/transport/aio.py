@@ -1,7 +1,7 @@
 """
 The driver of triggers, over ``httpx``.
 
-All triggers of one shop in one event loop share a client and a budget; the last one closes them.
+All triggers of one shop in one event loop share a client, a gate and a board; the last one closes the client.
 """
 
 from __future__ import annotations
@@ -14,15 +14,20 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
+from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import httpx
 from tenacity import AsyncRetrying
 
-from stoq_provider.core.budget import PointsBudget
 from stoq_provider.core.http import Answer, Problem, ProblemKind, Request, Response, read
-from stoq_provider.systems.base import System, origin_of
+from stoq_provider.systems.base import System
+from stoq_provider.transport.board import PollBoard
+from stoq_provider.transport.gate import TRIGGERER, Gate
+from stoq_provider.transport.login import Login, LoginFailed
+from stoq_provider.transport.meter import Meter
 from stoq_provider.transport.quiet import quiet_http_logs
 from stoq_provider.transport.retrying import RetryLoop, RetryPolicy
 from stoq_provider.transport.settings import ShopSettings
@@ -31,11 +36,20 @@ MAX_CONNECTIONS = 8
 """Connections to one shop: the points allow six calls a second, so a few carry them all."""
 
 
+@dataclass
+class Client:
+    """A client that several users share, and the login that goes with it."""
+
+    http: httpx.AsyncClient
+    login: Login
+    logging_in: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
 class AsyncTransport:
     """
     Sends requests for one user of a shop, keeping to the shop's points.
 
-    :param client: shared by all users of the shop in this event loop, as is ``budget``.
+    :param client: shared by all users of the shop in this event loop, as are ``gate`` and ``board``.
     """
 
     def __init__(
@@ -43,18 +57,24 @@ class AsyncTransport:
         settings: ShopSettings,
         system: System,
         *,
-        client: httpx.AsyncClient,
-        budget: PointsBudget,
+        client: Client,
+        gate: Gate,
+        board: PollBoard | None = None,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Any] = asyncio.sleep,
     ) -> None:
         self._settings = settings
-        self._system = system
         self._client = client
         self._clock = clock
         self._sleep = sleep
-        self.budget = budget
+        self.gate = gate
+        self.board = board or PollBoard(system, gate, clock=clock)
         self.points_spent = 0
+
+    @property
+    def origin(self) -> str:
+        """The shop's origin."""
+        return self._settings.origin
 
     async def send(self, request: Request, policy: RetryPolicy | None = None) -> Answer:
         """
@@ -68,42 +88,71 @@ class AsyncTransport:
         return answer
 
     async def _once(self, request: Request) -> Answer:
-        cost = self._system.points.price(reads_only=request.reads_only)
-        while (wait := self.budget.wait(cost, self._clock())) > 0:
+        waited = 0.0
+        while (wait := self.gate.wait(request, self._clock())) > 0:
             await self._sleep(wait)
-        self.budget.spend(cost, self._clock())
-        answer = await self._exchange(request)
+            waited += wait
+        if waited:
+            self.gate.meter.waited(waited)
+        return await self.send_paid(request, self.gate.spend(request, self._clock()))
+
+    async def send_paid(self, request: Request, cost: int) -> Answer:
+        """
+        Send a request at once whose points the gate has booked already.
+
+        Where a token has expired, so that the call did nothing, it is sent once more with a new one.
+        """
+        answer, token = await self._exchange(request, cost)
+        if self._client.login.refused(answer, token):
+            cost = self.gate.spend(request, self._clock())
+            answer, _ = await self._exchange(request, cost)
+        return answer
+
+    async def _exchange(self, request: Request, cost: int) -> tuple[Answer, str | None]:
+        """Send a request, and return the answer with the token that it carried."""
+        token = None
+        try:
+            await self._log_in()
+            token = self._client.login.token
+            answer = await self._ask(request, self._client.login.headers(request.url))
+        except LoginFailed as error:
+            answer = error.answer
+        finally:
+            self.gate.settle(request)
         kind = answer.problem.kind if answer.problem else None
         if kind not in (ProblemKind.REFUSED_CONNECTION, ProblemKind.RATE_LIMITED):
             self.points_spent += cost
-        self.budget.learn(answer.rate_limit, self._clock())
-        return answer
+        self.gate.learn(request, answer, self._clock())
+        return answer, token
 
-    async def _exchange(self, request: Request) -> Answer:
+    async def _log_in(self) -> None:
+        login = self._client.login
+        if not login.missing:
+            return
+        async with self._client.logging_in:
+            if login.missing and login.request is not None:
+                self.gate.spend(login.request, self._clock())
+                try:
+                    login.take(await self._ask(login.request, {}))
+                finally:
+                    self.gate.settle(login.request)
+
+    async def _ask(self, request: Request, credentials: dict[str, str]) -> Answer:
         try:
             with quiet_http_logs():
-                response = await self._client.request(
+                response = await self._client.http.request(
                     request.method,
                     request.url,
                     params=request.params,
                     json=request.json,
-                    headers={
-                        "User-Agent": self._settings.user_agent,
-                        **self._key_for(request.url),
-                    },
+                    headers={"User-Agent": self._settings.user_agent, **credentials},
                 )
         except httpx.HTTPError as error:
             return Answer(problem=describe_failure(error, self._settings.timeout))
         except httpx.InvalidURL:
             return Answer(problem=Problem(ProblemKind.PROTOCOL, ("the address is none that can be used",)))
         whole = Response(response.status_code, dict(response.headers), response.content)
-        return read(whole, now=self._clock(), secrets=(self._settings.key,))
-
-    def _key_for(self, url: str) -> dict[str, str]:
-        """Return the headers with the key, for the shop's own origin and no other."""
-        if origin_of(url) != origin_of(self._settings.origin):
-            return {}
-        return self._system.auth_headers(self._settings.key)
+        return read(whole, now=self._clock(), secrets=self._client.login.secrets)
 
 
 def describe_failure(error: httpx.HTTPError, timeout: float) -> Problem:
@@ -123,20 +172,33 @@ def describe_failure(error: httpx.HTTPError, timeout: float) -> Problem:
 
 
 def make_client(settings: ShopSettings) -> httpx.AsyncClient:
-    """Return a client without a key; the key goes on each request."""
-    return httpx.AsyncClient(
+    """
+    Return a client without a key, which goes on each request, and without cookies.
+
+    Takes some hundredths of a second where authorities are loaded: not in an event loop.
+    """
+    client = httpx.AsyncClient(
         headers={"Accept": "application/json"},
         timeout=settings.timeout,
         verify=_verify(settings.verify),
         proxy=settings.proxy,
         limits=httpx.Limits(max_connections=MAX_CONNECTIONS),
     )
+    client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    return client
 
 
+@lru_cache(maxsize=8)
 def _verify(setting: bool | str) -> bool | ssl.SSLContext:
-    """Take a bundle of authorities, a file or a folder; httpx is about to take no path any more."""
-    if isinstance(setting, bool):
-        return setting
+    """
+    Take a bundle of authorities, a file or a folder; httpx is about to take no path any more.
+
+    One context serves all shops: each would hold half a megabyte of authorities.
+    """
+    if setting is False:
+        return False
+    if setting is True:
+        return httpx.create_ssl_context()
     if os.path.isdir(setting):  # noqa: PTH112
         return ssl.create_default_context(capath=setting)
     return ssl.create_default_context(cafile=setting)
@@ -144,8 +206,14 @@ def _verify(setting: bool | str) -> bool | ssl.SSLContext:
 
 @dataclass
 class _SharedClient:
-    client: httpx.AsyncClient
+    made: asyncio.Future[Client]
     users: int = 0
+
+
+@dataclass
+class _Shop:
+    gate: Gate
+    board: PollBoard
 
 
 @dataclass
@@ -153,11 +221,11 @@ class _Loop:
     """
     What one event loop holds.
 
-    Budgets stay when their last user leaves: what a shop said of its points is still true then.
+    Ledgers stay when their last user leaves: what a shop said of its points is still true then.
     """
 
     clients: dict[str, _SharedClient] = field(default_factory=dict)
-    budgets: dict[str, PointsBudget] = field(default_factory=dict)
+    shops: dict[str, _Shop] = field(default_factory=dict)
 
 
 _LOOPS: WeakKeyDictionary[asyncio.AbstractEventLoop, _Loop] = WeakKeyDictionary()
@@ -165,33 +233,49 @@ _LOOPS: WeakKeyDictionary[asyncio.AbstractEventLoop, _Loop] = WeakKeyDictionary(
 
 @asynccontextmanager
 async def shared_transport(
-    settings: ShopSettings, system: System, *, jobs: int = 0
+    settings: ShopSettings, system: System, *, meter: Meter | None = None
 ) -> AsyncIterator[AsyncTransport]:
     """
-    Lend a transport on the one client and the one budget of this shop in the running event loop.
+    Lend a transport on the one client, the one gate and the one board of this shop in the running event loop.
 
-    A shop is an origin and a key. Connections to it that differ in TLS, proxy or time-out have clients of
-    their own, and still one budget; the first of them says how large its share is.
+    A shop is an origin, a user name and a key. Connections to it that differ in TLS, proxy or time-out have
+    clients of their own, and still one gate; the first of them says how large its share is.
 
-    :param jobs: how many jobs the user polls; all jobs of a shop share the pace of its budget.
+    :param meter: what the first user of a shop gives counts.
     """
     loop = _LOOPS.setdefault(asyncio.get_running_loop(), _Loop())
-    shop = _digest(system.name, settings.origin, settings.key)
-    budget = loop.budgets.setdefault(shop, PointsBudget(system.points, settings.points_share))
-    name = _digest(shop, str(settings.verify), str(settings.proxy), str(settings.timeout))
+    key = _digest(system.name, settings.origin, settings.login or "", settings.key)
+    shop = loop.shops.get(key)
+    if shop is None:
+        gate = Gate(system, settings.points_share, TRIGGERER, meter=meter)
+        shop = loop.shops[key] = _Shop(gate, PollBoard(system, gate))
+    name = _digest(key, str(settings.verify), str(settings.proxy), str(settings.timeout))
     shared = loop.clients.get(name)
     if shared is None:
-        shared = loop.clients[name] = _SharedClient(make_client(settings))
+        made = asyncio.ensure_future(_make(settings, system))
+        shared = loop.clients[name] = _SharedClient(made)
     shared.users += 1
-    budget.waiting += jobs
     try:
-        yield AsyncTransport(settings, system, client=shared.client, budget=budget)
+        # Shielded: others may wait for the same client.
+        client = await asyncio.shield(shared.made)
+        yield AsyncTransport(settings, system, client=client, gate=shop.gate, board=shop.board)
     finally:
-        budget.waiting -= jobs
         shared.users -= 1
         if shared.users == 0:
             del loop.clients[name]
-            await shared.client.aclose()
+            await _close(shared.made)
+
+
+async def _make(settings: ShopSettings, system: System) -> Client:
+    return Client(await asyncio.to_thread(make_client, settings), Login(settings, system))
+
+
+async def _close(made: asyncio.Future[Client]) -> None:
+    if not made.done():
+        made.cancel()
+    (client,) = await asyncio.gather(made, return_exceptions=True)
+    if isinstance(client, Client):
+        await client.http.aclose()
 
 
 def _digest(*parts: str) -> str:

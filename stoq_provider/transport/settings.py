@@ -17,7 +17,8 @@ class ShopSettings:
     One shop, as a connection describes it.
 
     :param origin: scheme, host and port, without a path.
-    :param key: the API key; in no repr.
+    :param key: the API key, or the password where there is a ``login``; in no repr.
+    :param login: user name, for systems that trade it for a token; elsewhere not used.
     :param timeout: seconds to wait for a connection, and for each piece of an answer.
     :param verify: whether TLS certificates are checked, or the path of a CA bundle.
     :param points_share: the part of the shop's points that is ours.
@@ -31,6 +32,7 @@ class ShopSettings:
     allow_http: bool = False
     points_share: float = 0.8
     user_agent: str = "airflow-provider-stoq"
+    login: str | None = None
 
     @property
     def on_loopback(self) -> bool:
@@ -48,6 +50,7 @@ def read_settings(
     default_origin: str | None,
     base_path: str,
     user_agent: str,
+    login: str | None = None,
 ) -> ShopSettings:
     """
     Read the fields of a connection.
@@ -69,6 +72,7 @@ def read_settings(
         allow_http=allow_http,
         points_share=_positive(extra, "points_share", 0.8, 0.05, 1.0),
         user_agent=user_agent,
+        login=(login or "").strip() or None,
     )
 
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any
 
 from requests import Session, exceptions
 from requests.auth import AuthBase
 from tenacity import Retrying
 
-from stoq_provider.core.budget import PointsBudget
 from stoq_provider.core.http import Answer, Problem, ProblemKind, Request, Response, read
 from stoq_provider.systems.base import System, origin_of
+from stoq_provider.transport.gate import WORKER, Gate
+from stoq_provider.transport.login import Login, LoginFailed
+from stoq_provider.transport.meter import Meter
 from stoq_provider.transport.quiet import quiet_http_logs
 from stoq_provider.transport.retrying import RetryLoop, RetryPolicy
 from stoq_provider.transport.settings import ShopSettings
@@ -24,19 +27,24 @@ if TYPE_CHECKING:
 
 class KeyAuth(AuthBase):
     """
-    Puts the key on requests to the shop's own origin, and on no others.
+    Puts the key, or the token of a login, on requests to the shop's own origin, and on no others.
 
     Being set, it also keeps ``requests`` from looking for other credentials in a ``.netrc``.
     """
 
-    def __init__(self, settings: ShopSettings, system: System) -> None:
-        self._settings = settings
-        self._system = system
+    def __init__(self, login: Login, fetch: Callable[[Request], Answer]) -> None:
+        self.login = login
+        self._fetch = fetch
 
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
-        """Add the headers."""
-        if origin_of(request.url or "") == origin_of(self._settings.origin):
-            request.headers.update(self._system.auth_headers(self._settings.key))
+        """
+        Add the headers.
+
+        :raises LoginFailed: where the token that they need could not be had.
+        """
+        if self.login.missing and self.login.request is not None:
+            self.login.take(self._fetch(self.login.request))
+        request.headers.update(self.login.headers(request.url or ""))
         return request
 
     def __repr__(self) -> str:
@@ -44,18 +52,37 @@ class KeyAuth(AuthBase):
         return "KeyAuth(***)"
 
 
-class ShopSession(Session):
-    """A session in which the connection has the last word, also where its user follows redirects."""
+class NoAuth(AuthBase):
+    """Adds nothing, and keeps ``requests`` from looking into a ``.netrc``."""
 
-    def __init__(self, settings: ShopSettings, system: System) -> None:
+    def __call__(self, request: PreparedRequest) -> PreparedRequest:
+        """Leave the request as it is."""
+        return request
+
+
+class ShopSession(Session):
+    """
+    A session in which the connection has the last word, also where its user follows redirects.
+
+    It keeps no cookies: some servers set one with every answer, and would take it for a login.
+    """
+
+    def __init__(self, settings: ShopSettings, login: Login) -> None:
         super().__init__()
         self._settings = settings
-        self._system = system
+        self._login = login
+        self.headers.update({"User-Agent": settings.user_agent, "Accept": "application/json"})
+        self.verify = settings.verify
+        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        if settings.proxy:
+            self.proxies.update({"http": settings.proxy, "https": settings.proxy})
+            # The environment's NO_PROXY and proxies would otherwise win over the connection's.
+            self.trust_env = False
 
     def rebuild_auth(self, prepared_request: PreparedRequest, response: RequestsResponse) -> None:
         """Take the key off a request that is redirected to another origin; ``.netrc`` is not asked."""
         if origin_of(prepared_request.url or "") != origin_of(self._settings.origin):
-            for name in self._system.auth_headers(self._settings.key):
+            for name in self._login.names:
                 prepared_request.headers.pop(name, None)
 
     def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
@@ -67,15 +94,46 @@ class ShopSession(Session):
 
 def make_session(settings: ShopSettings, system: System) -> Session:
     """Return a session that carries the key, the user agent, TLS and proxy settings."""
-    session = ShopSession(settings, system)
-    session.auth = KeyAuth(settings, system)
-    session.headers.update({"User-Agent": settings.user_agent, "Accept": "application/json"})
-    session.verify = settings.verify
-    if settings.proxy:
-        session.proxies.update({"http": settings.proxy, "https": settings.proxy})
-        # The environment's NO_PROXY and proxies would otherwise win over the connection's.
-        session.trust_env = False
+    login = Login(settings, system)
+
+    def fetch(request: Request) -> Answer:
+        with ShopSession(settings, login) as anonymous:
+            anonymous.auth = NoAuth()
+            return exchange(anonymous, request, settings, (settings.key,), time.time)
+
+    session = ShopSession(settings, login)
+    session.auth = KeyAuth(login, fetch)
     return session
+
+
+def exchange(
+    session: Session,
+    request: Request,
+    settings: ShopSettings,
+    secrets: Sequence[str],
+    clock: Callable[[], float],
+) -> Answer:
+    """Send a request once; what goes wrong is a value."""
+    try:
+        with quiet_http_logs():
+            response = session.request(
+                request.method,
+                request.url,
+                params=dict(request.params) if request.params else None,
+                json=request.json,
+                timeout=settings.timeout,
+                allow_redirects=False,
+            )
+            whole = Response(
+                response.status_code,
+                {name.lower(): value for name, value in response.headers.items()},
+                response.content,
+            )
+    except exceptions.RequestException as error:
+        return Answer(problem=describe_failure(error, settings.timeout))
+    except LoginFailed as error:
+        return error.answer
+    return read(whole, now=clock(), secrets=secrets)
 
 
 class SyncTransport:
@@ -93,13 +151,13 @@ class SyncTransport:
         *,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.time,
+        meter: Meter | None = None,
     ) -> None:
         self._session = session
         self._settings = settings
-        self._system = system
         self._sleep = sleep
         self._clock = clock
-        self.budget = PointsBudget(system.points, settings.points_share)
+        self.gate = Gate(system, settings.points_share, WORKER, meter=meter)
         self.points_spent = 0
 
     def send(self, request: Request, policy: RetryPolicy | None = None) -> Answer:
@@ -113,36 +171,35 @@ class SyncTransport:
         return answer
 
     def _once(self, request: Request) -> Answer:
-        cost = self._system.points.price(reads_only=request.reads_only)
-        while (wait := self.budget.wait(cost, self._clock())) > 0:
+        answer = self._paid(request)
+        auth = self._session.auth
+        if isinstance(auth, KeyAuth) and auth.login.refused(answer, auth.login.token):
+            # The token has expired, so the call did nothing; with a new one it is sent once more.
+            return self._paid(request)
+        return answer
+
+    def _paid(self, request: Request) -> Answer:
+        waited = 0.0
+        while (wait := self.gate.wait(request, self._clock())) > 0:
             self._sleep(wait)
-        self.budget.spend(cost, self._clock())
-        answer = self._exchange(request)
+            waited += wait
+        if waited:
+            self.gate.meter.waited(waited)
+        cost = self.gate.spend(request, self._clock())
+        try:
+            answer = self._exchange(request)
+        finally:
+            self.gate.settle(request)
         kind = answer.problem.kind if answer.problem else None
         if kind not in (ProblemKind.REFUSED_CONNECTION, ProblemKind.RATE_LIMITED):
             self.points_spent += cost
-        self.budget.learn(answer.rate_limit, self._clock())
+        self.gate.learn(request, answer, self._clock())
         return answer
 
     def _exchange(self, request: Request) -> Answer:
-        try:
-            with quiet_http_logs():
-                response = self._session.request(
-                    request.method,
-                    request.url,
-                    params=dict(request.params) if request.params else None,
-                    json=request.json,
-                    timeout=self._settings.timeout,
-                    allow_redirects=False,
-                )
-                whole = Response(
-                    response.status_code,
-                    {name.lower(): value for name, value in response.headers.items()},
-                    response.content,
-                )
-        except exceptions.RequestException as error:
-            return Answer(problem=describe_failure(error, self._settings.timeout))
-        return read(whole, now=self._clock(), secrets=(self._settings.key,))
+        auth = self._session.auth
+        secrets = auth.login.secrets if isinstance(auth, KeyAuth) else (self._settings.key,)
+        return exchange(self._session, request, self._settings, secrets, self._clock)
 
 
 def describe_failure(error: exceptions.RequestException, timeout: float) -> Problem:

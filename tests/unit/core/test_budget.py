@@ -61,15 +61,14 @@ class TestOneWindow:
 
     def test_the_servers_end_replaces_our_guess(self):
         ledger = budget()
-        spend(ledger, 288)
-        ledger.learn(RateLimit(remaining=72, reset_in=7.0), T0 + 1)
+        ledger.spend(1, T0)
+        ledger.learn(RateLimit(remaining=0, reset_in=7.0), T0 + 1)
         assert ledger.wait(1, T0 + 1) == 7.0
 
     def test_its_end_only_moves_later_once_it_is_told(self):
         ledger = budget()
-        spend(ledger, 288)
         for reset_in, ends in [(20.0, 20.0), (10.0, 20.0), (20.0 + SAME_WINDOW, 20.0 + SAME_WINDOW)]:
-            ledger.learn(RateLimit(remaining=72, reset_in=reset_in), T0)
+            ledger.learn(RateLimit(remaining=0, reset_in=reset_in), T0)
             assert ledger.wait(1, T0) == ends
 
     def test_no_window_is_longer_than_documented(self):
@@ -81,12 +80,12 @@ class TestOneWindow:
     @pytest.mark.parametrize(
         ("told", "left"),
         [
-            pytest.param([350], 278, id="somebody else spent"),
-            pytest.param([300, 350], 228, id="an older answer comes late"),
+            pytest.param([350], 287, id="others spent of their part"),
+            pytest.param([100, 350], 92, id="an older answer comes late"),
             pytest.param([359], 287, id="as expected"),
             pytest.param([360], 287, id="more than we know of"),
-            pytest.param([72], 0, id="only the part of the others is left"),
-            pytest.param([10], 0, id="others have spent our part"),
+            pytest.param([200], 192, id="others spent more than their part, and will go on"),
+            pytest.param([7], 0, id="only the margin is left"),
             pytest.param([0], 0, id="nothing"),
         ],
     )
@@ -105,17 +104,35 @@ class TestOneWindow:
 
     def test_a_later_window_starts_with_what_the_server_says(self):
         ledger = budget()
-        spend(ledger, 288)
-        ledger.learn(RateLimit(remaining=72, reset_in=10.0), T0)
-        ledger.learn(RateLimit(remaining=300, reset_in=60.0), T0 + 9.9)
-        assert ledger.left(T0 + 10) == 228
+        ledger.learn(RateLimit(remaining=0, reset_in=10.0), T0)
+        ledger.learn(RateLimit(remaining=200, reset_in=60.0), T0 + 9.9)
+        assert ledger.left(T0 + 10) == 192
 
     def test_what_is_left_in_an_ended_window_says_nothing_about_the_next(self):
         ledger = budget()
         ledger.spend(1, T0)
         ledger.learn(RateLimit(remaining=0, reset_in=10.0), T0)
         assert ledger.wait(1, T0) == 10.0
-        assert ledger.left(T0 + 10) == 288
+        assert ledger.left(T0 + 10) == 287
+
+
+class TestAnyStretchOfAWindowsLength:
+    def test_a_new_window_does_not_allow_a_second_burst(self):
+        ledger = budget()
+        spend(ledger, 200)
+        ledger.learn(RateLimit(remaining=160, reset_in=10.0), T0)
+        assert ledger.left(T0 + 10) == 88
+        spend(ledger, 88, T0 + 10)
+        assert ledger.wait(1, T0 + 10) == 50.0
+        assert ledger.left(T0 + 60) == 200
+
+    def test_it_waits_for_as_much_as_the_call_costs(self):
+        ledger = budget()
+        for second in range(288):
+            ledger.spend(1, T0 + second / 100)
+        ledger.learn(RateLimit(remaining=72, reset_in=5.0), T0 + 3)
+        assert ledger.wait(1, T0 + 10) == pytest.approx(50.0)
+        assert ledger.wait(2, T0 + 10) == pytest.approx(50.01)
 
 
 class TestLimit:
@@ -168,6 +185,16 @@ class TestRetryAfter:
         assert ledger.wait(1, T0 + 6) == 18.0
 
 
+    @pytest.mark.parametrize(("spent_at", "wait"), [(None, 60.0), (T0 - 45, 15.0)])
+    def test_a_429_that_says_nothing_closes_the_rest_of_the_window(self, spent_at, wait):
+        ledger = budget()
+        if spent_at is not None:
+            ledger.spend(1, spent_at)
+        ledger.learn(RateLimit(), T0, refused=True)
+        assert (ledger.left(T0), ledger.wait(1, T0)) == (0, wait)
+        assert ledger.wait(1, T0 + wait) == 0.0
+
+
 class TestOddAnswers:
     @pytest.mark.parametrize("spent_before", [False, True])
     def test_remaining_without_a_reset(self, spent_before):
@@ -197,7 +224,7 @@ class TestAClockThatIsSetBack:
     def test_it_delays_by_no_more_than_a_window(self, back):
         ledger = budget()
         spend(ledger, 288)
-        ledger.learn(RateLimit(remaining=72, reset_in=50.0), T0)
+        ledger.learn(RateLimit(remaining=0, reset_in=50.0), T0)
         assert 0 < ledger.wait(1, T0 - back) <= 60.0
         assert ledger.wait(1, T0 - back + 60.0) == 0.0
 
@@ -207,25 +234,3 @@ class TestAClockThatIsSetBack:
         ledger.learn(RateLimit(retry_after=24.0), T0)
         assert ledger.wait(1, T0 - back) == 24.0
         assert ledger.wait(1, T0 - back + 24.0) == 0.0
-
-
-@pytest.mark.parametrize(
-    ("waiting", "share", "pace"),
-    [
-        pytest.param(0, 0.8, 0.0, id="nobody waits"),
-        pytest.param(30, 0.8, 30 * 60 / 288, id="thirty jobs share 288 points a minute"),
-        pytest.param(30, 1.0, 5.0, id="thirty jobs at the documented five seconds spend it all"),
-        pytest.param(1000, 0.8, 1000 * 60 / 288, id="a thousand jobs"),
-    ],
-)
-def test_the_pace_is_a_fair_share_of_the_window(waiting, share, pace):
-    budget = PointsBudget(PointsRules(limit=360, window=60.0, read=1, write=2), share)
-    budget.waiting = waiting
-    assert budget.pace() == pytest.approx(pace)
-
-
-def test_the_pace_follows_the_limit_that_the_server_tells():
-    budget = PointsBudget(PointsRules(limit=360, window=60.0, read=1, write=2), 1.0)
-    budget.waiting = 60
-    budget.learn(RateLimit(limit=720, remaining=720, reset_in=60.0), 0.0)
-    assert budget.pace() == pytest.approx(5.0)

@@ -159,3 +159,13 @@ def test_what_is_no_time(text):
 @given(st.floats(min_value=0, max_value=4e9))
 def test_times_go_there_and_back_to_the_millisecond(at):
     assert abs(from_iso(iso(at)) - at) < 0.001
+
+
+def test_details_go_there_and_back_and_are_left_out_where_there_are_none():
+    plain = JobStatus("x", "failed", JobState.FAILED, error="a; b")
+    assert "details" not in plain.to_dict()
+    assert plain.error_texts == ("a; b",)
+    told = JobStatus("x", "failed", JobState.FAILED, error="a; b", details={"errors": [{"message": "a"}, {}]})
+    assert JobStatus.from_dict(json.loads(json.dumps(told.to_dict()))) == told
+    assert told.error_texts == ("a",)
+    assert len({plain, told}) == 2

@@ -7,7 +7,6 @@ import json
 import pytest
 
 from stoq_provider.core.http import (
-    MESSAGE_LENGTH,
     MESSAGES,
     Answer,
     Problem,
@@ -16,6 +15,7 @@ from stoq_provider.core.http import (
     Response,
     read,
 )
+from stoq_provider.core.wording import MESSAGE_LENGTH
 
 NOW = 1_780_000_000.0
 KEY = "stoq_api_key_0123456789abcdefghijklmnopqrstuv"

@@ -65,3 +65,14 @@ def test_the_callers_keys_lie_over_ours(base, extra, merged):
     kept = dict(base)
     assert merge(base, extra) == merged
     assert base == kept
+
+
+def test_a_source_is_part_of_what_a_submission_is_and_its_preparation_is_not():
+    plain = Submission("product-import", "/x", {"a": 1})
+    one, two = (
+        Submission("product-import", "/x", {"a": 1}, source=name) for name in ("s3://b/1", "s3://b/2")
+    )
+    assert len({plain.digest(), one.digest(), two.digest()}) == 3
+    prepared = Submission("product-import", "/x", {"a": 1}, source="s3://b/1", preparation=object())
+    assert prepared.digest() == one.digest()
+    assert prepared == one

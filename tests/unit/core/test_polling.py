@@ -8,7 +8,7 @@ import pytest
 
 from stoq_provider.core.http import Answer, Problem, ProblemKind, RateLimit
 from stoq_provider.core.jobs import JobHandle, JobState, JobStatus, JobWatch, Outcome, Sight, WatchRules
-from stoq_provider.core.polling import JITTER, LONGEST_BACKOFF, Cadence, PollDecision, Poller
+from stoq_provider.core.polling import JITTER, LONGEST_BACKOFF, LONGEST_STRETCH, Cadence, PollDecision, Poller
 
 T0 = 1_000_000.0
 BULK = Cadence(then=15.0, steps=((60.0, 5.0),))
@@ -184,21 +184,41 @@ class TestFirstPoll:
         assert poll.step(T0).wait == 11
 
     @pytest.mark.parametrize("jitter", [0.0, 0.25, 0.999])
-    @pytest.mark.parametrize("seen_at", [None, T0 - 50])
-    def test_overdue_jobs_are_spread_over_one_interval(self, jitter, seen_at):
-        poll = poller(JobWatch(handle(submitted_at=T0 - 300), T0, seen_at), jitter=jitter)
+    def test_overdue_jobs_are_spread_over_one_interval(self, jitter):
+        poll = poller(JobWatch(handle(submitted_at=T0 - 300), T0, T0 - 50), jitter=jitter)
         assert (poll.step(T0).wait or 0.0) == pytest.approx(15 * jitter)
 
-    @pytest.mark.parametrize("jitter", [0.0, 0.5])
-    def test_a_job_without_any_time_is_spread_too(self, jitter):
-        poll = poller(JobWatch(handle(submitted_at=None), T0), jitter=jitter)
-        assert (poll.step(T0).wait or 0.0) == 5 * jitter
+    @pytest.mark.parametrize("submitted_at", [None, T0 - 300])
+    def test_an_old_job_that_nobody_has_looked_at_is_due_at_once(self, submitted_at):
+        poll = poller(JobWatch(handle(submitted_at=submitted_at), T0), jitter=0.5)
+        assert poll.step(T0).due
 
     def test_a_sign_of_life_from_the_future_makes_nobody_wait_long(self):
         assert poller(JobWatch(handle(), T0, T0 + 7200)).step(T0).wait == 5
 
     def test_never_after_the_deadline(self):
         assert poller(deadline=T0 + 3).step(T0).wait == 3
+
+
+class TestWishes:
+    def test_the_first_look_and_the_last_should_come_early(self):
+        poll = poller(deadline=T0 + 12)
+        assert [(w.due_at, w.early) for w in poll.wishes()] == [(T0 + 5, True)]
+        poll.tell("job_1", seen(), RateLimit(), T0 + 5)
+        assert poll.wish("job_1").early is False
+        poll.tell("job_1", seen(), RateLimit(), T0 + 10)
+        assert (poll.wish("job_1").due_at, poll.wish("job_1").early) == (T0 + 12, True)
+
+    def test_a_job_that_has_ended_wants_nothing(self):
+        poll = poller()
+        poll.tell("job_1", seen("completed"), RateLimit(), T0 + 5)
+        assert (poll.wish("job_1"), poll.wishes()) == (None, [])
+
+    def test_an_expired_wait_ends_every_job(self):
+        poll = poller()
+        poll.expire()
+        assert [watch.outcome for watch in poll.watches] == [Outcome.TIMEOUT]
+        assert poll.step(T0).done
 
 
 class TestManyJobs:
@@ -297,9 +317,27 @@ class TestNotes:
         assert poll.points_left == 12
 
 
-def test_no_interval_is_shorter_than_the_pace_the_points_allow():
-    pace = [0.0]
-    poll = poller(poll_interval=2.0, pace=lambda: pace[0])
-    assert next_wait(poll, seen(), T0) == 2.0
-    pace[0] = 30.0
-    assert next_wait(poll, seen(), T0) == 30.0
+class TestPointsAreShort:
+    """One round of polls takes longer than the interval: points go to those who may have ended."""
+
+    def poll(self, seconds=100.0, **more):
+        return poller(round_time=lambda: seconds, **more)
+
+    def test_a_job_that_says_how_far_it_is_waits_for_half_of_the_rest(self):
+        assert next_wait(self.poll(), seen(progress=50.0), T0 + 100) == 50.0
+        assert next_wait(self.poll(), seen(total=10, processed=8), T0 + 100) == pytest.approx(15.0)
+
+    def test_but_not_for_ever(self):
+        assert next_wait(self.poll(), seen(progress=1.0), T0 + 100) == LONGEST_STRETCH
+
+    @pytest.mark.parametrize(
+        "status", [{}, {"progress": 0.0}, {"progress": 100.0}, {"total": 0, "processed": 0}]
+    )
+    def test_one_that_does_not_tell_keeps_its_interval(self, status):
+        assert next_wait(self.poll(), seen(**status), T0 + 100) == 15.0
+
+    def test_with_points_for_all_progress_changes_nothing(self):
+        assert next_wait(self.poll(14.9), seen(progress=10.0), T0 + 100) == 15.0
+
+    def test_the_interval_of_the_user_stays(self):
+        assert next_wait(self.poll(poll_interval=7.0), seen(progress=10.0), T0 + 100) == 7.0

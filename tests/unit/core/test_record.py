@@ -11,7 +11,7 @@ from stoq_provider.core.events import JobEnd
 from stoq_provider.core.handles import JobHandle, JobState, JobStatus
 from stoq_provider.core.http import MalformedAnswer
 from stoq_provider.core.jobs import Outcome
-from stoq_provider.core.record import RepeatSafety, Step, SubmissionRecord, decide, identity
+from stoq_provider.core.record import RepeatSafety, Step, SubmissionRecord, decide, identity, new_correlation
 
 HANDLE = JobHandle("stoq", "bulk_release", "job_1", "/jobs/job_1", 47, 1_780_000_001.0)
 INTENT = SubmissionRecord(clears=1, intent_at=1_780_000_000.0)
@@ -160,7 +160,8 @@ def test_what_a_read_back_found_goes_there_and_back(unchanged):
         pytest.param({"status": "ready"}, id="status as text"),
         pytest.param({"status": ...}, id="status left out"),
         pytest.param({"unchanged": 7}, id="unchanged as number"),
-        pytest.param({"unchanged": ["x"]}, id="unchanged of texts"),
+        pytest.param({"unchanged": [["x"]]}, id="unchanged of lists"),
+        pytest.param({"unchanged": [True]}, id="unchanged of truths"),
         pytest.param({"held": ...}, id="held left out"),
     ],
 )
@@ -209,3 +210,51 @@ def test_a_record_cannot_be_changed_by_its_steps():
     before = replace(INTENT)
     INTENT.submitted(HANDLE).ended(end_of(Outcome.FAILED)).verified([1])
     assert before == INTENT
+
+
+# -- submissions that are answered with their result ------------------------------------------------------
+
+
+def answered(state, error=None):
+    status = JobStatus("call-1", "done", state, total=3, error=error)
+    return JobHandle("printstudio", "create_orders", "call-1", "/api/x", submitted_at=100.0, result=status)
+
+
+@pytest.mark.parametrize(
+    ("state", "outcome"),
+    [(JobState.SUCCEEDED, Outcome.SUCCEEDED), (JobState.PARTIAL, Outcome.PARTIAL)],
+)
+def test_a_result_that_came_with_the_answer_is_noted_and_found_again(state, outcome):
+    record = SubmissionRecord(0, 90.0).submitted(answered(state))
+    again = SubmissionRecord.from_dict(json.loads(json.dumps(record.to_dict())))
+    for known in (record, again):
+        assert known.end() is not None
+        assert (known.end().outcome, known.end().status.total) == (outcome, 3)
+    step = decide(again, clears=0, on_clear="resubmit", repeat=RepeatSafety.NEVER, repeat_expired=False)
+    assert step is Step.REATTACH
+
+
+@pytest.mark.parametrize(
+    ("repeat", "step"), [(RepeatSafety.NEVER, Step.STOP), (RepeatSafety.SAFE, Step.REPEAT)]
+)
+def test_a_bad_result_is_an_end_in_its_own_try_only(repeat, step):
+    record = SubmissionRecord(0, 90.0).submitted(answered(JobState.FAILED, "3 of 3 items failed"))
+    assert (record.end().outcome, record.end().text) == (Outcome.FAILED, "3 of 3 items failed")
+    again = SubmissionRecord.from_dict(record.to_dict())
+    assert again.end() is None
+    assert decide(again, clears=0, on_clear="resubmit", repeat=repeat, repeat_expired=False) is step
+
+
+@pytest.mark.parametrize("items", [(), (7, 9), ("4f277bfe", "b47ca4c2")])
+def test_unchanged_items_are_numbers_or_texts(items):
+    record = SubmissionRecord(0, 90.0, answered(JobState.PARTIAL)).verified(items)
+    assert SubmissionRecord.from_dict(json.loads(json.dumps(record.to_dict()))).unchanged == items
+
+
+def test_a_mark_is_kept_from_the_intent_on_and_tells_records_and_tries_apart():
+    marks = [new_correlation(key, token) for key in ("a" * 64, "b" * 64) for token in ("1", "2")]
+    assert len(set(marks)) == 4
+    record = SubmissionRecord(0, 1_780_000_000.0, correlation=marks[0])
+    assert SubmissionRecord.from_dict(json.loads(json.dumps(record.to_dict()))) == record
+    older = {key: value for key, value in record.to_dict().items() if key != "correlation"}
+    assert SubmissionRecord.from_dict(older).correlation is None

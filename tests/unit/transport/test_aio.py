@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 
 import httpx
 import pytest
 
-from stoq_provider.core.budget import PointsBudget
 from stoq_provider.core.http import ProblemKind, Request
 from stoq_provider.transport import aio
-from stoq_provider.transport.aio import AsyncTransport, make_client, shared_transport
+from stoq_provider.transport.aio import AsyncTransport, Client, make_client, shared_transport
+from stoq_provider.transport.gate import TRIGGERER, WORKER, Gate
+from stoq_provider.transport.login import Login
 from stoq_provider.transport.retrying import NO_RETRY
 
 from .conftest import GET, KEY, ORIGIN, POST, STOQ, Clock, settings
@@ -22,9 +24,14 @@ def exchange(clock, handler, *requests, policy=None, **more):
 
     async def run():
         async with httpx.AsyncClient(transport=httpx.MockTransport(handler)) as client:
-            budget = PointsBudget(STOQ.points)
+            told = settings(**more)
             transport = AsyncTransport(
-                settings(**more), STOQ, client=client, budget=budget, clock=clock, sleep=clock.asleep
+                told,
+                STOQ,
+                client=Client(client, Login(told, STOQ)),
+                gate=Gate(STOQ, 0.8, TRIGGERER),
+                clock=clock,
+                sleep=clock.asleep,
             )
             return [await transport.send(request, policy) for request in requests]
 
@@ -120,8 +127,8 @@ class TestRealConnections:
                 transport = AsyncTransport(
                     told,
                     STOQ,
-                    client=client,
-                    budget=PointsBudget(STOQ.points),
+                    client=Client(client, Login(told, STOQ)),
+                    gate=Gate(STOQ, 0.8, TRIGGERER),
                     clock=clock,
                     sleep=clock.asleep,
                 )
@@ -161,7 +168,7 @@ class TestShared:
     def test_users_of_a_shop_share_client_and_budget(self):
         async def run():
             async with shared_transport(settings(), STOQ) as one, shared_transport(settings(), STOQ) as two:
-                return one, two, one._client is two._client, one.budget is two.budget
+                return one, two, one._client is two._client, one.gate is two.gate
 
         one, two, client, budget = asyncio.run(run())
         assert one is not two
@@ -190,7 +197,7 @@ class TestShared:
         async def run():
             other = aio.ShopSettings(ORIGIN, KEY + "x")
             async with shared_transport(settings(), STOQ) as one, shared_transport(other, STOQ) as two:
-                return one.budget is two.budget
+                return one.gate is two.gate
 
         assert not asyncio.run(run())
 
@@ -212,9 +219,9 @@ class TestShared:
                         raise RuntimeError("a trigger died")
             except RuntimeError:
                 pass
-            before = one._client.is_closed
+            before = one._client.http.is_closed
             await first.__aexit__(None, None, None)
-            after = one._client.is_closed
+            after = one._client.http.is_closed
             async with shared_transport(settings(), STOQ) as again:
                 return before, after, again._client is one._client
 
@@ -233,7 +240,7 @@ class TestShared:
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-            return client.is_closed, dict(aio._LOOPS[asyncio.get_running_loop()].clients)
+            return client.http.is_closed, dict(aio._LOOPS[asyncio.get_running_loop()].clients)
 
         assert asyncio.run(run()) == (True, {})
 
@@ -241,7 +248,7 @@ class TestShared:
         async def run():
             async with shared_transport(settings(proxy="http://me:s3cret@proxy:1"), STOQ) as transport:
                 loop = aio._LOOPS[asyncio.get_running_loop()]
-                return repr(loop) + repr(transport._client.headers)
+                return repr(loop) + repr(transport._client.http.headers) + repr(transport._client)
 
         text = asyncio.run(run())
         assert KEY not in text
@@ -251,27 +258,16 @@ class TestShared:
         async def run():
             hasty = settings(timeout=1.0)
             async with shared_transport(settings(), STOQ) as one, shared_transport(hasty, STOQ) as two:
-                return one.budget is two.budget, one._client is two._client
+                return one.gate is two.gate, one._client is two._client
 
         assert asyncio.run(run()) == (True, False)
-
-    def test_the_jobs_of_all_users_share_one_pace(self):
-        async def run():
-            async with shared_transport(settings(), STOQ, jobs=10) as one:
-                alone = one.budget.pace()
-                async with shared_transport(settings(), STOQ, jobs=20):
-                    together = one.budget.pace()
-                return alone, together, one.budget.pace()
-
-        alone, together, again = asyncio.run(run())
-        assert (together, again) == (pytest.approx(3 * alone), alone)
 
     def test_the_budget_is_kept_when_the_last_user_leaves(self):
         async def run():
             async with shared_transport(settings(), STOQ) as first:
-                first.budget.spend(100, 0.0)
+                first.gate.budget.spend(100, 0.0)
             async with shared_transport(settings(), STOQ) as second:
-                return first.budget is second.budget
+                return first.gate is second.gate
 
         assert asyncio.run(run())
 
@@ -311,13 +307,15 @@ class TestShared:
                 await one.send(GET)
                 await two.send(GET)
                 await two.send(POST)
-                return one.points_spent, two.points_spent, one.budget.left(0.0), one.budget is two.budget
+                left = one.gate.budget.left(time.time())
+                return one.points_spent, two.points_spent, left, one.gate is two.gate
 
         assert asyncio.run(run()) == (1, 3, 284, True)
         assert seen == [("tests/1", KEY), ("tests/2", KEY), ("tests/2", KEY)]
 
 
-def test_many_users_together_keep_to_the_points(clock):
+@pytest.mark.parametrize(("manners", "most"), [(TRIGGERER, 289), (WORKER, 289)], ids=["triggerer", "worker"])
+def test_many_users_together_keep_to_the_points(clock, manners, most):
     """Twenty users with twenty reads each, and a shop that refuses the 361st point of a window."""
     told = []
 
@@ -340,11 +338,11 @@ def test_many_users_together_keep_to_the_points(clock):
                 await asyncio.sleep(0)
 
         async with httpx.AsyncClient(transport=httpx.MockTransport(handler)) as client:
-            budget = PointsBudget(STOQ.points)
+            gate, shared = Gate(STOQ, 0.8, manners), Client(client, Login(settings(), STOQ))
 
             async def user():
                 transport = AsyncTransport(
-                    settings(), STOQ, client=client, budget=budget, clock=clock, sleep=sleep
+                    settings(), STOQ, client=shared, gate=gate, clock=clock, sleep=sleep
                 )
                 return [await transport.send(GET) for _ in range(20)]
 
@@ -353,7 +351,7 @@ def test_many_users_together_keep_to_the_points(clock):
     answers = [answer for user in asyncio.run(run()) for answer in user]
     assert len(answers) == 400
     assert all(answer.problem is None for answer in answers)
-    assert max(told) == 288
+    assert max(told) <= most
 
 
 def test_clock_of_these_tests_moves_with_sleep_only():

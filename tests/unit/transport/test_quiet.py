@@ -9,9 +9,10 @@ import threading
 import pytest
 import requests
 
-from stoq_provider.core.budget import PointsBudget
 from stoq_provider.core.http import Request
-from stoq_provider.transport.aio import AsyncTransport, make_client
+from stoq_provider.transport.aio import AsyncTransport, Client, make_client
+from stoq_provider.transport.gate import TRIGGERER, Gate
+from stoq_provider.transport.login import Login
 from stoq_provider.transport.quiet import LOGGERS, quiet_http_logs
 from stoq_provider.transport.retrying import RetryPolicy
 from stoq_provider.transport.sync import SyncTransport, make_session
@@ -42,7 +43,12 @@ def by_async(origin, request, clock):
         told = settings(origin, timeout=0.3)
         async with make_client(told) as client:
             transport = AsyncTransport(
-                told, STOQ, client=client, budget=PointsBudget(STOQ.points), clock=clock, sleep=clock.asleep
+                told,
+                STOQ,
+                client=Client(client, Login(told, STOQ)),
+                gate=Gate(STOQ, 0.8, TRIGGERER),
+                clock=clock,
+                sleep=clock.asleep,
             )
             await transport.send(request, POLICY)
 

@@ -10,9 +10,10 @@ import pytest
 import requests
 import requests_mock
 
-from stoq_provider.core.budget import PointsBudget
 from stoq_provider.core.http import Answer, Problem, ProblemKind
-from stoq_provider.transport.aio import AsyncTransport
+from stoq_provider.transport.aio import AsyncTransport, Client
+from stoq_provider.transport.gate import TRIGGERER, Gate
+from stoq_provider.transport.login import Login
 from stoq_provider.transport.retrying import NO_RETRY, RetryPolicy
 from stoq_provider.transport.sync import SyncTransport, make_session
 
@@ -61,8 +62,8 @@ def by_async(clock, plan, request, policy):
             transport = AsyncTransport(
                 settings(),
                 STOQ,
-                client=client,
-                budget=PointsBudget(STOQ.points),
+                client=Client(client, Login(settings(), STOQ)),
+                gate=Gate(STOQ, 0.8, TRIGGERER),
                 clock=clock,
                 sleep=clock.asleep,
             )

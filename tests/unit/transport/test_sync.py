@@ -9,6 +9,7 @@ import requests
 import requests_mock
 
 from stoq_provider.core.http import ProblemKind, Request
+from stoq_provider.transport.login import Login
 from stoq_provider.transport.retrying import NO_RETRY, RetryPolicy
 from stoq_provider.transport.sync import KeyAuth, SyncTransport, make_session
 
@@ -78,7 +79,7 @@ class TestTheKey:
         ],
     )
     def test_goes_to_the_own_origin_only(self, url, goes):
-        prepared = requests.Request("GET", url, auth=KeyAuth(settings(), STOQ)).prepare()
+        prepared = requests.Request("GET", url, auth=KeyAuth(Login(settings(), STOQ), None)).prepare()
         assert (KEY in str(prepared.headers)) is goes
 
     @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -189,19 +190,43 @@ class TestRealConnections:
 
 
 class TestBudget:
-    def test_the_points_left_are_kept_to(self, clock):
-        told = {
+    def told(self, clock, remaining):
+        return {
             "X-RateLimit-Limit": "360",
-            "X-RateLimit-Remaining": "73",
+            "X-RateLimit-Remaining": str(remaining),
             "X-RateLimit-Reset": str(int(clock.now) + 40),
         }
-        session, _ = mocked({"json": {}, "headers": told})
+
+    def transport(self, clock, remaining):
+        session, _ = mocked({"json": {}, "headers": self.told(clock, remaining)})
         transport = transport_of(session, clock)
         transport.send(GET)
+        assert clock.slept == [], "nothing is known yet"
+        return transport
+
+    def test_reads_slow_down_when_little_is_left(self, clock):
+        transport = self.transport(clock, 73)
+        for _ in range(20):
+            transport.send(GET)
+        assert 15 < clock.waited < 30, "half of the rest, evenly, would last for forty seconds"
+
+    def test_a_write_does_not_queue_behind_them(self, clock):
+        transport = self.transport(clock, 73)
+        for _ in range(10):
+            transport.send(GET)
+        waited = clock.waited
+        transport.send(POST)
+        assert clock.waited == waited
+
+    def test_reads_are_not_slowed_down_while_there_is_plenty(self, clock):
+        transport = self.transport(clock, 359)
+        for _ in range(100):
+            transport.send(GET)
         assert clock.slept == []
-        transport.send(GET)
-        assert clock.slept == []
-        transport.send(GET)
+
+    def test_nothing_left_is_waited_out(self, clock):
+        transport = self.transport(clock, 5)
+        transport.send(POST)
         assert clock.waited == pytest.approx(40, abs=1)
 
     def test_after_a_429_nothing_is_sent_before_its_time(self, clock):

@@ -1,0 +1,88 @@
+"""What a server says in words: read from any body, shortened, and without what must not be shown."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Mapping
+from typing import Any
+
+MESSAGE_LENGTH = 300
+"""Characters that are kept of one message of the server."""
+
+
+def messages_of(payload: Any) -> tuple[str, ...]:
+    """
+    Read the words of an error.
+
+    ``errors`` (STOQ v2), ``error`` and ``message`` (STOQ v1 and its documented 429; Medusa; PrintStudio),
+    ``validation_errors`` (SureCart), ``details`` beside an ``error`` (PrintStudio). Entries of a list are
+    texts, or objects with a ``message``. Other fields are left alone: some of Medusa's objects hold an API
+    token.
+    """
+    if not isinstance(payload, Mapping):
+        return ()
+    errors = payload.get("errors")
+    if isinstance(errors, str) and errors:
+        return (errors,)
+    if isinstance(errors, list) and errors:
+        return tuple(message_of(e) for e in errors)
+    said = [message_of(payload[key]) for key in ("error", "message") if payload.get(key)]
+    listed = payload.get("validation_errors")
+    said += [_of_field(e) for e in listed] if isinstance(listed, list) else []
+    said += _of_details(payload.get("details")) if payload.get("error") else []
+    return tuple(dict.fromkeys(said))
+
+
+def _of_field(error: Any) -> str:
+    """Name the field as well, where the message does not: ``record_ids: can't be blank``."""
+    text = message_of(error)
+    field = error.get("attribute") if isinstance(error, Mapping) else None
+    named = not isinstance(field, str) or field.replace("_", " ").lower() in text.lower()
+    return text if named else f"{field}: {text}"
+
+
+def _of_details(details: Any) -> list[str]:
+    """Read ``{"index": 3, "skuId": "sku_1"}`` as ``index 3, skuId sku_1``."""
+    found = details.items() if isinstance(details, Mapping) else ()
+    text = ", ".join(f"{key} {value}" for key, value in found if isinstance(value, (str, int)))
+    return [text] if text else []
+
+
+def message_of(error: Any) -> str:
+    """Return the text of one error, which is a text or an object with a ``message``."""
+    if isinstance(error, Mapping):
+        text = next((error[key] for key in ("message", "error", "code", "type") if error.get(key)), None)
+        return str(text) if isinstance(text, (str, int)) else "an error without a message"
+    return str(error)
+
+
+def code_of(payload: Any) -> str:
+    """Read the server's name of an error (Medusa and SureCart: ``type``; PrintStudio: ``code``)."""
+    if not isinstance(payload, Mapping):
+        return ""
+    names = (payload.get(key) for key in ("type", "code"))
+    return next((name[:80] for name in names if isinstance(name, str)), "")
+
+
+def plain_text(body: bytes) -> str:
+    """
+    Return the text of a body that is no JSON, on one line and without markup.
+
+    Of an error page of Express (M, Medusa 400, 404 and 413) only the message is kept: a stack trace follows.
+    """
+    text = body[: 20 * MESSAGE_LENGTH].decode("utf-8", "replace")
+    text = re.sub(r"(?is)<(script|style)\b.*?</\1>", " ", text)
+    message = re.search(r"(?is)<pre>(.*?)(?:<br>|</pre>|$)", text)
+    text = message[1] if message and message[1].strip() else text
+    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", text)).split())
+
+
+def one_line(text: str) -> str:
+    """Return the beginning of a text, with its white space made single."""
+    return " ".join(text.split())[:MESSAGE_LENGTH]
+
+
+def hide_queries(text: str) -> str:
+    """Strike the query out of every URL in a text: in a pre-signed one it is the secret."""
+    return re.sub(r"(https?://[^\s?\"'<>]+)\?[^\s\"'<>]+", r"\1?***", text)

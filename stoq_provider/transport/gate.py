@@ -1,0 +1,116 @@
+"""
+When a call may go out: the ledgers of one shop, and the pace of its reads.
+
+Pure, but for the system that it asks: both drivers keep to one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from stoq_provider.core.budget import PointsBudget
+from stoq_provider.core.http import Answer, ProblemKind, RateLimit, Request
+from stoq_provider.core.pacing import Pace
+from stoq_provider.systems.base import System
+from stoq_provider.transport.meter import Meter, NoMeter
+
+
+@dataclass(frozen=True, slots=True)
+class Manners:
+    """
+    How a process shares a shop's points with the others that use them.
+
+    :param free: the part of our points that may be spent as fast as one likes; after that, reads are spread.
+    :param portion: the part of what is left of a window that we count on.
+    """
+
+    free: float
+    portion: float
+
+
+WORKER = Manners(free=0.5, portion=0.5)
+"""A worker has a few calls to make and is gone; when little is left, it leaves half to the triggerer."""
+
+TRIGGERER = Manners(free=0.0, portion=1.0)
+"""A triggerer polls all the time: the more evenly, the earlier the end of a job is noticed."""
+
+BURST = 0.02
+"""The part of our points that reads may be early: an answer that was slow is made up for."""
+
+
+class Gate:
+    """
+    The ledgers of one shop: the common one, and one for each route that is limited by itself.
+
+    Writes go as soon as the ledgers have the points: a submission is what somebody waits for. Reads are
+    spread besides.
+
+    :param share: the part of the shop's points that is ours.
+    """
+
+    def __init__(self, system: System, share: float, manners: Manners, *, meter: Meter | None = None) -> None:
+        self._system = system
+        self.meter: Meter = meter or NoMeter()
+        self.budget = PointsBudget(system.points, share)
+        self._under_way = 0
+        self._lanes = {name: PointsBudget(rules, share) for name, rules in system.lanes.items()}
+        self._pace = Pace(
+            self.budget,
+            burst=max(1.0, BURST * self.budget.allowance),
+            free=manners.free,
+            portion=manners.portion,
+        )
+
+    def wait(self, request: Request, now: float) -> float:
+        """Return the seconds until the call may go out; 0 where it may go now."""
+        wait = self.budget.wait(self._price(request), now)
+        lane = self._lane(request)
+        if lane is not None:
+            wait = max(wait, lane.wait(1, now))
+        if request.reads_only:
+            wait = max(wait, self._pace.wait(now))
+        return wait
+
+    def spend(self, request: Request, now: float) -> int:
+        """Note that a call is being sent, and return its price in points."""
+        cost = self._price(request)
+        self._under_way += cost
+        self.budget.spend(cost, now)
+        self._pace.spend(cost, now)
+        lane = self._lane(request)
+        if lane is not None:
+            lane.spend(1, now)
+        return cost
+
+    def settle(self, request: Request) -> None:
+        """Note that a call is over, with an answer or without."""
+        self._under_way -= self._price(request)
+
+    def learn(self, request: Request, answer: Answer, now: float) -> None:
+        """Take over what an answer says of the points; the call is settled already."""
+        refused = answer.problem is not None and answer.problem.kind is ProblemKind.RATE_LIMITED
+        lane, said = self._lane(request), answer.rate_limit
+        if lane is not None and said.limit is not None and said.limit < self.budget.rules.limit:
+            # Headers of a route that is limited by itself, and a limit too small to be the common one.
+            lane.learn(said, now, refused=refused)
+        else:
+            if lane is not None and refused:
+                # Which of the two limits it was cannot be told; of the common one the other headers speak.
+                lane.learn(RateLimit(retry_after=said.retry_after), now, refused=True)
+                said, refused = replace(said, retry_after=None), False
+            self.budget.learn(said, now, refused=refused, under_way=self._under_way)
+        self.meter.points_left(self.budget.left(now))
+        if answer.problem is not None and answer.problem.kind is ProblemKind.RATE_LIMITED:
+            self.meter.throttled()
+
+    def round(self, calls: int) -> float:
+        """Return the seconds in which so many reads can be made, one after the other."""
+        rules = self.budget.rules
+        return calls * rules.read * rules.window / self.budget.allowance
+
+    def _price(self, request: Request) -> int:
+        return self._system.points.price(reads_only=request.reads_only)
+
+    def _lane(self, request: Request) -> PointsBudget | None:
+        name = self._system.lane(request)
+        return None if name is None else self._lanes[name]

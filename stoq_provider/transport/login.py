@@ -1,0 +1,106 @@
+"""
+The credentials of a connection: its key, or a token that its user name and password are traded for.
+
+A token is fetched when it is first needed, kept in memory, and renewed once when the server refuses it.
+"""
+
+from __future__ import annotations
+
+from stoq_provider.core.http import Answer, MalformedAnswer, Problem, ProblemKind, RateLimit, Request
+from stoq_provider.systems.base import System, origin_of
+from stoq_provider.transport.settings import ShopSettings
+
+
+class LoginFailed(Exception):
+    """No token could be had, so the call it was for was not sent. Carries what to answer for it."""
+
+    def __init__(self, problem: Problem, rate_limit: RateLimit = RateLimit()) -> None:  # noqa: B008 - frozen
+        super().__init__(problem.text)
+        self.answer = Answer(problem=problem, rate_limit=rate_limit)
+
+
+class Login:
+    """Headers for the shop's own origin."""
+
+    def __init__(self, settings: ShopSettings, system: System) -> None:
+        self._settings = settings
+        self._system = system
+        self._token: str | None = None
+        self.request: Request | None = None
+        """The call that fetches a token; ``None``: the key itself is sent."""
+        if settings.login is not None:
+            self.request = system.login_request(settings.origin, settings.login, settings.key)
+
+    def __repr__(self) -> str:
+        """Tell nothing."""
+        return "Login(***)"
+
+    @property
+    def missing(self) -> bool:
+        """Whether a token has to be fetched first."""
+        return self.request is not None and self._token is None
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must stand in no message."""
+        return (self._settings.key,) if self._token is None else (self._settings.key, self._token)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the headers that carry a secret."""
+        return (*self._system.auth_headers("x"), *self._system.token_headers("x"))
+
+    def headers(self, url: str) -> dict[str, str]:
+        """Return the headers with the secret, for the shop's own origin and no other."""
+        if origin_of(url) != origin_of(self._settings.origin):
+            return {}
+        if self.request is None:
+            return self._system.auth_headers(self._settings.key)
+        return {} if self._token is None else self._system.token_headers(self._token)
+
+    def take(self, answer: Answer) -> None:
+        """
+        Keep the token of an answer to :attr:`request`.
+
+        :raises LoginFailed: where there is none.
+        """
+        if answer.problem is not None:
+            raise LoginFailed(_for_the_call_behind_it(answer.problem), answer.rate_limit)
+        try:
+            self._token = self._system.read_login(answer.payload)
+        except MalformedAnswer as error:
+            raise LoginFailed(
+                Problem(ProblemKind.REFUSED_CONNECTION, (f"the login gave no token: {error}",))
+            ) from None
+
+    def refused(self, answer: Answer, token: str | None) -> bool:
+        """
+        Whether a call was refused because of the token that it carried.
+
+        That token is forgotten, so that a new one is fetched; where another call has done so already, the
+        new one stays.
+        """
+        if token is None or answer.problem is None or answer.problem.http_status != 401:
+            return False
+        if token == self._token:
+            self._token = None
+        return True
+
+    @property
+    def token(self) -> str | None:
+        """The token that calls carry now."""
+        return self._token
+
+
+def _for_the_call_behind_it(problem: Problem) -> Problem:
+    """
+    Say what a failed login means for the call that needed it: that one surely was not sent.
+
+    A password that is wrong stays what it is, and so does a request to wait.
+    """
+    messages = (f"the login failed: {problem.text}",)
+    if problem.kind is ProblemKind.RATE_LIMITED:
+        return problem
+    if problem.kind in (ProblemKind.AUTHENTICATION, ProblemKind.VALIDATION, ProblemKind.NOT_FOUND):
+        return Problem(ProblemKind.AUTHENTICATION, messages, problem.http_status)
+    return Problem(ProblemKind.REFUSED_CONNECTION, messages)
