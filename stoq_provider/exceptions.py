@@ -125,6 +125,10 @@ class SubmissionUncertain(StoqProviderError, AirflowFailException):
     """The submission may or may not have reached the server, and repeating it is not safe."""
 
 
+class SubmissionInterrupted(StoqProviderError):
+    """One of several submissions is uncertain and not repeated; a retry sends those behind it."""
+
+
 class JobFailed(StoqProviderError):
     """The remote job ended as failed; a retry submits it again."""
 

@@ -8,10 +8,10 @@ hook's two form methods, which are made from the same tables.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-INTEGRATION = "STOQ"
-OPERATORS = [f"stoq_provider.operators.{name}" for name in ("actions", "bulk", "reports")]
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 STOQ_UI: dict[str, Any] = {
     "hidden-fields": ["schema", "login", "port"],
@@ -23,7 +23,34 @@ STOQ_UI: dict[str, Any] = {
     },
 }
 
-STOQ_CONN_FIELDS: dict[str, dict[str, Any]] = {
+MEDUSA_UI: dict[str, Any] = {
+    "hidden-fields": ["schema"],
+    "relabeling": {"host": "Origin", "login": "E-mail", "password": "API token or password"},
+    "placeholders": {
+        "host": "https://medusa.example.com",
+        "login": "empty: the password is an API token",
+        "password": "the user's api_token; with an e-mail: the password",
+        "extra": "{}",
+    },
+}
+
+SURECART_UI: dict[str, Any] = {
+    "hidden-fields": ["schema", "login", "port"],
+    "relabeling": {"host": "Origin", "password": "Secret key"},
+    "placeholders": {
+        "host": "https://api.surecart.com",
+        "password": "the secret key of the store (live or test)",
+        "extra": "{}",
+    },
+}
+
+PRINTSTUDIO_UI: dict[str, Any] = {
+    "hidden-fields": ["schema", "login"],
+    "relabeling": {"host": "Origin", "password": "API key"},
+    "placeholders": {"host": "https://print.example.com", "password": "psk_live_...", "extra": "{}"},
+}
+
+CONN_FIELDS: dict[str, dict[str, Any]] = {
     "timeout": {
         "label": "Timeout",
         "description": "Seconds to wait for a connection and for each answer.",
@@ -49,6 +76,28 @@ STOQ_CONN_FIELDS: dict[str, dict[str, Any]] = {
         "description": "How much of the shop's rate limit is ours, from 0.05 to 1.",
         "schema": {"type": ["number", "null"], "default": 0.8},
     },
+}
+"""Extra fields that the connections of all systems have."""
+
+STOQ_CONN_FIELDS = CONN_FIELDS
+SURECART_CONN_FIELDS = CONN_FIELDS
+PRINTSTUDIO_CONN_FIELDS = CONN_FIELDS
+MEDUSA_CONN_FIELDS = {name: field for name, field in CONN_FIELDS.items() if name != "points_share"}
+"""Without a share of the points: Medusa has no rate limit (read in its source)."""
+
+INTEGRATIONS: dict[str, tuple[str, str]] = {
+    "stoq": ("STOQ", "https://docs.stoqapp.com/"),
+    "medusa": ("Medusa", "https://docs.medusajs.com/v1/api/admin"),
+    "surecart": ("SureCart", "https://developer.surecart.com/"),
+    "printstudio": ("PrintStudio", "https://printstudio-docs.pages.dev/"),
+}
+"""By connection type: the name, and where the vendor's documentation is."""
+
+OPERATORS: dict[str, tuple[str, ...]] = {
+    "stoq": ("actions", "bulk", "reports"),
+    "medusa": ("medusa",),
+    "surecart": ("surecart",),
+    "printstudio": ("printstudio",),
 }
 
 
@@ -97,26 +146,42 @@ def get_provider_info() -> dict[str, Any]:
     return {
         "package-name": "airflow-provider-stoq",
         "name": "STOQ",
-        "description": "Bulk jobs of commerce APIs, such as those of `STOQ <https://docs.stoqapp.com/>`__.",
+        "description": (
+            "Bulk jobs of commerce APIs: `STOQ <https://docs.stoqapp.com/>`__, Medusa v1, SureCart and"
+            " PrintStudio."
+        ),
         "integrations": [
-            {
-                "integration-name": INTEGRATION,
-                "external-doc-url": "https://docs.stoqapp.com/",
-                "tags": ["service"],
-            }
+            {"integration-name": name, "external-doc-url": url, "tags": ["service"]}
+            for name, url in INTEGRATIONS.values()
         ],
-        "hooks": [{"integration-name": INTEGRATION, "python-modules": ["stoq_provider.hooks.stoq"]}],
-        "operators": [{"integration-name": INTEGRATION, "python-modules": OPERATORS}],
-        "sensors": [{"integration-name": INTEGRATION, "python-modules": ["stoq_provider.sensors.jobs"]}],
-        "triggers": [{"integration-name": INTEGRATION, "python-modules": ["stoq_provider.triggers.jobs"]}],
+        "hooks": _modules(lambda system: [f"hooks.{system}"]),
+        "operators": _modules(lambda system: [f"operators.{name}" for name in OPERATORS[system]]),
+        "sensors": _modules(lambda system: ["sensors.jobs"]),
+        "triggers": _modules(lambda system: ["triggers.jobs"]),
         "connection-types": [
-            {
-                "connection-type": "stoq",
-                "hook-class-name": "stoq_provider.hooks.stoq.StoqHook",
-                "hook-name": "STOQ",
-                "ui-field-behaviour": STOQ_UI,
-                "conn-fields": STOQ_CONN_FIELDS,
-            }
+            _connection("stoq", "StoqHook", STOQ_UI, STOQ_CONN_FIELDS),
+            _connection("medusa", "MedusaHook", MEDUSA_UI, MEDUSA_CONN_FIELDS),
+            _connection("surecart", "SureCartHook", SURECART_UI, SURECART_CONN_FIELDS),
+            _connection("printstudio", "PrintStudioHook", PRINTSTUDIO_UI, PRINTSTUDIO_CONN_FIELDS),
         ],
         "config": CONFIG,
+    }
+
+
+def _modules(of: Callable[[str], list[str]]) -> list[dict[str, Any]]:
+    return [
+        {"integration-name": name, "python-modules": [f"stoq_provider.{module}" for module in of(system)]}
+        for system, (name, _) in INTEGRATIONS.items()
+    ]
+
+
+def _connection(
+    system: str, hook: str, ui: dict[str, Any], fields: dict[str, dict[str, Any]]
+) -> dict[str, Any]:
+    return {
+        "connection-type": system,
+        "hook-class-name": f"stoq_provider.hooks.{system}.{hook}",
+        "hook-name": INTEGRATIONS[system][0],
+        "ui-field-behaviour": ui,
+        "conn-fields": fields,
     }

@@ -10,15 +10,17 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
+from uuid import uuid4
 
 from stoq_provider.core.http import Answer, MalformedAnswer, Problem, ProblemKind, Request
 from stoq_provider.core.jobs import JobHandle, JobStatus
 from stoq_provider.core.plan import InvalidInput, Submission
-from stoq_provider.core.record import RepeatSafety
+from stoq_provider.core.record import RepeatSafety, new_correlation
 from stoq_provider.exceptions import StoqProviderError, SubmissionUncertain
 from stoq_provider.hooks.errors import of_problem, typed
+from stoq_provider.hooks.finding import Found, find
 from stoq_provider.hooks.shop import NOTHING_SENT, Detached, ShopHook, user_agent
 
 __all__ = ["NOTHING_SENT", "Detached", "JobHook", "user_agent"]
@@ -36,20 +38,27 @@ PERHAPS_A_JOB = "An attempt before this one perhaps started a job that nobody wa
 class JobHook(ShopHook):
     """Base of the hooks: a shop whose bulk work runs as jobs."""
 
-    def submit(self, submission: Submission, *, busy_patience: float = 0.0) -> JobHandle:
+    def submit(
+        self, submission: Submission, *, busy_patience: float = 0.0, correlation: str | None = None
+    ) -> JobHandle:
         """
         Start a job.
 
         :param busy_patience: seconds to wait while the server answers 409 because of another job.
+        :param correlation: a text of which no other submission has the same, carried along where the
+            system has a place for it; default: one made here.
 
         Where it is unclear whether a call was processed (time-out, reset, 5xx, an answer that can't be
-        read), a repeat-safe submission is sent again, any other is not.
+        read), the job is looked for, if the system lists its jobs. Found, it is the one; absent, the
+        submission is sent again. Where nothing can be found out, a repeat-safe submission is sent again,
+        any other is not.
 
         :raises SubmissionUncertain: it may run, and repeating it is not safe.
         :raises StoqProviderError: it was refused, or stayed unclear; the message tells which.
         """
-        request = self.submit_request(submission)
-        repeat = self.system.repeat_safety(submission.kind)
+        correlation = correlation or new_correlation(uuid4().hex, uuid4().hex[:8])
+        request = self.submit_request(self.system.mark(submission, correlation))
+        since, doubtful = time.time(), False
         for attempt in range(1, SUBMIT_ATTEMPTS + 1):
             answer = self._send_when_free(request, busy_patience)
             handle, answer = self._handle(answer, submission)
@@ -58,18 +67,37 @@ class JobHook(ShopHook):
             problem = answer.problem
             assert problem is not None
             if not problem.maybe_processed:
-                raise self._refused(answer, request, repeated=attempt > 1)
-            if repeat is RepeatSafety.NEVER:
-                raise self._uncertain(problem, submission)
-            if attempt < SUBMIT_ATTEMPTS:
-                self.log.warning(
-                    "%s: %s. It may have been processed; %s is safe to repeat, so it is sent again.",
+                raise self._refused(answer, request, repeated=doubtful)
+            found = self.find(submission, correlation, since)
+            if found.handle is not None:
+                self.log.info(
+                    "%s: %s; its job %s was found in the list.",
                     request.target,
                     problem.text,
-                    submission.kind,
+                    found.handle.job_id,
                 )
+                return found.handle
+            doubtful = doubtful or not found.absent
+            if not found.absent and self.system.repeat_safety(submission.kind) is RepeatSafety.NEVER:
+                raise self._uncertain(problem, submission, found)
+            if attempt < SUBMIT_ATTEMPTS:
+                self._tell_again(request, problem, submission, found)
                 self.sleep(random.uniform(0.5, 1.5) * attempt)  # noqa: S311 - jitter
-        raise self._unclear(answer, request)
+        raise self._unclear(answer, request, doubtful=doubtful)
+
+    def find(self, submission: Submission, correlation: str | None, since: float) -> Found:
+        """Look for the job of a submission that got no clear answer; see ``hooks.finding``."""
+        return find(self, submission, correlation, since)
+
+    def _tell_again(self, request: Request, problem: Problem, submission: Submission, found: Found) -> None:
+        self.log.warning(
+            "%s: %s. %s, so it is sent again.",
+            request.target,
+            problem.text,
+            f"{self.system.label} has no job of it"
+            if found.absent
+            else f"It may have been processed; {submission.kind} is safe to repeat",
+        )
 
     def _send_when_free(self, request: Request, patience: float) -> Answer:
         give_up_at = time.time() + patience
@@ -128,20 +156,25 @@ class JobHook(ShopHook):
             job_started=None if repeated else False,
         )
 
-    def _unclear(self, answer: Answer, request: Request) -> StoqProviderError:
+    def _unclear(self, answer: Answer, request: Request, *, doubtful: bool) -> StoqProviderError:
         assert answer.problem is not None
+        fate = f"{NO_JOB}: none is in the list of jobs. A retry submits it."
+        if doubtful:
+            fate = "A job may run that nobody waits for, which does no harm. A retry submits again."
         return of_problem(
             answer.problem,
             system=self.system.name,
             doing=f"{request.target}: no clear answer in {SUBMIT_ATTEMPTS} attempts",
-            fate="A job may run that nobody waits for, which does no harm. A retry submits again.",
+            fate=fate,
             points_left=answer.rate_limit.remaining,
+            job_started=None if doubtful else False,
         )
 
-    def _uncertain(self, problem: Problem, submission: Submission) -> SubmissionUncertain:
+    def _uncertain(self, problem: Problem, submission: Submission, found: Found) -> SubmissionUncertain:
+        list_too = f", and its list of jobs could not be read ({found.text})" if found.text else ""
         return SubmissionUncertain(
             f"{submission.kind} was sent to {self.system.label}, and no clear answer came back "
-            f"({problem.text}). The job perhaps runs. It is not sent again, because repeating "
+            f"({problem.text}){list_too}. The job perhaps runs. It is not sent again, because repeating "
             f"{submission.kind} is not safe, and the task is not retried. Look in {self.system.label} "
             "whether it took effect; if it did not, clear the task to submit it.",
             system=self.system.name,
@@ -162,6 +195,59 @@ class JobHook(ShopHook):
         payload = self._payload(request, known.job_id)
         with typed(self.system.name, f"Job {known.job_id} goes on; a retry asks again."):
             return self.system.read_status(payload, known)
+
+    def file_url(self, status: JobStatus) -> str | None:
+        """
+        Return a fresh download URL for the file of a finished job; ``None`` where it has no file.
+
+        It is a secret, and may expire within minutes: ask right before the download, keep it nowhere.
+
+        :raises StoqProviderError: the typed error of what came back.
+        """
+        request = self.system.file_request(self.settings.origin, status)
+        if request is None:
+            return status.download_url
+        payload = self._payload(request, status.job_id)
+        with typed(
+            self.system.name, f"Job {status.job_id} is done; a retry asks again, and submits nothing."
+        ):
+            return self.system.read_file_url(payload)
+
+    @property
+    def allows_private(self) -> bool:
+        """Whether a file may lie at a private address; a vendor on the internet has no business there."""
+        return self.settings.allow_http
+
+    def confirm(self, handle: JobHandle | Mapping[str, Any]) -> JobHandle:
+        """
+        Let a job go on that waits for a decision; return the handle to wait for it by.
+
+        :raises StoqProviderError: it does not wait, or the answer was lost: ask for its status.
+        """
+        known = self._decide(handle, self.system.confirm_request, "confirm")
+        return self.system.confirmed(known)
+
+    def cancel(self, handle: JobHandle | Mapping[str, Any]) -> None:
+        """
+        Cancel a job.
+
+        :raises StoqProviderError: it has ended, or the answer was lost: ask for its status.
+        """
+        self._decide(handle, self.system.cancel_request, "cancel")
+
+    def _decide(
+        self,
+        handle: JobHandle | Mapping[str, Any],
+        make: Callable[[str, JobHandle], Request | None],
+        verb: str,
+    ) -> JobHandle:
+        with typed(self.system.name, "The remote job goes on; nothing was sent."):
+            known = handle if isinstance(handle, JobHandle) else JobHandle.from_dict(handle)
+            request = make(self.settings.origin, known)
+            if request is None:
+                raise InvalidInput(f"{self.system.label} has no call to {verb} a job")
+        self._payload(request, known.job_id)
+        return known
 
 
 def _is_busy(answer: Answer) -> bool:

@@ -191,10 +191,15 @@ def of_end(
         f"{headline} {fate}",
         system=end.handle.system,
         http_status=end.http_status,
-        server_messages=(end.text,) if end.text else (),
+        server_messages=_told(end),
         job_id=end.handle.job_id,
         points_left=points_left,
     )
+
+
+def _told(end: JobEnd) -> tuple[str, ...]:
+    texts = end.status.error_texts if end.status is not None else ()
+    return texts or ((end.text,) if end.text else ())
 
 
 def _fate(end: JobEnd, final: bool, owner: bool, recorded: bool, never: bool) -> str:

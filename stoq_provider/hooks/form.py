@@ -1,4 +1,4 @@
-"""The connection form of Airflow before 3.2, made from the fields in the provider info."""
+"""The connection form of Airflow before 3.2, made from what stands in the provider info."""
 
 from __future__ import annotations
 
@@ -26,3 +26,8 @@ def widgets(fields: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
                 default=None if default is None else str(default),
             )
     return made
+
+
+def behaviour(ui: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the form's behaviour in the spelling that hooks use; the provider info has dashes."""
+    return {key.replace("-", "_"): value for key, value in ui.items()}

@@ -60,6 +60,14 @@ def why_again(kind: str, record: SubmissionRecord) -> str:
     return f"Job {record.handle.job_id} of an earlier try is {outcome}; {kind} is submitted again."
 
 
+def was_never_sent(system: System, kind: str) -> str:
+    """Tell why a submission that was in doubt is sent after all."""
+    return (
+        f"An earlier try was lost while it sent {kind}. {system.label} has no job of it in its list, so "
+        "nothing came of that; it is submitted now."
+    )
+
+
 def after_others(
     error: StoqProviderError,
     submitter: Submitter,

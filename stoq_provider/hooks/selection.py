@@ -12,9 +12,10 @@ import json
 import zlib
 from collections.abc import Iterator, Mapping
 from hashlib import sha256
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
-from stoq_provider.core.ids import IdList, check_ids, read_ids
+from stoq_provider.core.ids import NUMBERS, IdKind, IdList, check_ids, read_ids
 from stoq_provider.core.plan import InvalidInput
 from stoq_provider.exceptions import ValidationRejected
 
@@ -32,25 +33,27 @@ SELECTORS: Mapping[str, tuple[str, ...]] = {
 PIECE = 20_000
 """Ids kept in one object of the store: some ten kilobytes once packed."""
 
+TEXT_PIECE = 1000
+"""The same for UUIDs, which hardly pack: some 25 kilobytes."""
 
-class Selection:
+
+class Items:
     """
-    The items of a task.
+    The items of a task: a list of ids, or a file of them.
 
-    :param given: a list of ids; the URL of a file; ``{"path": ..., "column": ...}``; or filters of the list.
+    :param given: a list of ids; the URL of a file; or ``{"path": ..., "column": ...}``.
+    :param what: the parameter's name, for messages.
+    :param resource: what the items are; names what is kept.
     :param most: ids taken at the most.
+    :param kind: what ids look like.
     """
 
-    def __init__(self, hook: StoqHook, family: Family, given: Any, *, most: int) -> None:
-        self._hook = hook
-        self._family = family
+    def __init__(self, given: Any, *, what: str, resource: str, most: int, kind: IdKind = NUMBERS) -> None:
         self._given = given
+        self._resource = resource
         self._most = most
-
-    @property
-    def what(self) -> str:
-        """The parameter's name, for messages."""
-        return self._family.ids_key
+        self._kind = kind
+        self.what = what
 
     @property
     def stable(self) -> bool:
@@ -67,13 +70,13 @@ class Selection:
         if isinstance(given, str):
             return self._from_file(given, None)
         if not isinstance(given, Mapping):
-            return check_ids(given, what=self.what, most=self._most)
+            return self._checked(given)
         if "path" in given:
             odd = [key for key in given if key not in ("path", "column")]
             if odd:
                 raise InvalidInput(f"{self.what}: a file is given as {{'path', 'column'}}; unknown: {odd}")
             return self._from_file(str(given["path"]), given.get("column"))
-        return check_ids(self._from_list(given), what=self.what, most=self._most)
+        return self._checked(self._from_list(given))
 
     def kept(self, submitter: Submitter) -> IdList:
         """Return the items that the first try found, and keep them if this is the first."""
@@ -95,8 +98,11 @@ class Selection:
         return [key, *(f"{key}-{number}" for number in range(int(head["pieces"]) if head else 0))]
 
     def _key(self, submitter: Submitter) -> str:
-        given = json.dumps([self._family.name, self._given], sort_keys=True, default=str)
+        given = json.dumps([self._resource, self._given], sort_keys=True, default=str)
         return submitter.name(f"items:{sha256(given.encode()).hexdigest()}")
+
+    def _checked(self, ids: Any) -> IdList:
+        return check_ids(ids, what=self.what, most=self._most, kind=self._kind)
 
     def _from_file(self, path: str, column: str | None) -> IdList:
         from airflow.providers.common.compat.sdk import ObjectStoragePath
@@ -106,14 +112,33 @@ class Selection:
         try:
             with ObjectStoragePath(path).open("r", encoding="utf-8-sig") as file:
                 # Airflow 2.11 wraps the file in an object that can't be iterated.
-                lines = iter(file.readline, "")
-                return read_ids(lines, column=column, what=f"the file {path}", most=self._most)
+                lines, what = iter(file.readline, ""), f"the file {path}"
+                return read_ids(lines, column=column, what=what, most=self._most, kind=self._kind)
         except (OSError, UnicodeDecodeError) as error:
             problem = ValidationRejected(
                 f"The ids could not be read from {path} ({type(error).__name__}). Nothing was sent.",
                 job_started=False,
             )
         raise problem
+
+    def _from_list(self, filters: Mapping[str, Any]) -> Iterator[Any]:
+        raise InvalidInput(
+            f"{self.what} is a list of ids, the path of a file, or {{'path', 'column'}}; unknown: "
+            f"{sorted(map(str, filters))}"
+        )
+
+
+class Selection(Items):
+    """
+    The items of a task at STOQ, where the API's own filters can select them too.
+
+    :param given: as for :class:`Items`; or filters of the list.
+    """
+
+    def __init__(self, hook: StoqHook, family: Family, given: Any, *, most: int) -> None:
+        super().__init__(given, what=family.ids_key, resource=family.name, most=most)
+        self._hook = hook
+        self._family = family
 
     def _from_list(self, filters: Mapping[str, Any]) -> Iterator[int]:
         known = SELECTORS[self._family.name]
@@ -132,7 +157,8 @@ class Selection:
 
 def _keep(submitter: Submitter, key: str, items: IdList) -> None:
     """Write the pieces, then the head: without a head there is nothing kept."""
-    pieces = [items.ids[at : at + PIECE] for at in range(0, len(items.ids), PIECE)]
+    size = PIECE if all(isinstance(item, int) for item in items.ids) else TEXT_PIECE
+    pieces = [items.ids[at : at + size] for at in range(0, len(items.ids), size)]
     for number, piece in enumerate(pieces):
         submitter.save_note(f"{key}-{number}", {"ids": _pack(piece)})
     submitter.save_note(key, {"pieces": len(pieces), "count": len(items.ids), "duplicates": items.duplicates})
@@ -142,7 +168,7 @@ def _read_kept(submitter: Submitter, key: str) -> IdList | None:
     head = submitter.load_note(key)
     if head is None:
         return None
-    ids: list[int] = []
+    ids: list[Any] = []
     for number in range(int(head["pieces"])):
         piece = submitter.load_note(f"{key}-{number}")
         ids.extend(_unpack(piece["ids"]) if piece else ())
@@ -154,16 +180,13 @@ def _read_kept(submitter: Submitter, key: str) -> IdList | None:
     return IdList(tuple(ids), int(head["duplicates"]))
 
 
-def _pack(ids: tuple[int, ...]) -> str:
-    """Write differences instead of ids: neighbours differ little, so they pack well."""
-    deltas = [after - before for before, after in zip((0, *ids), ids, strict=False)]
-    return base64.b64encode(zlib.compress(json.dumps(deltas).encode(), 9)).decode()
+def _pack(ids: tuple[Any, ...]) -> str:
+    """Write differences instead of numbers: neighbours differ little, so they pack well."""
+    numbers = all(isinstance(item, int) for item in ids)
+    items = [after - before for before, after in zip((0, *ids), ids, strict=False)] if numbers else list(ids)
+    return base64.b64encode(zlib.compress(json.dumps(items).encode(), 9)).decode()
 
 
-def _unpack(text: str) -> list[int]:
-    ids: list[int] = []
-    at = 0
-    for delta in json.loads(zlib.decompress(base64.b64decode(text))):
-        at += delta
-        ids.append(at)
-    return ids
+def _unpack(text: str) -> list[Any]:
+    items = json.loads(zlib.decompress(base64.b64decode(text)))
+    return list(accumulate(items)) if all(isinstance(item, int) for item in items) else items

@@ -8,60 +8,25 @@ whether this try submits, repeats, finds its job again, or stops (``core.record.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from uuid import uuid4
 
-from stoq_provider.core.events import JobEnd
-from stoq_provider.core.http import MalformedAnswer
-from stoq_provider.core.jobs import JobHandle, Outcome
+from stoq_provider.core.jobs import JobHandle
 from stoq_provider.core.plan import Submission
 from stoq_provider.core.record import (
     RepeatSafety,
     Step,
     SubmissionRecord,
-    can_be_reused,
-    counts,
     decide,
-    identity,
+    new_correlation,
 )
-from stoq_provider.exceptions import ProtocolError, StoqProviderError, SubmissionUncertain
+from stoq_provider.exceptions import StoqProviderError, SubmissionUncertain
 from stoq_provider.hooks.base import Detached, JobHook
-from stoq_provider.hooks.repeating import must_not_repeat, why_again
+from stoq_provider.hooks.records import Records, TaskIdentity
+from stoq_provider.hooks.repeating import must_not_repeat, was_never_sent, why_again
 from stoq_provider.storage.state import StateError, StateStore
 
-_ENDED_BADLY = tuple(
-    outcome.value for outcome in (Outcome.FAILED, Outcome.CANCELLED, Outcome.EXPIRED, Outcome.NOT_FOUND)
-)
-
-
-@dataclass(frozen=True, slots=True)
-class TaskIdentity:
-    """Which task instance this is; ``clears`` is a number that changes when a person clears it."""
-
-    dag_id: str
-    task_id: str
-    run_id: str
-    map_index: int
-    clears: int = 0
-
-    @classmethod
-    def of(cls, context: Mapping[str, Any]) -> TaskIdentity:
-        """
-        Read it from a task's context.
-
-        Clearing a task grants it all its retries anew, by raising ``max_tries``, and nothing else changes
-        that number: not a retry, not a resumption, not other ``retries`` in an edited DAG. So it tells
-        tries that belong together from those after a clear, on every Airflow version.
-        """
-        ti = context["ti"]
-        return cls(
-            dag_id=ti.dag_id,
-            task_id=ti.task_id,
-            run_id=ti.run_id,
-            map_index=getattr(ti, "map_index", -1),
-            clears=getattr(ti, "max_tries", None) or 0,
-        )
+__all__ = ["Submitted", "Submitter", "TaskIdentity"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +44,7 @@ class Submitted:
     reattached: bool
 
 
-class Submitter:
+class Submitter(Records):
     """
     Submits what a task wants, each submission once.
 
@@ -96,35 +61,8 @@ class Submitter:
         on_clear: str,
         busy_patience: float = 0.0,
     ) -> None:
-        self._hook = hook
-        self._store = store
-        self._task = task
-        self._on_clear = on_clear
+        super().__init__(hook, store, task, on_clear=on_clear)
         self._busy_patience = busy_patience
-
-    @property
-    def durable(self) -> bool:
-        """Whether another try will find what this one notes."""
-        return self._store.durable
-
-    def never_repeats(self, kind: str) -> bool:
-        """Whether sending a submission of that kind again does harm."""
-        return self._hook.system.repeat_safety(kind) is RepeatSafety.NEVER
-
-    def key(self, submission: Submission) -> str:
-        """Name the record of a submission."""
-        return self.name(submission.digest())
-
-    def name(self, digest: str) -> str:
-        """Name a record of this task instance and connection."""
-        return identity(
-            dag_id=self._task.dag_id,
-            task_id=self._task.task_id,
-            run_id=self._task.run_id,
-            map_index=self._task.map_index,
-            conn_id=self._hook.conn_id,
-            submission_digest=digest,
-        )
 
     def submit(self, submission: Submission) -> Submitted:
         """
@@ -142,121 +80,85 @@ class Submitter:
             repeat=repeat,
             repeat_expired=self._hook.system.repeat_expired(submission.kind),
         )
+        if step is Step.SUBMIT:
+            return self._send(key, submission, known=record is not None)
+        assert record is not None
         if step is Step.REATTACH:
-            assert record is not None
-            record = self._adopted(key, record)
-            assert record.handle is not None
-            self._hook.log.info(
-                "An earlier try submitted job %s; waiting for it, nothing is sent.", record.handle.job_id
-            )
-            return Submitted(key, record, record.handle, reattached=True)
+            return self._reattached(key, record)
+        if record.handle is None:
+            settled = self._settled(key, record, submission)
+            if settled is not None:
+                return settled
         if step is Step.STOP:
-            assert record is not None
             raise must_not_repeat(self._hook.system, submission.kind, record, self._on_clear)
-        if step is Step.REPEAT:
-            assert record is not None
-            self._hook.log.warning("%s", why_again(submission.kind, record))
-        if repeat is RepeatSafety.WARN and step is Step.REPEAT:
+        self._hook.log.warning("%s", why_again(submission.kind, record))
+        if repeat is RepeatSafety.WARN:
             self._hook.log.warning("Repeating %s is not without effect.", submission.kind)
-        return self._send(key, submission, known=record is not None)
+        return self._send(key, submission, known=True)
 
-    def load(self, key: str) -> SubmissionRecord | None:
-        """
-        Read a record.
+    def _reattached(self, key: str, record: SubmissionRecord) -> Submitted:
+        record = self._adopted(key, record)
+        assert record.handle is not None
+        self._hook.log.info(
+            "An earlier try submitted job %s; waiting for it, nothing is sent.", record.handle.job_id
+        )
+        return Submitted(key, record, record.handle, reattached=True)
 
-        :raises StateError: where it can't be read.
-        """
-        value = self._store.load(key)
-        if value is None:
+    def _settled(self, key: str, record: SubmissionRecord, submission: Submission) -> Submitted | None:
+        """Find out what became of a submission that was lost, and go on from there; ``None``: can't tell."""
+        found = self._hook.find(submission, record.correlation, record.intent_at)
+        if found.handle is not None:
+            return self._found(key, record, found.handle)
+        if not found.absent:
             return None
-        try:
-            return SubmissionRecord.from_dict(value)
-        except MalformedAnswer as error:
-            problem = ProtocolError(
-                f"The record of an earlier try can't be understood ({error}); it may be of another version "
-                "of this package. Nothing was sent; jobs that were submitted go on. A retry looks again.",
-                system=self._hook.system.name,
-            )
-        raise problem
+        self._hook.log.warning("%s", was_never_sent(self._hook.system, submission.kind))
+        return self._send(key, submission, known=True, doubtful=record)
 
-    def note_ends(self, keys: Iterable[str], ends: Iterable[JobEnd]) -> None:
+    def _found(self, key: str, record: SubmissionRecord, handle: JobHandle) -> Submitted:
+        record = replace(record, clears=self._task.clears).submitted(handle)
+        self._store.save(key, record.to_dict())
+        self._hook.log.info(
+            "An earlier try was lost while it sent this; its job %s was found in the list. Waiting for it, "
+            "nothing is sent.",
+            handle.job_id,
+        )
+        return Submitted(key, record, handle, reattached=True)
+
+    def _prepared(self, key: str, submission: Submission) -> Submission:
+        """Do what comes before a submission, unless a try since the last clear has done it."""
+        preparation = submission.preparation
+        if preparation is None:
+            return submission
+        name = f"{key}-prepared"
+        note = self._store.load(name) or {}
+        made = note.get("made") if note.get("clears") == self._task.clears else None
+        if made is None:
+            made = dict(preparation.run())
+            self._store.save(name, {"made": made, "clears": self._task.clears})
+        return preparation.complete(submission, made)
+
+    def _send(
+        self,
+        key: str,
+        submission: Submission,
+        *,
+        known: bool,
+        doubtful: SubmissionRecord | None = None,
+    ) -> Submitted:
         """
-        Note how waiting ended, in the records named.
+        Submit, with an intent before and a handle after it.
 
-        A failure to write it down is logged: the end stays true, and the job is known all the same.
+        :param known: whether there is a record already.
+        :param doubtful: the intent of a try that was lost, if that is what is sent again: its mark is kept,
+            so that its job would be found even now.
         """
-        by_job = {end.handle.job_id: end for end in ends}
-        for key in keys:
-            try:
-                record = self.load(key)
-                end = by_job.get(record.handle.job_id) if record and record.handle else None
-                if record is not None and end is not None:
-                    self._store.save(key, record.ended(end).to_dict())
-            except StoqProviderError as error:
-                self._hook.log.warning("How job ended could not be written down: %s", error)
-
-    def save_note(self, key: str, value: Mapping[str, Any]) -> None:
-        """Keep something else for the next try; it counts until a person clears the task."""
-        self._store.save(key, {**value, "clears": self._task.clears})
-
-    def load_note(self, key: str) -> Mapping[str, Any] | None:
-        """Return what :meth:`save_note` kept, if it counts for this try."""
-        value = self._store.load(key)
-        if value is None:
-            return None
-        if value.get("clears") == self._task.clears:
-            return value
-        if not value.get("held") and self._on_clear != "reuse":
-            return None
-        adopted = {**value, "clears": self._task.clears, "held": False}
-        self._store.save(key, adopted)
-        return adopted
-
-    def hold(self, keys: Iterable[str]) -> None:
-        """
-        Let records and notes count even after the next clear.
-
-        For a task that is not retried because of something else than their jobs: a person can only clear
-        it, and clears it in order to go on. Jobs that ended badly are left out; a clear submits those. A
-        failure to write it down is logged: the error that led here says more.
-        """
-        for key in keys:
-            try:
-                value = self._store.load(key)
-                if value is not None and value.get("outcome") not in _ENDED_BADLY:
-                    self._store.save(key, {**value, "held": True})
-            except StateError as error:
-                self._hook.log.warning("That a job goes on could not be written down: %s", error)
-
-    def current(self, submission: Submission) -> SubmissionRecord | None:
-        """Return the record of a submission if it counts for this try."""
-        key = self.key(submission)
-        record = self.load(key)
-        if record is None or not counts(record, clears=self._task.clears, on_clear=self._on_clear):
-            return None
-        return self._adopted(key, record) if can_be_reused(record) else record
-
-    def _adopted(self, key: str, record: SubmissionRecord) -> SubmissionRecord:
-        """Take a job that was found again after a clear for one of these tries."""
-        if record.clears != self._task.clears:
-            record = record.adopted(self._task.clears)
-            self._store.save(key, record.to_dict())
-        return record
-
-    def note_unchanged(self, unchanged: Mapping[str, Iterable[int]]) -> None:
-        """
-        Note what a read-back found, by key of the record.
-
-        :raises StateError: where it can't be written: the next try would not know what is left to do.
-        """
-        for key, items in unchanged.items():
-            record = self.load(key)
-            if record is not None:
-                self._store.save(key, record.verified(items).to_dict())
-
-    def _send(self, key: str, submission: Submission, *, known: bool) -> Submitted:
         self._hook.submit_request(submission)
-        intent = SubmissionRecord(self._task.clears, time.time())
+        submission = self._prepared(key, submission)
+        intent = SubmissionRecord(
+            self._task.clears,
+            intent_at=doubtful.intent_at if doubtful else time.time(),
+            correlation=doubtful.correlation if doubtful else new_correlation(key, uuid4().hex[:8]),
+        )
         if known:
             self._store.save(key, intent.to_dict())
         elif not self._store.create(key, intent.to_dict()):
@@ -267,7 +169,9 @@ class Submitter:
                 job_started=False,
             )
         try:
-            handle = self._hook.submit(submission, busy_patience=self._busy_patience)
+            handle = self._hook.submit(
+                submission, busy_patience=self._busy_patience, correlation=intent.correlation
+            )
         except (SubmissionUncertain, Detached):
             raise
         except StoqProviderError as error:

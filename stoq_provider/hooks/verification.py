@@ -31,8 +31,8 @@ class ReadBack:
     :param unclear: items that were read and do not tell.
     """
 
-    unchanged: tuple[int, ...]
-    unclear: tuple[int, ...]
+    unchanged: tuple[Any, ...]
+    unclear: tuple[Any, ...]
 
 
 def read_back(hook: StoqHook, action: BulkAction, ids: Sequence[int], body: Mapping[str, Any]) -> ReadBack:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from stoq_provider.core.actions import FAN_OUTS
-from stoq_provider.core.http import hide_queries
+from stoq_provider.core.wording import hide_queries
 from stoq_provider.exceptions import StoqProviderError, SubmissionUncertain
 from stoq_provider.hooks import options
 from stoq_provider.hooks.stoq import StoqHook

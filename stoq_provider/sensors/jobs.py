@@ -2,233 +2,24 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from datetime import timedelta
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import (
-    AirflowException,
-    AirflowSensorTimeout,
-    AirflowSkipException,
-    BaseSensorOperator,
-    PokeReturnValue,
-    conf,
+from stoq_provider.core.plan import InvalidInput
+from stoq_provider.hooks.stoq import StoqHook
+from stoq_provider.sensors.base import JobSensor
+from stoq_provider.triggers.jobs import (
+    MedusaJobTrigger,
+    PrintStudioJobTrigger,
+    StoqJobTrigger,
+    SureCartJobTrigger,
 )
 
-from stoq_provider.core.jobs import Outcome
-from stoq_provider.hooks import options, results
-from stoq_provider.hooks.errors import typed
-from stoq_provider.hooks.memory import WatchMemory
-from stoq_provider.hooks.stoq import StoqHook
-from stoq_provider.hooks.waiting import WaitPlan, event_of, poll_due
-from stoq_provider.triggers.failure import BACKSTOP, TRIGGER_FAILED, trigger_failure
-from stoq_provider.triggers.jobs import JobTrigger, StoqJobTrigger, job_arguments
-
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
-
-    from stoq_provider.core.events import WaitEvent
-    from stoq_provider.core.polling import Poller
-    from stoq_provider.hooks.base import JobHook
-
-FATE = "The remote jobs are not touched; a retry of this task looks again and submits nothing."
-
-
-_BASE_EXECUTE = BaseSensorOperator.execute
-"""Called without Airflow 2's guard, which takes it for an operator that is run within another."""
-
-
-class JobSensor(BaseSensorOperator):
-    """
-    Base of the job sensors. A sensor reads only: it submits nothing and cancels nothing.
-
-    ``poke_interval``, ``timeout``, ``soft_fail``, ``mode`` and the rest are those of
-    ``BaseSensorOperator``. Deferred, a sensor polls at the vendor's documented cadence, or at
-    ``poll_interval`` or ``poke_interval`` where one is given.
-
-    :param job: a handle, a list of handles (an operator's return value), or a ``status_url``.
-    :param destination: where files go; none: nothing is downloaded.
-    :param deferrable: wait in the triggerer instead of on the worker.
-    :param poll_interval: seconds between polls while deferred.
-    :param unhealthy_after: seconds without any good answer after which the task fails, without claiming
-        that the job failed. In mode ``reschedule`` every poke is a process of its own; without a store
-        for records (see ``[stoq] state_path``), only ``timeout`` ends a row of bad answers there.
-    :param overwrite: whether an object that stands at the destination is replaced.
-    """
-
-    template_fields: Sequence[str] = ("job", "destination")
-    template_fields_renderers: Mapping[str, str] = {"job": "json"}
-    trigger_class: ClassVar[type[JobTrigger]]
-
-    def __init__(
-        self,
-        *,
-        job: Any,
-        destination: Any = None,
-        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
-        poll_interval: float | None = None,
-        unhealthy_after: float | None = None,
-        overwrite: bool = True,
-        **kwargs: Any,
-    ) -> None:
-        # BaseSensorOperator has a default, so only here it can be seen whether the user gave one.
-        wanted = kwargs.get("poke_interval")
-        super().__init__(**kwargs)
-        self.job = job
-        self.destination = destination
-        self.deferrable = deferrable
-        self.poll_interval = (
-            poll_interval if poll_interval is not None or wanted is None else self.poke_interval
-        )
-        self.unhealthy_after = unhealthy_after
-        self.overwrite = overwrite
-        self._memory: WatchMemory | None = None
-
-    def make_hook(self) -> JobHook:
-        """Return the hook of the sensor's connection."""
-        raise NotImplementedError
-
-    @cached_property
-    def hook(self) -> JobHook:
-        """The hook."""
-        return self.make_hook()
-
-    def execute(self, context: Context) -> Any:
-        """Look once; then wait, as the parameters say."""
-        self._started_at = time.time()
-        if self.reschedule and not self.deferrable:
-            self._memory = WatchMemory.of(context, self.hook.conn_id, self.log)
-        if self.destination is not None:
-            from stoq_provider.storage.download import check_destination
-
-            check_destination(self.destination, overwrite=self.overwrite)
-        if not self.deferrable:
-            return self._execute_here(context)
-        try:
-            if poll_due(self._poller, self.hook.transport, self.hook.system, self.hook.settings, self.log):
-                return self._finish(event_of(self._poller, 0, self._state()))
-        except AirflowException as error:
-            self._skip_if_soft(str(error))
-            raise
-        return self._defer()
-
-    def poke(self, context: Context) -> PokeReturnValue | bool:
-        """Poll every job that has not ended, once."""
-        hook, poller = self.hook, self._poller
-        hook.sleep(0)  # raises where the task was told to stop between two pokes
-        poller.wake(time.time())
-        if not poll_due(poller, hook.transport, hook.system, hook.settings, self.log):
-            if self._memory is not None:
-                self._memory.keep(poller.watches)
-            return False
-        manifest = self._finish(event_of(poller, 0, self._state()))
-        return PokeReturnValue(is_done=True, xcom_value=manifest)
-
-    def execute_complete(self, context: Context, event: Any) -> Any:
-        """Go on where the trigger fired."""
-        from stoq_provider.core.events import WaitEvent
-
-        with typed(self.hook.system.name, FATE):
-            ended = WaitEvent.from_dict(event)
-        return self._finish(ended)
-
-    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Explain what a failed trigger means; Airflow would only say that it failed."""
-        if next_method != TRIGGER_FAILED:
-            return super().resume_execution(next_method, next_kwargs, context)
-        message = trigger_failure(self, next_kwargs, context, self.hook.system.label)
-        self._skip_if_soft(message)
-        raise AirflowSensorTimeout(message)
-
-    def on_kill(self) -> None:
-        """End the wait on the worker; the jobs go on."""
-        if "hook" in self.__dict__:
-            self.hook.stop()
-
-    def _skip_if_soft(self, message: str) -> None:
-        if self.soft_fail or getattr(self, "never_fail", False):
-            raise AirflowSkipException(message)
-
-    # -- steps --------------------------------------------------------------------------------------
-
-    @cached_property
-    def _poller(self) -> Poller:
-        now = time.time()
-        with typed(self.hook.system.name, FATE):
-            handles = self.hook.system.read_handles(self.job)
-            for handle in handles:
-                self.hook.system.status_request(self.hook.settings.origin, handle)
-        plan = WaitPlan.of(
-            handles,
-            deadline=now + self.timeout,
-            now=now,
-            poll_interval=options.poll_interval(self.poll_interval),
-            unhealthy_after=options.unhealthy_after(self.unhealthy_after),
-        )
-        if self._memory is not None:
-            plan = replace(plan, watches=self._memory.recall(plan.watches))
-        return plan.poller(self.hook.system, eager=True)
-
-    def _execute_here(self, context: Context) -> Any:
-        try:
-            return getattr(_BASE_EXECUTE, "__wrapped__", _BASE_EXECUTE)(self, context)
-        except AirflowSensorTimeout as error:
-            jobs = ", ".join(w.handle.job_id for w in self._poller.watches if not w.ended)
-            problem = AirflowSensorTimeout(f"{error} Jobs that have not ended: {jobs}. {FATE}")
-        raise problem
-
-    def _state(self) -> dict[str, Any]:
-        return {
-            "started_at": self._started_at,
-            "destination": None if self.destination is None else str(self.destination),
-        }
-
-    def _defer(self) -> None:
-        poller = self._poller
-        trigger = self.trigger_class(
-            conn_id=self.hook.conn_id,
-            jobs=job_arguments(poller.watches),
-            deadline=poller.deadline,
-            poll_interval=options.poll_interval(self.poll_interval),
-            unhealthy_after=options.unhealthy_after(self.unhealthy_after),
-            state={**self._state(), "points_spent": self.hook.transport.points_spent},
-        )
-        self.hook.close()
-        self.defer(
-            trigger=trigger,
-            method_name="execute_complete",
-            timeout=timedelta(seconds=max(0.0, poller.deadline - time.time())) + BACKSTOP,
-        )
-
-    def _finish(self, event: WaitEvent) -> dict[str, Any]:
-        state = event.state
-        error = results.first_error(
-            self.hook,
-            event,
-            owner=False,
-            recorded=True,
-            unhealthy_after=options.unhealthy_after(self.unhealthy_after),
-        )
-        if error is not None:
-            if any(end.outcome is Outcome.TIMEOUT for end in event.ends):
-                raise AirflowSensorTimeout(str(error))
-            raise error
-        files = []
-        if state["destination"] is not None:
-            files = results.store_all(self.hook, event, state["destination"], overwrite=self.overwrite)
-        manifest = results.sum_up(
-            self.hook,
-            event,
-            kind=event.ends[0].handle.kind,
-            files=files,
-            started_at=state["started_at"],
-            points_before=state.get("points_spent", 0),
-        )
-        self.hook.close()
-        return manifest
+    from stoq_provider.core.jobs import JobHandle
+    from stoq_provider.hooks.medusa import MedusaHook
+    from stoq_provider.hooks.printstudio import PrintStudioHook
+    from stoq_provider.hooks.surecart import SureCartHook
 
 
 class StoqJobSensor(JobSensor):
@@ -251,3 +42,119 @@ class StoqJobSensor(JobSensor):
     def make_hook(self) -> StoqHook:
         """Return a hook for the connection."""
         return StoqHook(self.stoq_conn_id)
+
+
+class SureCartJobSensor(JobSensor):
+    """
+    Wait for bulk actions of SureCart; several are asked for in one request.
+
+    :param job: a handle, a list of handles (the operator's return value), a status URL, or an action's id.
+    :param surecart_conn_id: the Airflow connection.
+
+    The other parameters are those of :class:`JobSensor`; there is no file to download.
+    """
+
+    template_fields: Sequence[str] = ("job", "surecart_conn_id")
+    ui_color = "#e8f0e4"
+    trigger_class = SureCartJobTrigger
+
+    def __init__(self, *, surecart_conn_id: str = "surecart_default", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.surecart_conn_id = surecart_conn_id
+
+    def make_hook(self) -> SureCartHook:
+        """Return a hook for the connection."""
+        from stoq_provider.hooks.surecart import SureCartHook
+
+        return SureCartHook(self.surecart_conn_id)
+
+
+class PrintStudioJobSensor(JobSensor):
+    """
+    Wait until print jobs, or orders, reach a state.
+
+    PrintStudio has no list by ids, so each is asked for by itself, at the pace that the limit allows. A state
+    that was passed counts as reached. ``CANCELLED`` (for orders also ``refunded``) is an end and fails the
+    task, unless it is waited for. ``FAILED`` is not: an operator may put the print job back into the queue.
+
+    :param print_jobs: ids of print jobs, as a list.
+    :param orders: ids of orders as a list; objects with an ``id``; or the return value of
+        ``PrintStudioCreateOrdersOperator``. Either ``print_jobs`` or ``orders`` is given.
+    :param target_states: one state or a list, such as ``READY``, in any case; one of them is enough.
+    :param fail_on_failed: whether a print job that is ``FAILED`` fails the task at once.
+    :param printstudio_conn_id: the Airflow connection.
+
+    The other parameters are those of :class:`JobSensor`; there is no file to download.
+    """
+
+    template_fields: Sequence[str] = ("print_jobs", "orders", "target_states", "printstudio_conn_id")
+    template_fields_renderers: Mapping[str, str] = {"print_jobs": "json", "orders": "json"}
+    ui_color = "#e8f0e4"
+    trigger_class = PrintStudioJobTrigger
+
+    def __init__(
+        self,
+        *,
+        target_states: Any,
+        print_jobs: Any = None,
+        orders: Any = None,
+        fail_on_failed: bool = False,
+        printstudio_conn_id: str = "printstudio_default",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(job=None, **kwargs)
+        self.print_jobs = print_jobs
+        self.orders = orders
+        self.target_states = target_states
+        self.fail_on_failed = fail_on_failed
+        self.printstudio_conn_id = printstudio_conn_id
+
+    def make_hook(self) -> PrintStudioHook:
+        """Return a hook for the connection."""
+        from stoq_provider.hooks.printstudio import PrintStudioHook
+
+        return PrintStudioHook(self.printstudio_conn_id)
+
+    def handles(self) -> list[JobHandle]:
+        """Return a handle of each print job or order."""
+        from stoq_provider.hooks.watched import watched_ids
+        from stoq_provider.systems.printstudio_states import ORDER, PRINT_JOB, Goal
+
+        if (self.print_jobs is None) == (self.orders is None):
+            raise InvalidInput("either print_jobs or orders is given")
+        course = ORDER if self.print_jobs is None else PRINT_JOB
+        goal = Goal.checked(course, self.target_states, fail_on_failed=self.fail_on_failed)
+        ids = watched_ids(self.print_jobs if self.print_jobs is not None else self.orders)
+        handles = self.make_hook().system.handles(goal, ids)
+        if not handles:
+            raise InvalidInput(f"there is nothing to wait for: the list of {course.label} is empty")
+        return handles
+
+
+class MedusaJobSensor(JobSensor):
+    """
+    Wait for batch jobs of Medusa, and store the files of exports; several are asked for in one request.
+
+    A dry run that waits for a decision is an end too. Medusa shows a user only its own jobs, so the
+    connection must be of the user that made them. The sensor cancels nothing.
+
+    :param job: handles, the manifest of the task that made a dry run, a status URL, or a job's id. Of
+        several dry runs give handles or a manifest: a list of jobs does not tell them apart (M).
+    :param medusa_conn_id: the Airflow connection.
+
+    The other parameters are those of :class:`JobSensor`.
+    """
+
+    template_fields: Sequence[str] = ("job", "destination", "medusa_conn_id")
+    ui_color = "#e3dcf5"
+    trigger_class = MedusaJobTrigger
+
+    def __init__(self, *, medusa_conn_id: str = "medusa_default", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.medusa_conn_id = medusa_conn_id
+
+    def make_hook(self) -> MedusaHook:
+        """Return a hook for the connection."""
+        from stoq_provider.hooks.medusa import MedusaHook
+
+        return MedusaHook(self.medusa_conn_id)

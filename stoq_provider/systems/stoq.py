@@ -10,26 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 from stoq_provider.core.budget import PointsRules
-from stoq_provider.core.http import MalformedAnswer, hide_queries
+from stoq_provider.core.http import MalformedAnswer
 from stoq_provider.core.jobs import JobHandle, JobState, JobStatus
 from stoq_provider.core.plan import Submission, merge
 from stoq_provider.core.polling import Cadence
 from stoq_provider.core.record import RepeatSafety
+from stoq_provider.core.wording import hide_queries
 from stoq_provider.systems import stoq_bulk
+from stoq_provider.systems.assumptions import Assumption
 from stoq_provider.systems.base import System, optional_int, require
 from stoq_provider.systems.stoq_filters import check as check_filters
-
-
-class Assumption(NamedTuple):
-    """What we take for true where the documentation that can be read does not say."""
-
-    value: str
-    mark: str
-    reason: str
-
 
 ASSUMPTIONS: Mapping[str, Assumption] = {
     "export.path": Assumption(

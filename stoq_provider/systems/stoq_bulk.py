@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from stoq_provider.core.hints import near_misses
 from stoq_provider.core.ids import check_ids
 from stoq_provider.core.plan import InvalidInput, Submission, merge
-from stoq_provider.systems.stoq_filters import near_misses
 
 Check = Callable[[Mapping[str, Any], Mapping[str, Any]], "bool | None"]
 """Takes an item as read and the body that was sent; ``None``: the item does not tell."""

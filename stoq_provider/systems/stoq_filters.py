@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
+from stoq_provider.core.hints import near_misses
 from stoq_provider.core.plan import InvalidInput
 
 COMMON_FILTERS = ("from", "to", "offer_id", "offer_ids", "currency")
@@ -40,14 +41,6 @@ def check(report: str, filters: Mapping[str, Any]) -> dict[str, Any]:
     for rule in _RULES:
         rule(report, given)
     return given
-
-
-def near_misses(name: str, known: Sequence[str]) -> str:
-    """Return a hint such as ``; did you mean 'revenue'?``, or nothing."""
-    from difflib import get_close_matches
-
-    close = get_close_matches(name, known, n=3, cutoff=0.5)
-    return f"; did you mean {' or '.join(repr(c) for c in close)}?" if close else ""
 
 
 def _name(key: Any) -> str:

@@ -75,9 +75,10 @@ class JobTrigger(BaseTrigger):
         hook = self.hook_class(self.conn_id)
         dag_id = getattr(getattr(self, "task_instance", None), "dag_id", None)
         settings = replace(await hook.asettings(), user_agent=user_agent(dag_id))
-        async with aio.shared_transport(settings, hook.system, jobs=len(self.jobs)) as transport:
-            poller = self._plan().poller(hook.system, pace=transport.budget.pace)
-            await wait_async(poller, transport, hook.system, settings, log=self.log)
+        async with aio.shared_transport(settings, hook.system, meter=hook.meter) as transport:
+            poller = self._plan().poller(hook.system, round_time=transport.board.round_time)
+            await wait_async(poller, transport, log=self.log)
+            hook.meter.finished(len(self.jobs), poller.polls)
             event = event_of(poller, transport.points_spent, self.state)
         yield TriggerEvent(event.to_dict())
 
@@ -117,3 +118,45 @@ def check_serializable(arguments: Mapping[str, Any]) -> None:
     import json
 
     json.dumps(arguments, allow_nan=False)
+
+
+class _Later:
+    """A hook's class, imported when it is asked for: who uses one system does not pay for all of them."""
+
+    def __init__(self, module: str, name: str) -> None:
+        self._module = f"stoq_provider.hooks.{module}"
+        self._name = name
+
+    def __get__(self, instance: object, owner: type) -> Any:
+        return getattr(import_module(self._module), self._name)
+
+
+def _later(module: str, name: str) -> Any:
+    return _Later(module, name)
+
+
+class SureCartJobTrigger(JobTrigger):
+    """Waits for bulk actions of SureCart; parameters as in :class:`JobTrigger`."""
+
+    hook_class = _later("surecart", "SureCartHook")
+
+
+class PrintStudioJobTrigger(JobTrigger):
+    """
+    Waits until print jobs or orders of PrintStudio reach a state; parameters as in :class:`JobTrigger`.
+
+    Which state, stands in the ``kind`` of each handle.
+    """
+
+    hook_class = _later("printstudio", "PrintStudioHook")
+
+
+class MedusaJobTrigger(JobTrigger):
+    """
+    Waits for batch jobs of Medusa; parameters as in :class:`JobTrigger`.
+
+    It cancels nothing: Airflow 3.3 calls ``on_kill`` of a trigger also when it only moves to another
+    triggerer, and the trigger of a sensor is the same as that of the operator that made the job.
+    """
+
+    hook_class = _later("medusa", "MedusaHook")

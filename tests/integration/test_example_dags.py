@@ -15,6 +15,8 @@ import requests
 from stoq_provider.sandbox import Sandbox
 from stoq_provider.sandbox.shop import ShopSize
 
+from .medusa_bench import NEW
+
 ROOT = Path(__file__).parents[2]
 API = "/api/v2/external/preorders"
 
@@ -39,6 +41,23 @@ class Airflow:
             "AIRFLOW_VAR_STOQ_RELEASE_LIST": (home / "release.csv").as_uri(),
             "AIRFLOW_CONN_STOQ_DEFAULT": json.dumps(
                 {"conn_type": "stoq", "host": sandbox.origin, "password": sandbox.key}
+            ),
+            "AIRFLOW_VAR_MEDUSA_IMPORT": (home / "products.csv").as_uri(),
+            "AIRFLOW_VAR_MEDUSA_EXPORTS": (home / "medusa").as_uri(),
+            "AIRFLOW_CONN_MEDUSA_DEFAULT": json.dumps(
+                {"conn_type": "medusa", "host": sandbox.medusa_origin, "password": sandbox.medusa_token}
+            ),
+            "AIRFLOW_VAR_SURECART_FORGET_LIST": (home / "forget.csv").as_uri(),
+            "AIRFLOW_CONN_SURECART_DEFAULT": json.dumps(
+                {"conn_type": "surecart", "host": sandbox.surecart_origin, "password": sandbox.surecart_key}
+            ),
+            "AIRFLOW_VAR_PRINTSTUDIO_ORDERS": (home / "orders.json").as_uri(),
+            "AIRFLOW_CONN_PRINTSTUDIO_DEFAULT": json.dumps(
+                {
+                    "conn_type": "printstudio",
+                    "host": sandbox.printstudio_origin,
+                    "password": sandbox.printstudio_key,
+                }
             ),
         }
         self.run("db", "migrate")
@@ -122,3 +141,39 @@ def test_approved_cancel(airflow: Airflow) -> None:
     (sent,) = airflow.sandbox.submissions
     assert sorted(sent["ids"]) == sorted(o["shopify_order_id"] for o in listed)
     assert airflow.get(f"/orders/{listed[0]['shopify_order_id']}")["state"] == "cancelled"
+
+
+def test_surecart_forget_customers(airflow: Airflow) -> None:
+    there = airflow.sandbox.state["surecart"]["customers"]
+    (airflow.home / "forget.csv").write_text("\n".join(["email,customer_id", *(f"x,{i}" for i in there[:5])]))
+    airflow.run("dags", "test", "surecart_forget_customers")
+    state = airflow.sandbox.state["surecart"]
+    assert [sent["ids"] for sent in state["submissions"]] == [there[:5]]
+    assert state["customers"] == there[5:]
+
+
+def test_printstudio_print_run(airflow: Airflow) -> None:
+    orders = [{"customerId": f"c{n}", "lineItems": [{"skuId": "sku_001", "quantity": 1}]} for n in range(60)]
+    (airflow.home / "orders.json").write_text(json.dumps(orders))
+    airflow.sandbox.control("printstudio", "pace", state_seconds=10, payment_seconds=10)
+    airflow.run("dags", "test", "printstudio_print_run")
+    state = airflow.sandbox.state["printstudio"]
+    assert [sent["count"] for sent in state["submissions"]] == [50, 10]
+    assert {order["status"] for order in state["orders"].values()} <= {"ready", "shipped"}
+
+
+def test_medusa_approved_import(airflow: Airflow) -> None:
+    from airflow import __version__
+
+    if tuple(map(int, __version__.split(".")[:2])) < (3, 1):
+        pytest.skip("Airflow before 3.1 has no approval operator")
+    (airflow.home / "products.csv").write_text(NEW)
+    airflow.run("dags", "test", "medusa_approved_import", "--mark-success-pattern", "approve")
+    state = airflow.sandbox.state["medusa"]
+    assert [(sent["kind"], sent["dry_run"]) for sent in state["submissions"]] == [
+        ("product-import", True),
+        ("product-export", False),
+    ]
+    assert state["products"] == 37
+    (copy,) = (airflow.home / "medusa").iterdir()
+    assert "made-here" in copy.read_text()

@@ -11,9 +11,15 @@ import airflow
 import jsonschema
 import pytest
 
-from stoq_provider.get_provider_info import STOQ_CONN_FIELDS, get_provider_info
+from stoq_provider import get_provider_info as provider_info
+from stoq_provider.get_provider_info import CONN_FIELDS, get_provider_info
+from stoq_provider.hooks.medusa import MedusaHook
+from stoq_provider.hooks.printstudio import PrintStudioHook
 from stoq_provider.hooks.stoq import StoqHook
+from stoq_provider.hooks.surecart import SureCartHook
 
+HOOKS = {"stoq": StoqHook, "medusa": MedusaHook, "surecart": SureCartHook, "printstudio": PrintStudioHook}
+SYSTEMS = pytest.mark.parametrize("system", HOOKS)
 SCHEMA = Path(airflow.__path__[0]) / "provider_info.schema.json"
 
 
@@ -48,13 +54,15 @@ def test_every_module_and_class_that_it_names_exists(info):
         assert hook.hook_name == entry["hook-name"]
 
 
-def test_airflows_providers_manager_finds_the_hook():
+@SYSTEMS
+def test_airflows_providers_manager_finds_the_hook(system):
     from airflow.providers_manager import ProvidersManager
 
     manager = ProvidersManager()
     assert "airflow-provider-stoq" in manager.providers
-    assert manager.hooks["stoq"].hook_name == "STOQ"
-    assert manager.hooks["stoq"].connection_id_attribute_name == "stoq_conn_id"
+    assert manager.hooks[system].hook_name == HOOKS[system].hook_name
+    assert manager.hooks[system].connection_id_attribute_name == f"{system}_conn_id"
+    assert HOOKS[system].default_conn_name == f"{system}_default"
 
 
 def test_configuration_has_defaults_that_airflow_can_read(info):
@@ -65,29 +73,43 @@ def test_configuration_has_defaults_that_airflow_can_read(info):
         assert set(option) >= {"description", "version_added", "type", "example", "default"}
 
 
-def test_ui_behaviour_is_the_same_in_both_forms(info):
-    (entry,) = [e for e in info["connection-types"] if e["connection-type"] == "stoq"]
-    behaviour = StoqHook.get_ui_field_behaviour()
+def entry_of(info, system):
+    (entry,) = [e for e in info["connection-types"] if e["connection-type"] == system]
+    return entry
+
+
+@SYSTEMS
+def test_ui_behaviour_is_the_same_in_both_forms(info, system):
+    told = entry_of(info, system)["ui-field-behaviour"]
+    behaviour = HOOKS[system].get_ui_field_behaviour()
+    assert behaviour == {key.replace("-", "_"): value for key, value in told.items()}
     assert set(behaviour) == {"hidden_fields", "relabeling", "placeholders"}
-    assert behaviour["hidden_fields"] == entry["ui-field-behaviour"]["hidden-fields"]
-    assert behaviour["relabeling"] == {"host": "Origin", "password": "API key"}
-    assert "password" not in behaviour["hidden_fields"]
+    assert not {"password", "host"} & set(behaviour["hidden_fields"])
+    assert {*behaviour["relabeling"], *behaviour["placeholders"]} <= {"host", "password", "login", "extra"}
 
 
-def test_form_widgets_of_airflow_2():
+def test_only_a_system_with_a_login_shows_that_field():
+    hidden = {name: "login" in hook.get_ui_field_behaviour()["hidden_fields"] for name, hook in HOOKS.items()}
+    assert hidden == {"stoq": True, "medusa": False, "surecart": True, "printstudio": True}
+
+
+@SYSTEMS
+def test_form_widgets_of_airflow_2(system):
     pytest.importorskip("flask_appbuilder")
-    widgets = StoqHook.get_connection_form_widgets()
-    assert set(widgets) == set(STOQ_CONN_FIELDS)
+    widgets = HOOKS[system].get_connection_form_widgets()
+    assert set(widgets) == set(getattr(provider_info, f"{system.upper()}_CONN_FIELDS"))
     assert widgets["allow_http"].field_class.__name__ == "BooleanField"
     assert widgets["timeout"].kwargs["default"] == "30"
 
 
-def test_form_fields_of_airflow_3(info):
-    (entry,) = [e for e in info["connection-types"] if e["connection-type"] == "stoq"]
-    assert entry["conn-fields"] == STOQ_CONN_FIELDS
-    for field in entry["conn-fields"].values():
+@SYSTEMS
+def test_form_fields_of_airflow_3(info, system):
+    fields = entry_of(info, system)["conn-fields"]
+    assert fields == getattr(provider_info, f"{system.upper()}_CONN_FIELDS")
+    assert {"timeout", "verify", "proxy", "allow_http"} <= set(fields) <= set(CONN_FIELDS)
+    for field in fields.values():
         assert "null" in field["schema"]["type"]
 
 
 def test_no_secret_is_a_field_of_the_extra():
-    assert not [name for name in STOQ_CONN_FIELDS if "key" in name or "token" in name or "password" in name]
+    assert not [name for name in CONN_FIELDS if "key" in name or "token" in name or "password" in name]

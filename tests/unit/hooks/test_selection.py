@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
+import uuid
 
 import pytest
 
-from stoq_provider.core.ids import IdList
+from stoq_provider.core.ids import UUIDS, IdList
 from stoq_provider.core.plan import InvalidInput
 from stoq_provider.exceptions import ValidationRejected
-from stoq_provider.hooks.selection import PIECE, Selection
+from stoq_provider.hooks.selection import PIECE, TEXT_PIECE, Items, Selection
 from stoq_provider.hooks.submission import Submitter, TaskIdentity
 from stoq_provider.storage.state import KEY_PREFIX, StateError, TaskStateStore
 from stoq_provider.systems.stoq_bulk import ORDERS, VARIANTS
@@ -213,3 +214,26 @@ def test_a_store_that_cannot_be_read_is_not_an_empty_one(hook, api, store):
     with pytest.raises(StateError, match="could not be read"):
         select(hook, {"state": "placed"}).kept(submitter(hook, store))
     assert api.call_count == 0
+
+
+# -- ids of the other systems ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [1, TEXT_PIECE, 2 * TEXT_PIECE + 1])
+def test_uuids_of_a_file_come_back_whole_in_small_pieces(hook, store, tmp_path, count):
+    numbers = random.Random(5)
+    ids = [str(uuid.UUID(int=numbers.getrandbits(128), version=4)) for _ in range(count)]
+    file = tmp_path / "ids.csv"
+    file.write_text("id\n" + "".join(f"{item.upper()}\n" for item in [*ids, ids[0]]))
+    given = {"path": str(file), "column": "id"}
+    chosen = Items(given, what="record_ids", resource="delete_customers", most=MOST, kind=UUIDS)
+    assert chosen.kept(submitter(hook, store)) == IdList(tuple(ids), 1)
+    file.unlink()
+    assert chosen.kept(submitter(hook, store)) == IdList(tuple(ids), 1)
+    assert len(chosen.note_keys(submitter(hook, store))) == 1 + -(-count // TEXT_PIECE)
+    assert max(map(len, store.rows.values())) < 40_000
+
+
+def test_items_take_no_filters():
+    with pytest.raises(InvalidInput, match=r"record_ids is a list of ids, .* unknown: \['email'\]"):
+        Items({"email": "x"}, what="record_ids", resource="x", most=9, kind=UUIDS).resolve()

@@ -88,17 +88,19 @@ def test_unknown_arguments_are_refused():
 def test_deferrable_follows_the_configuration(monkeypatch):
     import importlib
 
-    from stoq_provider.operators import base, reports
+    from stoq_provider.operators import base, reports, waiting
 
     assert StoqReportExportOperator(task_id="x", report="revenue").deferrable is False
     monkeypatch.setenv("AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE", "True")
     try:
+        importlib.reload(waiting)
         importlib.reload(base)
         fresh = importlib.reload(reports).StoqReportExportOperator
         assert fresh(task_id="x", report="revenue").deferrable is True
         assert fresh(task_id="x", report="revenue", deferrable=False).deferrable is False
     finally:
         monkeypatch.undo()
+        importlib.reload(waiting)
         importlib.reload(base)
         importlib.reload(reports)
 

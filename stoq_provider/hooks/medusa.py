@@ -1,0 +1,260 @@
+"""The hook of Medusa v1's admin API."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from stoq_provider.core.http import Answer, MalformedAnswer, ProblemKind, Request
+from stoq_provider.core.jobs import JobHandle
+from stoq_provider.core.plan import Submission
+from stoq_provider.exceptions import ProtocolError, StoqProviderError, ValidationRejected
+from stoq_provider.get_provider_info import MEDUSA_CONN_FIELDS, MEDUSA_UI
+from stoq_provider.hooks.base import NOTHING_SENT, JobHook
+from stoq_provider.hooks.errors import of_problem, typed
+from stoq_provider.systems import medusa, medusa_context
+from stoq_provider.systems.base import require
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+    from stoq_provider.storage.download import StoredFile
+
+UPLOAD_ATTEMPTS = 3
+"""How often an upload is made: one too many leaves a file behind that nobody reads."""
+
+
+class MedusaHook(JobHook):
+    """
+    Talks to a shop on Medusa v1 through its admin API.
+
+    The connection (type ``medusa``) holds the shop's origin as ``host``, and either an API token as
+    password, or an e-mail as login and its password. Its extra takes ``timeout``, ``verify``, ``proxy``,
+    ``allow_http`` and ``allow_private``. Medusa shows a user only the jobs that it created itself (M), so
+    whoever waits for a job needs the same user as who submitted it.
+
+    :param medusa_conn_id: the Airflow connection.
+    """
+
+    conn_name_attr = "medusa_conn_id"
+    default_conn_name = "medusa_default"
+    conn_type = "medusa"
+    hook_name = "Medusa"
+
+    system = medusa.Medusa()
+
+    def __init__(self, medusa_conn_id: str = default_conn_name) -> None:
+        super().__init__(medusa_conn_id)
+        self.medusa_conn_id = medusa_conn_id
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Return the form's behaviour for Airflow before 3.2; later versions read the provider info."""
+        return {key.replace("-", "_"): value for key, value in MEDUSA_UI.items()}
+
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """Return the form's extra fields for Airflow before 3.2; later versions read the provider info."""
+        from stoq_provider.hooks.form import widgets
+
+        return widgets(MEDUSA_CONN_FIELDS)
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Ask for one batch job: a small, authenticated read whose answer holds no secret."""
+        try:
+            payload = self.request("GET", medusa_context.PATH, params={"limit": 1})
+            count = payload.get("count") if isinstance(payload, Mapping) else None
+            if not isinstance(count, int):
+                return False, "The host answered, but not as Medusa v1 does: no list of batch jobs came"
+        except Exception as error:
+            return False, str(error)
+        return True, f"Medusa accepted the credentials; this user has made {count} batch jobs"
+
+    @property
+    def allows_private(self) -> bool:
+        """Whether files may lie at a private address: Medusa is self-hosted, and so is its file store."""
+        if self.settings.allow_http:
+            return True
+        wanted = self.get_connection(self.conn_id).extra_dejson.get("allow_private") or False
+        return str(wanted).strip().lower() in ("true", "1", "yes", "on")
+
+    # -- jobs ---------------------------------------------------------------------------------------
+
+    def submit_batch_job(
+        self, job_type: str, context: Mapping[str, Any] | None = None, dry_run: bool = False
+    ) -> JobHandle:
+        """
+        Start a batch job.
+
+        :param job_type: such as ``product-export``; a plugin's own type as well.
+        :param context: for an export ``filterable_fields``, ``order``, ``expand`` and the like; for an
+            import ``fileKey``, the key of an :meth:`upload`.
+        :param dry_run: whether the job waits for :meth:`confirm` or :meth:`cancel` before it does anything.
+        :raises SubmissionUncertain: it may run, and repeating it is not safe.
+        """
+        return self.submit(self.plan_batch_job(job_type, context, dry_run=dry_run))
+
+    def plan_batch_job(
+        self,
+        job_type: str,
+        context: Mapping[str, Any] | None = None,
+        *,
+        dry_run: bool = False,
+        source: str | None = None,
+    ) -> Submission:
+        """
+        Check a batch job and return what would be sent; sends nothing.
+
+        :param source: a file, as ``ObjectStoragePath`` or its URL, that is uploaded first.
+        :raises ValidationRejected: with the reason.
+        """
+        with typed(self.system.name, NOTHING_SENT):
+            return medusa_context.submission(
+                job_type,
+                context,
+                dry_run=dry_run,
+                source=source,
+                preparation=None if source is None else _Upload(self, source),
+            )
+
+    def iter_jobs(self, job_type: str | None = None, **filters: Any) -> Iterator[dict[str, Any]]:
+        """
+        Yield the batch jobs of the connection's user, newest first.
+
+        :param filters: more of the query, such as ``**{"created_at[gte]": "2026-05-01"}``. There is no
+            filter for the status, and ``dry_run`` is always false in a list (M).
+        """
+        query = {"limit": medusa.PAGE_SIZE, **({"type": [job_type]} if job_type else {}), **filters}
+        offset = 0
+        while True:
+            payload = self.request("GET", medusa_context.PATH, params={**query, "offset": offset})
+            jobs = payload.get("batch_jobs") if isinstance(payload, Mapping) else None
+            if not isinstance(jobs, list):
+                raise ProtocolError(
+                    f"GET {medusa_context.PATH} gave no list. Reading stopped; nothing was changed.",
+                    system=self.system.name,
+                )
+            yield from jobs
+            offset += len(jobs)
+            if not jobs or offset >= (payload.get("count") or 0):
+                return
+
+    # -- files --------------------------------------------------------------------------------------
+
+    def upload(self, source: str | ObjectStoragePath, *, protected: bool = True) -> str:
+        """
+        Upload a file and return its key, for ``fileKey`` of an import.
+
+        It is read and sent piece by piece, so its size does not matter to this side.
+
+        :param source: an ``ObjectStoragePath`` or its URL.
+        :param protected: whether it is kept from the public, where the file service tells these apart.
+        :raises ValidationRejected: there is no such file.
+        """
+        from stoq_provider.hooks.upload import upload
+
+        path = _existing(source)
+        request = Request("POST", self.system.url(self.settings.origin, _upload_path(protected)))
+        for attempt in range(1, UPLOAD_ATTEMPTS + 1):
+            # The field is called "files" even for one (M); with another name the server answers 500.
+            answer = upload(self.get_conn(), self.settings, request.url, path, field="files")
+            if answer.problem is None:
+                return self._file_key(answer.payload)
+            if not answer.problem.maybe_processed or attempt == UPLOAD_ATTEMPTS:
+                break
+            self.log.warning("The upload of %s broke (%s); once more.", path.name, answer.problem.text)
+            self.sleep(random.uniform(0.5, 1.5) * attempt)  # noqa: S311 - jitter
+        raise self._not_uploaded(answer, path.name)
+
+    def _not_uploaded(self, answer: Answer, name: str) -> StoqProviderError:
+        assert answer.problem is not None
+        final = answer.problem.kind in (ProblemKind.AUTHENTICATION, ProblemKind.VALIDATION)
+        then = "The task is not retried, since it would be refused again" if final else "A retry uploads it"
+        return of_problem(
+            answer.problem,
+            system=self.system.name,
+            doing=f"{name} could not be uploaded to {self.system.label}",
+            fate=f"No remote job was started. {then}.",
+            job_started=False,
+        )
+
+    def _file_key(self, payload: Any) -> str:
+        with typed(self.system.name, "No remote job was started. A retry uploads the file again."):
+            uploads = payload.get("uploads") if isinstance(payload, Mapping) else None
+            if not isinstance(uploads, list) or len(uploads) != 1:
+                raise MalformedAnswer("the answer to the upload does not name one file")
+            return require(uploads[0], "key", "the answer to the upload")
+
+    def download_url(self, file_key: str) -> str:
+        """
+        Return the URL of a file in the shop's file store; a secret, where the store signs it.
+
+        With the store on the server's own disk it begins with the ``backend_url`` that the server is
+        configured with, and is made for a file that does not exist as well (M).
+        """
+        payload = self._payload(
+            Request(
+                "POST",
+                self.system.url(self.settings.origin, "/admin/uploads/download-url"),
+                json={"file_key": file_key},
+                harmless=True,
+            )
+        )
+        with typed(self.system.name, "Nothing was changed; a retry asks again."):
+            return self.system.read_file_url(payload)
+
+    def download(
+        self, handle: JobHandle | Mapping[str, Any], destination: str | ObjectStoragePath
+    ) -> StoredFile:
+        """
+        Store the file of a finished export.
+
+        :param destination: an ``ObjectStoragePath`` or its URL; ending with ``/``, the server's cleaned
+            file name is appended.
+        :return: uri, file name, bytes, rows and sha256 of what was stored.
+        """
+        from stoq_provider.hooks.results import store_result
+
+        known = handle if isinstance(handle, JobHandle) else JobHandle.from_dict(handle)
+        return store_result(self, known, destination)
+
+
+class _Upload:
+    """What comes before an import: its file goes to the server, which reads it by key."""
+
+    def __init__(self, hook: MedusaHook, source: str) -> None:
+        self._hook = hook
+        self._source = source
+
+    def run(self) -> dict[str, Any]:
+        return {"file_key": self._hook.upload(self._source)}
+
+    def complete(self, submission: Submission, made: Mapping[str, Any]) -> Submission:
+        from dataclasses import replace
+
+        return replace(submission, body=medusa_context.with_file(submission, str(made["file_key"])))
+
+
+def _upload_path(protected: bool) -> str:
+    return "/admin/uploads/protected" if protected else "/admin/uploads"
+
+
+def _existing(source: Any) -> Any:
+    """Return the path of a file that is there."""
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+    path = ObjectStoragePath(str(source))
+    try:
+        there = path.is_file()
+    except Exception as error:
+        problem = f"{type(error).__name__} when it was looked for"
+    else:
+        if there:
+            return path
+        problem = "there is no such file"
+    raise ValidationRejected(
+        f"source {str(source)!r} can't be read: {problem}. {NOTHING_SENT}; clear the task once it is there.",
+        system="medusa",
+        job_started=False,
+    )

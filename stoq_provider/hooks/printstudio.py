@@ -1,0 +1,162 @@
+"""The hook of a PrintStudio installation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+from stoq_provider.core.jobs import JobState, JobStatus
+from stoq_provider.core.plan import InvalidInput, Submission
+from stoq_provider.core.record import RepeatSafety
+from stoq_provider.exceptions import FinalJobFailed, JobFailed, ValidationRejected
+from stoq_provider.get_provider_info import PRINTSTUDIO_CONN_FIELDS, PRINTSTUDIO_UI
+from stoq_provider.hooks.base import NOTHING_SENT, JobHook
+from stoq_provider.hooks.errors import typed
+from stoq_provider.systems import printstudio, printstudio_bulk
+from stoq_provider.systems.printstudio_states import ORDER, PRINT_JOB, Course
+
+
+class PrintStudioHook(JobHook):
+    """
+    Talks to one PrintStudio installation.
+
+    The connection (type ``printstudio``) holds the API key as password and the origin as host, which is
+    required: everybody runs their own. Its extra takes ``timeout``, ``verify``, ``proxy``, ``allow_http``,
+    ``points_share``.
+
+    :param printstudio_conn_id: the Airflow connection.
+    """
+
+    conn_name_attr = "printstudio_conn_id"
+    default_conn_name = "printstudio_default"
+    conn_type = "printstudio"
+    hook_name = "PrintStudio"
+
+    system = printstudio.PrintStudio()
+
+    def __init__(self, printstudio_conn_id: str = default_conn_name) -> None:
+        super().__init__(printstudio_conn_id)
+        self.printstudio_conn_id = printstudio_conn_id
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Return the form's behaviour for Airflow before 3.2; later versions read the provider info."""
+        from stoq_provider.hooks.form import behaviour
+
+        return behaviour(PRINTSTUDIO_UI)
+
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """Return the form's extra fields for Airflow before 3.2; later versions read the provider info."""
+        from stoq_provider.hooks.form import widgets
+
+        return widgets(PRINTSTUDIO_CONN_FIELDS)
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Ask for one order: a small read that every role of a key may do (I)."""
+        try:
+            self.request("GET", ORDER.path, params={"limit": 1})
+        except Exception as error:
+            return False, str(error)
+        return True, f"PrintStudio at {self.settings.origin} accepted the key"
+
+    # -- bulk calls ---------------------------------------------------------------------------------
+
+    def create_orders(self, orders: Sequence[Mapping[str, Any]]) -> JobStatus:
+        """
+        Create at most 50 orders in one call: all of them, or none.
+
+        :param orders: ``{"customerId", "lineItems": [{"skuId", "quantity"}]}`` each.
+        :return: the result; ``details["orders"]`` holds id and status of each.
+        :raises SubmissionUncertain: they perhaps exist; the call is not repeated.
+        """
+        with typed(self.system.name, NOTHING_SENT):
+            checked = printstudio_bulk.check_orders(orders)
+        return self._at_once(printstudio_bulk.CREATE_ORDERS, checked)
+
+    def advance_jobs(self, job_ids: Sequence[str], target_status: str) -> JobStatus:
+        """
+        Put at most 100 print jobs into a state.
+
+        :param target_status: such as ``POST_PROCESS``, in any case.
+        """
+        with typed(self.system.name, NOTHING_SENT):
+            target = printstudio_bulk.check_target(target_status)
+            ids = printstudio_bulk.job_ids(job_ids, most=printstudio_bulk.ADVANCE_JOBS.cap)
+        return self._at_once(printstudio_bulk.ADVANCE_JOBS, ids, {"targetStatus": target})
+
+    def cancel_jobs(self, job_ids: Sequence[str], reason: str) -> JobStatus:
+        """Cancel at most 100 print jobs."""
+        with typed(self.system.name, NOTHING_SENT):
+            body = {"reason": printstudio_bulk.check_reason(reason)}
+            ids = printstudio_bulk.job_ids(job_ids, most=printstudio_bulk.CANCEL_JOBS.cap)
+        return self._at_once(printstudio_bulk.CANCEL_JOBS, ids, body)
+
+    def import_skus(self, skus: Sequence[Mapping[str, Any]], mode: str = "upsert") -> JobStatus:
+        """
+        Import at most 500 SKUs in one call.
+
+        :param mode: ``upsert``, ``append`` (leaves known ones alone), or ``replace``, which deactivates all
+            other SKUs first and is never repeated.
+        """
+        with typed(self.system.name, NOTHING_SENT):
+            checked = printstudio_bulk.check_skus(skus, mode)
+        kind = f"{printstudio_bulk.IMPORT_SKUS.kind}:{mode}"
+        return self._at_once(printstudio_bulk.IMPORT_SKUS, checked, {"mode": mode}, kind)
+
+    def _at_once(
+        self,
+        route: printstudio_bulk.Route,
+        items: Sequence[Any],
+        body: Mapping[str, Any] | None = None,
+        kind: str | None = None,
+    ) -> JobStatus:
+        with typed(self.system.name, NOTHING_SENT):
+            planned = printstudio_bulk.submissions(route, items, body, kind=kind)
+            if len(planned) != 1:
+                raise InvalidInput(
+                    f"{route.kind} takes 1 to {route.cap} items in one call, not {len(items):,}; the "
+                    "operator cuts longer lists"
+                )
+        return self._result(planned[0])
+
+    def _result(self, submission: Submission) -> JobStatus:
+        status = self.submit(submission).result
+        assert status is not None
+        if status.state is not JobState.FAILED:
+            return status
+        never = self.system.repeat_safety(submission.kind) is RepeatSafety.NEVER
+        again = "It is not sent again by itself." if never else "A retry sends it again."
+        cls = FinalJobFailed if never else JobFailed
+        raise cls(
+            f"PrintStudio did nothing of {submission.kind}: {status.error}. {again}",
+            system=self.system.name,
+            server_messages=status.error_texts,
+        )
+
+    # -- single things ------------------------------------------------------------------------------
+
+    def get_print_job(self, job_id: str) -> dict[str, Any]:
+        """Return one print job as the server tells it."""
+        return self._single(PRINT_JOB, job_id)
+
+    def get_order(self, order_id: str) -> dict[str, Any]:
+        """Return one order: ``{"id", "status", "customerId", "lineItems", ...}``."""
+        return self._single(ORDER, order_id)
+
+    def iter_states(self, course: Course, ids: Sequence[str]) -> Iterator[tuple[str, str | None]]:
+        """Yield id and state of each, one read a piece; ``None`` where there is no such thing."""
+        for item in ids:
+            try:
+                found = self._single(course, item)
+            except ValidationRejected as error:
+                if error.http_status != 404:
+                    raise
+                yield item, None
+            else:
+                yield item, str(found.get("status") or found.get("state") or "")
+
+    def _single(self, course: Course, item: str) -> dict[str, Any]:
+        payload = self.request("GET", f"{course.path}/{quote(item, safe='')}")
+        return dict(printstudio.unwrapped(payload))

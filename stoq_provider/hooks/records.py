@@ -1,0 +1,190 @@
+"""The records of one task: what its tries note of their submissions, and read of those before them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from stoq_provider.core.events import JobEnd
+from stoq_provider.core.http import MalformedAnswer
+from stoq_provider.core.jobs import Outcome
+from stoq_provider.core.plan import Submission
+from stoq_provider.core.record import RepeatSafety, SubmissionRecord, can_be_reused, counts, identity
+from stoq_provider.exceptions import ProtocolError, StoqProviderError
+from stoq_provider.hooks.base import JobHook
+from stoq_provider.storage.state import StateError, StateStore
+
+_ENDED_BADLY = tuple(
+    outcome.value for outcome in (Outcome.FAILED, Outcome.CANCELLED, Outcome.EXPIRED, Outcome.NOT_FOUND)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskIdentity:
+    """Which task instance this is; ``clears`` is a number that changes when a person clears it."""
+
+    dag_id: str
+    task_id: str
+    run_id: str
+    map_index: int
+    clears: int = 0
+
+    @classmethod
+    def of(cls, context: Mapping[str, Any]) -> TaskIdentity:
+        """
+        Read it from a task's context.
+
+        Clearing a task grants it all its retries anew, by raising ``max_tries``, and nothing else changes
+        that number: not a retry, not a resumption, not other ``retries`` in an edited DAG. So it tells
+        tries that belong together from those after a clear, on every Airflow version.
+        """
+        ti = context["ti"]
+        return cls(
+            dag_id=ti.dag_id,
+            task_id=ti.task_id,
+            run_id=ti.run_id,
+            map_index=getattr(ti, "map_index", -1),
+            clears=getattr(ti, "max_tries", None) or 0,
+        )
+
+
+class Records:
+    """
+    Reads and writes the records of one task instance.
+
+    :param on_clear: see :func:`stoq_provider.core.record.counts`.
+    """
+
+    def __init__(self, hook: JobHook, store: StateStore, task: TaskIdentity, *, on_clear: str) -> None:
+        self._hook = hook
+        self._store = store
+        self._task = task
+        self._on_clear = on_clear
+
+    @property
+    def durable(self) -> bool:
+        """Whether another try will find what this one notes."""
+        return self._store.durable
+
+    def never_repeats(self, kind: str) -> bool:
+        """Whether sending a submission of that kind again does harm."""
+        return self._hook.system.repeat_safety(kind) is RepeatSafety.NEVER
+
+    def key(self, submission: Submission) -> str:
+        """Name the record of a submission."""
+        return self.name(submission.digest())
+
+    def name(self, digest: str) -> str:
+        """Name a record of this task instance and connection."""
+        return identity(
+            dag_id=self._task.dag_id,
+            task_id=self._task.task_id,
+            run_id=self._task.run_id,
+            map_index=self._task.map_index,
+            conn_id=self._hook.conn_id,
+            submission_digest=digest,
+        )
+
+    def load(self, key: str) -> SubmissionRecord | None:
+        """
+        Read a record.
+
+        :raises StateError: where it can't be read.
+        """
+        value = self._store.load(key)
+        if value is None:
+            return None
+        try:
+            return SubmissionRecord.from_dict(value)
+        except MalformedAnswer as error:
+            problem = ProtocolError(
+                f"The record of an earlier try can't be understood ({error}); it may be of another version "
+                "of this package. Nothing was sent; jobs that were submitted go on. A retry looks again.",
+                system=self._hook.system.name,
+            )
+        raise problem
+
+    def note_ends(self, keys: Iterable[str], ends: Iterable[JobEnd]) -> None:
+        """
+        Note how waiting ended, in the records named.
+
+        A failure to write it down is logged: the end stays true, and the job is known all the same.
+        """
+        by_job = {end.handle.job_id: end for end in ends}
+        for key in keys:
+            try:
+                record = self.load(key)
+                end = by_job.get(record.handle.job_id) if record and record.handle else None
+                if record is not None and end is not None:
+                    self._store.save(key, record.ended(end).to_dict())
+            except StoqProviderError as error:
+                self._hook.log.warning("How job ended could not be written down: %s", error)
+
+    def save_note(self, key: str, value: Mapping[str, Any]) -> None:
+        """Keep something else for the next try; it counts until a person clears the task."""
+        self._store.save(key, {**value, "clears": self._task.clears})
+
+    def load_note(self, key: str) -> Mapping[str, Any] | None:
+        """Return what :meth:`save_note` kept, if it counts for this try."""
+        value = self._store.load(key)
+        if value is None:
+            return None
+        if value.get("clears") == self._task.clears:
+            return value
+        if not value.get("held") and self._on_clear != "reuse":
+            return None
+        adopted = {**value, "clears": self._task.clears, "held": False}
+        self._store.save(key, adopted)
+        return adopted
+
+    def hold(self, keys: Iterable[str]) -> None:
+        """
+        Let records and notes count even after the next clear.
+
+        For a task that is not retried because of something else than their jobs: a person can only clear
+        it, and clears it in order to go on. Jobs that ended badly are left out; a clear submits those. A
+        failure to write it down is logged: the error that led here says more.
+        """
+        for key in keys:
+            try:
+                value = self._store.load(key)
+                if value is not None and value.get("outcome") not in _ENDED_BADLY:
+                    self._store.save(key, {**value, "held": True})
+            except StateError as error:
+                self._hook.log.warning("That a job goes on could not be written down: %s", error)
+
+    def current(self, submission: Submission) -> SubmissionRecord | None:
+        """Return the record of a submission if it counts for this try."""
+        key = self.key(submission)
+        record = self.load(key)
+        if record is None or not counts(record, clears=self._task.clears, on_clear=self._on_clear):
+            return None
+        return self._adopted(key, record) if can_be_reused(record) else record
+
+    def _adopted(self, key: str, record: SubmissionRecord) -> SubmissionRecord:
+        """Take a job that was found again after a clear for one of these tries."""
+        if record.clears != self._task.clears:
+            record = record.adopted(self._task.clears)
+            self._store.save(key, record.to_dict())
+        return record
+
+    def note_unchanged(self, unchanged: Mapping[str, Iterable[int | str]]) -> None:
+        """
+        Note what a read-back found, by key of the record.
+
+        :raises StateError: where it can't be written: the next try would not know what is left to do.
+        """
+        for key, items in unchanged.items():
+            record = self.load(key)
+            if record is not None:
+                self._store.save(key, record.verified(items).to_dict())
+
+    def forget(self, keys: Iterable[str]) -> None:
+        """
+        Take records away, so that the next try submits anew: their jobs were stopped by ourselves.
+
+        :raises StateError: where a record can't be taken away.
+        """
+        for key in keys:
+            self._store.delete(key)

@@ -1,0 +1,95 @@
+"""What becomes of a task's jobs when the task is killed."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from stoq_provider.core.http import ProblemKind
+from stoq_provider.exceptions import StoqProviderError
+
+if TYPE_CHECKING:
+    from stoq_provider.hooks.base import JobHook
+    from stoq_provider.hooks.submission import Submitted, Submitter
+
+STOP_SECONDS = 5.0
+"""How long a killed task waits for its cancellations; Medusa's blocks while a job is processed (9 s, M)."""
+
+NO_CANCEL = (
+    "They go on, since nothing can cancel them from here. A retry waits for the same jobs; clearing the task "
+    "starts anew unless on_clear='reuse'."
+)
+
+_NOTHING_TO_CANCEL = (ProblemKind.VALIDATION, ProblemKind.NOT_FOUND, ProblemKind.CONFLICT)
+
+
+def stop_jobs(hook: JobHook, jobs: Sequence[Submitted], records: Submitter | None) -> str:
+    """
+    Cancel jobs where their system can, and tell in a sentence or two what becomes of them.
+
+    It takes :data:`STOP_SECONDS` at the most, and is made for a signal handler: what it calls runs in a
+    thread and on connections of its own. Of a job that was stopped before it did anything the record is
+    taken away, so that the next try submits it again.
+    """
+    if not any(hook.system.cancel_request(hook.settings.origin, job.handle) for job in jobs):
+        return NO_CANCEL
+    said: list[str] = ["unanswered"] * len(jobs)
+    threads = [
+        threading.Thread(target=_stop, args=(_twin(hook), job, records, said, place), daemon=True)
+        for place, job in enumerate(jobs)
+    ]
+    give_up_at = time.monotonic() + STOP_SECONDS
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(max(0.0, give_up_at - time.monotonic()))
+    return " ".join(f"{job.handle.job_id}: {_FATES[word]}" for job, word in zip(jobs, said, strict=True))
+
+
+_FATES = {
+    "stopped": "cancelled before it did anything; a retry or a clear submits it again.",
+    "noted": "cancelled, which could not be written down; a retry finds it cancelled and stops.",
+    "cancelled": "cancelled while it worked, and done all the same; a retry finds it so and stops.",
+    "ended": "there is nothing to cancel; a retry looks how it ended.",
+    "refused": "the cancellation failed; it goes on, and a retry waits for it.",
+    "unanswered": (
+        f"no answer to the cancellation within {STOP_SECONDS:g} s, as while a job is being processed; it may "
+        "go on to its end. A retry looks how it ended."
+    ),
+}
+
+
+def _stop(hook: JobHook, job: Submitted, records: Submitter | None, said: list[str], place: int) -> None:
+    # Not when the module is loaded: parsing a DAG needs no transport.
+    from stoq_provider.transport.retrying import NO_RETRY
+
+    request = hook.system.cancel_request(hook.settings.origin, job.handle)
+    if request is None:
+        return
+    answer = hook.transport.send(request, NO_RETRY)
+    if answer.problem is not None:
+        said[place] = "ended" if answer.problem.kind in _NOTHING_TO_CANCEL else "refused"
+    elif not hook.system.was_stopped(answer.payload):
+        said[place] = "cancelled"
+    else:
+        said[place] = "noted"
+        if records is not None and _forgotten(records, job.key):
+            said[place] = "stopped"
+    hook.close()
+
+
+def _forgotten(records: Submitter, key: str) -> bool:
+    try:
+        records.forget([key])
+    except StoqProviderError:
+        return False
+    return True
+
+
+def _twin(hook: JobHook) -> JobHook:
+    """Return a hook with connections of its own; the connection is not looked up again."""
+    twin = type(hook)(hook.conn_id)
+    twin.__dict__["settings"] = hook.settings
+    return twin

@@ -1,0 +1,105 @@
+"""The hook of SureCart's API v1."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from stoq_provider.core.ids import chunks
+from stoq_provider.core.jobs import JobHandle
+from stoq_provider.get_provider_info import SURECART_CONN_FIELDS, SURECART_UI
+from stoq_provider.hooks.base import NOTHING_SENT, JobHook
+from stoq_provider.hooks.errors import typed
+from stoq_provider.systems import surecart
+
+
+class SureCartHook(JobHook):
+    """
+    Talks to one SureCart store.
+
+    The connection (type ``surecart``) holds the secret key as password; ``host`` is the origin and may be
+    left empty. Its extra takes ``timeout``, ``verify``, ``proxy``, ``allow_http``, ``points_share``.
+
+    :param surecart_conn_id: the Airflow connection.
+    """
+
+    conn_name_attr = "surecart_conn_id"
+    default_conn_name = "surecart_default"
+    conn_type = "surecart"
+    hook_name = "SureCart"
+
+    system = surecart.SureCart()
+
+    def __init__(self, surecart_conn_id: str = default_conn_name) -> None:
+        super().__init__(surecart_conn_id)
+        self.surecart_conn_id = surecart_conn_id
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Return the form's behaviour for Airflow before 3.2; later versions read the provider info."""
+        from stoq_provider.hooks.form import behaviour
+
+        return behaviour(SURECART_UI)
+
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """Return the form's extra fields for Airflow before 3.2; later versions read the provider info."""
+        from stoq_provider.hooks.form import widgets
+
+        return widgets(SURECART_CONN_FIELDS)
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Ask for one bulk action: a small, authenticated read of what the operators need."""
+        try:
+            with typed(self.system.name, "Nothing was changed."):
+                surecart.rows_of(self.request("GET", surecart.BULK_PATH, params={"limit": 1}), "the list")
+        except Exception as error:
+            return False, str(error)
+        return True, "SureCart accepted the key; it may ask for bulk actions"
+
+    def submit_bulk_action(
+        self,
+        action_type: str,
+        record_ids: Sequence[str],
+        *,
+        extra_body: Mapping[str, Any] | None = None,
+    ) -> JobHandle:
+        """
+        Start one bulk action.
+
+        :param action_type: ``delete_customers`` or ``delete_products``.
+        :param record_ids: UUIDs; how many one action takes is not documented (U).
+        :param extra_body: laid over the keys within ``bulk_action``; ``None`` takes one away.
+        """
+        with typed(self.system.name, NOTHING_SENT):
+            submission = surecart.submission(action_type, record_ids, extra_body=extra_body)
+        return self.submit(submission)
+
+    def get_bulk_action(self, handle: JobHandle | Mapping[str, Any]) -> dict[str, Any]:
+        """Return a bulk action as the server tells it, with its ``record_ids``."""
+        known = handle if isinstance(handle, JobHandle) else JobHandle.from_dict(handle)
+        with typed(self.system.name, "Nothing was sent; the remote job goes on."):
+            request = self.system.status_request(self.settings.origin, known)
+        payload = self._payload(request, known.job_id)
+        return dict(payload) if isinstance(payload, Mapping) else {}
+
+    def iter_existing(self, action_type: str, record_ids: Sequence[str]) -> Iterator[str]:
+        """
+        Yield which of the records that an action deletes still exist.
+
+        One read for 50 ids of customers; two for products, where a list may leave out archived ones (U).
+        """
+        with typed(self.system.name, NOTHING_SENT):
+            action = surecart.find_action(action_type)
+        for piece in chunks(record_ids, surecart.MOST_IN_A_QUERY):
+            found: set[str] = set()
+            for view in action.views:
+                found.update(self._listed(action.records, {**view, "ids": list(piece)}))
+            yield from (item for item in piece if item in found)
+
+    def _listed(self, records: str, filters: Mapping[str, Any]) -> Iterator[str]:
+        limit = surecart.ASSUMPTIONS["read.page"].value
+        payload = self.request("GET", f"/{records}", params={**filters, "limit": limit})
+        with typed(self.system.name, "Reading stopped; nothing was changed."):
+            rows = surecart.rows_of(payload, f"GET /{records}")
+        yield from (str(row.get("id")).lower() for row in rows)

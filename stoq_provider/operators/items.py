@@ -1,0 +1,283 @@
+"""What operators share that act on a list of items: find, cut, submit, read back, resubmit what is left."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import count
+from typing import TYPE_CHECKING, Any, Literal
+
+from airflow.providers.common.compat.sdk import AirflowSkipException
+
+from stoq_provider.core.estimate import estimate
+from stoq_provider.core.events import JobEnd
+from stoq_provider.core.ids import IdList
+from stoq_provider.core.jobs import Outcome
+from stoq_provider.core.plan import InvalidInput, Submission
+from stoq_provider.exceptions import ItemsUnchanged, StoqProviderError
+from stoq_provider.hooks.base import NOTHING_SENT
+from stoq_provider.hooks.errors import typed
+from stoq_provider.hooks.results import store_items
+from stoq_provider.hooks.verification import ReadBack, summary
+from stoq_provider.operators.base import JobOperator
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from stoq_provider.core.events import WaitEvent
+    from stoq_provider.hooks.selection import Items
+    from stoq_provider.hooks.submission import Submitter
+
+
+class ItemsOperator(JobOperator):
+    """
+    Base of the operators that act on many items by their ids.
+
+    The items are cut into submissions at the vendor's cap, each is sent once, and the task ends with the
+    manifest of all. Nothing is sent before the whole list has been checked.
+
+    :param verify: ``"warn"`` and ``"fail"`` read the items back and report ``unchanged_items``; after
+        ``"fail"``, a retry submits only those.
+    :param dry_run: find the items, count submissions, price the run in points and minutes, submit nothing.
+        With a destination, the items are stored there and ``items_uri`` names them, so that a later task
+        can take just what was planned.
+    :param on_empty: what no items mean: ``"error"`` or ``"skip"``.
+    :param max_items: more ids than this are refused.
+
+    The other parameters are those of :class:`~stoq_provider.operators.base.JobOperator`; ``destination`` is
+    a folder for lists that are too long for XCom.
+    """
+
+    ui_color = "#f4ead5"
+
+    def __init__(
+        self,
+        *,
+        verify: Literal["warn", "fail"] | None = None,
+        dry_run: bool = False,
+        on_empty: Literal["error", "skip"] = "error",
+        max_items: int = 100_000,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.verify = verify
+        self.dry_run = dry_run
+        self.on_empty = on_empty
+        self.max_items = max_items
+
+    # -- what a subclass says -----------------------------------------------------------------------
+
+    @property
+    @abstractmethod
+    def doing(self) -> str:
+        """The action's name, for messages."""
+
+    @property
+    @abstractmethod
+    def kind(self) -> str:
+        """The kind of the action's jobs."""
+
+    @abstractmethod
+    def check_parameters(self) -> None:
+        """
+        Check what goes along with the ids.
+
+        :raises InvalidInput: where it is wrong.
+        """
+
+    @abstractmethod
+    def items(self) -> Items:
+        """Return where the items come from."""
+
+    @abstractmethod
+    def cut(self, ids: Sequence[Any], round_: int) -> list[Submission]:
+        """Return the submissions for a list; ``round_`` counts how often these items were sent before."""
+
+    @abstractmethod
+    def ids_of(self, submission: Submission) -> Sequence[Any]:
+        """Return the ids that a submission holds."""
+
+    @property
+    @abstractmethod
+    def reads(self) -> str:
+        """What a read-back looks at, in words, with the certainty of the names."""
+
+    @property
+    def readable(self) -> bool:
+        """Whether any read can tell what the action did."""
+        return True
+
+    @abstractmethod
+    def read_items(self, ids: Sequence[Any], submissions: Sequence[Submission]) -> ReadBack:
+        """Read the items back."""
+
+    def ids_of_job(self, end: JobEnd) -> Sequence[Any]:
+        """
+        Return the items of a job that failed, if it may have failed because nothing was left to do.
+
+        So it is where a lost call had done the work before: with ``verify``, such a job counts as done once a
+        read-back finds all its items as they were wanted.
+        """
+        return ()
+
+    @abstractmethod
+    def most_reads(self, items: int) -> int:
+        """Return how many reads it takes at the most to read so many items back."""
+
+    def price(self, sizes: Sequence[int]) -> dict[str, Any]:
+        """Return points and minutes of submissions of so many items each, as ``core.estimate`` does."""
+        return estimate(
+            sizes,
+            rules=self.hook.system.points,
+            share=self.hook.settings.points_share,
+            cadence=self.hook.system.cadence(self.kind),
+            reads_back=self.most_reads if self.verify and self.readable else lambda _: 0,
+        )
+
+    # -- steps --------------------------------------------------------------------------------------
+
+    def _run(self, context: Context) -> Any:
+        self._check_parameters()
+        return self._dry_run() if self.dry_run else super()._run(context)
+
+    def plan(self, context: Context, submitter: Submitter) -> list[Submission]:
+        """Find the items and cut them; after a verification that failed, only the unchanged ones."""
+        submissions, duplicates = self._find(submitter)
+        # Without a store, what a selection held would not be found again once the jobs have run.
+        self._sent = submissions
+        self.log.info(
+            "%s: %s items in %s submissions, %s duplicates dropped",
+            self.doing,
+            sum(submission.item_count or 0 for submission in submissions),
+            len(submissions),
+            duplicates,
+        )
+        return submissions
+
+    def notes(self, submitter: Submitter) -> list[str]:
+        """Return the names of the kept list of items, and of the records that tell what is left of it."""
+        return [*self.items().note_keys(submitter), *self._earlier]
+
+    @property
+    def resumes(self) -> bool:
+        """Whether this try sends what the one before left unchanged."""
+        return bool(self._earlier)
+
+    def check_results(
+        self, context: Context, event: WaitEvent, submitter: Submitter
+    ) -> tuple[Sequence[Any], StoqProviderError | None]:
+        """Read the items back, where ``verify`` wants it and a read can tell."""
+        if self.verify is None:
+            return (), None
+        if not self.readable:
+            self.log.warning("verify=%r has nothing to read for %s: %s.", self.verify, self.doing, self.reads)
+            return (), None
+        submissions = self._sent if hasattr(self, "_sent") else self._find(submitter)[0]
+        by_chunk = {submitter.key(s): self.ids_of(s) for s in submissions}
+        found = self.read_items([item for ids in by_chunk.values() for item in ids], submissions)
+        if found.unclear:
+            self.log.warning(
+                "%s items do not tell whether %s changed them (%s): %s",
+                len(found.unclear),
+                self.doing,
+                self.reads,
+                summary(found.unclear),
+            )
+        if self.verify == "fail":
+            left = set(found.unchanged)
+            submitter.note_unchanged({key: [i for i in ids if i in left] for key, ids in by_chunk.items()})
+        return self._judge(list(found.unchanged), submitter.durable)
+
+    def _find(self, submitter: Submitter) -> tuple[list[Submission], int]:
+        """Return the submissions of this try, and how many duplicates were dropped from the list."""
+        with typed(self.hook.system.name, NOTHING_SENT):
+            self._check_store(submitter)
+            items = self._not_empty(self.items().kept(submitter))
+            submissions = self.cut(items.ids, 0)
+            self._earlier: list[str] = []
+            for round_ in count(1):
+                records = [submitter.current(submission) for submission in submissions]
+                left = [item for record in records if record for item in record.unchanged or ()]
+                if not left or any(record is None or record.unchanged is None for record in records):
+                    return submissions, items.duplicates
+                self.log.info("The try before left %s items unchanged; only these are sent.", len(left))
+                self._earlier += [submitter.key(submission) for submission in submissions]
+                submissions = self.cut(left, round_)
+        raise AssertionError("unreachable")
+
+    def _finish(self, context: Context, event: WaitEvent) -> dict[str, Any]:
+        if self.verify is not None and self.readable:
+            known = [self._settled(JobEnd.from_dict(end)).to_dict() for end in event.state["ended"]]
+            ends = tuple(self._settled(end) for end in event.ends)
+            event = replace(event, ends=ends, state={**event.state, "ended": known})
+        return super()._finish(context, event)
+
+    def _settled(self, end: JobEnd) -> JobEnd:
+        ids = self.ids_of_job(end) if end.outcome is Outcome.FAILED else ()
+        if not ids:
+            return end
+        found = self.read_items(ids, ())
+        if found.unchanged or found.unclear:
+            return end
+        self.log.info("Job %s had nothing left to do: all its items are as wanted.", end.handle.job_id)
+        return replace(end, outcome=Outcome.PARTIAL)
+
+    def _judge(self, left: list[Any], durable: bool) -> tuple[Sequence[Any], StoqProviderError | None]:
+        if not left:
+            return (), None
+        text = (
+            f"{self.doing} completed at {self.hook.system.label}, and a read-back found {len(left):,} items "
+            f"that it did not change: {summary(left)}."
+        )
+        if self.verify == "warn":
+            self.log.warning("%s", text)
+            return left, None
+        again = "only these items" if durable else "the whole list, because no record could be kept"
+        fate = f"The remote jobs have ended. A retry submits {again}."
+        return left, ItemsUnchanged(f"{text} {fate}", system=self.hook.system.name)
+
+    def _check_parameters(self) -> None:
+        with typed(self.hook.system.name, NOTHING_SENT):
+            for name, value, known in (
+                ("verify", self.verify, (None, "warn", "fail")),
+                ("on_empty", self.on_empty, ("error", "skip")),
+            ):
+                if value not in known:
+                    raise InvalidInput(f"{name} is one of {known}, not {value!r}")
+            self.check_parameters()
+
+    def _check_store(self, submitter: Submitter) -> None:
+        if self.verify and self.deferrable and not submitter.durable and not self.items().stable:
+            raise InvalidInput(
+                "verify needs a place to keep what a file or a selection held when the task began; set "
+                "[stoq] state_path, or give the ids as a list"
+            )
+
+    def _not_empty(self, items: IdList) -> IdList:
+        if items.ids:
+            return items
+        if self.on_empty == "skip":
+            raise AirflowSkipException("There are no items, and on_empty='skip'. Nothing was sent.")
+        raise InvalidInput(f"{self.items().what} is empty; on_empty='skip' would skip the task")
+
+    def _dry_run(self) -> dict[str, Any]:
+        hook = self.hook
+        with typed(hook.system.name, NOTHING_SENT):
+            items = self._not_empty(self.items().resolve())
+            submissions = self.cut(items.ids, 0)
+        plan: dict[str, Any] = {
+            "dry_run": True,
+            "action": self.doing,
+            "items": len(items.ids),
+            "duplicates": items.duplicates,
+            "submissions": len(submissions),
+            "repeat_safety": hook.system.repeat_safety(self.kind).value,
+            "verification": self.reads if self.verify else None,
+            **self.price([submission.item_count or 0 for submission in submissions]),
+        }
+        if self.destination is not None:
+            plan["items_uri"] = store_items(str(self.destination), items.ids)
+        self.log.info("Dry run, nothing was submitted: %s", plan)
+        hook.close()
+        return plan

@@ -1,0 +1,278 @@
+"""Bulk operations of PrintStudio: new orders, SKUs, and print jobs that are moved on or cancelled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from stoq_provider.core.ids import TEXTS
+from stoq_provider.core.jobs import JobState
+from stoq_provider.core.plan import Submission
+from stoq_provider.hooks.base import NOTHING_SENT
+from stoq_provider.hooks.errors import typed
+from stoq_provider.hooks.results import store_items
+from stoq_provider.hooks.selection import Items
+from stoq_provider.hooks.verification import ReadBack
+from stoq_provider.operators.items import ItemsOperator
+from stoq_provider.operators.printstudio_base import PrintStudioOperator
+from stoq_provider.systems import printstudio_bulk
+from stoq_provider.systems.printstudio_states import PRINT_JOB, Goal
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from stoq_provider.core.events import JobEnd, WaitEvent
+    from stoq_provider.hooks.submission import Submitter
+
+MOST_ORDERS = 500
+"""Orders that a manifest names itself; some 35 kB of the 48 kB that an XCom row should not exceed."""
+
+
+class PrintStudioCreateOrdersOperator(PrintStudioOperator):
+    """
+    Create orders, 50 in a call.
+
+    A call creates all of its orders or none: one bad order rejects its 50. Calls before it stay. No call is
+    ever repeated by itself, since orders would be doubled. Mend a rejected order where it stands in the list
+    and clear the task: calls that went out are found again as long as their 50 orders are the same.
+
+    The manifest holds ``orders``: ``[{"id", "status"}]``, the first 500 of them; with a destination the ids
+    of all are stored there, one a line, as ``orders_uri``.
+
+    :param orders: ``{"customerId", "lineItems": [{"skuId", "quantity"}]}`` each; more keys are sent along.
+    :param on_empty: what no orders mean: ``"error"`` or ``"skip"``.
+
+    The other parameters are those of :class:`PrintStudioOperator`.
+    """
+
+    template_fields: Sequence[str] = ("orders", *PrintStudioOperator.template_fields)
+    template_fields_renderers = {**PrintStudioOperator.template_fields_renderers, "orders": "json"}
+    route = printstudio_bulk.CREATE_ORDERS
+    noun = "orders"
+
+    def __init__(self, *, orders: Any, on_empty: str = "error", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.orders = orders
+        self.on_empty = on_empty
+
+    def plan(self, context: Context, submitter: Submitter) -> list[Submission]:
+        """Check every order, then cut the list."""
+        with typed(self.hook.system.name, NOTHING_SENT):
+            orders = printstudio_bulk.check_orders(self.orders)
+            self._not_none(orders, "orders", self.on_empty)
+            return printstudio_bulk.submissions(self.route, orders, extra_body=self.extra_body)
+
+    def _finish(self, context: Context, event: WaitEvent) -> dict[str, Any]:
+        manifest = super()._finish(context, event)
+        orders: list[Any] = []
+        for job in manifest["jobs"]:
+            orders += job.get("details", {}).pop("orders", [])
+        manifest["totals"]["orders"] = len(orders)
+        manifest["orders"] = orders[:MOST_ORDERS]
+        if len(orders) <= MOST_ORDERS:
+            return manifest
+        folder = event.state["destination"]
+        if folder is not None:
+            ids = [order["id"] for order in orders]
+            return {**manifest, "orders_uri": store_items(folder, ids, prefix="orders")}
+        self.log.warning(
+            "%s orders were created; the manifest names the first %s. With a destination, all ids would be "
+            "stored there.",
+            len(orders),
+            MOST_ORDERS,
+        )
+        return manifest
+
+
+class PrintStudioImportSkusOperator(PrintStudioOperator):
+    """
+    Import SKUs, 500 in a call.
+
+    :param skus: SKUs with an ``id`` each.
+    :param mode: ``upsert``; ``append``, which leaves known ones alone; or ``replace``, which deactivates all
+        other SKUs first: it takes one call and is never repeated by itself.
+    :param on_empty: what no SKUs mean: ``"error"`` or ``"skip"``.
+
+    The other parameters are those of :class:`PrintStudioOperator`. PrintStudio wants an admin's key (I).
+    """
+
+    template_fields: Sequence[str] = ("skus", "mode", *PrintStudioOperator.template_fields)
+    template_fields_renderers = {**PrintStudioOperator.template_fields_renderers, "skus": "json"}
+    route = printstudio_bulk.IMPORT_SKUS
+    noun = "SKUs"
+
+    def __init__(self, *, skus: Any, mode: str = "upsert", on_empty: str = "error", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.skus = skus
+        self.mode = mode
+        self.on_empty = on_empty
+
+    def plan(self, context: Context, submitter: Submitter) -> list[Submission]:
+        """Check mode and every SKU, then cut the list."""
+        with typed(self.hook.system.name, NOTHING_SENT):
+            skus = printstudio_bulk.check_skus(self.skus, self.mode)
+            self._not_none(skus, "skus", self.on_empty)
+            return printstudio_bulk.submissions(
+                self.route,
+                skus,
+                {"mode": self.mode},
+                kind=f"{self.route.kind}:{self.mode}",
+                extra_body=self.extra_body,
+            )
+
+
+class PrintStudioPrintJobsOperator(PrintStudioOperator, ItemsOperator):
+    """
+    Base of the operators that act on print jobs, 100 in a call.
+
+    What such a call answers is not documented (U); ``verify`` reads each print job back. It also settles a
+    call whose answer was lost and which is sent again: a server may refuse to do what it has done.
+
+    :param job_ids: ids of print jobs as a list; the path of a file (one a line); or ``{"path", "column"}`` of
+        a CSV.
+
+    The other parameters are those of :class:`PrintStudioOperator` and
+    :class:`~stoq_provider.operators.items.ItemsOperator`.
+    """
+
+    template_fields: Sequence[str] = ("job_ids", *PrintStudioOperator.template_fields)
+    template_fields_renderers = {**PrintStudioOperator.template_fields_renderers, "job_ids": "json"}
+    noun = "print jobs"
+
+    def __init__(self, *, job_ids: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.job_ids = job_ids
+
+    def body(self) -> dict[str, Any]:
+        """
+        Return what goes along with the ids.
+
+        :raises InvalidInput: where it is wrong.
+        """
+        raise NotImplementedError
+
+    def goal(self) -> Goal:
+        """Return the state that the print jobs are to have afterwards."""
+        raise NotImplementedError
+
+    @property
+    def doing(self) -> str:
+        """The action's name."""
+        return self.route.kind
+
+    @property
+    def kind(self) -> str:
+        """The kind of its calls."""
+        return self.route.kind
+
+    @property
+    def reads(self) -> str:
+        """What a read-back looks at."""
+        return f"the state of each print job is {' or '.join(self.goal().states)}, or one behind it (D)"
+
+    def check_parameters(self) -> None:
+        """Check what goes along with the ids."""
+        self.body()
+
+    def items(self) -> Items:
+        """Return where the ids come from."""
+        return Items(self.job_ids, what="job_ids", resource=self.route.kind, most=self.max_items, kind=TEXTS)
+
+    def cut(self, ids: Sequence[Any], round_: int) -> list[Submission]:
+        """Return calls of at most 100 print jobs."""
+        return printstudio_bulk.submissions(
+            self.route, ids, self.body(), extra_body=self.extra_body, round_=round_
+        )
+
+    def ids_of(self, submission: Submission) -> Sequence[Any]:
+        """Return the ids in the body."""
+        ids: Sequence[Any] = submission.body[self.route.key]
+        return ids
+
+    def read_items(self, ids: Sequence[Any], submissions: Sequence[Submission]) -> ReadBack:
+        """Read each print job."""
+        goal = self.goal()
+        verdicts = {
+            item: JobState.FAILED if state is None else goal.judge(state)[0]
+            for item, state in self._printstudio.iter_states(PRINT_JOB, ids)
+        }
+        good = (JobState.SUCCEEDED, JobState.UNKNOWN)
+        return ReadBack(
+            unchanged=tuple(item for item, verdict in verdicts.items() if verdict not in good),
+            unclear=tuple(item for item, verdict in verdicts.items() if verdict is JobState.UNKNOWN),
+        )
+
+    def ids_of_job(self, end: JobEnd) -> Sequence[Any]:
+        """Return the print jobs of a call that did nothing; the name of a call is made from what it holds."""
+        system = self._printstudio.system
+        calls = {system.call_name(submission): submission for submission in self._sent}
+        call = calls.get(end.handle.job_id)
+        return self.ids_of(call) if call is not None else ()
+
+    def most_reads(self, items: int) -> int:
+        """Return how many reads that takes."""
+        return items
+
+    def price(self, sizes: Sequence[int]) -> dict[str, Any]:
+        """Return requests and minutes: bulk calls have a limit of their own, and nothing is polled."""
+        reads = sum(sizes) if self.verify else 0
+        lane, common = printstudio_bulk.LANES[self.route.lane], self.hook.system.points
+        share = self.hook.settings.points_share
+        minutes = (
+            max(len(sizes) / lane.limit * lane.window, reads / common.limit * common.window) / share / 60
+        )
+        total = len(sizes) + reads
+        return {
+            "points": {"submit": len(sizes), "poll": 0, "verify": reads, "total": total},
+            "minutes": round(minutes, 1),
+        }
+
+
+class PrintStudioAdvanceJobsOperator(PrintStudioPrintJobsOperator):
+    """
+    Put many print jobs into a state.
+
+    :param target_status: such as ``POST_PROCESS``, in any case.
+
+    The other parameters are those of :class:`PrintStudioPrintJobsOperator`.
+    """
+
+    template_fields: Sequence[str] = ("target_status", *PrintStudioPrintJobsOperator.template_fields)
+    route = printstudio_bulk.ADVANCE_JOBS
+
+    def __init__(self, *, target_status: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.target_status = target_status
+
+    def body(self) -> dict[str, Any]:
+        """Return the target, checked."""
+        return {"targetStatus": printstudio_bulk.check_target(self.target_status)}
+
+    def goal(self) -> Goal:
+        """Return the target; a print job that is further has passed it."""
+        return Goal(PRINT_JOB, (printstudio_bulk.check_target(self.target_status),))
+
+
+class PrintStudioCancelJobsOperator(PrintStudioPrintJobsOperator):
+    """
+    Cancel many print jobs.
+
+    :param reason: kept by PrintStudio with each.
+
+    The other parameters are those of :class:`PrintStudioPrintJobsOperator`.
+    """
+
+    template_fields: Sequence[str] = ("reason", *PrintStudioPrintJobsOperator.template_fields)
+    route = printstudio_bulk.CANCEL_JOBS
+
+    def __init__(self, *, reason: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.reason = reason
+
+    def body(self) -> dict[str, Any]:
+        """Return the reason, checked."""
+        return {"reason": printstudio_bulk.check_reason(self.reason)}
+
+    def goal(self) -> Goal:
+        """Return that they are cancelled."""
+        return Goal(PRINT_JOB, PRINT_JOB.dropped)

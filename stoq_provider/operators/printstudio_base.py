@@ -1,0 +1,124 @@
+"""What PrintStudio's operators share: bulk calls that are answered with their result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from stoq_provider.core.jobs import Outcome
+from stoq_provider.core.plan import InvalidInput, Submission
+from stoq_provider.exceptions import StoqProviderError, SubmissionUncertain
+from stoq_provider.hooks.printstudio import PrintStudioHook
+from stoq_provider.hooks.repeating import after_others
+from stoq_provider.hooks.uncertain import Piece, lost_before, stopped, uncertain
+from stoq_provider.operators.base import JobOperator
+from stoq_provider.triggers.jobs import PrintStudioJobTrigger
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from stoq_provider.core.events import WaitEvent
+    from stoq_provider.hooks.submission import Submitted, Submitter
+    from stoq_provider.systems.printstudio_bulk import Route
+
+
+class PrintStudioOperator(JobOperator):
+    """
+    Base of PrintStudio's operators.
+
+    A bulk call is answered with its result, so nothing is waited for, and parameters of waiting have no
+    effect. Each call is noted before it is sent and after its answer, and is sent once: a new try goes on
+    with the calls that were surely not sent, and ends by saying which are uncertain.
+
+    :param extra_body: laid over the body of each call; ``None`` takes a key away. For what is not documented.
+    :param printstudio_conn_id: the Airflow connection.
+    """
+
+    template_fields: Sequence[str] = ("destination", "extra_body", "printstudio_conn_id")
+    template_fields_renderers: Mapping[str, str] = {"extra_body": "json"}
+    ui_color = "#f4ead5"
+    trigger_class = PrintStudioJobTrigger
+    route: ClassVar[Route]
+    noun: ClassVar[str]
+
+    def __init__(
+        self,
+        *,
+        extra_body: Mapping[str, Any] | None = None,
+        printstudio_conn_id: str = PrintStudioHook.default_conn_name,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.extra_body = extra_body
+        self.printstudio_conn_id = printstudio_conn_id
+
+    def make_hook(self) -> PrintStudioHook:
+        """Return a hook for the connection."""
+        return PrintStudioHook(self.printstudio_conn_id)
+
+    def check_results(
+        self, context: Context, event: WaitEvent, submitter: Submitter
+    ) -> tuple[Sequence[Any], StoqProviderError | None]:
+        """Warn of items that failed in calls that did something."""
+        for end in event.ends:
+            if end.outcome is Outcome.PARTIAL and end.status is not None:
+                self.log.warning("%s: %s", end.handle.job_id, end.status.error)
+        return super().check_results(context, event, submitter)
+
+    @property
+    def _printstudio(self) -> PrintStudioHook:
+        hook = self.hook
+        assert isinstance(hook, PrintStudioHook)
+        return hook
+
+    @property
+    def _waits(self) -> bool:
+        return True
+
+    def _submit(self, submissions: Sequence[Submission], submitter: Submitter) -> list[Submitted]:
+        done: list[Submitted] = []
+        self._done = done
+        doubtful: list[Piece] = []
+        pieces = Piece.of(submissions, self.noun)
+        for piece in pieces:
+            lost = lost_before(submitter, piece.submission)
+            try:
+                done.append(submitter.submit(piece.submission))
+            except StoqProviderError as error:
+                if isinstance(error, SubmissionUncertain) and submitter.durable:
+                    doubtful.append(piece)
+                    if lost or piece is pieces[-1]:
+                        continue
+                    error = stopped(error, doubtful, pieces)
+                else:
+                    error = piece.named(error)
+                raise self._after(error, submitter, piece, done, len(pieces)) from None
+        if doubtful:
+            raise self._after(
+                uncertain(self.hook.system, doubtful, self.on_clear),
+                submitter,
+                doubtful[-1],
+                done,
+                len(pieces),
+            )
+        return done
+
+    def _after(
+        self,
+        error: StoqProviderError,
+        submitter: Submitter,
+        piece: Piece,
+        done: Sequence[Submitted],
+        planned: int,
+    ) -> StoqProviderError:
+        kept = [*(s.key for s in done), *self.notes(submitter)] if done or self.resumes else []
+        return after_others(error, submitter, piece.submission, len(done), planned, kept)
+
+    def _not_none(self, items: Sequence[Any], what: str, on_empty: str) -> None:
+        if items:
+            return
+        if on_empty == "skip":
+            from airflow.providers.common.compat.sdk import AirflowSkipException
+
+            raise AirflowSkipException(f"There are no {what}, and on_empty='skip'. Nothing was sent.")
+        raise InvalidInput(f"{what} is empty; on_empty='skip' would skip the task")

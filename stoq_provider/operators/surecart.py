@@ -1,0 +1,159 @@
+"""Bulk actions of SureCart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from stoq_provider.core.ids import UUIDS, chunks
+from stoq_provider.core.plan import InvalidInput, Submission
+from stoq_provider.hooks.results import LONG_LIST, store_items
+from stoq_provider.hooks.selection import Items
+from stoq_provider.hooks.surecart import SureCartHook
+from stoq_provider.hooks.verification import ReadBack
+from stoq_provider.operators.items import ItemsOperator
+from stoq_provider.systems import surecart
+from stoq_provider.triggers.jobs import SureCartJobTrigger
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from stoq_provider.core.events import JobEnd, WaitEvent
+
+
+class SureCartBulkActionOperator(ItemsOperator):
+    """
+    Delete many customers or products of a SureCart store.
+
+    ``succeeded``: all fitting records are gone. ``completed``: the action ran, perhaps with errors; the
+    outcome is ``partial``, and only a read-back tells which records are left. ``invalid``: no record fits the
+    action, so the job failed. Records that were skipped stand in the manifest, in the ``details`` of each
+    job. Deleting again does no harm, so a submission whose answer was lost is sent again.
+
+    :param action_type: ``delete_customers`` or ``delete_products``.
+    :param record_ids: UUIDs as a list; the path of a file (one a line); or ``{"path", "column"}`` of a CSV.
+    :param verify: ``"warn"`` or ``"fail"``: read which records still exist, and report them as
+        ``unchanged_items``; after ``"fail"``, a retry submits only those. An ``invalid`` action whose
+        records are all gone then counts as done, as when a lost call had deleted them before.
+    :param chunk_size: records in one action. How many SureCart takes is not documented (U).
+    :param extra_body: laid over the keys within ``bulk_action``; ``None`` takes one away.
+    :param surecart_conn_id: the Airflow connection.
+
+    The other parameters are those of :class:`~stoq_provider.operators.items.ItemsOperator`.
+    """
+
+    template_fields: Sequence[str] = (
+        "action_type",
+        "record_ids",
+        "destination",
+        "extra_body",
+        "surecart_conn_id",
+    )
+    template_fields_renderers: Mapping[str, str] = {"record_ids": "json", "extra_body": "json"}
+    trigger_class = SureCartJobTrigger
+
+    def __init__(
+        self,
+        *,
+        action_type: str,
+        record_ids: Any,
+        chunk_size: int = int(surecart.ASSUMPTIONS["bulk.cap"].value),
+        extra_body: Mapping[str, Any] | None = None,
+        surecart_conn_id: str = SureCartHook.default_conn_name,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.action_type = action_type
+        self.record_ids = record_ids
+        self.chunk_size = chunk_size
+        self.extra_body = extra_body
+        self.surecart_conn_id = surecart_conn_id
+
+    def make_hook(self) -> SureCartHook:
+        """Return a hook for the connection."""
+        return SureCartHook(self.surecart_conn_id)
+
+    @property
+    def doing(self) -> str:
+        """The action's name."""
+        return self.action_type
+
+    @property
+    def kind(self) -> str:
+        """The kind of its jobs."""
+        return self.action_type
+
+    @property
+    def reads(self) -> str:
+        """What a read-back looks at."""
+        return surecart.find_action(self.action_type).reads
+
+    def check_parameters(self) -> None:
+        """Check action and chunk size."""
+        surecart.find_action(self.action_type)
+        if not isinstance(self.chunk_size, int) or isinstance(self.chunk_size, bool) or self.chunk_size < 1:
+            raise InvalidInput(f"chunk_size must be a whole number above 0, not {self.chunk_size!r}")
+
+    def items(self) -> Items:
+        """Return where the ids come from."""
+        return Items(
+            self.record_ids, what="record_ids", resource=self.action_type, most=self.max_items, kind=UUIDS
+        )
+
+    def cut(self, ids: Sequence[Any], round_: int) -> list[Submission]:
+        """Return actions of at most ``chunk_size`` records."""
+        return [
+            surecart.submission(self.action_type, piece, extra_body=self.extra_body, round_=round_)
+            for piece in chunks(ids, self.chunk_size)
+        ]
+
+    def ids_of(self, submission: Submission) -> Sequence[Any]:
+        """Return the ids in the body."""
+        ids: Sequence[Any] = submission.body["bulk_action"]["record_ids"]
+        return ids
+
+    def read_items(self, ids: Sequence[Any], submissions: Sequence[Submission]) -> ReadBack:
+        """Ask which records still exist."""
+        return ReadBack(tuple(self._surecart.iter_existing(self.action_type, ids)), ())
+
+    def most_reads(self, items: int) -> int:
+        """Return how many reads that takes."""
+        views = len(surecart.find_action(self.action_type).views)
+        return views * -(-items // surecart.MOST_IN_A_QUERY)
+
+    def ids_of_job(self, end: JobEnd) -> Sequence[Any]:
+        """Return the records of an invalid action; the server tells them."""
+        if end.status is None or end.status.word != "invalid":
+            return ()
+        ids = self._surecart.get_bulk_action(end.handle).get("record_ids")
+        return ids if isinstance(ids, list) else ()
+
+    # -- results ------------------------------------------------------------------------------------
+
+    def _finish(self, context: Context, event: WaitEvent) -> dict[str, Any]:
+        return self._keep_skipped(super()._finish(context, event), event.state["destination"])
+
+    def _keep_skipped(self, manifest: dict[str, Any], folder: str | None) -> dict[str, Any]:
+        """Count the skipped records; where they are too many for XCom, store them or name the first."""
+        lists = [job.get("details", {}).get("skipped_record_ids", []) for job in manifest["jobs"]]
+        skipped = [item for ids in lists for item in ids]
+        manifest["totals"]["skipped"] = len(skipped)
+        if len(skipped) <= LONG_LIST:
+            return manifest
+        for job in manifest["jobs"]:
+            job.pop("details", None)
+        if folder is not None:
+            uri = store_items(folder, skipped, prefix="skipped")
+            return {**manifest, "skipped_record_ids_uri": uri}
+        self.log.warning(
+            "%s records were skipped; the manifest only counts them. With a destination, the list would be "
+            "stored there.",
+            len(skipped),
+        )
+        return manifest
+
+    @property
+    def _surecart(self) -> SureCartHook:
+        hook = self.hook
+        assert isinstance(hook, SureCartHook)
+        return hook

@@ -1,0 +1,301 @@
+"""What operators share that wait for jobs: wait or defer, decide, fetch, return the manifest."""
+
+from __future__ import annotations
+
+import time
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from airflow.providers.common.compat.sdk import BaseOperator, conf
+
+from stoq_provider.core.events import JobEnd
+from stoq_provider.core.jobs import Outcome
+from stoq_provider.exceptions import PollingUnhealthy, ProtocolError, StoqProviderError
+from stoq_provider.hooks import options, results
+from stoq_provider.hooks.fetching import Fetching
+from stoq_provider.hooks.waiting import WaitPlan, event_of, wait_sync
+from stoq_provider.operators.decision import Decision
+from stoq_provider.triggers.failure import BACKSTOP, TRIGGER_FAILED, trigger_failure
+from stoq_provider.triggers.jobs import JobTrigger, check_serializable, job_arguments
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from stoq_provider.core.events import WaitEvent
+    from stoq_provider.core.jobs import JobHandle
+    from stoq_provider.core.polling import Poller
+    from stoq_provider.hooks.base import JobHook
+
+
+class WaitingOperator(BaseOperator):
+    """
+    Base of the operators that wait for jobs.
+
+    :param destination: where files go: an ``ObjectStoragePath`` or URL; ending with ``/``, the server's
+        cleaned file name is appended.
+    :param deferrable: wait in the triggerer instead of on the worker.
+    :param timeout: seconds in all; a retry begins anew.
+    :param poll_interval: seconds between polls; default: the cadence the vendor documents.
+    :param unhealthy_after: seconds without any good answer after which the task fails, without claiming
+        that the job failed; default: ``[stoq] unhealthy_after``.
+    :param overwrite: whether an object that stands at the destination is replaced: ``True``, ``False``, or
+        ``"if_different"``.
+    :param format: ``"csv"`` as the server made it, or ``"parquet"`` (extra ``parquet``): typed columns, money
+        as decimals.
+    :param download_options: finer points of the download, see :mod:`stoq_provider.hooks.fetching`, such as
+        ``{"on_empty": "skip", "min_rows": 1}``.
+    """
+
+    template_fields: Sequence[str] = ("destination",)
+    trigger_class: ClassVar[type[JobTrigger]]
+    downloads: ClassVar[bool] = False
+    owner: ClassVar[bool] = False
+    """Whether the jobs are submitted by the task itself."""
+
+    def __init__(
+        self,
+        *,
+        destination: Any = None,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        timeout: float | timedelta = 6 * 3600,
+        poll_interval: float | None = None,
+        unhealthy_after: float | None = None,
+        overwrite: bool | Literal["if_different"] = True,
+        format: Literal["csv", "parquet"] = "csv",  # noqa: A002 - what users look for
+        download_options: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.destination = destination
+        self.deferrable = deferrable
+        self.timeout = timeout
+        self.poll_interval = poll_interval
+        self.unhealthy_after = unhealthy_after
+        self.overwrite = overwrite
+        self.format = format
+        self.download_options = download_options
+
+    @property
+    def fetching(self) -> Fetching:
+        """How the files are wanted."""
+        return Fetching(self.format, self.overwrite, self.download_options or {})
+
+    # -- what a subclass says -----------------------------------------------------------------------
+
+    @abstractmethod
+    def make_hook(self) -> JobHook:
+        """Return the hook of the operator's connection."""
+
+    @abstractmethod
+    def _run(self, context: Context) -> Any:
+        """Do the work of a try."""
+
+    def decide(self, event: WaitEvent) -> Decision:
+        """
+        Decide about jobs that wait for it.
+
+        May be called for the same jobs again, on another worker.
+        """
+        return Decision(event)
+
+    def accepts(self, end: JobEnd) -> bool:
+        """Whether a job ended as the task wants it."""
+        return end.outcome.good
+
+    def note_ends(self, context: Context, event: WaitEvent) -> None:
+        """Write down how jobs ended, for the next try."""
+
+    def note_failure(self, context: Context, event: WaitEvent, error: StoqProviderError) -> None:
+        """Write down what a failure means for the next try."""
+
+    def recorded(self, context: Context) -> bool:
+        """Whether the next try finds the jobs."""
+        return True
+
+    def unchanged_items(self, context: Context, event: WaitEvent) -> Sequence[Any]:
+        """
+        Look whether jobs that ended well did what was wanted.
+
+        :raises StoqProviderError: they did not, and the task is to fail.
+        """
+        return ()
+
+    # -- Airflow's side -----------------------------------------------------------------------------
+
+    @cached_property
+    def hook(self) -> JobHook:
+        """The hook."""
+        return self.make_hook()
+
+    def execute(self, context: Context) -> Any:
+        """Do the work, and wait as the parameters say."""
+        # The work is not in execute() itself, which a subclass must not call as super().execute(): Airflow
+        # 2 takes that for an operator that is run within another.
+        return self._run(context)
+
+    def execute_complete(self, context: Context, event: Any) -> Any:
+        """Go on where the trigger fired."""
+        from stoq_provider.core.events import WaitEvent
+        from stoq_provider.hooks.errors import typed
+
+        with typed(self.hook.system.name, "The remote jobs go on. A retry waits for them."):
+            ended = WaitEvent.from_dict(event)
+        return self._finish(context, ended)
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Explain what a failed trigger means; Airflow would only say that it failed."""
+        if next_method != TRIGGER_FAILED:
+            return super().resume_execution(next_method, next_kwargs, context)
+        label, recorded = self.hook.system.label, self.recorded(context)
+        raise PollingUnhealthy(trigger_failure(self, next_kwargs, context, label, recorded=recorded))
+
+    def on_kill(self) -> None:
+        """End the wait on the worker; the jobs go on."""
+        if "hook" in self.__dict__:
+            self.hook.stop("The remote jobs go on; this task submits none, and cancels none.")
+
+    # -- steps --------------------------------------------------------------------------------------
+
+    def _check_input(self) -> None:
+        options.seconds("timeout", self.timeout)
+        options.poll_interval(self.poll_interval)
+        options.unhealthy_after(self.unhealthy_after)
+        check_serializable({"conn_id": self.hook.conn_id})
+        self.fetching.check(self.destination)
+
+    def _new_state(self, kind: str, started_at: float) -> dict[str, Any]:
+        """Return what is found again on resumption, beside the ends of the jobs."""
+        return {
+            "started_at": started_at,
+            "deadline": time.time() + options.seconds("timeout", self.timeout),
+            "kind": kind,
+            "ended": [],
+            # Templates are rendered again on resumption; what was rendered now is what counts.
+            "destination": None if self.destination is None else str(self.destination),
+        }
+
+    def _wait_for(
+        self,
+        context: Context,
+        handles: Sequence[JobHandle],
+        state: dict[str, Any],
+        *,
+        seen_at: dict[str, float] | None = None,
+        eager: bool = False,
+    ) -> dict[str, Any]:
+        """Wait for jobs, here or in the triggerer; then finish."""
+        plan = WaitPlan.of(
+            handles,
+            deadline=state["deadline"],
+            now=time.time(),
+            poll_interval=options.poll_interval(self.poll_interval),
+            unhealthy_after=options.unhealthy_after(self.unhealthy_after),
+            seen_at=seen_at or {},
+        )
+        poller = plan.poller(self.hook.system, eager=eager)
+        if not self._wait(poller):
+            self._defer(poller, state)
+        return self._finish(context, event_of(poller, 0, state))
+
+    def _wait(self, poller: Poller) -> bool:
+        """
+        Wait on the worker, unless deferring is wanted. Return whether all jobs have ended.
+
+        Deferred, the first look is the triggerer's too: only there the tasks know of each other's polls.
+        """
+        hook = self.hook
+        if self.deferrable:
+            return poller.step(time.time()).done
+        wait_sync(poller, hook.transport, hook.system, hook.settings, sleep=hook.sleep, log=self.log)
+        return True
+
+    def _defer(self, poller: Poller, state: dict[str, Any]) -> None:
+        deadline = poller.deadline
+        spent = state.get("points_spent", 0) + self.hook.transport.points_spent
+        trigger = self.trigger_class(
+            conn_id=self.hook.conn_id,
+            jobs=job_arguments(poller.watches),
+            deadline=deadline,
+            poll_interval=options.poll_interval(self.poll_interval),
+            unhealthy_after=options.unhealthy_after(self.unhealthy_after),
+            state={**state, "points_spent": spent},
+        )
+        self.hook.close()
+        self.defer(
+            trigger=trigger,
+            method_name="execute_complete",
+            timeout=timedelta(seconds=max(0.0, deadline - time.time())) + BACKSTOP,
+        )
+
+    def _finish(self, context: Context, event: WaitEvent) -> dict[str, Any]:
+        self.note_ends(context, event)
+        event = replace(event, ends=(*map(JobEnd.from_dict, event.state["ended"]), *event.ends))
+        try:
+            self._raise_bad(context, event)
+            decision = self.decide(event)
+            if decision.event is not event:
+                self.note_ends(context, decision.event)
+            if decision.error is not None:
+                raise decision.error
+            if not decision.again:
+                manifest = self._results(context, decision.event)
+        except StoqProviderError as error:
+            self.note_failure(context, event, error)
+            raise
+        if decision.again:
+            return self._wait_again(context, decision)
+        self.hook.close()
+        return manifest
+
+    def _wait_again(self, context: Context, decision: Decision) -> dict[str, Any]:
+        state = dict(decision.event.state)
+        if state.get("decided"):
+            raise ProtocolError(
+                f"{self.hook.system.label} lets jobs wait for a decision that it has been given. They are "
+                "left as they are; a retry looks again.",
+                system=self.hook.system.name,
+            )
+        state["points_spent"] = state.get("points_spent", 0) + decision.event.points_spent
+        kinds = {handle.kind for handle in decision.again}
+        state.update(decided=True, kind=kinds.pop() if len(kinds) == 1 else state["kind"])
+        return self._wait_for(context, decision.again, state)
+
+    def _raise_bad(self, context: Context, event: WaitEvent) -> None:
+        """Raise the error of the worst job that did not end as the task wants it."""
+        ends = (
+            replace(end, outcome=Outcome.SUCCEEDED) if self.accepts(end) and not end.outcome.good else end
+            for end in event.ends
+        )
+        error = results.first_error(
+            self.hook,
+            replace(event, ends=tuple(ends)),
+            owner=self.owner,
+            recorded=self.recorded(context),
+            unhealthy_after=options.unhealthy_after(self.unhealthy_after),
+        )
+        if error is not None:
+            raise error
+
+    def _results(self, context: Context, event: WaitEvent) -> dict[str, Any]:
+        state = event.state
+        unchanged = self.unchanged_items(context, event)
+        manifest = results.sum_up(
+            self.hook,
+            event,
+            kind=state["kind"],
+            files=self._fetch(event, state["destination"]),
+            unchanged_items=unchanged,
+            started_at=state["started_at"],
+            points_before=state.get("points_spent", 0),
+        )
+        return results.keep_long(self.hook, manifest, None if self.downloads else state["destination"])
+
+    def _fetch(self, event: WaitEvent, destination: str | None) -> list[dict[str, Any]]:
+        done = tuple(end for end in event.ends if end.outcome in (Outcome.SUCCEEDED, Outcome.PARTIAL))
+        if destination is None or not self.downloads or not done:
+            return []
+        return self.fetching.store(self.hook, replace(event, ends=done), destination)

@@ -1,0 +1,249 @@
+"""What the job sensors share: wait or defer, fetch, return the manifest."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from airflow.providers.common.compat.sdk import (
+    AirflowException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    BaseSensorOperator,
+    PokeReturnValue,
+    conf,
+)
+
+from stoq_provider.core.jobs import JobHandle, Outcome
+from stoq_provider.hooks import options, results
+from stoq_provider.hooks.errors import typed
+from stoq_provider.hooks.fetching import Fetching
+from stoq_provider.hooks.memory import WatchMemory
+from stoq_provider.hooks.waiting import WaitPlan, event_of, poll_due
+from stoq_provider.triggers.failure import BACKSTOP, TRIGGER_FAILED, trigger_failure
+from stoq_provider.triggers.jobs import JobTrigger, job_arguments
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from stoq_provider.core.events import WaitEvent
+    from stoq_provider.core.polling import Poller
+    from stoq_provider.hooks.base import JobHook
+
+FATE = "The remote jobs are not touched; a retry of this task looks again and submits nothing."
+
+
+_BASE_EXECUTE = BaseSensorOperator.execute
+"""Called without Airflow 2's guard, which takes it for an operator that is run within another."""
+
+
+class JobSensor(BaseSensorOperator):
+    """
+    Base of the job sensors. A sensor reads only: it submits nothing and cancels nothing.
+
+    ``poke_interval``, ``timeout``, ``soft_fail``, ``mode`` and the rest are those of
+    ``BaseSensorOperator``. Deferred, a sensor polls at the vendor's documented cadence, or at
+    ``poll_interval`` or ``poke_interval`` where one is given.
+
+    :param job: a handle, a list of handles (an operator's return value), or a ``status_url``.
+    :param destination: where files go; none: nothing is downloaded.
+    :param deferrable: wait in the triggerer instead of on the worker.
+    :param poll_interval: seconds between polls while deferred.
+    :param unhealthy_after: seconds without any good answer after which the task fails, without claiming
+        that the job failed. In mode ``reschedule`` every poke is a process of its own; without a store
+        for records (see ``[stoq] state_path``), only ``timeout`` ends a row of bad answers there.
+    :param overwrite: whether an object that stands at the destination is replaced: ``True``, ``False``, or
+        ``"if_different"``.
+    :param format: ``"csv"`` as the server made it, or ``"parquet"``.
+    :param download_options: finer points of the download, see :mod:`stoq_provider.hooks.fetching`.
+    """
+
+    template_fields: Sequence[str] = ("job", "destination")
+    template_fields_renderers: Mapping[str, str] = {"job": "json"}
+    trigger_class: ClassVar[type[JobTrigger]]
+
+    def __init__(
+        self,
+        *,
+        job: Any,
+        destination: Any = None,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        poll_interval: float | None = None,
+        unhealthy_after: float | None = None,
+        overwrite: bool | Literal["if_different"] = True,
+        format: Literal["csv", "parquet"] = "csv",  # noqa: A002 - what users look for
+        download_options: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        # BaseSensorOperator has a default, so only here it can be seen whether the user gave one.
+        wanted = kwargs.get("poke_interval")
+        super().__init__(**kwargs)
+        self.job = job
+        self.destination = destination
+        self.deferrable = deferrable
+        self.poll_interval = (
+            poll_interval if poll_interval is not None or wanted is None else self.poke_interval
+        )
+        self.unhealthy_after = unhealthy_after
+        self.overwrite = overwrite
+        self.format = format
+        self.download_options = download_options
+        self._memory: WatchMemory | None = None
+
+    def make_hook(self) -> JobHook:
+        """Return the hook of the sensor's connection."""
+        raise NotImplementedError
+
+    def handles(self) -> list[JobHandle]:
+        """
+        Return the jobs to wait for.
+
+        :raises InvalidInput: where they are no jobs.
+        """
+        return self.hook.system.read_handles(self.job)
+
+    @cached_property
+    def hook(self) -> JobHook:
+        """The hook."""
+        return self.make_hook()
+
+    @property
+    def fetching(self) -> Fetching:
+        """How the files are wanted."""
+        return Fetching(self.format, self.overwrite, self.download_options or {})
+
+    def execute(self, context: Context) -> Any:
+        """Wait, as the parameters say."""
+        self._started_at = time.time()
+        if self.reschedule and not self.deferrable:
+            self._memory = WatchMemory.of(context, self.hook.conn_id, self.log)
+        self.fetching.check(self.destination)
+        if not self.deferrable:
+            return self._execute_here(context)
+        # Not a single look here: a thousand sensors that start at once know nothing of each other in their
+        # processes, but they do in the triggerer, which looks at once where the points allow.
+        try:
+            self._poller  # noqa: B018 - checks the jobs
+        except AirflowException as error:
+            self._skip_if_soft(str(error))
+            raise
+        return self._defer()
+
+    def poke(self, context: Context) -> PokeReturnValue | bool:
+        """Poll every job that has not ended, once."""
+        hook, poller = self.hook, self._poller
+        hook.sleep(0)  # raises where the task was told to stop between two pokes
+        poller.wake(time.time())
+        if not poll_due(poller, hook.transport, hook.system, hook.settings, self.log):
+            if self._memory is not None:
+                self._memory.keep(poller.watches)
+            return False
+        manifest = self._finish(event_of(poller, 0, self._state()))
+        return PokeReturnValue(is_done=True, xcom_value=manifest)
+
+    def execute_complete(self, context: Context, event: Any) -> Any:
+        """Go on where the trigger fired."""
+        from stoq_provider.core.events import WaitEvent
+
+        with typed(self.hook.system.name, FATE):
+            ended = WaitEvent.from_dict(event)
+        return self._finish(ended)
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Explain what a failed trigger means; Airflow would only say that it failed."""
+        if next_method != TRIGGER_FAILED:
+            return super().resume_execution(next_method, next_kwargs, context)
+        message = trigger_failure(self, next_kwargs, context, self.hook.system.label)
+        self._skip_if_soft(message)
+        raise AirflowSensorTimeout(message)
+
+    def on_kill(self) -> None:
+        """End the wait on the worker; the jobs go on."""
+        if "hook" in self.__dict__:
+            self.hook.stop()
+
+    def _skip_if_soft(self, message: str) -> None:
+        if self.soft_fail or getattr(self, "never_fail", False):
+            raise AirflowSkipException(message)
+
+    # -- steps --------------------------------------------------------------------------------------
+
+    @cached_property
+    def _poller(self) -> Poller:
+        now = time.time()
+        with typed(self.hook.system.name, FATE):
+            handles = self.handles()
+            for handle in handles:
+                self.hook.system.status_request(self.hook.settings.origin, handle)
+        plan = WaitPlan.of(
+            handles,
+            deadline=now + self.timeout,
+            now=now,
+            poll_interval=options.poll_interval(self.poll_interval),
+            unhealthy_after=options.unhealthy_after(self.unhealthy_after),
+        )
+        if self._memory is not None:
+            plan = replace(plan, watches=self._memory.recall(plan.watches))
+        return plan.poller(self.hook.system, eager=True)
+
+    def _execute_here(self, context: Context) -> Any:
+        try:
+            return getattr(_BASE_EXECUTE, "__wrapped__", _BASE_EXECUTE)(self, context)
+        except AirflowSensorTimeout as error:
+            jobs = ", ".join(w.handle.job_id for w in self._poller.watches if not w.ended)
+            problem = AirflowSensorTimeout(f"{error} Jobs that have not ended: {jobs}. {FATE}")
+        raise problem
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "started_at": self._started_at,
+            "destination": None if self.destination is None else str(self.destination),
+        }
+
+    def _defer(self) -> None:
+        poller = self._poller
+        trigger = self.trigger_class(
+            conn_id=self.hook.conn_id,
+            jobs=job_arguments(poller.watches),
+            deadline=poller.deadline,
+            poll_interval=options.poll_interval(self.poll_interval),
+            unhealthy_after=options.unhealthy_after(self.unhealthy_after),
+            state={**self._state(), "points_spent": self.hook.transport.points_spent},
+        )
+        self.hook.close()
+        self.defer(
+            trigger=trigger,
+            method_name="execute_complete",
+            timeout=timedelta(seconds=max(0.0, poller.deadline - time.time())) + BACKSTOP,
+        )
+
+    def _finish(self, event: WaitEvent) -> dict[str, Any]:
+        state = event.state
+        error = results.first_error(
+            self.hook,
+            event,
+            owner=False,
+            recorded=True,
+            unhealthy_after=options.unhealthy_after(self.unhealthy_after),
+        )
+        if error is not None:
+            if any(end.outcome is Outcome.TIMEOUT for end in event.ends):
+                raise AirflowSensorTimeout(str(error))
+            raise error
+        files = []
+        if state["destination"] is not None:
+            files = self.fetching.store(self.hook, event, state["destination"])
+        manifest = results.sum_up(
+            self.hook,
+            event,
+            kind=event.ends[0].handle.kind,
+            files=files,
+            started_at=state["started_at"],
+            points_before=state.get("points_spent", 0),
+        )
+        self.hook.close()
+        return manifest

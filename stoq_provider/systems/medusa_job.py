@@ -1,0 +1,94 @@
+"""How Medusa v1 writes down a batch job: the parts of it that are read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from stoq_provider.core.handles import from_iso
+from stoq_provider.core.http import MalformedAnswer
+from stoq_provider.core.wording import hide_queries, message_of
+from stoq_provider.systems.base import optional_int
+
+LONGEST_LIST, LONGEST_TEXT = 20, 500
+"""What is kept of the lists and texts in a job's result."""
+
+
+def job_of(payload: Any) -> Mapping[str, Any]:
+    """
+    Return the job of an answer.
+
+    :raises MalformedAnswer: where there is none.
+    """
+    job = payload.get("batch_job") if isinstance(payload, Mapping) else None
+    if not isinstance(job, Mapping):
+        raise MalformedAnswer("the answer has no 'batch_job'")
+    return job
+
+
+def jobs_of(payload: Any) -> list[Mapping[str, Any]]:
+    """
+    Return the jobs of a list.
+
+    :raises MalformedAnswer: where it is none.
+    """
+    jobs = payload.get("batch_jobs") if isinstance(payload, Mapping) else None
+    if not isinstance(jobs, list) or not all(isinstance(job, Mapping) for job in jobs):
+        raise MalformedAnswer("the answer has no list 'batch_jobs'")
+    return jobs
+
+
+def details_of(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep what a person or a policy wants to know of a result, bounded; other fields are left out."""
+    details: dict[str, Any] = {}
+    described = result.get("stat_descriptors")
+    if isinstance(described, list):
+        fields = ("key", "name", "message")
+        details["stat_descriptors"] = [
+            {name: _short(entry[name]) for name in fields if name in entry}
+            for entry in described[:LONGEST_LIST]
+            if isinstance(entry, Mapping)
+        ]
+    operations = result.get("operations")
+    if isinstance(operations, Mapping):
+        numbers = [(str(k)[:80], v) for k, v in operations.items() if type(v) is int]
+        details["operations"] = dict(numbers[:LONGEST_LIST])
+    errors = result.get("errors")
+    if isinstance(errors, list) and errors:
+        details["errors"] = [_error(error) for error in errors[:LONGEST_LIST]]
+    if isinstance(result.get("file_key"), str) and result["file_key"]:
+        details["file_key"] = result["file_key"]
+    size = optional_int(result, "file_size")
+    return details if size is None else {**details, "file_size": size}
+
+
+def _error(error: Any) -> dict[str, str]:
+    """Read an error: a text (M), or ``{"message", "code", "err"}`` (S)."""
+    code = error.get("code") if isinstance(error, Mapping) else None
+    said = {"message": _short(message_of(error))}
+    return {**said, "code": _short(code)} if code else said
+
+
+def _short(value: Any) -> str:
+    return hide_queries(" ".join(str(value).split()))[:LONGEST_TEXT]
+
+
+def is_before(first: Any, second: Any) -> bool:
+    """Whether both times are set, and the first is not the later one."""
+    try:
+        return bool(first and second) and from_iso(first) <= from_iso(second)
+    except MalformedAnswer:
+        return False
+
+
+def cancelled_late(job: Mapping[str, Any]) -> str | None:
+    """Tell of a job that was cancelled while it worked: it went on to its end, as nothing else says (M)."""
+    if job.get("status") == "canceled" and job.get("completed_at"):
+        return f"its work was done all the same, at {str(job['completed_at'])[:40]}"
+    return None
+
+
+def percent(progress: Any) -> float | None:
+    """Return a part of one in percent; ``None`` where it is no such number."""
+    is_number = isinstance(progress, (int, float)) and not isinstance(progress, bool)
+    return 100.0 * progress if is_number and 0 <= progress <= 1 else None

@@ -1,0 +1,143 @@
+"""
+PrintStudio: orders and production of a print shop, self-hosted.
+
+Each fact is marked: D documented on a page of printstudio-docs.pages.dev (named in brackets), I inferred, U
+unknown. What is inferred or unknown stands in :data:`ASSUMPTIONS`; ``extra_body`` of the operators
+overrides what is sent. Bulk calls are in :mod:`.printstudio_bulk`, states in :mod:`.printstudio_states`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from stoq_provider.core.budget import PointsRules
+from stoq_provider.core.http import MalformedAnswer, Request
+from stoq_provider.core.ids import TEXTS, check_ids
+from stoq_provider.core.jobs import JobHandle, JobState, JobStatus, WatchRules
+from stoq_provider.core.plan import Submission
+from stoq_provider.core.polling import Cadence
+from stoq_provider.core.record import RepeatSafety
+from stoq_provider.systems.assumptions import Assumption
+from stoq_provider.systems.base import System
+from stoq_provider.systems.printstudio_answers import read_result
+from stoq_provider.systems.printstudio_bulk import LANES, REPEAT_SAFETY, ROUTES
+from stoq_provider.systems.printstudio_states import COURSES, Goal
+
+ASSUMPTIONS: Mapping[str, Assumption] = {
+    "bulk.synchronous": Assumption("yes", "I", "no page shows a handle, every example ends with the answer"),
+    "bulk.answers": Assumption("lenient", "U", "only the answer to new orders is shown"),
+    "advance.repeat": Assumption("safe", "I", "a state is set, not counted up"),
+    "cancel.repeat": Assumption("safe", "I", "a cancelled job stays cancelled"),
+    "skus.repeat": Assumption("safe", "I", "upsert and append go by id"),
+    "orders.more_keys": Assumption(
+        "kept", "I", "options, shippingAddress and notes, as in the single create"
+    ),
+    "job.shape": Assumption("{id, status}", "I", "the shape of one print job is not shown; an order's is"),
+    "list.by_ids": Assumption(
+        "none", "D", "lists filter by state and customer; each thing is read by itself"
+    ),
+    "poll.seconds": Assumption("15", "I", "for ten minutes, then four times that: printing takes hours"),
+    "rate.standard": Assumption("300", "D", "[overview] a minute, configurable; the headers tell the truth"),
+}
+
+
+class PrintStudio(System):
+    """PrintStudio: bulk calls that answer at once, print jobs and orders that can be waited for."""
+
+    name = "printstudio"
+    label = "PrintStudio"
+    base_path = "/api"
+    points = PointsRules(limit=int(ASSUMPTIONS["rate.standard"].value), window=60.0)
+    lanes = LANES
+    rules = WatchRules(record_life=math.inf)
+    status_words: Mapping[str, JobState] = {}
+    """None: what a state means depends on what is waited for; see :class:`.printstudio_states.Goal`."""
+
+    def auth_headers(self, key: str) -> dict[str, str]:
+        """``X-API-Key``; the key has a role, and too low a role answers 403 (D [authentication])."""
+        return {"X-API-Key": key}
+
+    def lane(self, request: Request) -> str | None:
+        """Bulk routes have limits of their own (D [bulk])."""
+        path = urlsplit(request.url).path.removeprefix(self.base_path)
+        found = (route.lane for route in ROUTES.values() if route.path == path)
+        return next(found, None) if request.method == "POST" else None
+
+    def cadence(self, kind: str) -> Cadence:
+        """Every 15 s for ten minutes, then every minute (I)."""
+        seconds = float(ASSUMPTIONS["poll.seconds"].value)
+        return Cadence(then=4 * seconds, steps=((600.0, seconds),))
+
+    def repeat_safety(self, kind: str) -> RepeatSafety:
+        """Look up :data:`.printstudio_bulk.REPEAT_SAFETY`; what it does not list is never repeated."""
+        return REPEAT_SAFETY.get(kind) or REPEAT_SAFETY.get(kind.partition(":")[0], RepeatSafety.NEVER)
+
+    def read_submission(self, payload: Any, submission: Submission, now: float) -> JobHandle:
+        """Read the result of a bulk call; the name of the call is ours, since the server gives none."""
+        name = self.call_name(submission)
+        return JobHandle(
+            system=self.name,
+            kind=submission.kind,
+            job_id=name,
+            status_url=f"{self.base_path}{submission.path}",
+            item_count=submission.item_count,
+            submitted_at=now,
+            result=read_result(payload, submission, name),
+        )
+
+    def call_name(self, submission: Submission) -> str:
+        """Name a bulk call by what it sends."""
+        return f"{submission.kind.partition(':')[0]}-{submission.digest()[:12]}"
+
+    def read_status(self, payload: Any, handle: JobHandle) -> JobStatus:
+        """
+        Read a print job or an order (D [orders]; of print jobs the shape is inferred).
+
+        ``details`` holds the state as the server spells it.
+        """
+        goal = Goal.of_kind(handle.kind)
+        if goal is None:
+            raise MalformedAnswer(
+                f"{handle.kind} at PrintStudio is answered at once; there is no job to ask for"
+            )
+        found = unwrapped(payload)
+        word = next((found[key] for key in ("status", "state") if isinstance(found.get(key), str)), "")
+        if not word:
+            raise MalformedAnswer(f"the answer about {goal.course.name} {handle.job_id} has no 'status'")
+        if str(found.get("id", handle.job_id)) != handle.job_id:
+            raise MalformedAnswer(
+                f"the server answered for another {goal.course.name}: {str(found['id'])[:80]}"
+            )
+        state, error = goal.judge(word)
+        return JobStatus(handle.job_id, word[:80], state, error=error, details={"status": word[:80]})
+
+    def handles(self, goal: Goal, ids: Any) -> list[JobHandle]:
+        """
+        Make handles of ids of print jobs or orders, to be waited for.
+
+        :raises InvalidInput: where they are no ids.
+        """
+        what = f"{goal.course.name}s"
+        checked = check_ids(ids, what=what, most=100_000, kind=TEXTS)
+        base = f"{self.base_path}{goal.course.path}"
+        return [
+            JobHandle(self.name, goal.kind, item, f"{base}/{quote(item, safe='')}") for item in checked.ids
+        ]
+
+    def handle_of_url(self, url: str) -> JobHandle:
+        """Make a handle of the URL of a print job or an order, to be waited for until it is shipped."""
+        handle = super().handle_of_url(url)
+        kind = "order" if "/orders/" in handle.status_url else "print_job"
+        return replace(handle, kind=Goal(COURSES[kind], (COURSES[kind].course[-1],)).kind)
+
+
+def unwrapped(payload: Any) -> Mapping[str, Any]:
+    """Return a print job or an order, bare or under a key of its own (bare: D for orders)."""
+    if not isinstance(payload, Mapping):
+        return {}
+    inner = next((payload[key] for key in ("job", "order") if isinstance(payload.get(key), Mapping)), None)
+    return payload if inner is None else inner

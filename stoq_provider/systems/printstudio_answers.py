@@ -1,0 +1,114 @@
+"""
+What the answer to a bulk call of PrintStudio tells.
+
+Every bulk call is answered with its result; there is no job to wait for (I: the page [bulk] of
+printstudio-docs.pages.dev shows none). Only the answer to new orders is documented. The others are read
+leniently (U): counts, ``failed``, and rows with an ``error`` are looked for, and an answer of another shape
+counts as success.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from stoq_provider.core.http import MalformedAnswer
+from stoq_provider.core.jobs import JobState, JobStatus
+from stoq_provider.core.plan import Submission
+
+ERRORS_KEPT = 20
+"""Errors of single items that a manifest names for each call."""
+
+_DONE = (
+    "created",
+    "updated",
+    "upserted",
+    "imported",
+    "appended",
+    "advanced",
+    "cancelled",
+    "canceled",
+    "skipped",
+)
+_ROWS = ("orders", "jobs", "skus", "results")
+
+
+def read_result(payload: Any, submission: Submission, job_id: str) -> JobStatus:
+    """
+    Read the answer as the end of a job.
+
+    New orders: ``{"created", "failed", "orders": [{"id", "status"}]}`` (D [bulk]). ``details`` holds
+    ``counts``, ``orders`` and ``errors``, each where there are any.
+
+    :param job_id: our name of the call.
+    :raises MalformedAnswer: where an answer to new orders does not say how many there are.
+    """
+    answer = payload if isinstance(payload, Mapping) else {}
+    counts = _counts(answer)
+    rows = _rows(answer)
+    errors = _errors(answer, rows)
+    total = submission.item_count or 0
+    failed = max(counts.get("failed", 0), len(errors))
+    details: dict[str, Any] = {"counts": counts, "errors": errors[:ERRORS_KEPT]}
+    if submission.kind == "create_orders":
+        if "created" not in counts:
+            raise MalformedAnswer("the answer does not say how many orders were created")
+        failed = max(failed, total - counts["created"])
+        details["orders"] = [{"id": row.get("id"), "status": row.get("status")} for row in rows]
+    state = _state(failed, total, [value for key, value in counts.items() if key != "failed"])
+    return JobStatus(
+        job_id=job_id,
+        word=_WORDS[state],
+        state=state,
+        total=total,
+        processed=max(0, total - failed),
+        error=f"{failed} of {total} items failed{_first(errors)}" if failed else None,
+        details={key: value for key, value in details.items() if value} or None,
+    )
+
+
+_WORDS = {
+    JobState.SUCCEEDED: "done",
+    JobState.PARTIAL: "done in part",
+    JobState.FAILED: "nothing done",
+}
+
+
+def _state(failed: int, total: int, done: Sequence[int]) -> JobState:
+    if not failed:
+        return JobState.SUCCEEDED
+    none_done = failed >= total or (bool(done) and not any(done))
+    return JobState.FAILED if none_done else JobState.PARTIAL
+
+
+def _first(errors: Sequence[Mapping[str, Any]]) -> str:
+    return f"; the first: {errors[0]['message']}" if errors else ""
+
+
+def _counts(answer: Mapping[str, Any]) -> dict[str, int]:
+    found = {key: answer.get(key) for key in (*_DONE, "failed")}
+    return {
+        key: value
+        for key, value in found.items()
+        if isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    }
+
+
+def _rows(answer: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    rows = next((answer[key] for key in _ROWS if isinstance(answer.get(key), list)), ())
+    return [row for row in rows if isinstance(row, Mapping)]
+
+
+def _errors(answer: Mapping[str, Any], rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return ``{"id", "message"}`` of each item that failed, wherever the answer says so."""
+    listed = [answer[key] for key in ("errors", "failures") if isinstance(answer.get(key), list)]
+    found = [_error(entry) for entries in listed for entry in entries]
+    return found or [_error(row) for row in rows if row.get("error") or row.get("success") is False]
+
+
+def _error(entry: Any) -> dict[str, Any]:
+    if not isinstance(entry, Mapping):
+        return {"id": None, "message": str(entry)[:300]}
+    said = next((entry[key] for key in ("message", "error", "code", "status") if entry.get(key)), "failed")
+    item = next((entry[key] for key in ("id", "jobId", "skuId", "orderId", "index") if key in entry), None)
+    return {"id": item, "message": str(said)[:300]}

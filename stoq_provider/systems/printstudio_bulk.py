@@ -1,0 +1,224 @@
+"""
+PrintStudio's bulk routes: caps, limits, and checks before sending.
+
+Caps, limits and bodies are documented (D, page [bulk] of printstudio-docs.pages.dev). What comes back is
+read in :mod:`.printstudio_answers`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from stoq_provider.core.budget import PointsRules
+from stoq_provider.core.hints import near_misses
+from stoq_provider.core.ids import TEXTS, check_ids
+from stoq_provider.core.plan import InvalidInput, Submission, merge
+from stoq_provider.core.record import RepeatSafety
+from stoq_provider.systems.printstudio_states import PRINT_JOB
+
+SHOWN = 5
+"""Offenders that a message names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One bulk route: its list in the body, its cap in items, and the limit it counts against."""
+
+    kind: str
+    path: str
+    key: str
+    cap: int
+    lane: str
+
+
+CREATE_ORDERS = Route("create_orders", "/orders/bulk", "orders", 50, "orders")
+ADVANCE_JOBS = Route("advance_jobs", "/jobs/bulk/advance", "jobIds", 100, "jobs")
+CANCEL_JOBS = Route("cancel_jobs", "/jobs/bulk/cancel", "jobIds", 100, "jobs")
+IMPORT_SKUS = Route("import_skus", "/skus/bulk", "skus", 500, "skus")
+ROUTES: Mapping[str, Route] = {
+    route.kind: route for route in (CREATE_ORDERS, ADVANCE_JOBS, CANCEL_JOBS, IMPORT_SKUS)
+}
+
+LANES: Mapping[str, PointsRules] = {
+    "orders": PointsRules(limit=10, window=60.0),
+    "jobs": PointsRules(limit=20, window=60.0),
+    "skus": PointsRules(limit=5, window=60.0),
+}
+"""Requests a minute (D [bulk]); ``/api/jobs/bulk/*`` share one limit."""
+
+MODES = ("upsert", "append", "replace")
+
+REPEAT_SAFETY: Mapping[str, RepeatSafety] = {
+    "create_orders": RepeatSafety.NEVER,
+    "advance_jobs": RepeatSafety.SAFE,
+    "cancel_jobs": RepeatSafety.SAFE,
+    "import_skus:upsert": RepeatSafety.SAFE,
+    "import_skus:append": RepeatSafety.SAFE,
+    "import_skus:replace": RepeatSafety.NEVER,
+}
+"""
+What sending the same call twice does. Orders would be doubled; ``replace`` deactivates all SKUs first (D
+[bulk]). That ``upsert`` and ``append`` go by id, and that a print job may be advanced or cancelled twice, is
+inferred.
+"""
+
+
+# -- input ------------------------------------------------------------------------------------------------
+
+
+def check_orders(orders: Any) -> list[Mapping[str, Any]]:
+    """
+    Check orders: ``{"customerId", "lineItems": [{"skuId", "quantity"}]}`` (D [bulk]); more keys are kept.
+
+    :raises InvalidInput: naming the first that can't be right; nothing of such a list is sent.
+    """
+    return _checked(orders, "orders", _order_fault)
+
+
+def check_skus(skus: Any, mode: Any) -> list[Mapping[str, Any]]:
+    """
+    Check SKUs and mode.
+
+    :raises InvalidInput: naming the first SKU that can't be right; or where ``replace`` would take two calls.
+    """
+    if mode not in MODES:
+        raise InvalidInput(
+            f"there is no mode {mode!r}{near_misses(str(mode), MODES)}. Known are {', '.join(MODES)}"
+        )
+    checked = _checked(skus, "skus", _sku_fault)
+    ids = [sku["id"] for sku in checked]
+    twice = (
+        [sku_id for sku_id in dict.fromkeys(ids) if ids.count(sku_id) > 1] if len(set(ids)) < len(ids) else []
+    )
+    if twice:
+        raise InvalidInput(f"skus: {_some(map(repr, twice))} stand in the list more than once")
+    if mode == "replace" and len(checked) > IMPORT_SKUS.cap:
+        raise InvalidInput(
+            f"replace takes one call, because each deactivates all other SKUs; that is at most "
+            f"{IMPORT_SKUS.cap} SKUs, not {len(checked):,}. Use mode='upsert'"
+        )
+    return checked
+
+
+def check_target(target_status: Any) -> str:
+    """
+    Return a state that print jobs can be advanced to, as it is sent.
+
+    :raises InvalidInput: with the near misses.
+    """
+    return PRINT_JOB.check(target_status, PRINT_JOB.course[1:], "advance print jobs to")
+
+
+def check_reason(reason: Any) -> str:
+    """
+    Return the reason of a cancellation.
+
+    :raises InvalidInput: where there is none.
+    """
+    if not isinstance(reason, str) or not reason.strip():
+        raise InvalidInput("reason must be a text: PrintStudio keeps it with each cancelled job")
+    return reason
+
+
+def _checked(
+    values: Any, what: str, fault: Callable[[Mapping[str, Any]], str | None]
+) -> list[Mapping[str, Any]]:
+    if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable):
+        raise InvalidInput(f"{what} must be a list of objects, not {type(values).__name__}")
+    given = list(values)
+    faults = [
+        f"number {number} {found}" for number, value in enumerate(given, 1) if (found := _fault(value, fault))
+    ]
+    if faults:
+        raise InvalidInput(f"{what}: {len(faults):,} of {len(given):,} can't be sent: {_some(faults)}")
+    return given
+
+
+def _fault(value: Any, fault: Callable[[Mapping[str, Any]], str | None]) -> str | None:
+    if not isinstance(value, Mapping):
+        return f"is no object, but {type(value).__name__}"
+    found = fault(value)
+    if found is not None:
+        return found
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        return f"is no JSON: {error}"
+    return None
+
+
+def _order_fault(order: Mapping[str, Any]) -> str | None:
+    if not _is_text(order.get("customerId")):
+        return "has no customerId"
+    lines = order.get("lineItems")
+    if not isinstance(lines, (list, tuple)) or not lines:
+        return "has no lineItems"
+    for number, line in enumerate(lines, 1):
+        if not isinstance(line, Mapping) or not _is_text(line.get("skuId")):
+            return f"has no skuId in line item {number}"
+        quantity = line.get("quantity")
+        if not isinstance(quantity, int) or isinstance(quantity, bool) or quantity < 1:
+            return f"has in line item {number} the quantity {quantity!r}, which is no whole number above 0"
+    return None
+
+
+def _sku_fault(sku: Mapping[str, Any]) -> str | None:
+    return None if _is_text(sku.get("id")) else "has no id"
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _some(texts: Iterable[str]) -> str:
+    listed = list(texts)
+    more = f"; and {len(listed) - SHOWN:,} more" if len(listed) > SHOWN else ""
+    return "; ".join(listed[:SHOWN]) + more
+
+
+# -- submissions ------------------------------------------------------------------------------------------
+
+
+def submissions(
+    route: Route,
+    items: Sequence[Any],
+    body: Mapping[str, Any] | None = None,
+    *,
+    kind: str | None = None,
+    extra_body: Mapping[str, Any] | None = None,
+    round_: int = 0,
+) -> list[Submission]:
+    """
+    Cut a list at the route's cap.
+
+    Two chunks that hold the very same things are two calls all the same: identical orders may be meant.
+
+    :param body: what goes along with each chunk.
+    :param kind: the route's, where it depends on the body.
+    :param extra_body: laid over the body; ``None`` takes a key away.
+    :param round_: counts how often the same items were sent before on purpose.
+    """
+    made: list[Submission] = []
+    seen: dict[str, int] = {}
+    for start in range(0, len(items), route.cap):
+        piece = list(items[start : start + route.cap])
+        whole = merge({route.key: piece, **(body or {})}, extra_body)
+        one = Submission(kind or route.kind, route.path, whole, item_count=len(piece), round=round_)
+        copies = seen.setdefault(one.digest(), 0)
+        seen[one.digest()] += 1
+        made.append(
+            Submission(one.kind, one.path, one.body, item_count=one.item_count, round=round_ + copies)
+        )
+    return made
+
+
+def job_ids(ids: Any, *, most: int) -> tuple[str, ...]:
+    """
+    Check ids of print jobs and drop duplicates.
+
+    :raises InvalidInput: as :func:`~stoq_provider.core.ids.check_ids`.
+    """
+    return check_ids(ids, what="job_ids", most=most, kind=TEXTS).ids

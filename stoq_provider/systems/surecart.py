@@ -1,0 +1,257 @@
+"""
+SureCart API v1: bulk actions on customers and products.
+
+Each fact is marked: D documented on a page of developer.surecart.com (named in brackets), S read in the
+vendor's own plugin, I inferred, U unknown. What is inferred or unknown stands in :data:`ASSUMPTIONS`, in one
+place; the operator's ``chunk_size`` and ``extra_body`` override it.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from stoq_provider.core.budget import PointsRules
+from stoq_provider.core.hints import near_misses
+from stoq_provider.core.http import Answer, MalformedAnswer, ProblemKind, Request
+from stoq_provider.core.ids import UUIDS, check_ids
+from stoq_provider.core.jobs import JobHandle, JobState, JobStatus, Sight, SightKind, WatchRules
+from stoq_provider.core.plan import InvalidInput, Submission, merge
+from stoq_provider.core.polling import Cadence
+from stoq_provider.core.record import RepeatSafety
+from stoq_provider.systems.assumptions import Assumption
+from stoq_provider.systems.base import System, require
+
+BULK_PATH = "/bulk_actions"
+"""D [bulk-actions/create]."""
+
+ASSUMPTIONS: Mapping[str, Assumption] = {
+    "bulk.cap": Assumption(
+        "100", "U", "no cap is documented; the vendor's plugin sends a page of a table, and a page has 100"
+    ),
+    "bulk.repeat": Assumption(
+        "safe", "I", "a record that is gone already is skipped, or leaves the action 'invalid'"
+    ),
+    "bulk.cadence": Assumption(
+        "5", "I", "seconds between polls for a minute, then twice that; none is advised"
+    ),
+    "bulk.record_life": Assumption("inf", "U", "how long an action can be asked for is not documented"),
+    "list.ids": Assumption(
+        "ids[]", "D", "[customers/list]; for products as the vendor's partners use it (I)"
+    ),
+    "list.archived": Assumption(
+        "archived", "I", "a filter of products; whether a list without it holds archived ones is unknown (U)"
+    ),
+    "read.page": Assumption("100", "D", "[pagination-sorting] the default is 20"),
+}
+
+MOST_IN_A_QUERY = 50
+"""Ids in one query: some 2.4 kilobytes of it."""
+
+_UUID = re.compile(r"[0-9a-fA-F-]{36}")
+
+
+@dataclass(frozen=True, slots=True)
+class RecordAction:
+    """
+    One bulk action (D [bulk-actions/create]).
+
+    :param records: the collection it deletes from; names the path where they are read.
+    :param views: queries that together show every record of it there is.
+    """
+
+    name: str
+    records: str
+    views: tuple[Mapping[str, Any], ...] = ({},)
+
+    @property
+    def reads(self) -> str:
+        """What a read-back looks at."""
+        return f"the {self.records} that GET /{self.records} with ids[] still shows"
+
+
+_ARCHIVED = ASSUMPTIONS["list.archived"].value
+ACTIONS: Mapping[str, RecordAction] = {
+    action.name: action
+    for action in (
+        RecordAction("delete_customers", "customers"),
+        RecordAction("delete_products", "products", ({_ARCHIVED: False}, {_ARCHIVED: True})),
+    )
+}
+
+
+class SureCart(System):
+    """SureCart, a hosted shop behind a WordPress plugin."""
+
+    name = "surecart"
+    label = "SureCart"
+    default_origin = "https://api.surecart.com"
+    base_path = "/v1"
+    points = PointsRules(limit=150, window=10.0)
+    """Requests (D [rate-limiting]); no header tells what is left (U)."""
+    poll_size = MOST_IN_A_QUERY
+    rules = WatchRules(record_life=math.inf)
+    status_words = {
+        "pending": JobState.RUNNING,
+        "processing": JobState.RUNNING,
+        "succeeded": JobState.SUCCEEDED,
+        "completed": JobState.PARTIAL,
+        "invalid": JobState.FAILED,
+    }
+    """D [bulk-actions/retrieve]. ``completed``: it ran, perhaps with errors, and does not say which; there
+    is no ``failed``. ``invalid``: no record fits the action."""
+
+    def auth_headers(self, key: str) -> dict[str, str]:
+        """``Authorization: Bearer`` with a secret key, which also tells live from test data (D, I)."""
+        return {"Authorization": f"Bearer {key}"}
+
+    def cadence(self, kind: str) -> Cadence:
+        """Every 5 s for a minute, then every 10 s (I)."""
+        seconds = float(ASSUMPTIONS["bulk.cadence"].value)
+        return Cadence(then=2 * seconds, steps=((60.0, seconds),))
+
+    def repeat_safety(self, kind: str) -> RepeatSafety:
+        """Deleting again does no harm (I); an action this package does not know is never repeated."""
+        return RepeatSafety(ASSUMPTIONS["bulk.repeat"].value) if kind in ACTIONS else RepeatSafety.NEVER
+
+    def handle_of_url(self, url: str) -> JobHandle:
+        """Make a handle of a status URL or of an action's id, whose path is documented."""
+        text = url.strip()
+        if _UUID.fullmatch(text):
+            return JobHandle(self.name, "bulk_action", text, self._status_path(text))
+        return super().handle_of_url(url)
+
+    def read_submission(self, payload: Any, submission: Submission, now: float) -> JobHandle:
+        """Read the bare object with ``id`` and ``status`` (D [bulk-actions/create])."""
+        job_id = require(payload, "id", f"the answer to {submission.kind}")
+        return JobHandle(
+            system=self.name,
+            kind=submission.kind,
+            job_id=job_id,
+            status_url=self._status_path(job_id),
+            item_count=submission.item_count,
+            submitted_at=now,
+        )
+
+    def read_status(self, payload: Any, handle: JobHandle) -> JobStatus:
+        """
+        Read the object (D [bulk-actions/retrieve]).
+
+        ``details`` holds ``skipped_record_ids``: records to which the action does not apply.
+        """
+        word = require(payload, "status", "the bulk action")
+        said_id = payload.get("id") or handle.job_id
+        if said_id != handle.job_id:
+            raise MalformedAnswer(f"the server answered for another bulk action: {str(said_id)[:80]}")
+        state = self.status_words.get(word, JobState.UNKNOWN)
+        skipped = _texts(payload.get("skipped_record_ids"))
+        total = len(_texts(payload.get("record_ids"))) or handle.item_count
+        ended = state in (JobState.SUCCEEDED, JobState.PARTIAL, JobState.FAILED)
+        return JobStatus(
+            job_id=handle.job_id,
+            word=word[:80],
+            state=state,
+            total=total,
+            processed=_processed(state, total, len(skipped)) if ended else None,
+            error="no record id fits the action" if word == "invalid" else None,
+            details={"skipped_record_ids": skipped} if skipped else None,
+        )
+
+    def poll_request(self, origin: str, handles: Sequence[JobHandle]) -> Request:
+        """Ask for one action by its URL, for several by ``ids[]`` (D [bulk-actions/list])."""
+        single = [self.status_request(origin, handle) for handle in handles]
+        if len(handles) == 1:
+            return single[0]
+        ids = [handle.job_id for handle in handles]
+        query = {"ids[]": ids, "limit": ASSUMPTIONS["read.page"].value}
+        return Request("GET", self.url(origin, BULK_PATH), params=query)
+
+    def sights(self, answer: Answer, handles: Sequence[JobHandle]) -> list[Sight]:
+        """Read a list; an action that is not in it is missing."""
+        if len(handles) == 1:
+            return super().sights(answer, handles)
+        if answer.problem is not None:
+            sight = Sight.of_problem(answer)
+            if answer.problem.kind is ProblemKind.NOT_FOUND:
+                # That the list is gone says nothing about the actions in it.
+                sight = Sight.bad(sight.text)
+            return [sight] * len(handles)
+        try:
+            found = {row.get("id"): row for row in rows_of(answer.payload, "GET /bulk_actions")}
+        except MalformedAnswer as error:
+            return [Sight.bad(str(error))] * len(handles)
+        missing = Sight(SightKind.MISSING, text="not in the list of bulk actions")
+        return [
+            self.sight(Answer(payload=found[h.job_id]), h) if h.job_id in found else missing for h in handles
+        ]
+
+    def _status_path(self, job_id: str) -> str:
+        return f"{self.base_path}{BULK_PATH}/{quote(job_id, safe='')}"
+
+
+def _processed(state: JobState, total: int | None, skipped: int) -> int | None:
+    if state is JobState.FAILED or total is None:
+        return 0 if state is JobState.FAILED else None
+    return max(0, total - skipped)
+
+
+def _texts(value: Any) -> list[str]:
+    return [str(item) for item in value] if isinstance(value, list) else []
+
+
+def rows_of(payload: Any, what: str) -> list[Mapping[str, Any]]:
+    """
+    Return the rows of a list (D [pagination-sorting]).
+
+    :raises MalformedAnswer: where there is no ``data``.
+    """
+    rows = payload.get("data") if isinstance(payload, Mapping) else None
+    if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows):
+        raise MalformedAnswer(f"{what} has no list 'data'")
+    return rows
+
+
+def find_action(name: Any) -> RecordAction:
+    """
+    Look an action up.
+
+    :raises InvalidInput: with the near misses.
+    """
+    if name not in ACTIONS:
+        raise InvalidInput(
+            f"SureCart has no bulk action {name!r}{near_misses(str(name), list(ACTIONS))}. "
+            f"Known are {', '.join(ACTIONS)}"
+        )
+    return ACTIONS[name]
+
+
+def submission(
+    action_type: str,
+    record_ids: Sequence[str],
+    *,
+    extra_body: Mapping[str, Any] | None = None,
+    round_: int = 0,
+) -> Submission:
+    """
+    Build one bulk action (D [bulk-actions/create]).
+
+    :param extra_body: laid over the keys within ``bulk_action``; ``None`` takes one away.
+    :param round_: counts resubmissions of records that still exist; part of the submission's identity.
+    :raises InvalidInput: where action or ids are not what they must be.
+    """
+    action = find_action(action_type)
+    ids = check_ids(record_ids, what="record_ids", most=10**6, kind=UUIDS).ids
+    if not ids:
+        raise InvalidInput(f"{action_type} without record_ids would do nothing")
+    inner = merge({"action_type": action.name, "record_ids": list(ids)}, extra_body)
+    return Submission(
+        kind=action.name,
+        path=BULK_PATH,
+        body={"bulk_action": inner},
+        item_count=len(ids),
+        round=round_,
+    )
