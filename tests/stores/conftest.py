@@ -1,59 +1,38 @@
-"""An S3 server on loopback, known to Airflow as ``aws_lake``, and a sandbox shop."""
+"""Every test here runs on every store."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from typing import Any
 
-import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
-from stoq_provider.sandbox import Sandbox
-
-BUCKET = "lake"
-
-
-@pytest.fixture(scope="session")
-def endpoint() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+from tests.stores.bodies import KEY, STANDING
+from tests.stores.origin import Origin
+from tests.stores.running import STORES, running
+from tests.stores.stores import Store
 
 
-@pytest.fixture(scope="session")
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(time_scale=200) as sandbox:
-        yield sandbox
-
-
-@pytest.fixture(autouse=True)
-def connections(endpoint: str, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    sandbox.reset()
-    aws = {
-        "conn_type": "aws",
-        "login": "key",
-        "password": "secret-of-the-store",
-        "extra": {"endpoint_url": endpoint, "region_name": "us-east-1"},
-    }
-    shop = {"conn_type": "stoq", "host": sandbox.origin, "password": sandbox.key}
-    monkeypatch.setenv("AIRFLOW_CONN_AWS_LAKE", json.dumps(aws))
-    monkeypatch.setenv("AIRFLOW_CONN_STOQ_DEFAULT", json.dumps(shop))
+@pytest.fixture(scope="session", params=STORES)
+def session_store(request: pytest.FixtureRequest) -> Iterator[Store]:
+    with running(request.param) as store:
+        yield store
 
 
 @pytest.fixture
-def s3(endpoint: str) -> Any:
-    client = boto3.client(
-        "s3",
-        endpoint_url=endpoint,
-        region_name="us-east-1",
-        aws_access_key_id="key",
-        aws_secret_access_key="secret-of-the-store",
-    )
-    client.create_bucket(Bucket=BUCKET)
-    yield client
-    for entry in client.list_objects_v2(Bucket=BUCKET).get("Contents", []):
-        client.delete_object(Bucket=BUCKET, Key=entry["Key"])
+def store(session_store: Store) -> Iterator[Store]:
+    yield session_store
+    session_store.clear()
+
+
+@pytest.fixture(params=[None, STANDING], ids=["new", "over-an-old-one"])
+def standing(request: pytest.FixtureRequest, store: Store) -> bytes | None:
+    """What lies under the key before the download."""
+    if request.param is not None:
+        store.put(KEY, request.param)
+    return request.param  # type: ignore[no-any-return]
+
+
+@pytest.fixture(scope="session")
+def origin() -> Iterator[Origin]:
+    with Origin() as origin:
+        yield origin
