@@ -1,0 +1,89 @@
+"""
+One set of tests for a real Medusa and for the sandbox, so that the sandbox is held to the real thing.
+
+``--medusa=real`` runs them against the real one (``make test-medusa``), the default against the sandbox.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.medusa.bench import Bench, Crew
+from tests.medusa.client import Client
+from tests.medusa.lab import Medusa
+from tests.medusa.servers import Server, running
+
+SERVERS = {"sandbox": ["sandbox"], "real": ["medusa"], "both": ["sandbox", "medusa"]}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--medusa", choices=sorted(SERVERS), default="sandbox", help="which Medusa servers to run against"
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "server" in metafunc.fixturenames:
+        # Unknown where the whole of tests/ is collected: options come from the folders that are named.
+        names = SERVERS[metafunc.config.getoption("medusa", "sandbox")]
+        metafunc.parametrize("server", names, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """A running server; one at a time, since all tests of one come before those of the other."""
+    with running(request.param) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def medusa() -> Iterator[Medusa]:
+    """A real Medusa, for what only concerns the lab itself."""
+    with Medusa() as medusa:
+        yield medusa
+
+
+@pytest.fixture(scope="session")
+def client(server: Server) -> Client:
+    """Asks with the API token."""
+    return Client(server, {"x-medusa-access-token": server.api_token})
+
+
+@pytest.fixture(scope="session")
+def other_client(server: Server) -> Client:
+    """Asks as the second administrator."""
+    return Client(server, Client(server).bearer(server.other_email, server.password))
+
+
+@pytest.fixture(scope="module")
+def patch() -> Iterator[pytest.MonkeyPatch]:
+    """What a module changes of the world around."""
+    with pytest.MonkeyPatch.context() as patch:
+        yield patch
+
+
+@pytest.fixture(scope="module")
+def bench(
+    server: Server, client: Client, patch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> Bench:
+    """Makes tasks at the server, with the API token if nothing else is said."""
+    return Bench(server, client, patch, tmp_path_factory.mktemp("lake"))
+
+
+@pytest.fixture(scope="module")
+def crew() -> Iterator[Crew]:
+    """Runs the tasks of a module beside each other."""
+    with Crew() as crew:
+        yield crew
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+    report = yield
+    server = getattr(item, "funcargs", {}).get("server")
+    if report.failed and server is not None:
+        report.sections.append((f"what {server.name} wrote last", server.log()))
+    return report

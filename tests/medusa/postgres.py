@@ -1,0 +1,139 @@
+"""PostgreSQL for one run of the lab: a fresh cluster in a temporary folder, thrown away at the end."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+
+from tests.medusa.processes import Guarded, LabError, free_port, run
+
+DEBIAN = Path("/usr/lib/postgresql")
+DATABASE = "medusa"
+OWNER = "medusa"
+
+
+def programs(log: Path) -> Path:
+    """Return the folder of PostgreSQL's programs; root installs Debian's package where there are none."""
+    if found := _programs():
+        return found
+    hint = "PostgreSQL is needed: install it (Debian and Ubuntu: apt-get install postgresql)"
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        raise LabError(hint)
+    quiet = {"DEBIAN_FRONTEND": "noninteractive"}
+    run("apt-get update", ["apt-get", "update"], log, cwd=log.parent, environment=quiet)
+    install = ["apt-get", "install", "--yes", "--no-install-recommends", "postgresql"]
+    run("apt-get install", install, log, cwd=log.parent, environment=quiet)
+    if found := _programs():
+        return found
+    raise LabError(f"{hint}; apt-get installed none")
+
+
+def _programs() -> Path | None:
+    """Debian keeps ``initdb`` off the path, in a folder for each version."""
+    if on_path := shutil.which("initdb"):
+        return Path(on_path).resolve().parent
+    found = sorted(DEBIAN.glob("*/bin/initdb"), key=lambda path: int(re.sub(r"\D", "", path.parts[-3])))
+    return found[-1].parent if found else None
+
+
+class Postgres:
+    """
+    A database cluster of its own.
+
+    :param folder: the temporary folder of the run; removed with everything in it once the server has ended.
+    :param logs: folder that takes ``postgres.log``.
+    """
+
+    def __init__(self, folder: Path, logs: Path) -> None:
+        self._programs = programs(logs / "apt.log")
+        self._log = logs / "postgres.log"
+        self._folder = folder
+        # PostgreSQL refuses to run as root.
+        self._user = _unprivileged() if os.geteuid() == 0 else None
+        self._port = free_port()
+        self._password = secrets.token_hex(16)
+        self._data = folder / "postgres" / "data"
+        self._server = Guarded(
+            "PostgreSQL",
+            [self._programs / "postgres", "-D", self._data, *self._settings()],
+            self._log,
+            cwd=Path("/"),
+            stop=signal.SIGQUIT,  # the data are thrown away, so nothing needs to be written
+            user=self._user,
+            folder=folder,
+        )
+
+    @property
+    def url(self) -> str:
+        return f"postgres://{OWNER}:{self._password}@127.0.0.1:{self._port}/{DATABASE}"
+
+    def start(self) -> None:
+        """Make the cluster and an empty database in it."""
+        home = self._data.parent
+        home.mkdir(mode=0o700)
+        password = home / "password"
+        password.write_text(self._password, "ascii")
+        if self._user is not None:
+            for path in (home, password):
+                shutil.chown(path, self._user, self._user)
+        make = [self._programs / "initdb", "--pgdata", self._data, "--username", OWNER, "--no-sync"]
+        encoding = ["--encoding=UTF8", "--locale=C"]
+        access = ["--auth=scram-sha-256", f"--pwfile={password}"]
+        run("initdb", [*make, *encoding, *access], self._log, cwd=Path("/"), user=self._user)
+        password.unlink()
+        self._server.start(self._listens)
+        self.client("createdb", DATABASE)
+
+    def stop(self) -> None:
+        self._server.stop()
+
+    def client(self, program: str, *arguments: str | Path) -> None:
+        """Run one of PostgreSQL's client programs."""
+        where = {
+            "PGHOST": "127.0.0.1",
+            "PGPORT": str(self._port),
+            "PGUSER": OWNER,
+            "PGPASSWORD": self._password,
+        }
+        run(program, [self._programs / program, *arguments], self._log, cwd=self._folder, environment=where)
+
+    def dump(self, file: Path) -> None:
+        """Write the database to a file that `restore` reads."""
+        self.client("pg_dump", "--format=plain", "--no-owner", f"--file={file}", DATABASE)
+
+    def restore(self, file: Path) -> None:
+        """Fill the empty database; one transaction, stopped at the first error."""
+        once = ["--quiet", "--no-psqlrc", "--single-transaction", "--set=ON_ERROR_STOP=1"]
+        self.client("psql", *once, f"--file={file}", "--output=/dev/null", DATABASE)
+
+    def _settings(self) -> list[str]:
+        settings = {
+            "listen_addresses": "127.0.0.1",
+            "port": self._port,
+            "unix_socket_directories": "",
+            "fsync": "off",
+            "synchronous_commit": "off",
+            "full_page_writes": "off",
+        }
+        return [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+
+    def _listens(self) -> bool:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", self._port), 1):
+            ready = [self._programs / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self._port)]
+            return subprocess.run(ready, check=False).returncode == 0
+        return False
+
+
+def _unprivileged() -> str:
+    for name in ("postgres", "nobody"):
+        with suppress(KeyError):
+            return pwd.getpwnam(name).pw_name
+    raise LabError("PostgreSQL does not run as root, and there is no user postgres")

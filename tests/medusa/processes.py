@@ -1,0 +1,146 @@
+"""Programs of the lab: each behind a guard, in a process group of its own, writing to a log of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+GUARD = Path(__file__).with_name("guard.py")
+PATIENCE = 90.0
+"""Seconds until a program counts as unable to start; much longer than any takes on a quiet machine."""
+
+INTERVAL = 0.1
+LOG_SHOWN = 3000
+
+
+class LabError(RuntimeError):
+    """The lab could not be set up; says which program failed, and the end of its log."""
+
+
+class Guarded:
+    """
+    A program that ends when it is told to, and when the process that started it is gone.
+
+    :param stop: the signal that ends it in good order.
+    :param user: who runs it; ``None`` for the same user.
+    :param folder: removed once the program has ended; not after `kill`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str | Path],
+        log: Path,
+        *,
+        cwd: Path,
+        environment: Mapping[str, str] | None = None,
+        stop: signal.Signals = signal.SIGTERM,
+        user: str | None = None,
+        folder: Path | None = None,
+    ) -> None:
+        self.name = name
+        self.log = log
+        self._cwd = cwd
+        self._environment = {**os.environ, **(environment or {})}
+        guard = [sys.executable, "-I", "-S", GUARD, str(int(stop)), folder or "-", user or "-"]
+        self._command = [str(part) for part in (*guard, *command)]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, ready: Callable[[], bool]) -> None:
+        """Start and return once it is ready; raise `LabError` if it ends or is not ready in time."""
+        assert self._process is None, f"{self.name} runs already"
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command,
+                cwd=self._cwd,
+                env=self._environment,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        try:
+            self._await(ready)
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """End it in good order; one that does not run is no error."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        assert process.stdin is not None
+        process.stdin.close()
+        process.wait()
+
+    def kill(self) -> None:
+        """Kill it, without a chance to do anything more."""
+        process, self._process = self._process, None
+        assert process is not None, f"{self.name} does not run"
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        assert process.stdin is not None
+        process.stdin.close()
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def _await(self, ready: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while not ready():
+            if not self.running:
+                raise LabError(f"{self.name} ended while it started:\n{tail(self.log)}")
+            if time.monotonic() > deadline:
+                raise LabError(f"{self.name} was not ready after {PATIENCE:g} s:\n{tail(self.log)}")
+            time.sleep(INTERVAL)
+
+
+def run(
+    name: str,
+    command: Sequence[str | Path],
+    log: Path,
+    *,
+    cwd: Path,
+    environment: Mapping[str, str] | None = None,
+    user: str | None = None,
+) -> None:
+    """Run a program to its end; what it writes goes to its log."""
+    other = {} if user is None else {"user": user, "group": user, "extra_groups": []}
+    with log.open("ab") as output:
+        done = subprocess.run(
+            [str(part) for part in command],
+            cwd=cwd,
+            env={**os.environ, **(environment or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            check=False,
+            **other,
+        )
+    if done.returncode:
+        raise LabError(f"{name} failed with code {done.returncode}:\n{tail(log)}")
+
+
+def tail(log: Path, size: int = LOG_SHOWN) -> str:
+    """Return the end of a log."""
+    try:
+        return log.read_text("utf-8", "replace")[-size:]
+    except FileNotFoundError:
+        return ""
+
+
+def free_port() -> int:
+    """Return a port of the loopback interface that nobody listens on."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])

@@ -1,0 +1,127 @@
+"""Exports by operators: what is stored is what the server made, and many jobs are waited for at once."""
+
+from __future__ import annotations
+
+import hashlib
+from itertools import product
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowSkipException
+
+from stoq_provider.exceptions import JobFailed
+from stoq_provider.hooks.medusa import MedusaHook
+from tests.integration.conftest import fails
+from tests.medusa.bench import MODES, Bench, Crew, job_of
+from tests.medusa.client import Client, rows_of
+from tests.medusa.proxy import Proxy, store_elsewhere
+from tests.medusa.servers import Server
+
+pytestmark = pytest.mark.xdist_group("medusa-exports")
+TYPES = ("product-export", "order-export")
+NONE = {"filterable_fields": {"title": "no product has this title"}}
+MANY = 22
+"""Jobs in one wait; one request asks for 20."""
+
+
+@pytest.fixture(scope="module")
+def ended(bench: Bench, crew: Crew) -> Crew:
+    for job_type, mode in product(TYPES, MODES):
+        crew.start(f"{job_type} {mode}", bench.export(mode, job_type))
+    for mode in MODES:
+        crew.start(f"empty {mode}", bench.export(mode, context=NONE))
+    crew.start("empty skipped", bench.export(context=NONE, download_options={"on_empty": "skip"}))
+    crew.start("parquet", bench.export(format="parquet"))
+    crew.start("bad filter", bench.export(context={"filterable_fields": {"nope": "x"}}))
+    return crew
+
+
+def content(uri: str) -> bytes:
+    return Path(unquote(urlsplit(uri).path)).read_bytes()
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("job_type", TYPES)
+def test_an_export_is_stored_as_the_server_made_it(
+    ended: Crew, bench: Bench, client: Client, job_type: str, mode: str
+) -> None:
+    manifest, run = ended.end(f"{job_type} {mode}"), ended.runs[f"{job_type} {mode}"]
+    job, (stored,) = job_of(manifest), manifest["files"]
+    (made,) = bench.made(run)
+    assert (job["job_id"], job["outcome"], made["status"]) == (made["id"], "succeeded", "completed")
+    assert (job["total"], job["processed"]) == (made["result"]["count"], made["result"]["count"])
+    file = content(stored["uri"])
+    assert file == client.file_of(made)
+    assert stored["bytes"] == len(file)
+    assert stored["sha256"] == hashlib.sha256(file).hexdigest()
+    assert stored["rows"] == len(rows_of(file)) > 0
+    assert job["details"]["file_key"] == made["result"]["file_key"]
+    assert run.ti.xcoms == {"job_id": made["id"], "job_ids": [made["id"]]}
+    assert bool(run.triggers) is (mode == "deferred")
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_an_export_that_is_tried_again_is_the_same_job(ended: Crew, bench: Bench, mode: str) -> None:
+    manifest, run = ended.end(f"product-export {mode}"), ended.runs[f"product-export {mode}"]
+    again = run.retry()
+    assert job_of(again)["job_id"] == job_of(manifest)["job_id"]
+    assert again["files"] == manifest["files"]
+    assert len(bench.made(run)) == 1
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_an_export_without_a_match_is_a_header_of_a_file(ended: Crew, mode: str) -> None:
+    manifest = ended.end(f"empty {mode}")
+    (stored,) = manifest["files"]
+    assert (job_of(manifest)["outcome"], stored["rows"]) == ("succeeded", 0)
+    assert job_of(manifest)["total"] is None, "an export of nothing has no counts"
+    lines = content(stored["uri"]).decode().splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("Product Id;Product Handle;")
+
+
+def test_an_export_without_a_match_can_be_skipped(ended: Crew) -> None:
+    with pytest.raises(AirflowSkipException, match="No result has rows"):
+        ended.end("empty skipped")
+
+
+def test_an_export_is_stored_as_parquet(ended: Crew) -> None:
+    (stored,) = ended.end("parquet")["files"]
+    assert content(stored["uri"])[:4] == b"PAR1"
+    assert stored["rows"] >= 72
+
+
+def test_a_filter_that_the_server_does_not_know_fails_the_job_in_its_words(ended: Crew, bench: Bench) -> None:
+    run = ended.runs["bad filter"]
+    says = ('Property "nope" was not found', "A retry submits it again")
+    fails(lambda: ended.end("bad filter"), JobFailed, *says)
+    assert [job["status"] for job in bench.made(run)] == ["failed"]
+
+
+def test_a_file_store_elsewhere_gives_the_file_and_sees_no_token(bench: Bench, server: Server) -> None:
+    with store_elsewhere(server.origin) as (api, store):
+        run = bench.export(medusa_conn_id=bench.connect(api.origin))
+        (stored,) = run.execute()["files"]
+    assert stored["rows"] >= 72
+    (fetched,) = store.seen
+    assert fetched.line.startswith("GET /uploads/")
+    assert server.api_token not in fetched.head
+    assert "x-medusa-access-token" not in fetched.head.lower()
+    assert api.count("^GET /uploads/") == 0
+    assert api.count("^POST /admin/uploads/download-url$") == 1
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_many_jobs_are_waited_for_by_one_request_for_twenty(bench: Bench, server: Server, mode: str) -> None:
+    hook = MedusaHook(bench.conn_id)
+    # By their ids: nothing tells when they were submitted, so that all are due at once.
+    job_ids = [hook.submit_batch_job("product-export", NONE).job_id for _ in range(MANY)]
+    with Proxy(server.origin) as proxy:
+        sensor = bench.sensor(job_ids, mode, medusa_conn_id=bench.connect(proxy.origin))
+        manifest = sensor.execute()
+    assert [job["job_id"] for job in manifest["jobs"]] == job_ids
+    assert {job["outcome"] for job in manifest["jobs"]} == {"succeeded"}
+    assert proxy.count("^POST ") == 0
+    asked = [seen.line.count("id%5B%5D=") + seen.line.count("id[]=") for seen in proxy.seen]
+    assert asked[:2] == [20, MANY - 20]
