@@ -7,7 +7,7 @@ WORKERS ?= 2
 PIP_INSTALL = -m pip install --disable-pip-version-check
 SAY = @printf '\n== %s\n'
 
-.PHONY: bench-download help demo sandbox test lint types unit test-oldest test-stores test-kills test-cluster test-medusa clean
+.PHONY: bench-download bench-points help demo sandbox test lint types unit test-oldest test-stores test-kills test-cluster test-medusa clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -94,10 +94,13 @@ test-cluster: .venv/.test ## Killed workers and triggerers on a real Airflow clu
 
 test-medusa: .medusa-lab/.stamp ## Batch jobs on a real Medusa server (needs Node.js; four minutes)
 	$(SAY) 'pytest on a Medusa server'
-	@.venv/bin/python -m pytest tests/medusa --medusa=real -n $(WORKERS) --dist loadgroup $(ARGS)
+	@.venv/bin/python -m pytest tests/medusa --medusa=real -n $(WORKERS) --dist loadfile $(ARGS)
 
 bench-download: .venv/.bench ## Time, CPU and memory of downloads against curl, boto3 and HttpToS3Operator (18 minutes)
 	@.venv/bin/python -m tests.benchmarks.download $(ARGS)
+
+bench-points: .venv/.test ## How a shop's points are spent, next to other ways (25 minutes; ARGS=--quick: 7)
+	@.venv/bin/python -m tests.benchmarks.points $(ARGS)
 
 clean: ## Remove environments, caches and demo output
 	rm -rf .venv .venv-oldest .medusa-lab .airflow-demo demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from stoq_provider.core.budget import PointsBudget
 
+_TICK = 1e-6
+
 
 class Pace:
     """
@@ -38,7 +40,9 @@ class Pace:
         if now >= self._ends or self._next > now + rules.window * rules.write:
             # A new window owes nothing to the last one; and no clock that is set back may stop us for long.
             self._next, self._ends = min(self._next, now), float("inf")
-        return max(0.0, self._next - now - self._burst * self._usual)
+        ahead = self._next - now - self._burst * self._usual
+        # Seconds since 1970 can't tell less apart: a clock might not move by so little.
+        return ahead if ahead > _TICK else 0.0
 
     def spend(self, cost: int, now: float) -> None:
         """Note that a call is being sent, which the ledger knows already."""

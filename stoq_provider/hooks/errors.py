@@ -178,6 +178,8 @@ def of_end(
     lost = end.outcome in (Outcome.TIMEOUT, Outcome.UNHEALTHY)
     final = owner and never and end.outcome in _FINAL_CLASSES and not (lost and recorded)
     said = f" ({end.text})" if end.text else ""
+    if end.outcome is Outcome.TIMEOUT and end.status is not None:
+        said += f", last seen as {end.status.describe()}"
     headline = _HEADLINES[end.outcome].format(
         label=label,
         job=end.handle.job_id,

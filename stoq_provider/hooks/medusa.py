@@ -41,24 +41,14 @@ class MedusaHook(JobHook):
     default_conn_name = "medusa_default"
     conn_type = "medusa"
     hook_name = "Medusa"
+    form_ui = MEDUSA_UI
+    form_fields = MEDUSA_CONN_FIELDS
 
     system = medusa.Medusa()
 
     def __init__(self, medusa_conn_id: str = default_conn_name) -> None:
         super().__init__(medusa_conn_id)
         self.medusa_conn_id = medusa_conn_id
-
-    @classmethod
-    def get_ui_field_behaviour(cls) -> dict[str, Any]:
-        """Return the form's behaviour for Airflow before 3.2; later versions read the provider info."""
-        return {key.replace("-", "_"): value for key, value in MEDUSA_UI.items()}
-
-    @classmethod
-    def get_connection_form_widgets(cls) -> dict[str, Any]:
-        """Return the form's extra fields for Airflow before 3.2; later versions read the provider info."""
-        from stoq_provider.hooks.form import widgets
-
-        return widgets(MEDUSA_CONN_FIELDS)
 
     def test_connection(self) -> tuple[bool, str]:
         """Ask for one batch job: a small, authenticated read whose answer holds no secret."""

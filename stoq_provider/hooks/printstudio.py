@@ -32,26 +32,14 @@ class PrintStudioHook(JobHook):
     default_conn_name = "printstudio_default"
     conn_type = "printstudio"
     hook_name = "PrintStudio"
+    form_ui = PRINTSTUDIO_UI
+    form_fields = PRINTSTUDIO_CONN_FIELDS
 
     system = printstudio.PrintStudio()
 
     def __init__(self, printstudio_conn_id: str = default_conn_name) -> None:
         super().__init__(printstudio_conn_id)
         self.printstudio_conn_id = printstudio_conn_id
-
-    @classmethod
-    def get_ui_field_behaviour(cls) -> dict[str, Any]:
-        """Return the form's behaviour for Airflow before 3.2; later versions read the provider info."""
-        from stoq_provider.hooks.form import behaviour
-
-        return behaviour(PRINTSTUDIO_UI)
-
-    @classmethod
-    def get_connection_form_widgets(cls) -> dict[str, Any]:
-        """Return the form's extra fields for Airflow before 3.2; later versions read the provider info."""
-        from stoq_provider.hooks.form import widgets
-
-        return widgets(PRINTSTUDIO_CONN_FIELDS)
 
     def test_connection(self) -> tuple[bool, str]:
         """Ask for one order: a small read that every role of a key may do (I)."""

@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Mapping
 from functools import cached_property
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import BaseHook
@@ -40,6 +41,8 @@ class ShopHook(BaseHook):
     """
 
     system: ClassVar[System]
+    form_ui: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    form_fields: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})
 
     def __init__(self, conn_id: str) -> None:
         super().__init__()
@@ -50,6 +53,20 @@ class ShopHook(BaseHook):
     def __deepcopy__(self, memo: dict[int, Any]) -> ShopHook:
         """Begin anew: connections and the wait that may be under way belong to one task."""
         return type(self)(self.conn_id)
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Return the form's behaviour for Airflow before 3.2; later versions read the provider info."""
+        from stoq_provider.hooks.form import behaviour
+
+        return behaviour(cls.form_ui)
+
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """Return the form's extra fields for Airflow before 3.2; later versions read the provider info."""
+        from stoq_provider.hooks.form import widgets
+
+        return widgets(cls.form_fields)
 
     # -- connection ---------------------------------------------------------------------------------
 

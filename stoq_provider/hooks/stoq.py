@@ -36,24 +36,14 @@ class StoqHook(JobHook):
     default_conn_name = "stoq_default"
     conn_type = "stoq"
     hook_name = "STOQ"
+    form_ui = STOQ_UI
+    form_fields = STOQ_CONN_FIELDS
 
     system = stoq.Stoq()
 
     def __init__(self, stoq_conn_id: str = default_conn_name) -> None:
         super().__init__(stoq_conn_id)
         self.stoq_conn_id = stoq_conn_id
-
-    @classmethod
-    def get_ui_field_behaviour(cls) -> dict[str, Any]:
-        """Return the form's behaviour for Airflow before 3.2; later versions read the provider info."""
-        return {key.replace("-", "_"): value for key, value in STOQ_UI.items()}
-
-    @classmethod
-    def get_connection_form_widgets(cls) -> dict[str, Any]:
-        """Return the form's extra fields for Airflow before 3.2; later versions read the provider info."""
-        from stoq_provider.hooks.form import widgets
-
-        return widgets(STOQ_CONN_FIELDS)
 
     def test_connection(self) -> tuple[bool, str]:
         """Ask for the list of reports: a small, authenticated read of one point."""

@@ -63,6 +63,7 @@ def store_files(
         destination,
         file_name=file_name or fresh.first.file_name,
         expected_rows=fresh.first.row_count,
+        expected_bytes=(fresh.first.details or {}).get("file_size"),
         policy=DownloadPolicy(
             allow_http=settings.allow_http,
             allow_loopback=settings.on_loopback,

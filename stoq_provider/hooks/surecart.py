@@ -27,26 +27,14 @@ class SureCartHook(JobHook):
     default_conn_name = "surecart_default"
     conn_type = "surecart"
     hook_name = "SureCart"
+    form_ui = SURECART_UI
+    form_fields = SURECART_CONN_FIELDS
 
     system = surecart.SureCart()
 
     def __init__(self, surecart_conn_id: str = default_conn_name) -> None:
         super().__init__(surecart_conn_id)
         self.surecart_conn_id = surecart_conn_id
-
-    @classmethod
-    def get_ui_field_behaviour(cls) -> dict[str, Any]:
-        """Return the form's behaviour for Airflow before 3.2; later versions read the provider info."""
-        from stoq_provider.hooks.form import behaviour
-
-        return behaviour(SURECART_UI)
-
-    @classmethod
-    def get_connection_form_widgets(cls) -> dict[str, Any]:
-        """Return the form's extra fields for Airflow before 3.2; later versions read the provider info."""
-        from stoq_provider.hooks.form import widgets
-
-        return widgets(SURECART_CONN_FIELDS)
 
     def test_connection(self) -> tuple[bool, str]:
         """Ask for one bulk action: a small, authenticated read of what the operators need."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -104,7 +104,7 @@ def poll_due(
     """Poll the jobs that are due now, once each; return whether all jobs have ended."""
     from stoq_provider.transport.retrying import NO_RETRY
 
-    due = poller.step(time.time()).due
+    due = _with_company(poller, poller.step(time.time()).due, system.poll_size)
     for start in range(0, len(due), system.poll_size):
         handles = due[start : start + system.poll_size]
         transport.gate.meter.polled()
@@ -112,6 +112,15 @@ def poll_due(
         for handle, sight in zip(handles, system.sights(answer, handles), strict=True):
             write(log, poller.tell(handle.job_id, sight, answer.rate_limit, time.time()))
     return poller.step(time.time()).done
+
+
+def _with_company(poller: Poller, due: Sequence[JobHandle], size: int) -> Sequence[JobHandle]:
+    """Fill the last request up with jobs that are due next: to ask for them as well costs nothing."""
+    room = -len(due) % size
+    if not room:
+        return due
+    others = sorted((wish for wish in poller.wishes() if wish.handle not in due), key=lambda w: w.due_at)
+    return [*due, *(wish.handle for wish in others[:room])]
 
 
 def wait_sync(

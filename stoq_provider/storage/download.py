@@ -166,6 +166,7 @@ def download_files(
     *,
     file_name: str | None,
     expected_rows: int | None = None,
+    expected_bytes: int | None = None,
     policy: DownloadPolicy | None = None,
     job_id: str | None = None,
     system: str | None = None,
@@ -179,6 +180,7 @@ def download_files(
     """
     Do as :func:`download` does, and return all files: the CSV, then what the other consumers returned.
 
+    :param expected_bytes: the file's length, if the job itself gives one; not held against gzip.
     :param system: name of the remote system, for ``{system}``; what its row counts mean is remembered by it.
     :param kind: what was asked for, such as ``"export:revenue"``, for ``{kind}`` and ``{report}``.
     :param also: make consumers of the verified text, see the module's description.
@@ -205,7 +207,16 @@ def download_files(
         if on_source is not None:
             on_source(source)
         done = Transfer(
-            source, find_target, policy, log, job_id, system, expected_rows, tuple(also), store
+            source,
+            find_target,
+            policy,
+            log,
+            job_id,
+            system,
+            tuple(also),
+            store,
+            expected_rows,
+            expected_bytes,
         ).run()
     files = [_stored(done, log, source.resumes)] if store else []
     return [*files, *(entry for entry in done.others if entry is not None)]

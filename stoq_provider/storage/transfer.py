@@ -52,9 +52,10 @@ class Transfer:
     log: logging.Logger
     job_id: str | None = None
     system: str | None = None
-    expected_rows: int | None = None
     also: Sequence[Callable[[Target], Consumer]] = ()
     store: bool = True
+    expected_rows: int | None = None
+    expected_bytes: int | None = None
 
     def run(self) -> Done:
         """Copy until it is done or given up; the source bounds how often it starts over."""
@@ -175,6 +176,13 @@ class _Pass:
         if source.total is not None and source.total != self._taken:
             raise verification_error(
                 f"{source.host} announced {source.total} bytes, but {self._taken} arrived.", job_id=job_id
+            )
+        expected = self._transfer.expected_bytes
+        if expected is not None and self._gunzip is None and expected != self._taken:
+            raise verification_error(
+                f"The job announced a file of {expected} bytes, but {self._taken} arrived: it is the file of "
+                "another job, or was changed since.",
+                job_id=job_id,
             )
         if self._gunzip is not None and self._taken and not self._gunzip.ended:
             raise verification_error(f"The gzip that {source.host} sent is cut short.", job_id=job_id)

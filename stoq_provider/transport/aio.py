@@ -116,7 +116,7 @@ class AsyncTransport:
             token = self._client.login.token
             answer = await self._ask(request, self._client.login.headers(request.url))
         except LoginFailed as error:
-            answer = error.answer
+            answer, cost = error.answer, 0
         finally:
             self.gate.settle(request)
         kind = answer.problem.kind if answer.problem else None

@@ -112,11 +112,13 @@ class Seat:
             self._waiting.set_result(None)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Call:
     owner: Seat
     request: Request
-    keys: list[Key]
+    cost: int
+    jobs: dict[Key, JobHandle]
+    begun: bool = False
 
 
 class PollBoard:
@@ -233,28 +235,22 @@ class PollBoard:
 
     def _call(self, keys: list[Key], now: float) -> None:
         owner = next(iter(self._waiters[keys[0]]))
-        handles = [next(iter(self._waiters[key].values())) for key in keys]
-        request = self._system.poll_request(owner.transport.origin, handles)
+        jobs = {key: next(iter(self._waiters[key].values())) for key in keys}
+        request = self._system.poll_request(owner.transport.origin, list(jobs.values()))
         self._gate.meter.polled()
         # Spent here and now: the next step must know of it.
-        cost = self._gate.spend(request, now)
-        call = _detached(self._send(owner.transport, request, cost, keys, handles))
-        self._calls[call] = _Call(owner, request, keys)
+        about = _Call(owner, request, self._gate.spend(request, now), jobs)
+        call = _detached(self._send(about))
+        self._calls[call] = about
         call.add_done_callback(self._ended)
 
-    async def _send(
-        self,
-        transport: AsyncTransport,
-        request: Request,
-        cost: int,
-        keys: list[Key],
-        handles: list[JobHandle],
-    ) -> None:
+    async def _send(self, call: _Call) -> None:
+        call.begun = True
         try:
-            answer = await transport.send_paid(request, cost)
-            sights = dict(zip(keys, self._system.sights(answer, handles), strict=True))
+            answer = await call.owner.transport.send_paid(call.request, call.cost)
+            sights = dict(zip(call.jobs, self._system.sights(answer, list(call.jobs.values())), strict=True))
         except Exception as error:
-            for key in keys:
+            for key in call.jobs:
                 for seat in self._waiters.get(key, {}):
                     seat.fail(error)
             return
@@ -265,9 +261,11 @@ class PollBoard:
     def _ended(self, call: asyncio.Task[None]) -> None:
         about = self._calls.pop(call)
         if call.cancelled():
-            # The one it was made for has left, perhaps before it began; others may wait for the same jobs.
-            self._gate.settle(about.request)
-            for key in about.keys:
+            # The one it was made for has left; others may wait for the same jobs.
+            if not about.begun:
+                # Otherwise the transport has settled it.
+                self._gate.settle(about.request)
+            for key in about.jobs:
                 if key in self._waiters:
                     self._queue.ask(key, self.clock(), head_start=self._head_start)
         self._ring()

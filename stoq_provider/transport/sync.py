@@ -113,7 +113,11 @@ def exchange(
     secrets: Sequence[str],
     clock: Callable[[], float],
 ) -> Answer:
-    """Send a request once; what goes wrong is a value."""
+    """
+    Send a request once; what goes wrong is a value.
+
+    :raises LoginFailed: where the token that it needs could not be had, so that it was not sent.
+    """
     try:
         with quiet_http_logs():
             response = session.request(
@@ -131,8 +135,6 @@ def exchange(
             )
     except exceptions.RequestException as error:
         return Answer(problem=describe_failure(error, settings.timeout))
-    except LoginFailed as error:
-        return error.answer
     return read(whole, now=clock(), secrets=secrets)
 
 
@@ -188,6 +190,8 @@ class SyncTransport:
         cost = self.gate.spend(request, self._clock())
         try:
             answer = self._exchange(request)
+        except LoginFailed as error:
+            answer, cost = error.answer, 0
         finally:
             self.gate.settle(request)
         kind = answer.problem.kind if answer.problem else None

@@ -15,7 +15,7 @@ MODULES = (
     "stoq_provider.triggers.jobs",
 )
 HEAVY = {"httpx", "requests", "fsspec", "jsonschema", "tenacity", "pendulum", "starlette", "uvicorn", "s3fs"}
-LIMIT_MS = 30.0
+LIMIT_MS = 45.0
 BYTECODE = tempfile.TemporaryDirectory(prefix="stoq-bytecode-")
 # What the package uses of Airflow. BaseHook and conf are attributes that are loaded when they are asked for.
 AIRFLOW = """

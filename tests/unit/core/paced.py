@@ -57,7 +57,7 @@ class Client:
             free=self.free,
             portion=self.portion,
         )
-        self._next, self._in_flight, self._asleep_until = 0, 0, float("-inf")
+        self._next, self._in_flight, self._under_way = 0, 0, 0
 
     @property
     def done(self) -> bool:
@@ -85,15 +85,17 @@ class Client:
         self.sent.append((now, call.cost))
         self._next += 1
         self._in_flight += 1
+        self._under_way += call.cost
         return call
 
-    def hear(self, response: Response, now: float) -> None:
+    def hear(self, call: Call, response: Response, now: float) -> None:
         self._in_flight -= 1
+        self._under_way -= call.cost
         refused = response.status == 429
         self.refused += refused
         mine = self.clock(now)
         said = read_rate_limit(response if self.told else Response(response.status), None, mine)
-        self.budget.learn(said, mine, refused=refused)
+        self.budget.learn(said, mine, refused=refused, under_way=self._under_way)
         if said.retry_after is not None:
             self.closed.append((now, now + said.retry_after))
 
@@ -130,10 +132,10 @@ class _Simulation:
 
     def _arrive(self, client: Client, call: Call, now: float) -> None:
         response = self._server.charge(call.cost, now)
-        self.at(now + call.back, lambda when: self._answer(client, response, when))
+        self.at(now + call.back, lambda when: self._answer(client, call, response, when))
 
-    def _answer(self, client: Client, response: Response, now: float) -> None:
-        client.hear(response, now)
+    def _answer(self, client: Client, call: Call, response: Response, now: float) -> None:
+        client.hear(call, response, now)
         self.look(client, now)
 
 

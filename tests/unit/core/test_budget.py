@@ -184,7 +184,6 @@ class TestRetryAfter:
         ledger.learn(RateLimit(remaining=0, reset_in=5.0, retry_after=24.0), T0)
         assert ledger.wait(1, T0 + 6) == 18.0
 
-
     @pytest.mark.parametrize(("spent_at", "wait"), [(None, 60.0), (T0 - 45, 15.0)])
     def test_a_429_that_says_nothing_closes_the_rest_of_the_window(self, spent_at, wait):
         ledger = budget()

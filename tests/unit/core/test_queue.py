@@ -8,15 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stoq_provider.core.queue import HEAD_START, PollQueue
+from stoq_provider.core.queue import PollQueue
 
 T0 = 1_000_000.0
+HEAD_START = 60.0
 
 
 def queue(*asks):
     made = PollQueue()
     for key, due_at, *early in asks:
-        made.ask(key, T0 + due_at, early=bool(early))
+        made.ask(key, T0 + due_at, head_start=HEAD_START if early else 0.0)
     return made
 
 
@@ -50,6 +51,12 @@ class TestOrder:
 
     def test_but_not_before_those_that_were_due_much_sooner(self):
         assert drain(queue(("a", 0), ("b", HEAD_START + 1, "early")), 2 * HEAD_START) == ["a", "b"]
+
+    def test_each_may_have_another_head_start(self):
+        waiting = queue(("a", 0))
+        waiting.ask("b", T0 + 99, head_start=50.0)
+        waiting.ask("c", T0 + 99, head_start=100.0)
+        assert drain(waiting, 99) == ["c", "a", "b"]
 
     def test_an_early_one_is_not_taken_before_it_is_due(self):
         assert drain(queue(("a", 10, "early")), 9) == []
@@ -152,8 +159,8 @@ class Model:
         self.keys: dict[str, Wanted] = {}
         self.number = 0
 
-    def ask(self, key, due_at, early):
-        rank, old = due_at - HEAD_START if early else due_at, self.keys.get(key)
+    def ask(self, key, due_at, head_start):
+        rank, old = due_at - head_start, self.keys.get(key)
         if old:
             due_at, rank = min(old.due_at, due_at), min(old.rank, rank)
             if (due_at, rank) == (old.due_at, old.rank):
@@ -171,7 +178,10 @@ class Model:
 names = st.sampled_from("abcdefgh")
 deeds = st.one_of(
     st.tuples(
-        st.just("ask"), names, st.sampled_from([-70, -5, 0, 1, 5, 5, 30, 59, 60, 61, 90]), st.booleans()
+        st.just("ask"),
+        names,
+        st.sampled_from([-70, -5, 0, 1, 5, 5, 30, 59, 60, 61, 90]),
+        st.sampled_from([0.0, 0.0, HEAD_START, 200.0]),
     ),
     st.tuples(st.just("drop"), names),
     st.tuples(st.just("take"), st.sampled_from([0, 0, 1, 10, 60]), st.sampled_from([1, 1, 2, 5])),
@@ -184,9 +194,9 @@ def test_it_does_what_the_model_does(history):
     waiting, model, now = PollQueue(), Model(), T0
     for what, *about in history:
         if what == "ask":
-            key, after, early = about
-            waiting.ask(key, now + after, early=early)
-            model.ask(key, now + after, early)
+            key, after, head_start = about
+            waiting.ask(key, now + after, head_start=head_start)
+            model.ask(key, now + after, head_start)
         elif what == "drop":
             waiting.drop(about[0])
             model.keys.pop(about[0], None)
@@ -212,7 +222,7 @@ def test_whatever_the_clock_does_no_key_is_lost_and_none_comes_twice(history, ju
     there: set[str] = set()
     for (what, *about), jump in zip(history, jumps, strict=False):
         if what == "ask":
-            waiting.ask(about[0], now + about[1], early=about[2])
+            waiting.ask(about[0], now + about[1], head_start=about[2])
             there.add(about[0])
         elif what == "drop":
             waiting.drop(about[0])
@@ -242,7 +252,7 @@ def test_nobody_starves_where_more_early_ones_come_than_can_be_polled():
     waiting, served = queue(("patient", 0)), []
     for second in range(300):
         for more in range(2):
-            waiting.ask((second, more), T0 + second, early=True)
+            waiting.ask((second, more), T0 + second, head_start=HEAD_START)
         served += [key for key, _ in waiting.take(T0 + second)]
     # 120 came within the head start, and go first; then it is its turn.
     assert served.index("patient") == 120

@@ -86,7 +86,7 @@ def test_names_are_such_as_airflow_takes(stats, system):
 
 def test_the_meter_of_airflow_and_the_one_that_measures_nothing_have_all_that_is_asked_of_a_meter():
     wanted = {name for name in vars(meter.Meter) if not name.startswith("_")}
-    assert wanted == {"points_left", "waited", "throttled", "polled"}
+    assert wanted == {"points_left", "waited", "throttled", "polled", "finished"}
     for made in (AirflowMeter, meter.NoMeter):
         assert wanted <= set(vars(made))
 
@@ -133,11 +133,7 @@ class TestAWorker:
         assert [tags for *_, tags in stats] == [{"shop": "other_shop"}]
         assert KEY not in repr(stats)
 
-    @pytest.mark.xfail(
-        strict=True,
-        reason="only the board counts polls: those of a worker that waits by itself are in no metric",
-    )
-    def test_counts_its_polls(self, stats, hook, api):
+    def test_counts_its_polls_and_the_jobs_that_it_waited_for(self, stats, hook, api):
         api.get(
             "https://app.stoqapp.com/api/v2/external/jobs/bulk_1",
             json={"job_id": "bulk_1", "status": "completed"},
@@ -147,6 +143,8 @@ class TestAWorker:
         )
         wait_sync(poller, hook.transport, hook.system, hook.settings, sleep=hook.sleep, log=hook.log)
         assert figures(stats, "polls") == [1]
+        assert figures(stats, "jobs_finished") == [1]
+        assert figures(stats, "polls_per_job") == [1.0]
 
 
 class TestATrigger:

@@ -12,6 +12,7 @@ from stoq_provider.core.http import Answer, Problem, ProblemKind, RateLimit, Req
 from stoq_provider.core.jobs import JobWatch, Outcome
 from stoq_provider.hooks.waiting import INFO, WARNING, WaitPlan, event_of, poll_due, wait_sync
 from stoq_provider.systems.stoq import Stoq
+from stoq_provider.transport.meter import NoMeter
 from stoq_provider.transport.retrying import NO_RETRY
 from tests.unit.transport.conftest import Clock, settings
 from tests.unit.transport.virtual import START, Lines, Shop, clock, ends_after, handle, run, running
@@ -40,10 +41,24 @@ class Batched(Stoq):
         return [self.sight(answer, one) for one in handles]
 
 
+class Counts(NoMeter):
+    """A meter that counts polls, and keeps what became of waits."""
+
+    def __init__(self):
+        self.polls, self.ends = 0, []
+
+    def polled(self):
+        self.polls += 1
+
+    def finished(self, jobs, polls):
+        self.ends.append((jobs, polls))
+
+
 class Asked:
     """A transport that answers by the clock."""
 
     def __init__(self, clock, answer):
+        self.gate = SimpleNamespace(meter=Counts())
         self.clock, self.answer, self.points_spent = clock, answer, 0
         self.began, self.calls, self.policies = clock(), [], []
 
@@ -118,6 +133,8 @@ class TestAWorker:
         made, transport = self.wait(passing, until(4), *"abcdefg", system=Batched())
         assert transport.calls == [(at, names) for at in (0, 5) for names in ("a,b,c", "d,e,f", "g")]
         assert outcomes(made) == [Outcome.SUCCEEDED] * 7
+        meter = transport.gate.meter
+        assert (meter.polls, meter.ends) == (6, [(7, 14)]), "six calls told of seven jobs twice"
 
     def test_looks_once_more_at_the_deadline(self, passing):
         made, transport = self.wait(passing, until(1e9), "a", deadline=passing() + 32)
@@ -147,6 +164,7 @@ class TestAWorker:
         with pytest.raises(Stopped):
             wait_sync(poller(passing, "a"), transport, STOQ, settings(), sleep=sleep, log=Lines())
         assert len(transport.calls) == 1
+        assert transport.gate.meter.ends == [], "a wait that was broken off has not ended"
 
     def test_polls_once_for_a_sensor_and_tells_whether_all_have_ended(self, passing):
         made, transport = poller(passing, "a", "b"), Asked(passing, until(10))

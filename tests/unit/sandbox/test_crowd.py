@@ -41,15 +41,16 @@ def book():
 
 def test_jobs_cost_no_points_and_end_when_told():
     with Sandbox() as sandbox:
-        handles = sandbox.start_jobs([0.001, 5000.0])
+        handles = sandbox.start_jobs([3.0, 5000.0])
         exports = sandbox.start_jobs([5000.0], kind="export")
+        sandbox.advance(4)
         state = sandbox.state
     assert state["points_spent"] == 0
     assert state["submissions"] == []
     assert [state["jobs"][handle["job_id"]]["status"] for handle in handles] == ["completed", "running"]
     assert exports[0]["status_url"].endswith(f"/reports/exports/{exports[0]['job_id']}")
     ended = state["jobs"][handles[0]["job_id"]]
-    assert ended["ended_at"] - ended["created_at"] == pytest.approx(0.001)
+    assert ended["ended_at"] - ended["created_at"] == pytest.approx(3.0)
 
 
 def test_jobs_belong_to_the_shop_of_the_key():

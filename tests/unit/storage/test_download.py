@@ -302,6 +302,18 @@ def test_row_count_differs(fetch, tmp_path):
     assert files(tmp_path) == []
 
 
+@pytest.mark.parametrize("wrong", [-1, 1])
+def test_the_length_that_the_job_announced_differs(fetch, server, tmp_path, wrong):
+    with pytest.raises(VerificationError, match="the file of another job") as caught:
+        fetch(expected_bytes=len(server.body) + wrong)
+    assert "submits nothing" in str(caught.value)
+    assert files(tmp_path) == []
+
+
+def test_the_length_that_the_job_announced(fetch, server, tmp_path):
+    assert_whole(fetch(expected_bytes=len(server.body)), tmp_path)
+
+
 def test_row_count_with_the_header_line(fetch, tmp_path):
     assert_whole(fetch(expected_rows=ROWS + 1), tmp_path)
 

@@ -49,6 +49,9 @@ class Notes:
     def polled(self):
         self.notes.append(("polled",))
 
+    def finished(self, jobs, polls):
+        self.notes.append(("finished", jobs, polls))
+
 
 def gate(system=STOQ, share=0.8, manners=TRIGGERER, meter=None):
     return Gate(system, share, manners, meter=meter)
@@ -187,10 +190,6 @@ class TestRefusals:
         kept.learn(IMPORT, refusal(retry_after=24.0), T0)
         assert kept.wait(IMPORT, T0) == 24.0
 
-    @pytest.mark.xfail(
-        strict=True,
-        reason="Gate.learn() hands the Retry-After of a lane's 429 to the common ledger, which closes on it",
-    )
     def test_a_429_on_a_lane_that_says_for_how_long_closes_the_lane_only(self):
         kept = gate(LANED)
         kept.learn(IMPORT, refusal(retry_after=24.0), T0)
@@ -201,10 +200,6 @@ class TestRefusals:
         kept.learn(GET, refusal(retry_after=24.0), T0)
         assert kept.wait(IMPORT, T0) == 24.0
 
-    @pytest.mark.xfail(
-        strict=True,
-        reason="the X-RateLimit-Limit of a lane's 429 becomes that of the lane, whichever of both it names",
-    )
     def test_a_429_on_a_lane_does_not_widen_the_lane(self):
         kept = gate(LANED)
         kept.learn(IMPORT, refusal(limit=360, remaining=300, reset_in=30.0, retry_after=30.0), T0)
@@ -219,11 +214,34 @@ class TestRefusals:
         assert kept.wait(IMPORT, T0) == kept.wait(GET, T0) == 0
 
 
+class TestCallsUnderWay:
+    """An answer that the server wrote before they came does not count them."""
+
+    def test_are_taken_off_what_an_answer_leaves(self):
+        kept = gate()
+        for _ in range(5):
+            kept.spend(POST, T0)
+        kept.settle(POST)
+        # The server has counted the first call, and 100 points of others.
+        kept.learn(POST, ok(limit=360, remaining=258, reset_in=60.0), T0)
+        assert kept.budget.rest(T0)[0] == int(258 - 4 * 2 - 0.02 * 360)
+
+    def test_are_settled_one_by_one(self):
+        kept = gate()
+        for request in (POST, GET, GET):
+            kept.spend(request, T0)
+        for request in (GET, POST, GET):
+            kept.settle(request)
+        kept.learn(GET, ok(limit=360, remaining=256, reset_in=60.0), T0)
+        assert kept.budget.rest(T0)[0] == int(256 - 0.02 * 360)
+
+
 class TestMeter:
     def test_is_told_what_is_left_after_each_answer(self):
         meter = Notes()
         kept = gate(meter=meter)
         kept.spend(POST, T0)
+        kept.settle(POST)
         kept.learn(POST, ok(limit=360, remaining=358, reset_in=60.0), T0)
         kept.learn(GET, ok(limit=360, remaining=100, reset_in=60.0), T0)
         # What others have spent, and a margin for what they will.

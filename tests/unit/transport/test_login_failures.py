@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 
 import httpx
 import pytest
@@ -87,17 +88,11 @@ class TestALoginThatFails:
         assert answer.problem.kind is ProblemKind.REFUSED_CONNECTION
         assert server.paths[2:] == [f"{call.method} /admin/batch-jobs", "POST /login"]
 
-    def test_a_call_that_was_not_sent_is_not_on_the_bill(self, driver, server, clock, request):
-        if driver is over_requests:
-            request.applymarker(
-                pytest.mark.xfail(
-                    strict=True,
-                    reason="SyncTransport._paid() bills what a refused login kept from being sent",
-                )
-            )
-        server.logins.append((401, {}, {}))
-        send = driver(server, clock)
-        send(WRITE)
+    @pytest.mark.parametrize("status", [401, 429, 503])
+    def test_a_call_that_was_not_sent_is_not_on_the_bill(self, send, server, status):
+        server.logins.append((status, {}, {}))
+        assert send(WRITE, policy=NO_RETRY)[0].problem is not None
+        assert server.paths == ["POST /login"]
         assert send.transport.points_spent == 0
 
     def test_a_429_is_waited_out(self, send, server, clock, no_random_backoff):
@@ -107,27 +102,14 @@ class TestALoginThatFails:
         assert clock.waited >= 5
         assert server.paths == ["POST /login", "POST /login", "POST /admin/batch-jobs"]
 
-    @pytest.mark.xfail(
-        strict=True,
-        reason="LoginFailed drops the rate_limit of the login's answer, so its Retry-After is not kept",
-    )
     def test_a_429_that_says_for_how_long_is_waited_out_for_as_long(self, send, server, clock):
         server.logins.append((429, {"Retry-After": "200"}, {}))
         (answer,) = send(WRITE, policy=RetryPolicy())
         assert answer.problem is None
         assert clock.waited >= 200
 
-    def test_after_a_429_of_a_login_the_next_call_waits_too(self, driver, server, clock, request):
-        if driver is over_httpx:
-            request.applymarker(
-                pytest.mark.xfail(
-                    strict=True,
-                    reason="AsyncTransport._exchange() returns before gate.learn() where the login failed: "
-                    "the 429 closes nothing, and every poll of the shop logs in again",
-                )
-            )
+    def test_after_a_429_of_a_login_the_next_call_waits_too(self, send, server, clock):
         server.logins.append((429, {"Retry-After": "24"}, {}))
-        send = driver(server, clock)
         (first,) = send(READ, policy=NO_RETRY)
         assert first.problem.kind is ProblemKind.RATE_LIMITED
         send(READ, policy=NO_RETRY)
@@ -155,13 +137,19 @@ class TestManyAtOnce:
                 for call in before:
                     await user().send(call)
                     server.expire()
-                tasks = [asyncio.ensure_future(user().send_paid(call, 1)) for call in calls]
+                tasks = [
+                    asyncio.ensure_future(user().send_paid(call, gate.spend(call, time.time())))
+                    for call in calls
+                ]
                 await asyncio.sleep(0.007)
                 for number in cancel:
                     tasks[number].cancel()
-                return await asyncio.gather(*tasks, return_exceptions=True)
+                answers = await asyncio.gather(*tasks, return_exceptions=True)
+                return answers, gate
 
-        return asyncio.run(all_at_once())
+        answers, gate = asyncio.run(all_at_once())
+        assert gate._under_way == 0, "whatever became of a call, it is settled"
+        return answers
 
     def test_first_calls_log_in_once(self, server):
         answers = self.gather(server, *[READ, WRITE] * 10)
@@ -175,19 +163,10 @@ class TestManyAtOnce:
         assert [answer.problem for answer in answers[1:]] == [None, None]
         assert server.paths.count("GET /admin/batch-jobs") == 2
 
-    @pytest.mark.xfail(
-        strict=True,
-        reason="Login.refused() is False once another call's 401 has dropped the token, so of several calls "
-        "that meet an expired token all but the first are reported as wrong credentials",
-    )
     def test_an_expired_token_is_renewed_for_all_who_meet_it(self, server):
         answers = self.gather(server, READ, WRITE, READ, READ, before=[READ])
         assert [answer.problem for answer in answers] == [None] * 4
 
-    @pytest.mark.xfail(
-        strict=True,
-        reason="Login.refused() does not ask which token was refused: a late 401 of the old drops the new",
-    )
     def test_and_renewed_once_though_some_hear_of_it_late(self, server):
         late = Request("GET", f"{READ.url}?late")
         answers = self.gather(server, READ, late, before=[READ])
