@@ -222,9 +222,11 @@ class Poller:
 
         Half of the rest that its progress so far foretells: so the interval shrinks as the end comes near.
         """
-        if self._poll_interval is not None or self._round_time() <= interval:
+        round_time = self._round_time()
+        if self._poll_interval is not None or round_time <= interval:
             return interval
-        return max(interval, min(_expected_rest(watch, now) / 2, LONGEST_STRETCH))
+        # Never by more than a round: where that is short, a forecast that is wrong costs more than a poll.
+        return max(interval, min(_expected_rest(watch, now) / 2, round_time, LONGEST_STRETCH))
 
     def _note(self, entry: _Entry, sight: Sight, now: float) -> PollNote | None:
         said = _say(sight)

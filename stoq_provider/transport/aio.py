@@ -31,6 +31,7 @@ from stoq_provider.transport.meter import Meter
 from stoq_provider.transport.quiet import quiet_http_logs
 from stoq_provider.transport.retrying import RetryLoop, RetryPolicy
 from stoq_provider.transport.settings import ShopSettings
+from stoq_provider.transport.turns import Turns
 
 MAX_CONNECTIONS = 8
 """Connections to one shop: the points allow six calls a second, so a few carry them all."""
@@ -226,6 +227,7 @@ class _Loop:
 
     clients: dict[str, _SharedClient] = field(default_factory=dict)
     shops: dict[str, _Shop] = field(default_factory=dict)
+    turns: Turns = field(default_factory=Turns)
 
 
 _LOOPS: WeakKeyDictionary[asyncio.AbstractEventLoop, _Loop] = WeakKeyDictionary()
@@ -248,7 +250,7 @@ async def shared_transport(
     shop = loop.shops.get(key)
     if shop is None:
         gate = Gate(system, settings.points_share, TRIGGERER, meter=meter)
-        shop = loop.shops[key] = _Shop(gate, PollBoard(system, gate))
+        shop = loop.shops[key] = _Shop(gate, PollBoard(system, gate, turns=loop.turns))
     name = _digest(key, str(settings.verify), str(settings.proxy), str(settings.timeout))
     shared = loop.clients.get(name)
     if shared is None:

@@ -10,18 +10,19 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import time
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from stoq_provider.core.http import RateLimit, Request
-from stoq_provider.core.jobs import JobHandle, Sight
+from stoq_provider.core.http import Request
+from stoq_provider.core.jobs import JobHandle
 from stoq_provider.core.polling import PollWish
 from stoq_provider.core.queue import PollQueue
 from stoq_provider.systems.base import System
 from stoq_provider.transport.gate import Gate
+from stoq_provider.transport.seat import Key, Seat, Sighting, key_of
+from stoq_provider.transport.turns import Turns
 
 if TYPE_CHECKING:
     from stoq_provider.transport.aio import AsyncTransport
@@ -33,83 +34,6 @@ HEAD_START = 60.0
 """Seconds by which a first or last look goes before other polls, at least."""
 
 _ANY_POLL = Request("GET", "")
-
-Key = tuple[str, str]
-
-
-def _key(handle: JobHandle) -> Key:
-    """Name what is polled: what the answer means depends on what was asked of the job."""
-    return handle.status_url, handle.kind
-
-
-@dataclass(frozen=True, slots=True)
-class Sighting:
-    """What one poll brought of one job."""
-
-    handle: JobHandle
-    sight: Sight
-    rate_limit: RateLimit
-
-
-class Seat:
-    """The place of one waiting task. Made by :meth:`PollBoard.seat`."""
-
-    __slots__ = ("_board", "_error", "_inbox", "_waiting", "keys", "transport")
-
-    def __init__(self, board: PollBoard, transport: AsyncTransport) -> None:
-        self._board = board
-        self.transport = transport
-        self.keys: list[Key] = []
-        self._inbox: deque[Sighting] = deque()
-        self._waiting: asyncio.Future[None] | None = None
-        self._error: BaseException | None = None
-
-    def ask(self, wish: PollWish) -> None:
-        """
-        Let a job be polled; once, so ask again after each sighting.
-
-        :raises InvalidInput: where its status URL leads to another origin.
-        """
-        self._board.enter(self, wish)
-
-    def drop(self, handle: JobHandle) -> None:
-        """Wait for a job no longer."""
-        self._board.forget(self, _key(handle))
-
-    async def next(self, until: float) -> list[Sighting]:
-        """
-        Return what has come; wait for something until that time, in seconds of the board's clock.
-
-        :raises Exception: what went wrong in us while we polled; servers and networks raise nothing.
-        """
-        if not self._inbox and self._error is None:
-            loop = asyncio.get_running_loop()
-            self._waiting = loop.create_future()
-            timer = loop.call_later(max(0.0, until - self._board.clock()), self._wake)
-            try:
-                await self._waiting
-            finally:
-                timer.cancel()
-                self._waiting = None
-        if self._error is not None:
-            raise self._error
-        come = list(self._inbox)
-        self._inbox.clear()
-        return come
-
-    def give(self, sighting: Sighting) -> None:
-        """Hand over what came."""
-        self._inbox.append(sighting)
-        self._wake()
-
-    def fail(self, error: BaseException) -> None:
-        """Hand over what went wrong in us."""
-        self._error = error
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._waiting is not None and not self._waiting.done():
-            self._waiting.set_result(None)
 
 
 @dataclass(slots=True)
@@ -126,15 +50,23 @@ class PollBoard:
     Polls for all seats.
 
     :param gate: says when a call may go out.
+    :param turns: of the event loop, shared by its boards.
     :param clock: gives Unix seconds.
     """
 
     def __init__(
-        self, system: System, gate: Gate, *, clock: Callable[[], float] = lambda: time.time()
+        self,
+        system: System,
+        gate: Gate,
+        *,
+        turns: Turns | None = None,
+        clock: Callable[[], float] = lambda: time.time(),
     ) -> None:
         self.clock = clock
         self._system = system
         self._gate = gate
+        self._turns = turns
+        self._turn: float | None = None
         self._queue: PollQueue[Key] = PollQueue()
         self._waiters: dict[Key, dict[Seat, JobHandle]] = {}
         self._seats: set[Seat] = set()
@@ -168,7 +100,7 @@ class PollBoard:
         """Let a job be polled for a seat."""
         # Here, where the error reaches the one whose job it is.
         self._system.status_request(seat.transport.origin, wish.handle)
-        key = _key(wish.handle)
+        key = key_of(wish.handle)
         if seat not in self._waiters.setdefault(key, {}):
             self._waiters[key][seat] = wish.handle
             seat.keys.append(key)
@@ -226,11 +158,24 @@ class PollBoard:
         if due_at is None or due_at > now:
             return None if due_at is None else due_at - now
         wait = self._gate.wait(_ANY_POLL, now)
+        wait = wait or self._until_turn()
         if wait > 0:
             return wait
         taken = self._queue.take(now, self._system.poll_size)
         self._gate.meter.waited(now - taken[0][1])
         self._call([key for key, _ in taken], now)
+        return 0.0
+
+    def _until_turn(self) -> float:
+        """Return the seconds until this board's turn at the loop, which it takes for its next call."""
+        if self._turns is None:
+            return 0.0
+        if self._turn is None:
+            self._turn = self._turns.reserve()
+        wait = self._turn - time.monotonic()
+        if wait > 0:
+            return wait
+        self._turn = None
         return 0.0
 
     def _call(self, keys: list[Key], now: float) -> None:

@@ -328,7 +328,11 @@ class TestPointsAreShort:
         assert next_wait(self.poll(), seen(total=10, processed=8), T0 + 100) == pytest.approx(15.0)
 
     def test_but_not_for_ever(self):
-        assert next_wait(self.poll(), seen(progress=1.0), T0 + 100) == LONGEST_STRETCH
+        assert next_wait(self.poll(500.0), seen(progress=1.0), T0 + 100) == LONGEST_STRETCH
+
+    def test_nor_for_more_than_a_round(self):
+        """Thirty jobs take 6 s in turns: a forecast that is wrong must not hide one for minutes."""
+        assert next_wait(self.poll(6.25), seen(progress=1.0), T0 + 10) == 6.25
 
     @pytest.mark.parametrize(
         "status", [{}, {"progress": 0.0}, {"progress": 100.0}, {"total": 0, "processed": 0}]

@@ -329,12 +329,12 @@ def test_addressing_of_the_url_that_botocore_makes(url, virtual, endpoint):
 
 
 def test_region_of_a_bucket_is_read_from_a_refusal_too():
-    ClientError = pytest.importorskip("botocore.exceptions").ClientError
+    refusal = pytest.importorskip("botocore.exceptions").ClientError
 
     answer = {"ResponseMetadata": {"HTTPHeaders": {"x-amz-bucket-region": "eu-west-1"}}}
 
     class Client:
         def head_bucket(self, Bucket):  # noqa: N803
-            raise ClientError(answer, "HeadBucket")
+            raise refusal(answer, "HeadBucket")
 
     assert s3config._bucket_region(Client(), "lake") == "eu-west-1"
