@@ -1,0 +1,1 @@
+"""Measures downloads against curl and others: `make bench-download`."""

@@ -1,0 +1,1 @@
+"""Measures how a shop's points are spent: `make bench-points`."""
