@@ -23,7 +23,7 @@ from stoq_provider.core.jobs import (
     give_up,
 )
 
-JITTER = 0.1
+JITTER = 0.05
 """An interval is stretched by up to this part of itself, never shortened."""
 
 LONGEST_BACKOFF = 60.0
@@ -88,7 +88,7 @@ class PollNote:
     warning: bool = False
 
 
-@dataclass
+@dataclass(slots=True)
 class _Entry:
     watch: JobWatch
     due_at: float

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -41,7 +40,7 @@ class Seat:
         self._board = board
         self.transport = transport
         self.keys: list[Key] = []
-        self._inbox: deque[Sighting] = deque()
+        self._inbox: list[Sighting] = []
         self._waiting: asyncio.Future[None] | None = None
         self._error: BaseException | None = None
 
@@ -74,8 +73,7 @@ class Seat:
                 self._waiting = None
         if self._error is not None:
             raise self._error
-        come = list(self._inbox)
-        self._inbox.clear()
+        come, self._inbox = self._inbox, []
         return come
 
     def give(self, sighting: Sighting) -> None:

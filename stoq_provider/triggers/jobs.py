@@ -75,10 +75,13 @@ class JobTrigger(BaseTrigger):
         hook = self.hook_class(self.conn_id)
         dag_id = getattr(getattr(self, "task_instance", None), "dag_id", None)
         settings = replace(await hook.asettings(), user_agent=user_agent(dag_id))
-        async with aio.shared_transport(settings, hook.system, meter=hook.meter) as transport:
-            poller = self._plan().poller(hook.system, round_time=transport.board.round_time)
+        system, meter = hook.system, hook.meter
+        # There may be ten thousand of these: while it waits, a trigger holds no more than it needs.
+        del hook
+        async with aio.shared_transport(settings, system, meter=meter) as transport:
+            poller = self._plan().poller(system, round_time=transport.board.round_time)
             await wait_async(poller, transport, log=self.log)
-            hook.meter.finished(len(self.jobs), poller.polls)
+            meter.finished(len(self.jobs), poller.polls)
             event = event_of(poller, transport.points_spent, self.state)
         yield TriggerEvent(event.to_dict())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 import json
@@ -16,6 +17,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 from stoq_provider.core.plan import Submission
 from stoq_provider.exceptions import StoqProviderError
+from stoq_provider.hooks.stoq import StoqHook
 from stoq_provider.hooks.submission import Submitter, TaskIdentity
 from stoq_provider.operators.bulk import StoqBulkOrdersOperator, StoqBulkVariantsOperator
 from stoq_provider.operators.reports import StoqReportExportOperator
@@ -116,6 +118,12 @@ class Bench:
 
     def files(self) -> list[str]:
         return sorted(path.name for path in self.folder.rglob("*") if path.is_file())
+
+
+def points_window(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """Let the ledger know the window of a sandbox whose time is scaled; the real one is always of 60 s."""
+    rules = dataclasses.replace(StoqHook.system.points, window=seconds)
+    monkeypatch.setattr(type(StoqHook.system), "points", rules)
 
 
 def fails(

@@ -11,7 +11,7 @@ from stoq_provider.core.ids import check_ids
 from stoq_provider.sandbox import Sandbox
 from stoq_provider.sandbox.shop import ShopSize
 
-from .conftest import MODES, Bench, connect
+from .conftest import MODES, Bench, connect, points_window
 
 COUNT = 100_000
 CHUNKS = 20
@@ -31,6 +31,7 @@ def shop(small_shop, monkeypatch):
     small_shop.reset()
     small_shop.jobs("*", times=None, duration=120)
     connect(monkeypatch, small_shop, timeout=30)
+    points_window(monkeypatch, 1.0)
     return small_shop
 
 

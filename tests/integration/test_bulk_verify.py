@@ -12,7 +12,7 @@ from stoq_provider.sandbox import Sandbox
 from stoq_provider.sandbox.shop import ShopSize
 from tests.harness import FakeTaskInstance, Killed
 
-from .conftest import MODES, connect, fails
+from .conftest import MODES, connect, fails, points_window
 
 BODIES = {"set_tags": {"tags": ["late"]}}
 READABLE = (
@@ -247,6 +247,7 @@ def test_single_reads_stay_within_the_points(monkeypatch):
         time_scale=200, points_limit=40, window_seconds=1.0, size=ShopSize(orders=5, variants=50)
     ) as small:
         connect(monkeypatch, small)
+        points_window(monkeypatch, 1.0)
         from .conftest import Bench
 
         ids = list(range(1, 51))

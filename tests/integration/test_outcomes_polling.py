@@ -12,7 +12,7 @@ from stoq_provider.exceptions import AuthenticationError, JobTimeout, PollingUnh
 from stoq_provider.hooks.stoq import StoqHook
 from stoq_provider.sandbox import Sandbox
 
-from .conftest import MODES, POLL, SENSOR_MODES, SUBMIT, Bench, connect, fails
+from .conftest import MODES, POLL, SENSOR_MODES, SUBMIT, Bench, connect, fails, points_window
 
 PASSING = [
     pytest.param({"fault": "status", "status": 500}, id="500"),
@@ -70,6 +70,7 @@ def test_429_anywhere_is_no_bad_answer_however_long(bench, sandbox, mode):
 def test_429_anywhere_because_others_spend_the_points_of_the_shop(monkeypatch, tmp_path, mode):
     with Sandbox(time_scale=200, points_limit=8, window_seconds=1.5) as small:
         connect(monkeypatch, small)
+        points_window(monkeypatch, 1.5)
         address = f"{small.origin}/api/v2/external/preorders/offers"
         for _ in range(8):
             assert requests.get(address, headers={"X-Auth-Token": small.key}, timeout=5).status_code == 200

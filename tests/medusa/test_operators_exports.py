@@ -126,4 +126,5 @@ def test_many_jobs_are_waited_for_by_one_request_for_twenty(bench: Bench, server
     assert {job["outcome"] for job in manifest["jobs"]} == {"succeeded"}
     assert proxy.count("^POST ") == 0
     asked = [seen.line.count("id%5B%5D=") + seen.line.count("id[]=") for seen in proxy.seen]
-    assert asked[:2] == [20, MANY - 20]
+    assert asked[0] == 20
+    assert MANY - 20 <= asked[1] <= 20, "others come along at no cost"
