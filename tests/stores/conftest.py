@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 
@@ -12,10 +13,24 @@ from tests.stores.running import STORES, running
 from tests.stores.stores import Store
 
 
+@pytest.fixture(scope="session")
+def kept() -> Iterator[tuple[ExitStack, dict[str, Store]]]:
+    """
+    Servers live as long as the run, each once a process.
+
+    Workers of xdist come back to a store after another; file systems are cached by Airflow, and a server that
+    was started anew would be on another port.
+    """
+    with ExitStack() as stack:
+        yield stack, {}
+
+
 @pytest.fixture(scope="session", params=STORES)
-def session_store(request: pytest.FixtureRequest) -> Iterator[Store]:
-    with running(request.param) as store:
-        yield store
+def session_store(request: pytest.FixtureRequest, kept: tuple[ExitStack, dict[str, Store]]) -> Store:
+    stack, stores = kept
+    if request.param not in stores:
+        stores[request.param] = stack.enter_context(running(request.param))
+    return stores[request.param]
 
 
 @pytest.fixture
