@@ -5,21 +5,29 @@ The server counts points in a window and says in each answer what is left (docum
 points in 60 s for a shop, a read 1, a write 2). Whether the window slides is not said clearly; it is
 taken as fixed, ending at the announced reset. Others use the same key, so within a window the estimate
 may only fall: an answer that was under way while we spent never raises it. Should the server's window slide
-after all, no harm is done: we never spend more than our part in any stretch of that length.
+after all, no harm is done: in any stretch of that length we spend no more than our part, and, as long as
+others take no more than half, no more than they left.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
+from heapq import merge
 
 from stoq_provider.core.http import RateLimit
+from stoq_provider.core.lately import Lately
 
 SAME_WINDOW = 2.0
 """Seconds by which two announced resets may differ and still mean one window: resets are whole seconds."""
 
 MARGIN = 0.02
 """The part of the limit that is kept free once others spend more than their part: they will go on."""
+
+FAIR = 0.5
+"""
+The part of the limit that is ours whatever others spent in the window before: two who each made room for all
+that the other spent lately would leave everything to the one who came first.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +59,10 @@ class PointsBudget:
         self._share = min(1.0, max(share, (rules.write + 1) / rules.limit))
         self._limit = rules.limit
         self._remaining: float = rules.limit
-        self._spent = 0
-        self._recent: deque[tuple[float, int]] = deque()
-        self._recent_points = 0
+        self._spent = 0.0
+        self._ours = Lately(rules.window)
+        self._theirs = Lately(rules.window)
+        self._foreign = 0.0
         self._window_ends: float | None = None
         self._assumed = False
         self._closed_until = float("-inf")
@@ -69,7 +78,7 @@ class PointsBudget:
         self._roll(now)
         if now < self._closed_until:
             return 0
-        return max(0, min(self._left_of_window(), self.allowance - self._recent_points))
+        return max(0, min(self._left_of_window(), self._room(self._ours.points, self._theirs.points)))
 
     def wait(self, cost: int, now: float) -> float:
         """Return the seconds until ``cost`` points may be spent; 0 where they may be spent now."""
@@ -82,10 +91,20 @@ class PointsBudget:
         return max(until - now, 1e-6)
 
     def rest(self, now: float) -> tuple[int, float]:
-        """Return the points left of this window, and the seconds that they have to last."""
+        """
+        Return the points that are left, and the seconds that they have to last.
+
+        Those of the server's window until its end, or those of the stretch of its length until the first
+        that we spent in it are old: whichever are scarcer.
+        """
         self._roll(now)
-        ends = now + self.rules.window if self._window_ends is None else self._window_ends
-        return max(0, self._left_of_window()), max(0.0, ends - now)
+        first = self._ours.first
+        renewed = (now if first is None else first) + self.rules.window
+        found = (
+            (max(0, self._left_of_window()), self._until_end(now)),
+            (max(0, self._room(self._ours.points, self._theirs.points)), renewed - now),
+        )
+        return max(found, key=lambda rest: rest[1] / max(1, rest[0]))
 
     def spend(self, cost: int, now: float) -> None:
         """Note that a call is being sent."""
@@ -94,8 +113,7 @@ class PointsBudget:
             self._window_ends, self._assumed = now + self.rules.window, True
         self._spent += cost
         self._remaining -= cost
-        self._recent.append((now, cost))
-        self._recent_points += cost
+        self._ours.add(cost, now)
 
     def learn(self, said: RateLimit, now: float, *, refused: bool = False, under_way: int = 0) -> None:
         """
@@ -114,12 +132,13 @@ class PointsBudget:
             self._learn_window(now + min(said.reset_in, self.rules.window), now)
         if said.remaining is not None and not late:
             self._remaining = min(self._remaining, said.remaining - under_way)
+            self._notice_others(now)
             if self._window_ends is None:
                 self._window_ends, self._assumed = now + self.rules.window, True
         if said.retry_after is not None:
             self._close(said.retry_after, now)
         elif refused:
-            self._close(self.rest(now)[1], now)
+            self._close(self._until_end(now), now)
 
     def _is_late(self, said: RateLimit, now: float) -> bool:
         """Whether an answer speaks of a window that has ended since: it was long on its way."""
@@ -132,18 +151,43 @@ class PointsBudget:
         self._closed_until = max(self._closed_until, now + seconds)
         self._closed_for = self._closed_until - now
 
+    def _until_end(self, now: float) -> float:
+        return self.rules.window if self._window_ends is None else max(0.0, self._window_ends - now)
+
+    def _notice_others(self, now: float) -> None:
+        foreign = self._foreign_in_window()
+        if foreign > self._foreign:
+            self._theirs.add(foreign - self._foreign, now)
+            self._foreign = foreign
+
+    def _foreign_in_window(self) -> float:
+        return max(0.0, self._limit - self._remaining - self._spent)
+
     def _left_of_window(self) -> int:
-        foreign = max(0.0, self._limit - self._remaining - self._spent)
+        foreign = self._foreign_in_window()
         kept = max(self._limit - self.allowance, foreign + self._limit * MARGIN if foreign else 0.0)
         return int(self._limit - self._spent - kept)
 
+    def _part(self, theirs: float) -> float:
+        part: float = self.allowance
+        if theirs:
+            part = min(part, max(self._limit * (1 - MARGIN) - theirs, self._limit * FAIR))
+        return max(part, self.rules.write)
+
+    def _room(self, ours: float, theirs: float) -> int:
+        """Return what we may spend, if so much was spent in the stretch of a window's length before now."""
+        return int(self._part(theirs) - ours)
+
     def _room_at(self, cost: int) -> float:
-        """Return when enough of what we spent lately is a whole window old."""
-        room, at = self.allowance - self._recent_points, float("-inf")
-        for spent_at, points in self._recent:
-            if room >= cost:
+        """Return when enough of what was spent lately is a whole window old."""
+        at, left = float("-inf"), [self._ours.points, self._theirs.points]
+        ours = ((spent_at, 0, points) for spent_at, points in self._ours)
+        theirs = ((spent_at, 1, points) for spent_at, points in self._theirs)
+        for spent_at, who, points in merge(ours, theirs):
+            if self._room(*left) >= cost:
                 break
-            room, at = room + points, spent_at + self.rules.window
+            left[who] -= points
+            at = spent_at + self.rules.window
         return at
 
     def _learn_window(self, ends: float, now: float) -> None:
@@ -152,19 +196,18 @@ class PointsBudget:
             # Others may have opened the window long before our first call in it.
             self._window_ends, self._assumed = ends, False
         elif ends > self._window_ends + SAME_WINDOW:
-            # A window that began while the call was under way: what we sent in it is not known, so all
-            # that is certain is the server's own figure, which learn() applies next.
+            # A window that began while the call was under way. What of ours fell into it is not known
+            # for sure: what is left is the server's own figure, which learn() applies next.
             self._open(ends)
+            self._spent = self._ours.since(ends - self.rules.window)
         else:
             self._window_ends = max(self._window_ends, ends)
 
     def _roll(self, now: float) -> None:
         # A clock that was set back must not keep us waiting for longer than was ever told.
         self._closed_until = min(self._closed_until, now + self._closed_for)
-        if self._recent and self._recent[-1][0] > now:
-            self._recent = deque((min(at, now), cost) for at, cost in self._recent)
-        while self._recent and self._recent[0][0] + self.rules.window <= now:
-            self._recent_points -= self._recent.popleft()[1]
+        self._ours.roll(now)
+        self._theirs.roll(now)
         if self._window_ends is not None:
             self._window_ends = min(self._window_ends, now + self.rules.window)
             if now >= self._window_ends:
@@ -173,4 +216,5 @@ class PointsBudget:
     def _open(self, ends: float | None) -> None:
         self._window_ends, self._assumed = ends, False
         self._remaining = self._limit
-        self._spent = 0
+        self._spent = 0.0
+        self._foreign = 0.0

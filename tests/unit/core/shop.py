@@ -31,13 +31,16 @@ class Server:
     spent: int = 0
     ends: float = float("-inf")
     refused: int = 0
+    granted: list[tuple[float, int]] = field(default_factory=list)
 
     def charge(self, cost: int, now: float) -> Response:
         if now >= self.ends:
             self.spent = 0
             self.ends = (now // self.window + 1) * self.window if self.aligned else now + self.window
         granted = self.spent + cost <= self.limit
-        self.spent += cost if granted else 0
+        if granted:
+            self.spent += cost
+            self.granted.append((now, cost))
         self.refused += not granted
         headers = {
             "date": formatdate(math.floor(now), usegmt=True),

@@ -105,15 +105,16 @@ class TestOneWindow:
     def test_a_later_window_starts_with_what_the_server_says(self):
         ledger = budget()
         ledger.learn(RateLimit(remaining=0, reset_in=10.0), T0)
-        ledger.learn(RateLimit(remaining=200, reset_in=60.0), T0 + 9.9)
-        assert ledger.left(T0 + 10) == 192
+        ledger.learn(RateLimit(remaining=160, reset_in=60.0), T0 + 9.9)
+        assert ledger.left(T0 + 10) == 152
 
     def test_what_is_left_in_an_ended_window_says_nothing_about_the_next(self):
         ledger = budget()
         ledger.spend(1, T0)
         ledger.learn(RateLimit(remaining=0, reset_in=10.0), T0)
         assert ledger.wait(1, T0) == 10.0
-        assert ledger.left(T0 + 10) == 287
+        assert ledger.left(T0 + 10) == 179
+        assert ledger.left(T0 + 60) == 288
 
 
 class TestAnyStretchOfAWindowsLength:
@@ -133,6 +134,58 @@ class TestAnyStretchOfAWindowsLength:
         ledger.learn(RateLimit(remaining=72, reset_in=5.0), T0 + 3)
         assert ledger.wait(1, T0 + 10) == pytest.approx(50.0)
         assert ledger.wait(2, T0 + 10) == pytest.approx(50.01)
+
+
+class TestWhatOthersSpentLately:
+    """In any stretch of a window's length, whichever windows of the server it lies in."""
+
+    def others(self, points, reset_in, now=T0):
+        ledger = budget()
+        ledger.learn(RateLimit(limit=360, remaining=360 - points, reset_in=reset_in), now)
+        return ledger
+
+    @pytest.mark.parametrize(
+        ("points", "left"),
+        [
+            pytest.param(0, 288, id="nothing"),
+            pytest.param(60, 288, id="less than was left to them"),
+            pytest.param(100, 252, id="more than that: what they leave, less the margin"),
+            pytest.param(160, 192, id="nearly half"),
+            pytest.param(200, 180, id="more than half: half is ours in a new window"),
+            pytest.param(360, 180, id="all"),
+        ],
+    )
+    def test_it_is_left_to_them_in_the_next_window(self, points, left):
+        ledger = self.others(points, reset_in=10.0)
+        assert ledger.left(T0 + 10) == left
+        assert ledger.left(T0 + 59.9) == left
+        assert ledger.left(T0 + 60) == 288
+
+    def test_what_they_spend_in_two_windows_adds_up(self):
+        ledger = self.others(60, reset_in=10.0)
+        ledger.learn(RateLimit(limit=360, remaining=300, reset_in=50.0), T0 + 20)
+        assert ledger.left(T0 + 20) == 232
+        assert ledger.left(T0 + 61) == 288
+
+    def test_it_counts_once_however_often_it_is_told(self):
+        ledger = self.others(100, reset_in=10.0)
+        for second in range(9):
+            ledger.learn(RateLimit(limit=360, remaining=260, reset_in=10.0 - second), T0 + second)
+        assert ledger.left(T0 + 10) == 252
+        assert ledger.left(T0 + 60) == 288
+
+    def test_a_wait_lasts_until_theirs_or_ours_is_old_enough(self):
+        ledger = self.others(150, reset_in=10.0)
+        spend(ledger, 202, T0 + 10)
+        assert ledger.left(T0 + 10) == 0
+        assert ledger.wait(1, T0 + 10) == 50.0
+        spend(ledger, 86, T0 + 60)
+        assert ledger.wait(1, T0 + 60) == 10.0
+
+    def test_a_write_always_fits(self):
+        ledger = budget(share=1.0, rules=PointsRules(3, 60.0, 1, 2))
+        ledger.learn(RateLimit(limit=3, remaining=0, reset_in=10.0), T0)
+        assert ledger.wait(2, T0 + 10) == 0
 
 
 class TestLimit:
