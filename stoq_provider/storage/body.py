@@ -7,12 +7,15 @@ from typing import Any
 
 from stoq_provider.storage.wire import describe
 
-CHUNK_BYTES = 1024 * 1024
-"""Size of a chunk: large reads are what makes a transfer in Python as fast as in C."""
+CHUNK_BYTES = 2 * 1024 * 1024
+"""
+Size of a chunk: large reads are what makes a transfer in Python as fast as in C, and every chunk that other
+threads are handed costs a change of turns.
+"""
 
-_PIECE_BYTES = 256 * 1024
+_PIECE_BYTES = 512 * 1024
 _PATIENCE_SECONDS = 1.0
-_FAST_SECONDS = 0.25
+_FAST_SECONDS = 0.5
 
 
 class Body:

@@ -1,7 +1,7 @@
 """
 The trusted download: stream, resume, verify, and only then publish.
 
-Runs on the worker, never in a trigger. Memory stays constant: a few chunks of a mebibyte, and for object
+Runs on the worker, never in a trigger. Memory stays constant: a few chunks of two mebibytes, and for object
 stores a few parts. What is published is the whole file; everything else leaves nothing behind.
 
 Reading, checking and writing overlap. The calling thread reads; every consumer of the bytes has a thread of
@@ -17,7 +17,7 @@ Each factory is called once a pass, in the consumer's own thread, with the targe
 has four methods, all called in that thread and never at the same time:
 
 ``write(chunk: bytes)``
-    The next bytes of the CSV text, decoded, at most about a mebibyte, cut anywhere. Slow is fine: the
+    The next bytes of the CSV text, decoded, at most about two mebibytes, cut anywhere. Slow is fine: the
     queue in front holds four chunks, then the download waits. It must not change them.
 ``finish()``
     All bytes came. Convert what is left, flush, close footers: whatever can fail should fail here. The rows

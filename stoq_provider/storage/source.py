@@ -101,7 +101,7 @@ class Source:
 
     def chunks(self) -> Generator[bytes, None, None]:
         """
-        Yield the file from byte zero to its end, about a mebibyte at a time.
+        Yield the file from byte zero to its end, about two mebibytes at a time.
 
         Ends normally only if as many bytes came as were announced. Without an announced length
         (:attr:`total` is ``None``) the end of the connection has to count as the end of the file.

@@ -78,15 +78,14 @@ Copier = Callable[[Copy], str]
 
 def ours(job: Job) -> Copier:
     """All that a task of ours does with a result: guarded, hashed, counted, verified, published at once."""
-    if job.copy.bucket:
-        _import(*_AIRFLOW_S3, "obstore")
+    _import("numpy", *((*_AIRFLOW_S3, "obstore") if job.copy.bucket else ()))
     return _download(job.authority)
 
 
 def ours_by_fsspec(job: Job) -> Copier:
     """The same where obstore is not installed."""
     sys.modules["obstore"] = None  # type: ignore[assignment]
-    _import(*_AIRFLOW_S3)
+    _import("numpy", *_AIRFLOW_S3)
     return _download(job.authority)
 
 

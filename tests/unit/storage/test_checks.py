@@ -4,7 +4,9 @@ import csv
 import hashlib
 import io
 import sys
+from contextlib import contextmanager
 from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -47,24 +49,61 @@ def test_counts_what_the_csv_module_counts_however_it_is_cut(rows, newline, quot
     assert not counter.inside_quotes
 
 
-@pytest.mark.parametrize("few", [0, 10**9], ids=["many quotes", "few quotes"])
-@given(
-    st.lists(st.sampled_from([b"a", b'"', b"\n", b'""', b"\r\n"]), max_size=60), st.lists(st.integers(0, 60))
-)
-def test_large_files_are_counted_alike(few, parts, cuts):
-    pytest.importorskip("numpy")
-    data = b"".join(parts)
-    slow = count(data, cuts)
+@pytest.fixture(autouse=True)
+def slowly(monkeypatch):
+    """Other tests may have loaded numpy; here only those use it that say so."""
+    monkeypatch.setattr(checks, "FAST_FROM", 10**12)
+    monkeypatch.setattr(checks, "FAST_FROM_LOADED", 10**12)
+
+
+@contextmanager
+def fast():
+    pytest.importorskip("numpy", "2.0")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(checks, "FAST_FROM", 1)
-        patch.setattr(checks, "FEW_QUOTES", few)
-        fast = count(data, cuts)
-    assert (fast.records, fast.inside_quotes) == (slow.records, slow.inside_quotes)
+        patch.setattr(checks, "FAST_FROM_LOADED", 1)
+        yield
 
 
-def test_without_numpy_large_files_are_counted_as_small_ones(monkeypatch):
-    monkeypatch.setitem(sys.modules, "numpy", None)
+pieces = st.sampled_from([b"a", b'"', b"\n", b'""', b"\r\n", b"b" * 61, b"\n" * 64, b'"' * 65, b"c" * 200])
+
+
+@given(st.lists(pieces, max_size=60), st.lists(st.integers(0, 3000), max_size=8))
+def test_large_files_are_counted_alike(parts, cuts):
+    data = b"".join(parts)
+    slow = count(data, cuts)
+    with fast():
+        quick = count(data, cuts)
+    assert (quick.records, quick.inside_quotes) == (slow.records, slow.inside_quotes)
+
+
+@pytest.mark.parametrize("cut", [0, 1, 2**20, 2**20 + 1, 2**20 + 64, 3 * 2**20 - 1])
+def test_chunks_of_more_than_a_block_are_counted_alike(cut):
+    data = b'1,"a\nb",2\r\n"' * 300_001
+    slow = count(data, [cut])
+    with fast():
+        quick = count(data, [cut])
+    assert (quick.records, quick.inside_quotes) == (slow.records, slow.inside_quotes)
+
+
+@pytest.mark.parametrize("size", [1, 63, 64, 65, 1000])
+def test_numpy_comes_in_once_a_file_is_large(size, monkeypatch):
+    pytest.importorskip("numpy", "2.0")
+    monkeypatch.setattr(checks, "FAST_FROM_LOADED", 1000)
+    counter = CsvRecordCounter()
+    fed = 0
+    while fed < 2000:
+        counter.feed(b"\n" * size)
+        fed += size
+        assert (counter._bits is not None) == (fed >= 1000)
+    assert counter.records == fed
+
+
+@pytest.mark.parametrize("found", [None, SimpleNamespace()], ids=["missing", "older than 2"])
+def test_without_numpy_large_files_are_counted_as_small_ones(found, monkeypatch):
+    monkeypatch.setitem(sys.modules, "numpy", found)
     monkeypatch.setattr(checks, "FAST_FROM", 1)
+    monkeypatch.setattr(checks, "FAST_FROM_LOADED", 1)
     assert count(b'h\n"a\nb"\n', [3]).records == 2
 
 

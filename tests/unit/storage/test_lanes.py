@@ -21,6 +21,7 @@ class Consumer:
         self.threads = set()
         self.gate = threading.Event()
         self.gate.set()
+        self.begun = threading.Event()
         self.fails, self.error = fails, error or OSError("no room")
 
     def _note(self, call, name):
@@ -30,6 +31,7 @@ class Consumer:
             raise self.error
 
     def write(self, chunk):
+        self.begun.set()
         self.gate.wait(5)
         self._note(chunk, "write")
 
@@ -117,6 +119,7 @@ def test_what_waits_is_dropped_when_the_block_is_left():
         lane = all_of_them.add(lambda: consumer, "writer")
         for n in range(DEPTH):
             lane.put(b"%d" % n)
+        assert consumer.begun.wait(5)
         threading.Timer(0.1, consumer.gate.set).start()
         raise KeyboardInterrupt
     assert consumer.calls == [b"0", "abort"]
