@@ -6,6 +6,7 @@ import ipaddress
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
 
 from stoq_provider.storage.target import Target
 
@@ -29,6 +30,8 @@ _HARMLESS = frozenset(
 )
 _HARMLESS_S3 = frozenset({"addressing_style", "payload_signing_enabled"})
 _CREDENTIAL_LIFE = timedelta(minutes=5)
+_KNOWN: WeakKeyDictionary[Any, dict[str, Any]] = WeakKeyDictionary()
+"""Stores by file system and bucket: kept for as long as Airflow keeps the file system of a connection."""
 
 
 def s3_store(target: Target) -> tuple[Any, str]:
@@ -40,6 +43,17 @@ def s3_store(target: Target) -> tuple[Any, str]:
     """
     if target.tuned:
         return None, "the path has storage options of its own"
+    bucket = target.path.partition("/")[0]
+    known = _KNOWN.setdefault(target.fs, {})
+    if bucket in known:
+        return known[bucket], ""
+    store, why_not = _translate(target, bucket)
+    if store is not None:
+        known[bucket] = store
+    return store, why_not
+
+
+def _translate(target: Target, bucket: str) -> tuple[Any, str]:
     try:
         from airflow.providers.amazon.aws.hooks.s3 import S3Hook
     except ImportError:
@@ -52,7 +66,6 @@ def s3_store(target: Target) -> tuple[Any, str]:
     credentials = session.get_credentials()
     if credentials is None:
         return None, "the connection has no credentials"
-    bucket = target.path.partition("/")[0]
     # botocore alone knows how endpoint, addressing style, profile and environment come together: a URL that
     # it makes (nothing is sent) tells.
     client, url = target.fs.s3, target.fs.sign(f"{bucket}/key")

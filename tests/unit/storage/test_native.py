@@ -300,6 +300,19 @@ def test_what_cannot_be_translated_is_left_to_fsspec(connected, extra, why_not):
     assert re.search(why_not, reason)
 
 
+def test_a_bucket_is_asked_about_once(connected, monkeypatch):
+    target = connected()
+    store, _ = s3config.s3_store(target)
+    monkeypatch.setattr(s3config, "_translate", lambda target, bucket: pytest.fail("translated again"))
+    assert s3config.s3_store(target) == (store, "")
+
+
+def test_what_did_not_work_is_tried_again(connected, monkeypatch):
+    target, answers = connected(), iter([(None, "its region cannot be found out"), ("a store", "")])
+    monkeypatch.setattr(s3config, "_translate", lambda target, bucket: next(answers))
+    assert [s3config.s3_store(target)[0] for _ in range(3)] == [None, "a store", "a store"]
+
+
 def test_storage_options_are_left_to_fsspec(connected):
     import dataclasses
 
