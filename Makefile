@@ -4,7 +4,7 @@
 
 PYTHON ?= python3
 WORKERS ?= 2
-PIP_INSTALL = -m pip install --disable-pip-version-check
+PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
 SAY = @printf '\n== %s\n'
 
 .PHONY: bench-download bench-points help demo sandbox test lint types unit test-oldest test-stores test-kills test-cluster test-medusa clean
