@@ -29,6 +29,12 @@ JITTER = 0.05
 LONGEST_BACKOFF = 60.0
 """Seconds to which the interval grows while answers are bad."""
 
+SHORT_FROM = 1.5
+"""
+Rounds longer than this many intervals mean that points are short. Below, turns alone do: thirty jobs at five
+seconds take rounds of six, and a forecast that is wrong would cost more than the polls that it saves.
+"""
+
 LONGEST_STRETCH = 120.0
 """Seconds to which the interval grows where points are short and the job's progress foretells a long rest."""
 
@@ -223,9 +229,9 @@ class Poller:
         Half of the rest that its progress so far foretells: so the interval shrinks as the end comes near.
         """
         round_time = self._round_time()
-        if self._poll_interval is not None or round_time <= interval:
+        if self._poll_interval is not None or round_time <= SHORT_FROM * interval:
             return interval
-        # Never by more than a round: where that is short, a forecast that is wrong costs more than a poll.
+        # Never by more than a round, for the same reason.
         return max(interval, min(_expected_rest(watch, now) / 2, round_time, LONGEST_STRETCH))
 
     def _note(self, entry: _Entry, sight: Sight, now: float) -> PollNote | None:

@@ -331,8 +331,11 @@ class TestPointsAreShort:
         assert next_wait(self.poll(500.0), seen(progress=1.0), T0 + 100) == LONGEST_STRETCH
 
     def test_nor_for_more_than_a_round(self):
-        """Thirty jobs take 6 s in turns: a forecast that is wrong must not hide one for minutes."""
-        assert next_wait(self.poll(6.25), seen(progress=1.0), T0 + 10) == 6.25
+        """Forty jobs take 8 s in turns: a forecast that is wrong must not hide one for minutes."""
+        assert next_wait(self.poll(8.25), seen(progress=1.0), T0 + 10) == 8.25
+
+    def test_thirty_jobs_take_turns_at_the_documented_interval(self):
+        assert next_wait(self.poll(6.25), seen(progress=1.0), T0 + 10) == 5.0
 
     @pytest.mark.parametrize(
         "status", [{}, {"progress": 0.0}, {"progress": 100.0}, {"total": 0, "processed": 0}]
@@ -341,7 +344,8 @@ class TestPointsAreShort:
         assert next_wait(self.poll(), seen(**status), T0 + 100) == 15.0
 
     def test_with_points_for_all_progress_changes_nothing(self):
-        assert next_wait(self.poll(14.9), seen(progress=10.0), T0 + 100) == 15.0
+        assert next_wait(self.poll(22.25), seen(progress=10.0), T0 + 100) == 15.0
+        assert next_wait(self.poll(22.75), seen(progress=10.0), T0 + 100) == 22.75
 
     def test_the_interval_of_the_user_stays(self):
         assert next_wait(self.poll(poll_interval=7.0), seen(progress=10.0), T0 + 100) == 7.0
