@@ -5,8 +5,8 @@ The server counts points in a window and says in each answer what is left (docum
 points in 60 s for a shop, a read 1, a write 2). Whether the window slides is not said clearly; it is
 taken as fixed, ending at the announced reset. Others use the same key, so within a window the estimate
 may only fall: an answer that was under way while we spent never raises it. Should the server's window slide
-after all, no harm is done: in any stretch of that length we spend no more than our part, and, as long as
-others take no more than half, no more than they left.
+after all, we spend no more than our part in any stretch of that length, and leave others what they spent in
+the last one, up to half of the limit.
 """
 
 from __future__ import annotations
@@ -195,13 +195,14 @@ class PointsBudget:
         if self._window_ends is None or self._assumed:
             # Others may have opened the window long before our first call in it.
             self._window_ends, self._assumed = ends, False
-        elif ends > self._window_ends + SAME_WINDOW:
+        elif ends > self._window_ends + max(SAME_WINDOW, self.rules.window / 2):
             # A window that began while the call was under way. What of ours fell into it is not known
             # for sure: what is left is the server's own figure, which learn() applies next.
             self._open(ends)
             self._spent = self._ours.since(ends - self.rules.window)
-        else:
+        elif ends <= self._window_ends + SAME_WINDOW:
             self._window_ends = max(self._window_ends, ends)
+        # In between, the answer was long on its way: by so much its reset lies too far ahead.
 
     def _roll(self, now: float) -> None:
         # A clock that was set back must not keep us waiting for longer than was ever told.

@@ -174,6 +174,15 @@ class TestWhatOthersSpentLately:
         assert ledger.left(T0 + 10) == 252
         assert ledger.left(T0 + 60) == 288
 
+    @pytest.mark.parametrize("seconds", [1, 5, 11, 25])
+    def test_an_answer_that_was_long_on_its_way_adds_nothing(self, seconds):
+        ledger = self.others(100, reset_in=50.0)
+        ledger.learn(RateLimit(limit=360, remaining=260, reset_in=50.0), T0 + seconds)
+        ledger.learn(RateLimit(limit=360, remaining=260, reset_in=50.0 - seconds), T0 + seconds)
+        assert ledger.left(T0 + seconds) == 252
+        assert ledger.left(T0 + 51) == 252
+        assert ledger.left(T0 + 60) == 288
+
     def test_a_wait_lasts_until_theirs_or_ours_is_old_enough(self):
         ledger = self.others(150, reset_in=10.0)
         spend(ledger, 202, T0 + 10)

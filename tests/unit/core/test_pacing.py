@@ -213,7 +213,7 @@ def swells(seconds, most, wave, limit=360):
 @ALIGNED
 @pytest.mark.parametrize("wave", [20, 150, 1000])
 @pytest.mark.parametrize("most", [0.3, 0.45])
-def test_whatever_others_spend_up_to_half_no_minute_holds_more_than_the_limit(aligned, wave, most):
+def test_beside_others_in_swells_below_half_no_minute_holds_more_than_the_limit(aligned, wave, most):
     server, client = Server(aligned), Client(load(1800, a_second=6))
     foreign = swells(1800, most, wave)
     simulate(server, client, foreign=foreign, until=1800)
@@ -221,6 +221,17 @@ def test_whatever_others_spend_up_to_half_no_minute_holds_more_than_the_limit(al
     assert most_within(server.granted, 60) <= 360
     spent = sum(points for _, points in foreign)
     assert len(client.sent) >= 0.9 * min(288 * 30, 360 * 30 - spent), "and what they leave is used"
+
+
+@ALIGNED
+@pytest.mark.parametrize("back", [2.5, 6.0, 20.0])
+def test_answers_that_come_late_now_and_then_make_nobody_of_us_a_stranger(aligned, back):
+    calls = [Call(n / 6, back=back if n % 50 == 0 else 0.02) for n in range(3600)]
+    server, client = Server(aligned), Client(calls)
+    simulate(server, client, foreign=[(t, 1) for t in range(600)], until=600)
+    assert client.refused == 0
+    assert len(client.sent) >= 0.94 * 288 * 10
+    assert longest_rest(client.sent) < 3
 
 
 @ALIGNED
