@@ -202,4 +202,7 @@ def end(lanes: list[Lane], patience: float) -> None:
 
 # The interpreter may exit while a download runs in a thread that it does not wait for.
 _live: weakref.WeakSet[Lane] = weakref.WeakSet()
+# Exit handlers run last in, first out; all finalizers run in one handler, registered by the first of them.
+# Sessions of stores are closed by finalizers: with one made here, that comes after the lanes have ended.
+weakref.finalize(Lane, int)
 atexit.register(lambda: end([lane for lane in _live if lane._thread.is_alive()], _EXIT_PATIENCE_SECONDS))

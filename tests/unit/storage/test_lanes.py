@@ -212,3 +212,12 @@ def test_interpreter_that_exits_meanwhile_cleans_up_and_does_not_hang(stuck):
     assert result.returncode == 3
     assert result.stdout.split() == ["write", "abort"]
     assert time.monotonic() - began < 10
+
+
+def test_at_the_exit_lanes_end_before_the_sessions_of_their_stores():
+    """Clients of stores close their sessions by finalizers; what aborts an upload needs one."""
+    session = "import weakref\nclass Session: pass\nsession = Session()\n"
+    session += "weakref.finalize(session, lambda: print('closed', flush=True))\n"
+    code = EXIT.replace("STUCK", "0").replace("class Consumer:", f"{session}class Consumer:")
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
+    assert result.stdout.split() == ["write", "abort", "closed"]
