@@ -20,8 +20,8 @@ class CsvRecordCounter:
     """
     Counts CSV records in chunks of any size, in constant memory.
 
-    At one gigabyte a second; large files, where numpy 2 is installed (it comes with the extras for Parquet
-    and S3), at three, and without keeping other threads from running.
+    It takes a second for a gigabyte; where numpy is installed (it comes with the extras for Parquet and S3)
+    a third of that for large files, and other threads run meanwhile.
 
     A record ends at a newline with an even number of quotes before it, so a newline inside a quoted field
     ends none; a doubled quote inside a field changes nothing about the parity. Holds for RFC 4180

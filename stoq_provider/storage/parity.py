@@ -1,7 +1,8 @@
-"""Newlines outside of quotes, 64 bytes at a time. Needs numpy 2; releases the interpreter while it counts."""
+"""Newlines outside of quotes, 64 bytes at a time. Needs numpy; releases the interpreter while it counts."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 WORD = 64
@@ -13,7 +14,7 @@ _WORDS = "<u8"
 
 class QuoteBits:
     """
-    Counts a file block by block, in memory that is kept between blocks.
+    Counts a file block by block.
 
     A newline counts where the number of quotes before it is even. With the quotes of a block as bits, that
     number's lowest bit at every byte is the exclusive or of all bits before it: six shifts within a word, and
@@ -24,6 +25,7 @@ class QuoteBits:
         self._np = numpy
         self._marks = numpy.empty(_BLOCK_BYTES, bool)
         self._scratch = numpy.empty(_BLOCK_BYTES // WORD, _WORDS)
+        self._ones = getattr(numpy, "bitwise_count", None) or _table_of_ones(numpy)
         self._odd = 0
         """1 within quotes, else 0."""
 
@@ -58,7 +60,7 @@ class QuoteBits:
         np.invert(quotes, out=quotes)
         np.bitwise_and(newlines, quotes, out=newlines)
         self._odd = ends_inside
-        return int(np.bitwise_count(newlines).sum())
+        return int(self._ones(newlines).sum())
 
     def _bits(self, codes: Any, code: int) -> Any:
         marks = self._marks[: len(codes)]
@@ -66,10 +68,17 @@ class QuoteBits:
         return self._np.packbits(marks, bitorder="little").view(_WORDS)
 
 
+def _table_of_ones(numpy: Any) -> Callable[[Any], Any]:
+    """Return what counts the ones of each byte, for numpy before 2.0."""
+    table = numpy.array([number.bit_count() for number in range(256)], "u1")
+    return lambda words: table[words.view("u1")]
+
+
 def quote_bits() -> QuoteBits | None:
-    """Return a counter, or ``None`` where numpy is missing or too old."""
+    """Return a counter, or ``None`` where numpy is missing."""
     try:
         import numpy
-    except ImportError:
+    except Exception:
+        # Not only ImportError: its wheels refuse processors that are too old. Counting goes without.
         return None
-    return QuoteBits(numpy) if hasattr(numpy, "bitwise_count") else None
+    return QuoteBits(numpy)

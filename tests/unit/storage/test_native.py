@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import itertools
 import json
@@ -303,6 +304,8 @@ def test_what_cannot_be_translated_is_left_to_fsspec(connected, extra, why_not):
 def test_a_bucket_is_asked_about_once(connected, monkeypatch):
     target = connected()
     store, _ = s3config.s3_store(target)
+    other, _ = s3config.s3_store(dataclasses.replace(target, path="pond/x.csv"))
+    assert (store.config["bucket"], other.config["bucket"]) == ("lake", "pond")
     monkeypatch.setattr(s3config, "_translate", lambda target, bucket: pytest.fail("translated again"))
     assert s3config.s3_store(target) == (store, "")
 
@@ -314,8 +317,6 @@ def test_what_did_not_work_is_tried_again(connected, monkeypatch):
 
 
 def test_storage_options_are_left_to_fsspec(connected):
-    import dataclasses
-
     assert s3config.s3_store(dataclasses.replace(connected(), tuned=True))[0] is None
 
 
