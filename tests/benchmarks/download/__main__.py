@@ -21,9 +21,9 @@ FOR_MEMORY = {"file": ("ours", "object_storage_path"), "sink": TO_S3[2:]}
 CAPTION = """
 `x curl` is the time of the copy against the whole process of `curl -o` (a file in memory) in the same round:
 the median of the rounds, then the least and the most. The time of a copy leaves out the start of Python, the
-imports (Airflow takes seconds) and a first copy of 1 MB; all else is in it, such as sessions made for the one
-file. `whole` is the process from its start to its end, with all that. For curl both are the same. CPU is user
-and system of all threads. Ours checks length, SHA-256 and the number of CSV records; no other does.
+imports (Airflow takes seconds) and a first copy of 10 MB, after which sessions are there; all else is in it.
+`whole` is the process from its start to its end, with all that. For curl both are the same. CPU is user and
+system of all threads. Ours checks length, SHA-256 and the number of CSV records; no other does.
 The processes that serve and swallow the bytes run on the same cores.
 """
 

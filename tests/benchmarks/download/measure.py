@@ -25,6 +25,8 @@ ROOT = Path(__file__).parents[3]
 LAUNCH = str(Path(__file__).with_name("launch.py"))
 CURL, CURL_NULL, CURL_SYNC = "curl", "curl_null", "curl_sync"
 PATIENCE_SECONDS = 300.0
+WARM = 10 * MB
+"""Size of the first copy of a process: large enough to go the way of the large ones, with all they need."""
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
 
@@ -86,7 +88,7 @@ class Bench:
             self._places["file"] = self._temporary(memory) if self.in_memory else self._places["disk"]
             files = self._folder / "files"
             files.mkdir()
-            self.files = {size: write_file(files, size) for size in sorted({MB, *self._sizes})}
+            self.files = {size: write_file(files, size) for size in sorted({MB, WARM, *self._sizes})}
             self.source = Source(files)
             self._stack.enter_context(self.source)
             self._stack = self._stack.pop_all()
@@ -120,14 +122,14 @@ class Bench:
     # --- one run ----------------------------------------------------------------------------------
 
     def _run(self, cell: Cell, way: str) -> Run:
-        file = self.files[cell.size]
+        file, warm = self.files[cell.size], self.files[min(cell.size, WARM)]
         if way in (CURL, CURL_NULL, CURL_SYNC):
             return self._run_curl(cell, way, file)
         bucket = None if cell.place in self._places else BUCKET
         answer = self._folder / "answer.json"
         job = Job(
             way,
-            self._copy(cell, self.files[MB], bucket, "warm.csv"),
+            self._copy(cell, warm, bucket, "warm.csv"),
             self._copy(cell, file, bucket, "copy.csv"),
             str(self.source.authority),
             connection(self._servers[cell.place][0]) if bucket else {},
@@ -139,7 +141,7 @@ class Bench:
         answer.unlink()
         if inner["sha256"] not in ("", file.sha256):
             raise BenchError(f"{way} stored something else")
-        self._check(cell, job.warm.key, self.files[MB])
+        self._check(cell, job.warm.key, warm)
         self._check(cell, job.copy.key, file)
         return Run(took["wall"], took["cpu"], int(took["peak_kib"]) * 1024, inner["copy"], inner["copy_cpu"])
 

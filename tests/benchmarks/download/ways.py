@@ -1,8 +1,8 @@
 """
 The ways to copy a file, each run in a process of its own: ``python -m tests.benchmarks.download.ways JOB``.
 
-A way imports what it needs and returns the copying itself, which is called twice: with a file of one
-megabyte, so that sessions and caches are there, and with the file that is measured.
+A way imports what it needs and returns the copying itself, which is called twice: with a file that goes
+the same way, so that sessions and caches are there, and with the file that is measured.
 """
 
 from __future__ import annotations
