@@ -68,6 +68,7 @@ def test_zeros_at_the_end_are_no_member():
         gzip.compress(NOISE)[:-8] + b"\1\2\3\4" + gzip.compress(NOISE)[-4:],
         zlib.compress(b"abc"),
     ],
+    ids=["plain text", "garbage after the end", "wrong checksum", "zlib"],
 )
 def test_damage_is_told(packed):
     _, decoder = feed(packed, 100_000)
