@@ -20,10 +20,11 @@ from tests.medusa.processes import Guarded, LabError, free_port
 from tests.medusa.servers import PATIENCE, Server
 
 STARTER = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from tests.medusa.processes import Guarded
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 folder = Path(sys.argv[1])
 sleeper = [sys.executable, "-c", "import os, time; open('pid', 'w').write(str(os.getpid())); time.sleep(600)"]
 program = Guarded("sleeper", sleeper, folder.parent / "log", cwd=folder, folder=folder)

@@ -15,7 +15,8 @@ MODULES = (
     "stoq_provider.triggers.jobs",
 )
 HEAVY = {"httpx", "requests", "fsspec", "jsonschema", "tenacity", "pendulum", "starlette", "uvicorn", "s3fs"}
-LIMIT_MS = 45.0
+LIMIT = 0.06
+"""Processor time of our imports, as a part of Airflow's own: both are slow where the machine is."""
 BYTECODE = tempfile.TemporaryDirectory(prefix="stoq-bytecode-")
 # What the package uses of Airflow. BaseHook and conf are attributes that are loaded when they are asked for.
 AIRFLOW = """
@@ -77,18 +78,19 @@ def test_provider_info_imports_nothing():
 
 def test_import_time():
     """Processor time beside Airflow's own; best of some runs, the first of which compiles."""
-    best = min(_milliseconds() for _ in range(3))
+    best = min(_part() for _ in range(3))
     for _ in range(3):
-        if best <= LIMIT_MS:
+        if best <= LIMIT:
             break
-        best = min(best, _milliseconds())
-    assert best <= LIMIT_MS
+        best = min(best, _part())
+    assert best <= LIMIT
 
 
-def _milliseconds() -> float:
+def _part() -> float:
     names = "; ".join(f"import {module}" for module in MODULES)
     measured = python(
-        f"{AIRFLOW}\nimport time\nbegan = time.process_time()\n{names}\n"
-        "print('TOOK', (time.process_time() - began) * 1000)"
+        f"from time import process_time\nstarted = process_time()\n{AIRFLOW}\n"
+        f"began = process_time()\n{names}\n"
+        "print('TOOK', (process_time() - began) / (began - started))"
     )
     return float(measured.stdout.rpartition("TOOK ")[2])
