@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from stoq_provider.exceptions import DownloadError, ValidationRejected
+from stoq_provider.storage.body import CHUNK_BYTES
 from tests.stores.bodies import KEY, MIB, Body, check_whole, fetch, large, small
 from tests.stores.origin import Break, Origin, Served
 from tests.stores.stores import Store
@@ -31,7 +32,7 @@ def check_resumed(file: Served, offsets: list[int]) -> None:
     """Only what had not come was asked for again, except for the read that broke."""
     assert len(file.asked) == 1 + len(offsets)
     for asked, offset in zip(file.asked[1:], offsets, strict=True):
-        assert offset - MIB < asked.first <= offset
+        assert offset - CHUNK_BYTES < asked.first <= offset
 
 
 def test_the_offsets_are_twenty_and_the_large_file_needs_several_parts() -> None:
