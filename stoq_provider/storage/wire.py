@@ -146,6 +146,8 @@ def _guarded_adapter(check_peer: Callable[[str], None]) -> Any:
     from urllib3.connection import HTTPConnection, HTTPSConnection
     from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
+    from stoq_provider.storage.tls import bulk_context
+
     class Plain(HTTPConnection):
         def connect(self) -> None:
             super().connect()
@@ -153,6 +155,7 @@ def _guarded_adapter(check_peer: Callable[[str], None]) -> Any:
 
     class Tls(HTTPSConnection):
         def connect(self) -> None:
+            self.ssl_context = bulk_context(self.cert_reqs)
             super().connect()
             check_peer(self.sock.getpeername()[0])
 

@@ -1,88 +1,177 @@
-"""Over TLS: names in certificates, and the check of the peer before the request."""
+"""The client's end of a connection, against Python's own TLS as the server."""
 
 from __future__ import annotations
 
-import datetime
+import socket
 import ssl
+import struct
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from urllib3.util.ssl_ import create_urllib3_context
 
-from stoq_provider.exceptions import DownloadError
-from stoq_provider.storage import wire
-from stoq_provider.storage.download import download
-from stoq_provider.storage.policy import DownloadPolicy
+from stoq_provider.storage.tls import BulkTls, bulk_context
 
-from .conftest import BODY, SECRET
+RECORD = 16 * 1024
+ROOM = 512 * 1024
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory):
-    """A self-signed certificate for ``localhost`` only, and its key, in one file."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
+class Line:
+    """A connection: ``client`` is ours, ``server`` Python's; ``between`` is the client's socket."""
 
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.now(datetime.timezone.utc)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    path = tmp_path_factory.mktemp("tls") / "localhost.pem"
-    path.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        + made.public_bytes(serialization.Encoding.PEM)
-    )
-    return str(path)
+    def __init__(self, certificate):
+        self.between, far = socket.socketpair()
+        self.between.settimeout(5)
+        far.settimeout(5)
+        for end in (self.between, far):
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * ROOM)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        trusting = bulk_context("CERT_REQUIRED")
+        trusting.load_verify_locations(certificate)
+        with ThreadPoolExecutor(1) as pool:
+            wrapped = pool.submit(context.wrap_socket, far, server_side=True)
+            self.client = trusting.wrap_socket(self.between, server_hostname="localhost")
+            self.server = wrapped.result()
+
+    def take(self, count=ROOM):
+        room = bytearray(count)
+        return bytes(room[: self.client.recv_into(room)])
 
 
 @pytest.fixture
-def tls(server, certificate, monkeypatch):
-    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
-        monkeypatch.delenv(name, raising=False)
+def line(certificate):
+    made = Line(certificate)
+    yield made
+    made.client.close()
+    made.server.close()
+
+
+def test_one_call_takes_all_records_that_have_come(line):
+    sent = bytes(range(256)) * (8 * RECORD // 256)
+    line.server.sendall(sent)
+    assert line.take() == sent
+
+
+def test_what_has_come_is_handed_out_without_waiting_for_more(line):
+    line.server.sendall(b"a")
+    began = time.monotonic()
+    assert line.take() == b"a"
+    assert time.monotonic() - began < 1
+
+
+def test_half_a_record_is_waited_for(line):
+    line.server.sendall(b"x" * 10)
+    first = line.between.recv(20)
+    line.client.incoming.write(first)
+    assert line.take() == b"x" * 10
+
+
+def test_a_record_may_be_taken_in_pieces(line):
+    line.server.sendall(b"0123456789")
+    assert [line.take(4), line.take(4), line.take(4)] == [b"0123", b"4567", b"89"]
+
+
+def test_buffer_is_filled_no_further_than_asked(line):
+    line.server.sendall(b"0123456789")
+    room = bytearray(b"----------")
+    assert line.client.recv_into(room, 3) == 3
+    assert room == b"012-------"
+
+
+@pytest.mark.parametrize("farewell", [True, False])
+def test_end(line, farewell):
+    line.server.sendall(b"the last")
+    if farewell:
+        line.server.settimeout(0)
+        with pytest.raises(ssl.SSLWantReadError):
+            line.server.unwrap()  # says goodbye, and would wait for ours
+    else:
+        line.server.close()
+    assert [line.take(), line.take(), line.take()] == [b"the last", b"", b""]
+
+
+def test_silence(line):
+    line.client.settimeout(0.05)
+    with pytest.raises(TimeoutError):
+        line.take()
+    line.server.sendall(b"late")
+    assert line.take() == b"late"
+
+
+def test_reset(certificate):
+    listener = socket.create_server(("127.0.0.1", 0))
+    client = socket.create_connection(listener.getsockname(), timeout=5)
+    server, _ = listener.accept()
+    with ThreadPoolExecutor(1) as pool, listener:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        wrapped = pool.submit(context.wrap_socket, server, server_side=True)
+        ours = bulk_context("CERT_NONE").wrap_socket(client)
+        theirs = wrapped.result()
+        assert ours.getpeername() == listener.getsockname()
+    theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    theirs.close()
+    with pytest.raises(ConnectionResetError):
+        ours.recv_into(bytearray(10))
+    ours.close()
+
+
+def test_bytes_that_were_tampered_with(line):
+    line.server.sendall(b"amount: 10")
+    record = bytearray(line.between.recv(RECORD))
+    record[-1] ^= 1
+    line.client.incoming.write(record)
+    with pytest.raises(ssl.SSLError, match=r"(?i)bad record mac|decryption failed"):
+        line.take()
+
+
+def test_read_that_waits_is_ended_from_another_thread(line):
+    threading.Timer(0.1, line.client.shutdown, [socket.SHUT_RD]).start()
+    began = time.monotonic()
+    assert line.take() == b""
+    assert time.monotonic() - began < 3
+
+
+def test_what_is_written(line):
+    line.client.sendall(b"GET / HTTP/1.1\r\n\r\n")
+    assert line.server.recv(100) == b"GET / HTTP/1.1\r\n\r\n"
+
+
+def test_flags_are_refused(line):
+    with pytest.raises(ValueError, match="flags"):
+        line.client.recv_into(bytearray(1), 1, socket.MSG_PEEK)
+
+
+def test_file_of_the_connection(line):
+    sent = b"head\r\n" + bytes(range(256)) * (4 * ROOM // 256)
+    with ThreadPoolExecutor(1) as pool, line.client.makefile("rb") as file:
+        pool.submit(lambda: (line.server.sendall(sent), line.server.close()))
+        assert file.readline() == b"head\r\n"
+        assert file.read(len(sent)) == sent[6:]
+        assert file.read(1) == b""
+
+
+@pytest.mark.parametrize("cert_reqs", ["CERT_REQUIRED", "CERT_NONE", None])
+def test_context_is_urllib3s_own(cert_reqs):
+    checked = cert_reqs != "CERT_NONE"
+    ours = bulk_context(cert_reqs)
+    theirs = create_urllib3_context(cert_reqs=ssl.CERT_REQUIRED if checked else ssl.CERT_NONE)
+    for what in ("verify_mode", "check_hostname", "verify_flags", "options", "minimum_version"):
+        assert getattr(ours, what) == getattr(theirs, what), what
+    assert ours.verify_mode == (ssl.CERT_REQUIRED if checked else ssl.CERT_NONE)
+
+
+def test_name_of_the_certificate_is_checked(certificate):
+    ours, theirs = socket.socketpair()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
-    server._server.socket = context.wrap_socket(server._server.socket, server_side=True)
-    server.tls_url = f"https://localhost:{server.port}/x.csv?{SECRET}"
-    return server
-
-
-def test_certificate_of_the_right_name(tls, certificate, tmp_path):
-    policy = DownloadPolicy(allow_loopback=True, verify=certificate)
-    download(lambda: tls.tls_url, f"{tmp_path}/x.csv", file_name=None, policy=policy)
-    assert (tmp_path / "x.csv").read_bytes() == BODY
-
-
-@pytest.mark.parametrize("fault", ["unknown authority", "wrong name"])
-def test_certificate_that_is_wrong(tls, certificate, tmp_path, fault):
-    policy = DownloadPolicy(allow_loopback=True, verify=True if fault == "unknown authority" else certificate)
-    url = tls.tls_url if fault == "unknown authority" else tls.tls_url.replace("localhost", "127.0.0.1")
-    asked = []
-    with pytest.raises(DownloadError, match="TLS certificate was not accepted") as caught:
-        download(lambda: asked.append(1) or url, f"{tmp_path}/x.csv", file_name=None, policy=policy)
-    assert caught.value.__context__ is None
-    assert "0 bytes had arrived" in str(caught.value)
-    assert tls.requests == []
-    assert asked == [1]
-
-
-def test_peer_is_checked_before_the_request(tls, certificate, tmp_path, monkeypatch):
-    monkeypatch.setattr(wire, "resolve", lambda host, port: ["93.184.216.34"])
-    with pytest.raises(DownloadError, match="loopback"):
-        download(
-            lambda: tls.tls_url,
-            f"{tmp_path}/x.csv",
-            file_name=None,
-            policy=DownloadPolicy(verify=certificate),
-        )
-    assert tls.requests == []
+    trusting = bulk_context("CERT_REQUIRED")
+    trusting.load_verify_locations(certificate)
+    with ThreadPoolExecutor(1) as pool, ours, theirs:
+        pool.submit(context.wrap_socket, theirs, server_side=True)
+        with pytest.raises(ssl.SSLCertVerificationError, match=r"(?i)hostname"):
+            BulkTls(ours, trusting, "shop.example")
+        ours.close()
