@@ -14,6 +14,7 @@ threads are handed costs a change of turns.
 """
 
 _PIECE_BYTES = 512 * 1024
+_KEPT_BYTES = 31 * 1024 * 1024
 _PATIENCE_SECONDS = 1.0
 _FAST_SECONDS = 0.5
 
@@ -33,6 +34,7 @@ class Body:
     def __init__(self, raw: Any) -> None:
         self._raw = raw
         self._fast = False
+        _keep_freed_memory()
 
     def next_chunk(self) -> tuple[bytes, str, bool]:
         """Return the next bytes, why the connection broke (or ``""``), and whether this was the end."""
@@ -68,3 +70,15 @@ class Body:
         if read1 is None:  # urllib3 1.26 has nothing that returns early; a small read is not as deaf
             return self._raw.read(16 * 1024, decode_content=False) or b""
         return read1(min(_PIECE_BYTES, size), decode_content=False) or b""
+
+
+def _keep_freed_memory() -> None:
+    """
+    Have the allocator keep the memory of chunks that are done with, for the chunks to come.
+
+    The C library of Linux gives large blocks back to the system at once, and getting them again, page by
+    page, takes as long as decrypting what they hold. It stops doing so for blocks up to the size of the
+    largest one that it has seen freed, 32 MiB at most. This one is never touched, so that it costs neither
+    memory nor time; other C libraries see nothing in it.
+    """
+    bytes(_KEPT_BYTES)

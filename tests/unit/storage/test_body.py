@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+import mmap
+import platform
+import subprocess
+import sys
+
 import pytest
 from urllib3.exceptions import ProtocolError
 
@@ -91,3 +96,31 @@ def test_old_urllib3_without_read1(clock):
 
     raw = OldRaw(clock, 40_000, seconds=0.01)
     assert Body(raw).next_chunk() == (b"x" * 40_000, "", True)
+
+
+_FAULTS = """
+import resource, sys
+from stoq_provider.storage.body import CHUNK_BYTES, Body
+
+if sys.argv[1] == "with":
+    Body(None)
+for turn in range(20):
+    if turn == 10:
+        begun = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    waiting = [b"x" * CHUNK_BYTES for _ in range(5)]
+    waiting.clear()
+print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - begun) / 50)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries have other habits")
+def test_memory_of_chunks_is_used_again():
+    def faults(how):
+        done = subprocess.run(
+            [sys.executable, "-c", _FAULTS, how], capture_output=True, text=True, check=True
+        )
+        return float(done.stdout)
+
+    pages = CHUNK_BYTES / mmap.PAGESIZE
+    assert faults("with") < pages / 10
+    assert faults("without") > pages / 10
