@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import cache
 from typing import Any
 
 from stoq_provider.storage.wire import describe
@@ -72,6 +73,7 @@ class Body:
         return read1(min(_PIECE_BYTES, size), decode_content=False) or b""
 
 
+@cache
 def _keep_freed_memory() -> None:
     """
     Have the allocator keep the memory of chunks that are done with, for the chunks to come.
@@ -79,6 +81,7 @@ def _keep_freed_memory() -> None:
     The C library of Linux gives large blocks back to the system at once, and getting them again, page by
     page, takes as long as decrypting what they hold. It stops doing so for blocks up to the size of the
     largest one that it has seen freed, 32 MiB at most. This one is never touched, so that it costs neither
-    memory nor time; other C libraries see nothing in it.
+    memory nor time; other C libraries see nothing in it. Once for a process: it keeps to what it learned,
+    and a second block would be made of kept memory, which has to be cleared and is in use from then on.
     """
     bytes(_KEPT_BYTES)

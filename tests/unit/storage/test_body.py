@@ -115,12 +115,30 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - begun) / 50)
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries have other habits")
 def test_memory_of_chunks_is_used_again():
-    def faults(how):
-        done = subprocess.run(
-            [sys.executable, "-c", _FAULTS, how], capture_output=True, text=True, check=True
-        )
-        return float(done.stdout)
-
     pages = CHUNK_BYTES / mmap.PAGESIZE
-    assert faults("with") < pages / 10
-    assert faults("without") > pages / 10
+    assert _run(_FAULTS, "with") < pages / 10
+    assert _run(_FAULTS, "without") > pages / 10
+
+
+_MORE = """
+from pathlib import Path
+from stoq_provider.storage.body import Body
+
+def used():
+    return int(Path("/proc/self/statm").read_text().split()[1])
+
+begun = used()
+for _ in range(6):
+    Body(None)
+print(used() - begun)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory in use is read from /proc")
+def test_many_bodies_take_no_memory():
+    assert _run(_MORE) * mmap.PAGESIZE < 8 * 1024 * 1024
+
+
+def _run(program, *arguments):
+    command = [sys.executable, "-c", program, *arguments]
+    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
