@@ -206,14 +206,19 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(path)
 
 
+def serving(certificate: str) -> ssl.SSLContext:
+    """A server's side of TLS."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    return context
+
+
 @pytest.fixture
 def tls(server: FaultServer, certificate: str, monkeypatch: pytest.MonkeyPatch) -> FaultServer:
     """The server, over TLS."""
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
         monkeypatch.delenv(name, raising=False)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    server._server.socket = context.wrap_socket(server._server.socket, server_side=True)
+    server._server.socket = serving(certificate).wrap_socket(server._server.socket, server_side=True)
     return server
 
 

@@ -14,8 +14,17 @@ from urllib3.util.ssl_ import create_urllib3_context
 
 from stoq_provider.storage.tls import BulkTls, bulk_context
 
+from .conftest import serving
+
 RECORD = 16 * 1024
 ROOM = 512 * 1024
+
+
+def trusting(certificate):
+    """Our side of TLS."""
+    context = bulk_context("CERT_REQUIRED")
+    context.load_verify_locations(certificate)
+    return context
 
 
 class Line:
@@ -27,13 +36,9 @@ class Line:
         far.settimeout(5)
         for end in (self.between, far):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * ROOM)
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate)
-        trusting = bulk_context("CERT_REQUIRED")
-        trusting.load_verify_locations(certificate)
         with ThreadPoolExecutor(1) as pool:
-            wrapped = pool.submit(context.wrap_socket, far, server_side=True)
-            self.client = trusting.wrap_socket(self.between, server_hostname="localhost")
+            wrapped = pool.submit(serving(certificate).wrap_socket, far, server_side=True)
+            self.client = trusting(certificate).wrap_socket(self.between, server_hostname="localhost")
             self.server = wrapped.result()
 
     def take(self, count=ROOM):
@@ -106,9 +111,7 @@ def test_reset(certificate):
     client = socket.create_connection(listener.getsockname(), timeout=5)
     server, _ = listener.accept()
     with ThreadPoolExecutor(1) as pool, listener:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate)
-        wrapped = pool.submit(context.wrap_socket, server, server_side=True)
+        wrapped = pool.submit(serving(certificate).wrap_socket, server, server_side=True)
         ours = bulk_context("CERT_NONE").wrap_socket(client)
         theirs = wrapped.result()
         assert ours.getpeername() == listener.getsockname()
@@ -166,12 +169,8 @@ def test_context_is_urllib3s_own(cert_reqs):
 
 def test_name_of_the_certificate_is_checked(certificate):
     ours, theirs = socket.socketpair()
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    trusting = bulk_context("CERT_REQUIRED")
-    trusting.load_verify_locations(certificate)
     with ThreadPoolExecutor(1) as pool, ours, theirs:
-        pool.submit(context.wrap_socket, theirs, server_side=True)
+        pool.submit(serving(certificate).wrap_socket, theirs, server_side=True)
         with pytest.raises(ssl.SSLCertVerificationError, match=r"(?i)hostname"):
-            BulkTls(ours, trusting, "shop.example")
+            BulkTls(ours, trusting(certificate), "shop.example")
         ours.close()
