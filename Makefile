@@ -3,33 +3,48 @@
 # make help   the other targets
 
 PYTHON ?= python3
-WORKERS ?= 2
-PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
+# One more than the cores of a small machine: many tests wait.
+WORKERS ?= 3
+# Tests at Medusa mostly wait for its next step; each worker has a server of its own.
+MEDUSA_WORKERS ?= 4
+# Between the oldest Airflow, which has a target of its own, and that of all other tests.
+BETWEEN = 3.0 3.1 3.2
+MEETS_AIRFLOW = tests/integration/test_dag.py $(addprefix tests/unit/,operators sensors triggers \
+	hooks/test_connection.py hooks/test_memory.py storage/test_state.py storage/test_target.py test_provider_info.py)
 SAY = @printf '\n== %s\n'
 
-.PHONY: bench-download bench-points help demo sandbox test lint types unit test-oldest test-stores test-kills test-cluster test-medusa clean
+# $(call install,environment,constraints,extra). uv takes seconds for what takes pip minutes. It does not read
+# pip's settings, though: where packages come from a mirror that only pip knows, pip does it.
+PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
+define install
+	@$(1)/bin/python $(PIP_INSTALL) uv || echo 'No uv here; pip takes longer.'
+	@$(1)/bin/python -m uv pip install --quiet --python $(1)/bin/python --constraint $(2) --editable '.[$(3)]' \
+		|| $(1)/bin/python $(PIP_INSTALL) --constraint $(2) --editable '.[$(3)]'
+endef
+
+.PHONY: bench-download bench-points help demo sandbox test lint types unit test-oldest test-matrix test-stores test-kills test-cluster test-medusa clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' Makefile
 
 # -- environments: a stamp for each set of packages, renewed when what it is made from changes ----------
 
 .venv/.demo: pyproject.toml constraints.txt
-	$(SAY) 'Installing Airflow and this package into .venv (once, about a minute)'
+	$(SAY) 'Installing Airflow and this package into .venv (once)'
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed; try: make PYTHON=python3.12 ...")'
 	@$(PYTHON) -m venv .venv
-	@.venv/bin/python $(PIP_INSTALL) --constraint constraints.txt --editable '.[sandbox]'
+	$(call install,.venv,constraints.txt,sandbox)
 	@touch $@
 
 .venv/.test: .venv/.demo
 	$(SAY) 'Installing the tools of the tests into .venv'
-	@.venv/bin/python $(PIP_INSTALL) --constraint constraints.txt --editable '.[test,check]'
+	$(call install,.venv,constraints.txt,check)
 	@touch $@
 
 .venv/.stores: .venv/.test
-	$(SAY) 'Installing the clients and servers of object stores into .venv (once, two minutes)'
-	@.venv/bin/python $(PIP_INSTALL) --constraint constraints.txt --editable '.[stores]'
+	$(SAY) 'Installing the clients and servers of object stores into .venv (once)'
+	$(call install,.venv,constraints.txt,stores)
 	@touch $@
 
 tests/stores/node_modules/.package-lock.json: tests/stores/package-lock.json
@@ -37,10 +52,11 @@ tests/stores/node_modules/.package-lock.json: tests/stores/package-lock.json
 	@npm ci --prefix tests/stores --no-audit --no-fund --loglevel=error
 	@touch $@
 
-.venv-oldest/.test: pyproject.toml .ci/constraints-oldest.txt
-	$(SAY) 'Installing the oldest supported Airflow into .venv-oldest (about a minute)'
-	@$(PYTHON) -m venv .venv-oldest
-	@.venv-oldest/bin/python $(PIP_INSTALL) --constraint .ci/constraints-oldest.txt --editable '.[test]'
+.PRECIOUS: .venv-%/.test
+.venv-%/.test: pyproject.toml .ci/constraints-%.txt
+	$(SAY) 'Installing Airflow $* into .venv-$* (once)'
+	@$(PYTHON) -m venv .venv-$*
+	$(call install,.venv-$*,.ci/constraints-$*.txt,test)
 	@touch $@
 
 .medusa-lab/.stamp: .venv/.test $(wildcard tests/medusa/lab/*) $(addprefix tests/medusa/,lab.py postgres.py seed.py)
@@ -50,7 +66,7 @@ tests/stores/node_modules/.package-lock.json: tests/stores/package-lock.json
 
 .venv/.bench: .venv/.stores
 	$(SAY) 'Installing what downloads are measured against into .venv'
-	@.venv/bin/python $(PIP_INSTALL) --constraint constraints.txt --editable '.[bench]'
+	$(call install,.venv,constraints.txt,bench)
 	@touch $@
 
 # -- targets -------------------------------------------------------------------------------------------
@@ -76,9 +92,15 @@ unit: .venv/.test
 	$(SAY) 'pytest'
 	@.venv/bin/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
 
-test-oldest: .venv-oldest/.test ## The unit tests on Airflow 2.11
-	$(SAY) 'pytest on the oldest supported Airflow'
-	@.venv-oldest/bin/python -m pytest tests/unit -n $(WORKERS) --dist loadgroup $(ARGS)
+test-oldest: .venv-2.11/.test ## The unit tests on Airflow 2.11
+	$(SAY) 'pytest on Airflow 2.11'
+	@.venv-2.11/bin/python -m pytest tests/unit -n $(WORKERS) --dist loadgroup $(ARGS)
+
+test-matrix: $(BETWEEN:%=test-on-%) ## The tests of what meets Airflow, on the versions in between
+
+test-on-%: .venv-%/.test
+	$(SAY) 'pytest on Airflow $*'
+	@.venv-$*/bin/python -m pytest $(MEETS_AIRFLOW) -n $(WORKERS) --dist loadgroup $(ARGS)
 
 test-stores: .venv/.stores tests/stores/node_modules/.package-lock.json ## Downloads and records on disk and on real S3, GCS and Azure servers (needs Node.js)
 	$(SAY) 'pytest on object stores'
@@ -88,13 +110,13 @@ test-kills: .venv/.stores tests/stores/node_modules/.package-lock.json ## kill -
 	$(SAY) 'Downloads killed at random moments'
 	@.venv/bin/python -m tests.stores.kills $(ARGS)
 
-test-cluster: .venv/.test ## Killed workers and triggerers on a real Airflow cluster (two minutes)
-	$(SAY) 'pytest on an Airflow cluster'
-	@.venv/bin/python -m pytest tests/cluster $(ARGS)
+test-cluster: .venv/.test ## The example DAGs, and killed workers and triggerers, in a real Airflow (four minutes)
+	$(SAY) 'pytest on the example DAGs and on an Airflow cluster'
+	@.venv/bin/python -m pytest tests/examples tests/cluster $(ARGS)
 
 test-medusa: .medusa-lab/.stamp ## Batch jobs on a real Medusa server (needs Node.js; four minutes)
 	$(SAY) 'pytest on a Medusa server'
-	@.venv/bin/python -m pytest tests/medusa --medusa=real -n $(WORKERS) --dist loadfile $(ARGS)
+	@.venv/bin/python -m pytest tests/medusa --medusa=real -n $(MEDUSA_WORKERS) --dist loadfile $(ARGS)
 
 bench-download: .venv/.bench ## Time, CPU and memory of downloads against curl, boto3 and HttpToS3Operator (18 minutes)
 	@.venv/bin/python -m tests.benchmarks.download $(ARGS)
@@ -103,4 +125,4 @@ bench-points: .venv/.test ## How a shop's points are spent, next to other ways (
 	@.venv/bin/python -m tests.benchmarks.points $(ARGS)
 
 clean: ## Remove environments, caches and demo output
-	rm -rf .venv .venv-oldest .medusa-lab .airflow-demo demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-* .medusa-lab .airflow-demo demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis

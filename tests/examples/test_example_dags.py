@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,8 +15,7 @@ import requests
 
 from stoq_provider.sandbox import Sandbox
 from stoq_provider.sandbox.shop import ShopSize
-
-from .medusa_bench import NEW
+from tests.integration.medusa_bench import NEW
 
 ROOT = Path(__file__).parents[2]
 API = "/api/v2/external/preorders"
@@ -75,6 +75,16 @@ class Airflow:
         assert done.returncode == 0, output[-4000:]
         return output
 
+    def last_states(self, dag_id: str) -> dict[str, str]:
+        """How the tasks of the last run of a DAG ended."""
+        with sqlite3.connect(self.home / "airflow.db") as database:
+            rows = database.execute(
+                "select task_id, state from task_instance where run_id = "
+                "(select run_id from dag_run where dag_id = ? order by id desc limit 1) and dag_id = ?",
+                (dag_id, dag_id),
+            )
+            return dict(rows.fetchall())
+
     def get(self, path: str, **query: object) -> dict:
         answer = requests.get(
             f"{self.sandbox.origin}{API}{path}",
@@ -96,10 +106,6 @@ def fresh(airflow: Airflow) -> None:
     airflow.sandbox.reset()
 
 
-# One group, so that one worker builds the database once.
-pytestmark = pytest.mark.xdist_group("example-dags")
-
-
 def test_daily_reports(airflow: Airflow) -> None:
     airflow.run("dags", "test", "stoq_daily_reports", "2026-05-28T00:00:00+02:00")
     manifests = json.loads((airflow.home / "reports/2026-05-27/manifest.json").read_text())
@@ -118,6 +124,13 @@ def test_release_on_stock(airflow: Airflow) -> None:
     airflow.run("dags", "test", "stoq_release_on_stock")
     assert [sent["ids"] for sent in airflow.sandbox.submissions] == [held]
     assert {airflow.get(f"/orders/{order_id}")["state"] for order_id in held[:5]} == {"released"}
+
+
+def test_release_on_stock_of_no_orders_is_skipped(airflow: Airflow) -> None:
+    (airflow.home / "release.csv").write_text("sku,order_id\n")
+    airflow.run("dags", "test", "stoq_release_on_stock")
+    assert airflow.last_states("stoq_release_on_stock") == {"plan": "skipped", "release": "skipped"}
+    assert airflow.sandbox.submissions == []
 
 
 def test_metafield_backfill(airflow: Airflow) -> None:
@@ -150,6 +163,13 @@ def test_surecart_forget_customers(airflow: Airflow) -> None:
     state = airflow.sandbox.state["surecart"]
     assert [sent["ids"] for sent in state["submissions"]] == [there[:5]]
     assert state["customers"] == there[5:]
+
+
+def test_surecart_forget_nobody_is_skipped(airflow: Airflow) -> None:
+    (airflow.home / "forget.csv").write_text("email,customer_id\n")
+    airflow.run("dags", "test", "surecart_forget_customers")
+    assert airflow.last_states("surecart_forget_customers") == {"plan": "skipped", "forget": "skipped"}
+    assert airflow.sandbox.state["surecart"]["submissions"] == []
 
 
 def test_printstudio_print_run(airflow: Airflow) -> None:
