@@ -6,6 +6,7 @@ import argparse
 import ipaddress
 import json
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Sequence
@@ -83,6 +84,23 @@ def site_port(arguments: argparse.Namespace, name: str) -> int:
     return port and port + 2 + SITES.index(name)
 
 
+def blocked_ports(arguments: argparse.Namespace) -> list[str]:
+    """Name the ports that can't be had, each with the option that chooses another."""
+    ports = {"--port": arguments.port, "--files-port": arguments.files_port}
+    ports.update({f"--{name}-port": site_port(arguments, name) for name in SITES})
+    family = socket.AF_INET6 if ":" in arguments.host else socket.AF_INET
+    blocked = []
+    for option, port in ports.items():
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            # As the sandbox itself binds: connections that are just ending do not count.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((arguments.host, port))
+            except OSError:
+                blocked.append(f"{port} ({option})")
+    return blocked
+
+
 def is_loopback(host: str) -> bool:
     """Whether only this machine can connect."""
     try:
@@ -101,6 +119,17 @@ def _announce(sandbox: Sandbox, ready_file: Path | None) -> None:
         partial = ready_file.with_name(f".{ready_file.name}.partial")
         partial.write_text(json.dumps(facts_of(sandbox)), encoding="utf-8")
         partial.replace(ready_file)
+
+
+def _refusal(arguments: argparse.Namespace, error: OSError) -> str:
+    blocked = blocked_ports(arguments)
+    if not blocked:
+        return f"The sandbox can't start: {error}"
+    return (
+        f"The sandbox can't listen on {arguments.host} at port {', '.join(blocked)}: {error}. Stop what "
+        "listens there, another sandbox perhaps, or start stoq-sandbox with other numbers for these options; "
+        "0 takes a free port. `make sandbox` takes no options; it starts .venv/bin/stoq-sandbox."
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -133,7 +162,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             _announce(sandbox, arguments.ready_file)
             stop.wait()
     except OSError as error:
-        print(f"The sandbox can't listen: {error}", file=sys.stderr)
+        print(_refusal(arguments, error), file=sys.stderr)
         return 1
     print("Stopped.")
     return 0

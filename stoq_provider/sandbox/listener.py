@@ -91,11 +91,26 @@ class Listener:
 
     async def _listen(self) -> None:
         loop = asyncio.get_running_loop()
-        sock, self._reserved = self._reserved or self._bind(), None
+        sock = self._take()
         self._listening = sock
         self._server = await loop.create_server(
             lambda: SandboxProtocol(self._config, self._state, {}), sock=sock, backlog=_BACKLOG
         )
+
+    def _take(self) -> socket.socket:
+        """
+        Return a socket to listen on.
+
+        Where two sockets may have a port that neither listens on, the reserved one keeps it all the time. In
+        a moment without it, a client could get the port for its own end, or another server get it for good.
+        """
+        try:
+            return self._bind()
+        except OSError:
+            if self._reserved is None:
+                raise
+        sock, self._reserved = self._reserved, None
+        return sock
 
     def _bind(self) -> socket.socket:
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
@@ -116,7 +131,8 @@ class Listener:
         Not by closing the server: a connection that asyncio has just accepted would then never be served,
         and never be closed either, so that its client waits for ever.
         """
-        if self._server is None or self._listening is None:
+        # There is no server yet where an opening was cancelled half-way; its socket may listen already.
+        if self._listening is None:
             return
         asyncio.get_running_loop().remove_reader(self._listening)
         self._listening.close()

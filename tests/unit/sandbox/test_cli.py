@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from stoq_provider.sandbox import MEDUSA_EMAIL, SANDBOX_KEY
-from stoq_provider.sandbox.cli import is_loopback, main, parser, site_port
+from stoq_provider.sandbox.cli import SITES, is_loopback, main, parser, site_port
 
 from .conftest import wait_until
 
@@ -76,8 +76,26 @@ def test_script_serves_until_a_signal(tmp_path, number):
 def test_script_reports_a_taken_port(sandbox, capsys, monkeypatch):
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     port = sandbox.origin.rpartition(":")[2]
-    assert main(["--port", port, "--files-port", "0"]) == 1
-    assert "can't listen" in capsys.readouterr().err
+    free = [part for name in SITES for part in (f"--{name}-port", "0")]
+    assert main(["--port", port, "--files-port", "0", *free]) == 1
+    told = capsys.readouterr().err
+    assert f"can't listen on 127.0.0.1 at port {port} (--port): [Errno" in told
+    assert "0 takes a free port" in told
+
+
+def test_script_names_every_taken_port_with_its_option(sandbox, capsys, monkeypatch):
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    port, files = (origin.rpartition(":")[2] for origin in (sandbox.surecart_origin, sandbox.files_origin))
+    assert main(["--port", "0", "--files-port", files, "--surecart-port", port]) == 1
+    assert f"at port {files} (--files-port), {port} (--surecart-port): " in capsys.readouterr().err
+
+
+def test_script_does_not_blame_a_port_for_a_ready_file_that_can_not_be_written(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    assert main(["--port", "0", "--files-port", "0", "--ready-file", str(tmp_path / "no" / "ready")]) == 1
+    told = capsys.readouterr().err
+    assert "can't start: " in told
+    assert "port" not in told
 
 
 def test_listens_on_loopback_unless_told():

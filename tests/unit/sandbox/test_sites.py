@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import socket
+import sys
 import threading
 import time
+from contextlib import contextmanager, suppress
 
 import pytest
 import requests
@@ -149,25 +152,56 @@ def test_time_runs_faster_for_all(surecart):
         wait_until(lambda: {job["status"] for job in surecart.state["jobs"].values()} == {"succeeded"}, 2)
 
 
+@contextmanager
+def over_and_over(work, threads=1):
+    """Have threads do something again and again meanwhile; they end with the block, however it ends."""
+    stop = threading.Event()
+
+    def run():
+        while not stop.is_set():
+            work()
+
+    running = [threading.Thread(target=run) for _ in range(threads)]
+    for thread in running:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        for thread in running:
+            thread.join()
+
+
 def test_no_request_waits_for_ever_when_the_door_closes(sandbox):
-    stop, waited = threading.Event(), []
+    waited = []
 
     def ask():
-        while not stop.is_set():
-            try:
-                requests.get(f"{sandbox.medusa_origin}/health", timeout=3)
-            except requests.ConnectionError:
-                time.sleep(0.002)
-            except requests.Timeout as error:
-                waited.append(error)
+        try:
+            requests.get(f"{sandbox.medusa_origin}/health", timeout=3)
+        except requests.ConnectionError:
+            time.sleep(0.002)
+        except requests.Timeout as error:
+            waited.append(error)
 
-    askers = [threading.Thread(target=ask) for _ in range(4)]
-    for asker in askers:
-        asker.start()
-    for _ in range(40):
-        sandbox.arm("refuse", seconds=0.01, origin="medusa")
-        time.sleep(0.03)
-    stop.set()
-    for asker in askers:
-        asker.join()
+    with over_and_over(ask, threads=4):
+        for _ in range(40):
+            sandbox.arm("refuse", seconds=0.01, origin="medusa")
+            time.sleep(0.03)
     assert waited == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere two sockets can't have a port")
+def test_nobody_else_gets_the_port_while_the_door_closes_and_opens(sandbox):
+    port = int(sandbox.medusa_origin.rpartition(":")[2])
+    taken = []
+
+    def grab():
+        with socket.socket() as other, suppress(OSError):
+            other.bind(("127.0.0.1", port))
+            taken.append(port)
+
+    with over_and_over(grab):
+        for _ in range(40):
+            sandbox.arm("refuse", seconds=0.005, origin="medusa")
+            time.sleep(0.01)
+    assert taken == []
