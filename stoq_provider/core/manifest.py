@@ -9,6 +9,7 @@ from stoq_provider.core.events import JobEnd
 from stoq_provider.core.handles import iso
 
 SCHEMA_VERSION = 1
+PARQUET = ".parquet"
 
 
 def manifest(
@@ -27,8 +28,9 @@ def manifest(
 
     :param files: ``{"uri", "file_name", "bytes", "rows", "sha256"}`` of each stored file.
     :param points_spent: points of the shop that the task itself spent, polls included.
-    :return: a JSON object; ``totals`` sums up ``jobs`` and ``files``. A job has ``details`` only where its
-        system tells more than the others do.
+    :return: a JSON object; ``totals`` sums up ``jobs`` and ``files``. The rows of a result that is stored as
+        CSV and as Parquet beside it count once, its bytes as those of two files. A job has ``details`` only
+        where its system tells more than the others do.
     """
     jobs = [_job(end) for end in ends]
     stored = [dict(file) for file in files]
@@ -44,13 +46,18 @@ def manifest(
             "processed": _sum(job["processed"] for job in jobs),
             "files": len(stored),
             "bytes": sum(file["bytes"] for file in stored),
-            "rows": sum(file["rows"] for file in stored),
+            "rows": _rows(stored),
         },
         "unchanged_items": list(unchanged_items),
         "points_spent": points_spent,
         "started_at": iso(started_at),
         "finished_at": iso(finished_at),
     }
+
+
+def parquet_name(name: str) -> str:
+    """Return the name of the Parquet beside a CSV of that ``name``; paths and URIs will do as well."""
+    return name if name.endswith(PARQUET) else name.removesuffix(".csv") + PARQUET
 
 
 def _job(end: JobEnd) -> dict[str, Any]:
@@ -63,6 +70,14 @@ def _job(end: JobEnd) -> dict[str, Any]:
         "error": (status.error if status else None) or (None if end.outcome.good else end.text or None),
     }
     return {**job, "details": dict(status.details)} if status and status.details else job
+
+
+def _rows(files: Iterable[Mapping[str, Any]]) -> int:
+    by_uri = [(str(file["uri"]), int(file["rows"])) for file in files]
+    # Gzip that is kept has ".gz" after the name that the Parquet's is made from.
+    names = {name for uri, _ in by_uri for name in (uri, uri.removesuffix(".gz"))}
+    twins = {parquet_name(name) for name in names if not name.endswith(PARQUET)}
+    return sum(rows for uri, rows in by_uri if uri not in twins)
 
 
 def _sum(values: Iterable[int | None]) -> int | None:

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from stoq_provider.core.hints import near_misses
+from stoq_provider.core.manifest import parquet_name
 from stoq_provider.exceptions import ValidationRejected
-from stoq_provider.hooks.storing import store_all
+from stoq_provider.hooks.storing import at_once_problem, store_all
 
 if TYPE_CHECKING:
     from stoq_provider.core.events import WaitEvent
@@ -39,7 +40,8 @@ class Fetching:
     :param format: ``"csv"`` as the server made it, or ``"parquet"`` (extra ``parquet``).
     :param overwrite: ``True``, ``False``, or ``"if_different"``.
     :param options: any of :data:`POLICY`; ``at_once``: downloads at the same time; with Parquet also
-        ``keep_csv`` and ``column_types``.
+        ``keep_csv`` and ``column_types``. What ``overwrite`` and ``on_empty`` do to Parquet:
+        ``storage.parquet.parquet``.
     """
 
     format: str = "csv"
@@ -52,7 +54,7 @@ class Fetching:
 
         :raises ValidationRejected: naming what is wrong.
         """
-        from stoq_provider.storage.download import DownloadPolicy, check_destination
+        from stoq_provider.storage.download import DownloadPolicy
 
         if self.format not in FORMATS:
             self._refuse(f"format is one of {', '.join(FORMATS)}, not {self.format!r}")
@@ -64,9 +66,12 @@ class Fetching:
         if self.format != "parquet" and {"keep_csv", "column_types"} & set(self.options):
             self._refuse("keep_csv and column_types go with format='parquet'")
         DownloadPolicy(overwrite=self.overwrite, **self._policy)
+        problem = at_once_problem(self.options.get("at_once"))
+        if problem:
+            self._refuse(problem)
         self._others()
         if destination is not None:
-            check_destination(destination, overwrite=self.overwrite)
+            self._check_places(destination)
 
     def store(self, hook: JobHook, event: WaitEvent, destination: str) -> list[dict[str, Any]]:
         """Store the files of all jobs; the entries of the manifest."""
@@ -76,10 +81,25 @@ class Fetching:
             destination,
             at_once=self.options.get("at_once"),
             also=self._others(),
-            store=self.format == "csv" or bool(self.options.get("keep_csv")),
+            store=self._stores_csv,
             overwrite=self.overwrite,
             **self._policy,
         )
+
+    def _check_places(self, destination: Any) -> None:
+        from stoq_provider.storage.download import check_destination
+
+        check_destination(destination, overwrite=self.overwrite or not self._stores_csv)
+        if self.format != "parquet" or str(destination).endswith("/"):
+            return
+        place = _parquet_of(destination)
+        if self._stores_csv and str(place) == str(destination):
+            self._refuse(f"with keep_csv, {destination} can't be both the CSV and the Parquet")
+        check_destination(place, overwrite=self.overwrite)
+
+    @property
+    def _stores_csv(self) -> bool:
+        return self.format == "csv" or bool(self.options.get("keep_csv"))
 
     @property
     def _policy(self) -> dict[str, Any]:
@@ -90,8 +110,21 @@ class Fetching:
             return []
         from stoq_provider.storage.parquet import parquet
 
-        return [parquet(column_types=self.options.get("column_types"), overwrite=self.overwrite is not False)]
+        return [
+            parquet(
+                column_types=self.options.get("column_types"),
+                overwrite=self.overwrite,
+                on_empty=self.options.get("on_empty", "keep"),
+            )
+        ]
 
     def _refuse(self, text: str) -> None:
         end = "" if text.endswith("?") else "."
         raise ValidationRejected(f"{text}{end} Nothing was sent, and the task is not retried.")
+
+
+def _parquet_of(destination: Any) -> Any:
+    if isinstance(destination, str):
+        return parquet_name(destination)
+    # A path object keeps its connection this way.
+    return destination.with_name(parquet_name(destination.name))

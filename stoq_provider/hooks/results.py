@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from stoq_provider.core.events import WaitEvent
+from stoq_provider.core.events import JobEnd, WaitEvent
+from stoq_provider.core.jobs import Outcome
 from stoq_provider.core.manifest import manifest
 from stoq_provider.exceptions import StoqProviderError
-from stoq_provider.hooks.errors import of_end
+from stoq_provider.hooks.errors import forgotten, of_end
 from stoq_provider.hooks.storing import store_all, store_result
 
 if TYPE_CHECKING:
     from stoq_provider.hooks.base import JobHook
+    from stoq_provider.hooks.fetching import Fetching
 
 __all__ = ["first_error", "keep_long", "store_all", "store_items", "store_result", "sum_up"]
 
@@ -53,6 +56,27 @@ def first_error(
     return errors[0].among(len(errors), len(event.ends), recorded=recorded) if errors else None
 
 
+def fetch(
+    hook: JobHook, fetching: Fetching, event: WaitEvent, destination: str | None, *, recorded: bool
+) -> list[dict[str, Any]]:
+    """
+    Store the files of the jobs that ended well, if a place is named; the entries of the manifest.
+
+    :param recorded: whether the next try can find the jobs.
+    :raises StoqProviderError: the error of a download, which tells what a retry does.
+    """
+    done = tuple(end for end in event.ends if end.outcome in (Outcome.SUCCEEDED, Outcome.PARTIAL))
+    if destination is None or not done:
+        return []
+    try:
+        return fetching.store(hook, replace(event, ends=done), destination)
+    except StoqProviderError as error:
+        if recorded:
+            raise
+        problem = forgotten(error)
+    raise problem
+
+
 def keep_long(hook: JobHook, manifest: dict[str, Any], folder: str | None) -> dict[str, Any]:
     """
     Take a list of unchanged items that is too long for XCom out of the manifest.
@@ -85,6 +109,24 @@ def store_items(folder: str, items: Sequence[int], *, prefix: str = "items") -> 
     return store_text(folder.rstrip("/") + "/", name, text)
 
 
+def _tell_doubts(hook: JobHook, end: JobEnd) -> None:
+    """Warn where a job ended well and yet its status says that something was left undone."""
+    status = end.status
+    if status is None or end.outcome is not Outcome.SUCCEEDED:
+        return
+    undone = None not in (status.total, status.processed) and (status.processed or 0) < (status.total or 0)
+    if status.error or undone:
+        hook.log.warning(
+            "%s says that job %s is %s, with %s of %s items processed%s.",
+            hook.system.label,
+            status.job_id,
+            status.word,
+            status.processed,
+            status.total,
+            f" and the error: {status.error}" if status.error else "",
+        )
+
+
 def sum_up(
     hook: JobHook,
     event: WaitEvent,
@@ -100,6 +142,8 @@ def sum_up(
 
     :param points_before: what was spent on the worker before it deferred.
     """
+    for end in event.ends:
+        _tell_doubts(hook, end)
     spent = hook.transport.points_spent if "transport" in hook.__dict__ else 0
     return manifest(
         system=hook.system.name,

@@ -29,7 +29,10 @@ def store_result(
     :param options: as :func:`store_files`.
     :raises DownloadError: where the job has no file, or it could not be fetched or stored.
     """
-    return store_files(hook, handle, destination, **options)[0]
+    from stoq_provider.storage.many import DownloadPool
+
+    pool: DownloadPool[list[StoredFile]] = DownloadPool(lambda: hook.stopped)
+    return pool.run([lambda: store_files(hook, handle, destination, pool=pool, **options)], 1)[0][0]
 
 
 def store_files(
@@ -82,6 +85,12 @@ def store_files(
     )
 
 
+_IN_THE_WAY = (
+    "Files of the other jobs that were published before stay, and overwrite=False refuses them on a retry: "
+    "move them away first."
+)
+
+
 def store_all(
     hook: JobHook, event: WaitEvent, destination: str, *, at_once: int | None = None, **options: Any
 ) -> list[dict[str, Any]]:
@@ -101,12 +110,9 @@ def store_all(
     from stoq_provider.storage.download import EmptyResult
     from stoq_provider.storage.many import AT_ONCE, DownloadPool, distinct_names
 
-    at_once = AT_ONCE if at_once is None else at_once
-    if isinstance(at_once, bool) or not isinstance(at_once, int) or at_once < 1:
-        raise ValidationRejected(
-            f"The number of downloads at a time is at least 1, not {at_once!r}. {_NOTHING_YET}",
-            system=hook.system.name,
-        )
+    problem = at_once_problem(at_once)
+    if problem:
+        raise ValidationRejected(f"{problem}. {_NOTHING_YET}", system=hook.system.name)
     handles = [end.handle for end in event.ends]
     _check_room(hook, handles, destination)
     # All at once before the first byte: only the names together tell which of them collide.
@@ -120,7 +126,12 @@ def store_all(
         return lambda: _unless_skipped(lambda: store_files(hook, handles[number], destination, **more))
 
     downloads = [storing(number) for number in range(len(handles))]
-    files = [stored for stored_of_job in pool.run(downloads, at_once) for stored in stored_of_job]
+    try:
+        files = [stored for each in pool.run(downloads, at_once or AT_ONCE) for stored in each]
+    except DownloadError as error:
+        if options.get("overwrite") is not False or len(handles) == 1:
+            raise
+        raise type(error)(f"{error.message} {_IN_THE_WAY}", **error.details()) from error
     if handles and not files:
         raise EmptyResult(
             "No result has rows, and on_empty='skip': nothing was published. The remote jobs are done."
@@ -128,6 +139,14 @@ def store_all(
     for stored in files:
         get_hook_lineage_collector().add_output_asset(context=hook, uri=_without_conn_id(stored.uri))
     return [stored.to_dict() for stored in files]
+
+
+def at_once_problem(at_once: Any) -> str:
+    """Say what is wrong with a number of downloads at a time, or nothing; ``None``: it was left out."""
+    fits = isinstance(at_once, int) and not isinstance(at_once, bool) and at_once >= 1
+    if at_once is None or fits:
+        return ""
+    return f"at_once, the number of downloads at a time, is at least 1, not {at_once!r}"
 
 
 def _unless_skipped(download: Callable[[], list[StoredFile]]) -> list[StoredFile]:
@@ -161,7 +180,7 @@ class FreshUrl:
         """
         with self._lock:
             status, self._unused = self._unused or self._hook.get_job(self._handle), None
-        url = self._hook.file_url(status)
+            url = self._hook.file_url(status)
         if url is None:
             raise DownloadError(
                 f"Job {status.job_id} is {status.word!r} and has no file to download. The remote job is not "
@@ -192,4 +211,5 @@ def _check_room(hook: JobHook, handles: Sequence[JobHandle], destination: str) -
 def _without_conn_id(uri: str) -> str:
     """Name an object as the rest of the world does: the connection id in the URI is Airflow's own."""
     scheme, separator, rest = uri.partition("://")
-    return f"{scheme}{separator}{rest.partition('@')[2] or rest}" if separator else uri
+    host, slash, key = rest.partition("/")
+    return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{key}" if separator else uri

@@ -45,6 +45,21 @@ class Acceptance:
                 job_id=self.job_id,
             )
 
+    def check_form(self, tally: Tally, rows: int | None) -> None:
+        """
+        Compare the rows of another form of the file with those that were counted.
+
+        :param rows: ``None``: the form does not tell.
+        :raises VerificationError: they differ, whatever ``on_mismatch`` says: what was announced has no part
+            in it.
+        """
+        if rows is not None and rows != tally.rows:
+            raise verification_error(
+                f"The file holds {tally.rows} rows (not counting its header line), but another form that was "
+                f"made of it holds {rows}: its quotes or line ends may not be those of RFC 4180.",
+                job_id=self.job_id,
+            )
+
     def _problem(self, tally: Tally, expected: int | None) -> str:
         if tally.cut:
             return "the file ends inside a quoted field, so it was cut short where it was made"

@@ -64,10 +64,13 @@ def judge(status: int, headers: Mapping[str, str], wanted: Wanted) -> tuple[Verd
         encoding = _encoding(headers)
         if encoding not in ("", "identity", *_GZIP):
             return Verdict.FAIL, f"the body is encoded ({encoding[:20]}), although identity was asked for"
+        transfer = headers.get("Transfer-Encoding", "").strip().lower()
+        if transfer not in ("", "identity", "chunked"):
+            return Verdict.FAIL, f"the body comes in a form that cannot be read ({transfer[:20]})"
         return _judge_body(status, headers, wanted)
     if wanted.offset and status in (412, 416):
         return Verdict.ANEW, f"the file changed (HTTP {status})"
-    if status == 403 or (wanted.offset and status in (400, 404)):
+    if status in (400, 403) or (wanted.offset and status == 404):
         return Verdict.FRESH_URL, f"HTTP {status}"
     if status in _TRANSIENT or status >= 500:
         return Verdict.RETRY, f"HTTP {status}"
@@ -90,11 +93,18 @@ def _judge_body(status: int, headers: Mapping[str, str], wanted: Wanted) -> tupl
     match = _CONTENT_RANGE.fullmatch(content_range or "")
     if match is None:
         return Verdict.ANEW, "the part came without a readable Content-Range"
-    first, total = int(match[1]), match[3]
+    first = int(match[1])
     if first != wanted.offset or int(match[2]) < first:
         return Verdict.ANEW, f"another part came (from byte {first}) than was asked for ({wanted.offset})"
-    if total != "*" and wanted.total is not None and int(total) != wanted.total:
-        return Verdict.ANEW, f"the file changed (now {total} bytes)"
+    return _judge_total(match[3], wanted.total)
+
+
+def _judge_total(told: str, known: int | None) -> tuple[Verdict, str]:
+    if told == "*":
+        if known is None:
+            return Verdict.ANEW, "the part does not say how long the whole is"
+    elif known is not None and int(told) != known:
+        return Verdict.ANEW, f"the file changed (now {told} bytes)"
     return Verdict.TAKE, ""
 
 

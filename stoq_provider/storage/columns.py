@@ -1,34 +1,26 @@
-"""Types of CSV columns, found in a first block of text and pinned for the rest."""
+"""Columns of a CSV: names, types that are found in a first block and pinned for the rest, and values."""
 
 from __future__ import annotations
 
 import csv
 import io
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from stoq_provider.exceptions import VerificationError
-from stoq_provider.storage.policy import destination_error, verification_error
+from stoq_provider.storage.column_types import FoundType, Misfit, find_type, given_type, keeps_empty_text
+from stoq_provider.storage.policy import verification_error
 
 DELIMITERS = (",", ";", "\t")
 
-SCALE = 4
-"""Decimal places of a column of money at least: a first block with whole cents says nothing of the rest."""
+CARRIAGE_RETURNS = (
+    "The CSV has lines that end with a carriage return alone, so it can't become Parquet, which needs line "
+    "feeds; format='csv' stores the bytes as they are."
+)
 
-_PATTERNS = {
-    "bool": r"^(?i:true|false)$",
-    # No leading zero: a postcode or a phone number is no number.
-    "int64": r"^-?(0|[1-9][0-9]{0,17})$",
-    "decimal": r"^-?(0|[1-9][0-9]{0,17})(\.[0-9]{1,18})?$",
-    "date32": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$",
-    "timestamp": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.]{5,15}(Z|[+-][0-9]{2}:?[0-9]{2})$",
-    "local": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.]{5,15}$",
-}
-"""In the order of trial; what fits none is text."""
-
-_NAMED = re.compile(r"^decimal(?:128)?\((\d+),\s*(\d+)\)$")
+_BLANK_LINE = re.compile(rb"\n\r?\n")
 
 
 def last_record_end(text: bytes | bytearray) -> int:
@@ -54,21 +46,25 @@ class Columns:
     """
 
     def __init__(self, given: Mapping[str, str]) -> None:
-        self._given = {name: _arrow_type(name, text) for name, text in given.items()}
+        self._given = {name: given_type(name, text) for name, text in given.items()}
 
     def reader(self, block: bytes, *, job_id: str | None) -> BlockReader:
         """
         Read the header line of the first block, and find the types in its rows.
 
-        :raises VerificationError: where there is no header line, it names a column twice, or it lacks one
-            whose type was given.
+        :raises VerificationError: where there is no header line, it can't be read, it names a column twice,
+            or it lacks one whose type was given; or the rows are no text in as many columns.
         """
         import pyarrow as pa
 
         header, rest = _split_header(block)
-        names, delimiter = _read_header(header)
+        names, delimiter = _read_header(header, job_id)
         if not any(names):
-            raise verification_error("The CSV has no header line, so it can't become Parquet.", job_id=job_id)
+            raise verification_error(
+                "The CSV has no header line, so it can't become Parquet. For a result without rows, "
+                "on_empty='skip' skips it, and 'empty' makes a file without columns.",
+                job_id=job_id,
+            )
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise verification_error(
@@ -80,48 +76,123 @@ class Columns:
                 f"column_types names {unknown[0]!r}, but the CSV has the columns {', '.join(names)}.",
                 job_id=job_id,
             )
-        strings = BlockReader(pa.schema([(name, pa.string()) for name in names]), delimiter, b"")
-        table = strings.read(rest, rows_before=0, job_id=job_id) if rest else strings.schema.empty_table()
-        types = [self._given.get(name) or _find_type(table.column(name)) for name in names]
-        return BlockReader(pa.schema(list(zip(names, types, strict=True))), delimiter, rest)
+        found = self._find(names, BlockReader(_texts(names, self._given), delimiter, rest), job_id)
+        types = {
+            name: found[name].type if name in found else self._given.get(name, pa.string()) for name in names
+        }
+        return BlockReader(pa.schema(list(types.items())), delimiter, rest, found)
+
+    def _find(self, names: Sequence[str], texts: BlockReader, job_id: str | None) -> dict[str, FoundType]:
+        if not texts.rest:
+            return {}
+        table = texts.read(texts.rest, rows_before=0, job_id=job_id)
+        found = {name: find_type(table.column(name)) for name in names if name not in self._given}
+        return {name: kind for name, kind in found.items() if kind}
+
+
+def _texts(names: Sequence[str], given: Mapping[str, str]) -> Any:
+    """Return all as text, but those whose type is not to be found: they need not be UTF-8."""
+    import pyarrow as pa
+
+    return pa.schema([(name, pa.binary() if name in given else pa.string()) for name in names])
 
 
 @dataclass(frozen=True, slots=True)
 class BlockReader:
-    """Reads blocks of whole records; ``rest`` is the first one, without the header line."""
+    """
+    Reads blocks of whole records.
+
+    :param schema: columns and types of Arrow.
+    :param rest: the first block, without the header line.
+    :param found: the columns whose type was found; what was given is left to Arrow.
+    """
 
     schema: Any
     delimiter: str
     rest: bytes
+    found: Mapping[str, FoundType] = field(default_factory=dict)
 
     def read(self, block: bytes, *, rows_before: int, job_id: str | None) -> Any:
         """
-        Return a block as a table of Arrow.
+        Return a block as a table of Arrow. A blank line is a row of one column without a value.
 
-        :raises VerificationError: naming column and row of a value that does not fit.
+        :raises VerificationError: naming column and row of a value that does not fit or is not UTF-8, or
+            the row that is a blank line where there are several columns.
         """
+        import pyarrow as pa
+
+        try:
+            columns = self._parse(block)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise self._explain(str(error), rows_before, job_id) from None
+        self._refuse_blank_rows(columns.values(), block, rows_before, job_id)
+        for name, kind in self.found.items():
+            try:
+                columns[name] = kind.convert(columns[name])
+            except Misfit as misfit:
+                where = f"row {rows_before + misfit.row + 1}"
+                raise self._misfit(name, "began as {}", where, job_id) from None
+        return pa.table([columns[name] for name in self.schema.names], schema=self.schema)
+
+    def _parse(self, block: bytes) -> dict[str, Any]:
+        """Return the columns: values where the type was given, else text."""
+        apart = set()
+        # Arrow takes a quoted empty text for null in all columns that it reads, or in none: where there may
+        # be one, those of the other kind are read by themselves.
+        if b'""' in block:
+            apart = {
+                of.name for of in self.schema if of.name not in self.found and not keeps_empty_text(of.type)
+            }
+        together = [name for name in self.schema.names if name not in apart]
+        columns: dict[str, Any] = {}
+        for names, quoted_nulls in ((together, False), (sorted(apart), True)):
+            if names:
+                columns.update(zip(names, self._read(block, names, quoted_nulls).columns, strict=True))
+        return columns
+
+    def _read(self, block: bytes, names: Sequence[str], quoted_nulls: bool) -> Any:
         import pyarrow as pa
         from pyarrow import csv as arrow_csv
 
-        try:
-            return arrow_csv.read_csv(
-                io.BytesIO(block),
-                # One thread: only then Arrow names the row; and hashing and writing have theirs.
-                read_options=arrow_csv.ReadOptions(
-                    use_threads=False, column_names=self.schema.names, block_size=max(len(block), 1)
-                ),
-                parse_options=arrow_csv.ParseOptions(delimiter=self.delimiter, newlines_in_values=True),
-                convert_options=arrow_csv.ConvertOptions(
-                    column_types=self.schema,
-                    null_values=[""],
-                    strings_can_be_null=True,
-                    quoted_strings_can_be_null=False,
-                    true_values=["true", "True", "TRUE"],
-                    false_values=["false", "False", "FALSE"],
-                ),
+        return arrow_csv.read_csv(
+            io.BytesIO(block),
+            # One thread: only then Arrow names the row; and hashing and writing have theirs.
+            read_options=arrow_csv.ReadOptions(
+                use_threads=False, column_names=self.schema.names, block_size=max(len(block), 1)
+            ),
+            parse_options=arrow_csv.ParseOptions(
+                delimiter=self.delimiter,
+                newlines_in_values=True,
+                # Dropping them would lose rows of a single column.
+                ignore_empty_lines=False,
+            ),
+            convert_options=arrow_csv.ConvertOptions(
+                include_columns=names,
+                column_types={
+                    of.name: pa.string() if of.name in self.found else of.type for of in self.schema
+                },
+                null_values=[""],
+                strings_can_be_null=True,
+                quoted_strings_can_be_null=quoted_nulls,
+                true_values=["true", "True", "TRUE"],
+                false_values=["false", "False", "FALSE"],
+            ),
+        )
+
+    def _refuse_blank_rows(
+        self, found: Iterable[Any], block: bytes, rows_before: int, job_id: str | None
+    ) -> None:
+        # Arrow makes a row of nulls of a blank line, as it does of one of delimiters only. Looking for nulls
+        # first costs nothing.
+        columns = len(self.schema.names)
+        suspect = columns > 1 and all(column.null_count for column in found)
+        blank = _blank_row(block) if suspect else None
+        if blank is not None:
+            raise verification_error(
+                f"The CSV can't become Parquet: row {rows_before + blank} is a blank line, and does not have "
+                f"{columns} columns.",
+                job_id=job_id,
             )
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-            raise self._explain(str(error), rows_before, job_id) from None
 
     def _explain(self, said: str, rows_before: int, job_id: str | None) -> VerificationError:
         """Say where a value does not fit, without the value: it may be a customer's."""
@@ -134,12 +205,29 @@ class BlockReader:
                 f"The CSV can't become Parquet: {where} does not have {columns} columns.", job_id=job_id
             )
         name = self.schema.names[int(column[1])]
+        if "invalid UTF8" not in said:
+            return self._misfit(name, "is {} by column_types", where, job_id)
         return verification_error(
-            f"The CSV can't become Parquet: column {name!r} began as {self.schema.field(name).type}, but "
-            f"{where} has another kind of value. Give the column's type in column_types, such as "
+            f"The CSV can't become Parquet: column {name!r} has text in {where} that is not UTF-8. "
+            f"format='csv' stores the bytes as they are, and column_types={{{name!r}: 'binary'}} does so "
+            "with this column.",
+            job_id=job_id,
+        )
+
+    def _misfit(self, name: str, kind: str, where: str, job_id: str | None) -> VerificationError:
+        return verification_error(
+            f"The CSV can't become Parquet: column {name!r} {kind.format(self.schema.field(name).type)}, but "
+            f"{where} has another kind of value. Give the column another type in column_types, such as "
             f"{{{name!r}: 'string'}}.",
             job_id=job_id,
         )
+
+
+def _blank_row(block: bytes) -> int | None:
+    """Return the number, from 1, of the first record that is a blank line; a block begins with a record."""
+    outside_quotes = b'"'.join((b"\n" + block).split(b'"')[::2])
+    found = _BLANK_LINE.search(outside_quotes)
+    return outside_quotes.count(b"\n", 0, found.start()) + 1 if found else None
 
 
 def _split_header(block: bytes) -> tuple[bytes, bytes]:
@@ -154,51 +242,22 @@ def _split_header(block: bytes) -> tuple[bytes, bytes]:
     return block, b""
 
 
-def _read_header(header: bytes) -> tuple[list[str], str]:
-    text = header.decode("utf-8", "replace").rstrip("\r\n")
-    delimiter = max(DELIMITERS, key=text.count)
-    return next(csv.reader([text], delimiter=delimiter), []), delimiter
-
-
-def _find_type(column: Any) -> Any:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    values = pc.drop_null(column)
-    if len(values) == 0:
-        return pa.string()
-    for name, pattern in _PATTERNS.items():
-        if pc.all(pc.match_substring_regex(values, pattern)).as_py():
-            return _decimal(values) if name == "decimal" else _KINDS[name](pa)
-    return pa.string()
-
-
-_KINDS = {
-    "bool": lambda pa: pa.bool_(),
-    "int64": lambda pa: pa.int64(),
-    "date32": lambda pa: pa.date32(),
-    "timestamp": lambda pa: pa.timestamp("us", tz="UTC"),
-    "local": lambda pa: pa.timestamp("us"),
-}
-
-
-def _decimal(values: Any) -> Any:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    places = pc.utf8_length(pc.replace_substring_regex(values, r"^[^.]*\.?", ""))
-    return pa.decimal128(38, max(SCALE, pc.max(places).as_py()))
-
-
-def _arrow_type(name: str, text: Any) -> Any:
-    import pyarrow as pa
-
-    decimal = _NAMED.match(str(text))
+def _read_header(header: bytes, job_id: str | None) -> tuple[list[str], str]:
+    """Return the columns' names, and the delimiter: the one that there is most of outside of quotes."""
     try:
-        if decimal:
-            return pa.decimal128(int(decimal[1]), int(decimal[2]))
-        return pa.type_for_alias(str(text))
-    except ValueError:
-        raise destination_error(
-            f"{text!r}, given for column {name!r}, is no type that Arrow knows."
+        text = header.decode().rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise verification_error(
+            "The CSV's header line is not UTF-8, so it can't become Parquet; format='csv' stores the bytes "
+            "as they are.",
+            job_id=job_id,
+        ) from None
+    outside_quotes = "".join(text.split('"')[::2])
+    delimiter = max(DELIMITERS, key=outside_quotes.count)
+    try:
+        return next(csv.reader([text], delimiter=delimiter), []), delimiter
+    except csv.Error as error:
+        said = f"The CSV can't become Parquet: its header line can't be read: {error}."
+        raise verification_error(
+            CARRIAGE_RETURNS if "\r" in outside_quotes else said, job_id=job_id
         ) from None

@@ -20,8 +20,8 @@ has four methods, all called in that thread and never at the same time:
     The next bytes of the CSV text, decoded, at most about two mebibytes, cut anywhere. Slow is fine: the
     queue in front holds four chunks, then the download waits. It must not change them.
 ``finish()``
-    All bytes came. Convert what is left, flush, close footers: whatever can fail should fail here. The rows
-    are not verified yet and nothing is published, so it must not commit.
+    All bytes came, and their rows are as announced. Convert what is left, flush, close footers: whatever can
+    fail should fail here. Nothing is published yet, so it must not commit.
 ``commit() -> StoredFile``
     All is verified and the CSV itself is published: publish. What it returns goes into the result.
 ``abort()``
@@ -195,10 +195,16 @@ def download_files(
     if not store and not also:
         raise destination_error("Nothing is to be stored: store=False, and no other consumer.")
 
+    # A name of the server's for the file as it sends it: compressed, where it says that it is.
+    servers_gz = str(destination).endswith(("/", "{file_name}")) and target.path.endswith(".gz")
+
     def find_target(gzipped: bool) -> Target:
-        if not gzipped or target.path.endswith(".gz"):
+        if servers_gz and not gzipped and source.gzipped:
+            renamed = target.renamed(suffix="", drop=".gz")
+        elif not gzipped or target.path.endswith(".gz"):
             return target
-        renamed = target.renamed(suffix=".gz")
+        else:
+            renamed = target.renamed(suffix=".gz")
         if not policy.overwrite and store:
             refuse_existing(renamed)
         return renamed

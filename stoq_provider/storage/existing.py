@@ -8,9 +8,26 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from typing import Any
 
-from stoq_provider.storage.target import Target
+from stoq_provider.storage.policy import Overwrite, destination_error
+from stoq_provider.storage.target import Target, refuse_existing
 
 _READ_BYTES = 8 * 1024 * 1024
+
+
+def check_place(place: Target, csv: Target | None, *, overwrite: Overwrite) -> None:
+    """
+    Check where another form of a CSV goes, before anything is requested.
+
+    :param csv: where the CSV goes; ``None``: it is not stored.
+    :param overwrite: ``False``: refuse what exists.
+    :raises ValidationRejected: the place is that of the CSV, a folder, or taken.
+    """
+    if csv is not None and place.path == csv.path:
+        raise destination_error(f"{csv.uri} can't be both the CSV and another form of it.")
+    if place.is_local and os.path.isdir(place.path):  # noqa: PTH112
+        raise destination_error(f"{place.path} is a folder, and another form of the CSV goes there.")
+    if not overwrite:
+        refuse_existing(place)
 
 
 def same_content(target: Target, size: int, sha256: str, check: Callable[[], None]) -> bool:
@@ -18,7 +35,7 @@ def same_content(target: Target, size: int, sha256: str, check: Callable[[], Non
     Return whether ``target`` holds exactly the content with that length and digest.
 
     The size decides first; only where it is equal, the object is read back and hashed as it comes. It says
-    what was there while it was read.
+    what was there while it was read. What can't be looked at does not count as the same.
 
     :param check: called now and then; what it raises ends the reading.
     """
@@ -27,7 +44,7 @@ def same_content(target: Target, size: int, sha256: str, check: Callable[[], Non
             return False
         with closing(_open(target)) as file:
             return _digest(file, check) == sha256
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError):
         return False
 
 

@@ -86,10 +86,10 @@ def redirect_target(url: SignedUrl, location: str) -> SignedUrl:
     """
     Return where a redirect leads.
 
-    :raises Refused: to another host or port, or from https to http. The one exception is the default port
-        of http to the default port of https.
+    :raises Refused: to another host or port, from https to http, or to what is no URL. The one exception is
+        the default port of http to the default port of https.
     """
-    target = parse_url(urljoin(url.text, location))
+    target = parse_url(_joined(url.text, location))
     if target.host != url.host:
         raise Refused(f"{url.host} redirects to another host ({target.host})")
     if url.scheme == "https" and target.scheme == "http":
@@ -98,6 +98,13 @@ def redirect_target(url: SignedUrl, location: str) -> SignedUrl:
     if target.port != url.port and not upgraded:
         raise Refused(f"{url.host} redirects to another port ({target.port})")
     return target
+
+
+def _joined(base: str, location: str) -> str:
+    try:
+        return urljoin(base, location)
+    except ValueError:
+        return location  # cannot be read, which is found out next
 
 
 def check_scheme(url: SignedUrl, policy: DownloadPolicy) -> None:
@@ -179,6 +186,7 @@ def _unwrap(ip: IPAddress) -> IPAddress:
     """Return the IPv4 address a transition form of IPv6 stands for, or the address as it is."""
     if isinstance(ip, ipaddress.IPv4Address):
         return ip
+    ip = ipaddress.IPv6Address(int(ip))  # without a scope, which makes it unequal to itself
     if ip in _NAT64:
         return ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
     embedded = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)

@@ -10,7 +10,9 @@ store half-way, which is what leaves uploads behind that nobody can find again.
 from __future__ import annotations
 
 import atexit
+import concurrent.futures.thread  # noqa: F401 - see the end of this module
 import logging
+import signal
 import threading
 import time
 import weakref
@@ -51,6 +53,31 @@ class Consumer(Protocol):
         """Drop everything that was not committed. Comes last in any case; harmless after a commit."""
 
 
+class Worker(threading.Thread):
+    """A daemon that works for the thread that makes it, its ``patron``: that one waits for it."""
+
+    def __init__(self, target: Callable[[], None], name: str) -> None:
+        super().__init__(target=target, name=name, daemon=True)
+        self.patron = _patron()
+
+    def start(self) -> None:
+        """Start it undisturbed: a signal that raises in the middle of it would end the new thread unseen."""
+        mask = getattr(signal, "pthread_sigmask", None)
+        if mask is None:
+            super().start()
+            return
+        before = mask(signal.SIG_BLOCK, signal.valid_signals())
+        try:
+            super().start()
+        finally:
+            mask(signal.SIG_SETMASK, before)
+
+
+def _patron() -> threading.Thread:
+    current = threading.current_thread()
+    return current.patron if isinstance(current, Worker) else current
+
+
 class Lane:
     """
     One consumer in a thread of its own.
@@ -58,24 +85,33 @@ class Lane:
     :param make: makes the consumer, within the thread.
     :param name: for messages.
     :param check: called about twice a second while the owner waits; what it raises ends the wait.
+    :param idle: called about twice a second, in the lane's thread, while no bytes come. It never raises.
     """
 
-    def __init__(self, make: Callable[[], Consumer], name: str, check: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        make: Callable[[], Consumer],
+        name: str,
+        check: Callable[[], None],
+        idle: Callable[[], None] = lambda: None,
+    ) -> None:
         self.name = name
         self.error: BaseException | None = None
         self._make = make
         self._check = check
+        self._idle = idle
         self._items: SimpleQueue[bytes | str] = SimpleQueue()
         self._answers: SimpleQueue[Any] = SimpleQueue()
         self._slots = threading.Semaphore(DEPTH)
         self._dropped = False
         self._over = False
         # A daemon: a call into a store that never returns must not keep the process from ending.
-        self._thread = threading.Thread(target=self._run, name=f"stoq-{name}", daemon=True)
+        self._thread = Worker(self._run, f"stoq-{name}")
 
     def start(self) -> None:
         """Start the thread."""
-        _live.add(self)
+        with _live_lock:
+            _live.add(self)
         self._thread.start()
 
     def put(self, chunk: bytes) -> None:
@@ -109,6 +145,15 @@ class Lane:
             self._thread.join(max(0.0, patience))
         if self._thread.is_alive():
             _log.warning("The %s is stuck in a call; it is dropped as soon as that returns", self.name)
+
+    def is_alive(self) -> bool:
+        """Return whether its thread runs."""
+        return self._thread.is_alive()
+
+    def is_waited_for(self) -> bool:
+        """Return whether the interpreter, when it exits, waits for the download to be done."""
+        patron = self._thread.patron
+        return patron.is_alive() and not patron.daemon and patron is not threading.main_thread()
 
     def _ask(self, step: str, check: Callable[[], None]) -> Any:
         self._items.put(step)
@@ -144,7 +189,7 @@ class Lane:
 
     def _serve(self, consumer: Consumer) -> None:
         while True:
-            item = self._items.get()
+            item = self._next()
             if self._dropped:
                 return
             if isinstance(item, bytes):
@@ -154,6 +199,13 @@ class Lane:
                 step: Callable[[], Any] = consumer.finish if item == "finish" else consumer.commit
                 self._answers.put(step())
             del item
+
+    def _next(self) -> bytes | str:
+        while True:
+            try:
+                return self._items.get(timeout=_TICK_SECONDS)
+            except Empty:
+                self._idle()
 
     def _abort(self, consumer: Consumer) -> None:
         try:
@@ -169,9 +221,9 @@ class Lanes:
         self._check = check
         self._lanes: list[Lane] = []
 
-    def add(self, make: Callable[[], Consumer], name: str) -> Lane:
+    def add(self, make: Callable[[], Consumer], name: str, idle: Callable[[], None] = lambda: None) -> Lane:
         """Start a lane."""
-        lane = Lane(make, name, self._check)
+        lane = Lane(make, name, self._check, idle)
         self._lanes.append(lane)
         lane.start()
         return lane
@@ -202,7 +254,19 @@ def end(lanes: list[Lane], patience: float) -> None:
 
 # The interpreter may exit while a download runs in a thread that it does not wait for.
 _live: weakref.WeakSet[Lane] = weakref.WeakSet()
+_live_lock = threading.Lock()
+
+
+def _end_unattended() -> None:
+    with _live_lock:
+        lanes = [lane for lane in _live if lane.is_alive() and not lane.is_waited_for()]
+    end(lanes, _EXIT_PATIENCE_SECONDS)
+
+
 # Exit handlers run last in, first out; all finalizers run in one handler, registered by the first of them.
 # Sessions of stores are closed by finalizers: with one made here, that comes after the lanes have ended.
 weakref.finalize(Lane, int)
-atexit.register(lambda: end([lane for lane in _live if lane._thread.is_alive()], _EXIT_PATIENCE_SECONDS))
+atexit.register(_end_unattended)
+# Earlier still, if possible: a store whose connection has gone looks up its name in a pool of threads, and
+# those are shut before exit handlers run. What is registered after the end of concurrent.futures runs first.
+getattr(threading, "_register_atexit", atexit.register)(_end_unattended)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import count
 from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
-from stoq_provider.storage.names import clean_file_name
+from stoq_provider.storage.lanes import Worker
+from stoq_provider.storage.names import add_job_id, clean_file_name
 from stoq_provider.storage.policy import download_error
 from stoq_provider.storage.source import Source
 
@@ -19,6 +23,8 @@ AT_ONCE = 4
 
 _TICK_SECONDS = 0.5
 _PATIENCE_SECONDS = 90.0
+# A download may add one of them or put it in place of another, such as .parquet for .csv.
+_SUFFIXES = re.compile(r"(\.(csv|gz|parquet))+\Z")
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
@@ -26,6 +32,8 @@ T = TypeVar("T")
 class DownloadPool(Generic[T]):
     """
     Runs downloads in a few threads; the first that fails stops the others.
+
+    A single one as well: the calling thread has to stay free for what ends a download that waits for bytes.
 
     :param should_stop: asked about twice a second; ``True`` stops all.
     """
@@ -51,18 +59,11 @@ class DownloadPool(Generic[T]):
         """
         Run all downloads and return their results in the order of ``downloads``.
 
-        A single one runs in the calling thread, where an exception that a signal raises ends it at once.
-
         :raises BaseException: what the first one that failed raised, once the others have ended.
         """
-        if len(downloads) == 1:
-            return [downloads[0]()]
         for item in enumerate(downloads):
             self._waiting.put(item)
-        threads = [
-            threading.Thread(target=self._work, name=f"stoq-download-{n}", daemon=True)
-            for n in range(min(at_once, len(downloads)))
-        ]
+        threads = [Worker(self._work, f"stoq-download-{n}") for n in range(min(at_once, len(downloads)))]
         try:
             for thread in threads:
                 thread.start()
@@ -116,27 +117,32 @@ class DownloadPool(Generic[T]):
             self._ended.put(1)
 
 
-def distinct_names(given: Sequence[tuple[str | None, str]]) -> list[str]:
+def distinct_names(given: Sequence[tuple[str | None, str | None]]) -> list[str]:
     """
-    Return cleaned file names of which no two are the same.
+    Return cleaned file names of which no two are the same, nor those of files made of them.
 
     Names that several files share get the id of their job before the extension, all of them, so that they
-    do not depend on the order.
+    do not depend on the order; a number follows where that is not enough.
 
     :param given: the server's name and the job id of each file.
     """
-    names = [clean_file_name(name, fallback=f"{job_id}.csv") for name, job_id in given]
-    seen = Counter(name.casefold() for name in names)
-    return [
-        name if seen[name.casefold()] == 1 else _with_id(name, job_id)
-        for name, (_, job_id) in zip(names, given, strict=True)
+    named = [
+        (clean_file_name(name, fallback=f"{job_id}.csv" if job_id else ""), job_id or "")
+        for name, job_id in given
     ]
+    seen = Counter(_collision_key(name) for name, _ in named)
+    taken = {text for text, times in seen.items() if times == 1}
+    names = [name for name, _ in named]
+    # Sorted, so that it is not the order of the jobs that says which of them get a number.
+    for n in sorted(range(len(named)), key=named.__getitem__):
+        name, job_id = named[n]
+        if seen[_collision_key(name)] > 1:
+            candidates = (add_job_id(name, job_id, number) for number in count())
+            names[n] = next(text for text in candidates if _collision_key(text) not in taken)
+            taken.add(_collision_key(names[n]))
+    return names
 
 
-def _with_id(name: str, job_id: str) -> str:
-    stem, dot, extension = name.rpartition(".")
-    if not dot:
-        stem, extension = name, ""
-    # The stem gives way where the whole is too long: it is the id that tells the files apart.
-    tail = clean_file_name(job_id)
-    return clean_file_name(f"{stem[:60]}-{tail}{dot}{extension}")
+def _collision_key(name: str) -> str:
+    # Some file systems take names that differ in case, or in how accents are composed, for the same.
+    return _SUFFIXES.sub("", unicodedata.normalize("NFD", name.casefold()))

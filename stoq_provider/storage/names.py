@@ -31,6 +31,23 @@ def clean_file_name(name: str | None, fallback: str = _LAST_RESORT) -> str:
     return _clean(name or "") or _clean(fallback) or _LAST_RESORT
 
 
+def add_job_id(name: str, job_id: str, number: int = 0) -> str:
+    """
+    Return a cleaned name with a job id before the extension, and after that a number unless it is 0.
+
+    Where the whole gets too long, the stem gives way, then the id, the number never.
+
+    :param name: cleaned already.
+    :param job_id: cleaned here; nothing is added where nothing is left of it.
+    """
+    stem, extension = _split(name)
+    count = f"-{number}" if number else ""
+    room = MAX_BYTES - len(f"{count}{extension}".encode())
+    cleaned = _clean(job_id)
+    tail = _cut(f"-{cleaned}", room) if cleaned else ""
+    return f"{_cut(stem, room - len(tail.encode()))}{tail}{count}{extension}"
+
+
 def _clean(name: str) -> str:
     last = re.split(r"[/\\]", unicodedata.normalize("NFC", name))[-1]
     # Categories C*: control, format, surrogate, private use, unassigned. A tab or a newline is one of them,
@@ -45,12 +62,21 @@ def _clean(name: str) -> str:
 
 
 def _shorten(name: str) -> str:
-    if len(name.encode()) <= MAX_BYTES:
-        return name
+    stem, extension = _split(name)
+    return f"{_cut(stem, MAX_BYTES - len(extension.encode()))}{extension}"
+
+
+def _split(name: str) -> tuple[str, str]:
+    """Return the stem and the extension with its dot, if what follows the last dot is short enough."""
     stem, dot, extension = name.rpartition(".")
     if not dot or len(extension.encode()) > _MAX_EXTENSION_BYTES:
-        stem, dot, extension = name, "", ""
-    room = MAX_BYTES - len(f"{dot}{extension}".encode())
+        return name, ""
+    return stem, f".{extension}"
+
+
+def _cut(text: str, max_bytes: int) -> str:
+    encoded = text.encode()
+    if len(encoded) <= max_bytes:
+        return text
     # "ignore" drops the character that the cut went through.
-    stem = stem.encode()[:room].decode(errors="ignore").rstrip(". ")
-    return f"{stem}{dot}{extension}"
+    return encoded[:max_bytes].decode(errors="ignore").rstrip(". ")

@@ -127,10 +127,13 @@ def begin_upload(target: Target, size: int | None) -> ObstoreUpload | None:
     from stoq_provider.storage.s3config import s3_store
 
     store, why_not = s3_store(target)
+    key = target.path.partition("/")[2]
+    if store is not None and {"", ".", ".."} & set(key.split("/")):
+        store, why_not = None, "obstore would take its key for another one"
     if store is None:
         _log.info("%s is written by fsspec, which is slower than obstore: %s", target.uri, why_not)
         return None
-    return ObstoreUpload(store, target.path.partition("/")[2], size)
+    return ObstoreUpload(store, key, size)
 
 
 def _in_one_line(error: BaseException) -> BaseException:

@@ -100,7 +100,7 @@ class ObjectSink(Sink):
         return FsspecUpload(self._target, overwrite=self._overwrite)
 
     def _put_options(self) -> dict[str, str]:
-        return {} if self._overwrite or self._target.protocol in AZURE else {"mode": "create"}
+        return {} if self._overwrite else {"mode": "create"}
 
 
 class FsspecUpload:
@@ -115,9 +115,10 @@ class FsspecUpload:
         self._fs = target.fs
         # adlfs knows no commit: closing is what puts the blocks together.
         self._two_step = target.protocol not in AZURE
-        mode = "wb" if overwrite or not self._two_step else "xb"
         options = {"autocommit": False} if self._two_step else {}
-        self._file: Any = self._fs.open(target.path, mode, block_size=BLOCK_BYTES, **options)
+        self._file: Any = self._fs.open(
+            target.path, "wb" if overwrite else "xb", block_size=BLOCK_BYTES, **options
+        )
 
     def write(self, chunk: bytes) -> None:
         """Append bytes; uploads a part when a block is full."""

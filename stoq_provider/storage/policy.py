@@ -43,7 +43,8 @@ class DownloadPolicy:
     :param connect_timeout: seconds to wait for a connection.
     :param stall_timeout: seconds without a single byte after which the connection counts as broken.
     :param max_resumes: how often a broken transfer is taken up again, in all.
-    :param deadline: seconds for the whole download, waits included; ``None``: no limit.
+    :param deadline: seconds for the whole download, waits included; ``None``: no limit. The default of six
+        hours ends what nobody waits for any more: a line that lets a byte through every now and then.
     :param on_mismatch: what to do with a complete file whose records do not fit the job's row count, or
         which ends inside a quoted field: ``"fail"``, or ``"warn"`` and publish it all the same. A
         transfer shorter or longer than announced always fails, and so does damaged gzip.
@@ -61,6 +62,7 @@ class DownloadPolicy:
         as it came too, but a file that lacks even the header line fails; ``"empty"``: publish a file of
         no bytes (of no text, if gzip is kept); ``"skip"``: publish nothing and raise :class:`EmptyResult`,
         which Airflow takes for a skip; ``"fail"``: an error. It is asked after the row count was checked.
+        What becomes of Parquet: :func:`stoq_provider.storage.parquet.parquet`.
     :param min_rows: fewer data rows fail, whatever ``on_mismatch`` says. A file without any is left to
         ``on_empty``, unless that is ``"keep"``.
     :param header_counted: whether the job's row count includes the header line; ``None``: learned from the
@@ -75,7 +77,7 @@ class DownloadPolicy:
     connect_timeout: float = 10.0
     stall_timeout: float = 60.0
     max_resumes: int = 8
-    deadline: float | None = None
+    deadline: float | None = 6 * 3600.0
     on_mismatch: Literal["fail", "warn"] = "fail"
     overwrite: Overwrite = True
     encoding: Literal["decode", "keep"] = "decode"
@@ -89,9 +91,21 @@ class DownloadPolicy:
             value = getattr(self, name)
             if not any(value is one or (isinstance(one, str) and value == one) for one in allowed):
                 raise destination_error(f"{name} is one of {', '.join(map(repr, allowed))}, not {value!r}.")
-        rows = self.min_rows
-        if rows is not None and (isinstance(rows, bool) or not isinstance(rows, int) or rows < 0):
-            raise destination_error(f"min_rows is a number of rows, not {rows!r}.")
+        for name in ("connect_timeout", "stall_timeout", "deadline"):
+            value = getattr(self, name)
+            if not (_is_number(value, float) and value) and not (name == "deadline" and value is None):
+                raise destination_error(f"{name} is a number of seconds above 0, not {value!r}.")
+        if not _is_number(self.max_resumes, int):
+            raise destination_error(f"max_resumes is a number of tries, not {self.max_resumes!r}.")
+        if self.min_rows is not None and not _is_number(self.min_rows, int):
+            raise destination_error(f"min_rows is a number of rows, not {self.min_rows!r}.")
+
+
+def _is_number(value: Any, kind: type[float]) -> bool:
+    """Return whether it is one from 0 on; ``float`` takes whole ones as well."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return (kind is float or isinstance(value, int)) and 0 <= value < float("inf")
 
 
 class EmptyResult(AirflowSkipException):

@@ -43,7 +43,7 @@ class Source:
     Reads one remote file in one thread; close it after use.
 
     :param get_url: returns a fresh pre-signed URL. Called before the first request, and again after the
-        server refused a URL (403, on a resumed request also 400 and 404: stores say it differently).
+        server refused a URL (400 and 403, on a resumed request also 404: stores say it differently).
     :param should_stop: asked between chunks and while waiting.
 
     ``host``: for messages. ``received``: bytes of this pass. ``total``: announced length in bytes, or
@@ -79,6 +79,7 @@ class Source:
         self._failures = 0  # in a row, without a byte in between
         self._begun: requests.Response | None = None
         self._reading: Any = None
+        self._woken = False
         self._started = time.monotonic()
 
     def close(self) -> None:
@@ -86,18 +87,27 @@ class Source:
         if self._begun is not None:
             self._begun.close()
         self._wire.close()
+        # An answer that was read to its end keeps its connection for as long as it lives itself.
+        self._begun = self._reading = None
 
     def wake(self) -> None:
         """
         End a read that waits for bytes, from another thread, so that it hears a stop at once.
 
-        Where urllib3 is older than 2.3, the read ends when bytes come or the connection stalls.
+        Behind a proxy, where urllib3 is older than 2.3, it ends when bytes come or the connection stalls.
         """
+        self._woken = True
+        self._wire.wake()
         shutdown = getattr(self._reading, "shutdown", None)
         if shutdown is not None:
             # It may be over already, or be replaced at this moment: then there is nothing to wake.
             with suppress(Exception):
                 shutdown()
+
+    def wake_when_unwanted(self) -> None:
+        """End a read, from another thread, if the download is to stop: bytes that drip in keep it going."""
+        if self._should_stop() or self._overdue():
+            self.wake()
 
     def chunks(self) -> Generator[bytes, None, None]:
         """
@@ -199,6 +209,11 @@ class Source:
         self._reading = response.raw
         while True:
             chunk, trouble, ended = body.next_chunk()
+            if self._woken:
+                # What looks like the end of the body may be the end that was put to the read.
+                self._woken = False
+                self.check()
+                trouble = trouble or "the read was interrupted"
             if chunk:
                 self.received += len(chunk)
                 self._failures = 0
@@ -211,6 +226,7 @@ class Source:
 
     def _again(self, reason: str, wait: float = 0.0) -> None:
         """Count a broken try and wait before the next; raise if there is none."""
+        self.check()
         if self.resumes >= self._policy.max_resumes:
             raise self._error(f"{reason}; gave up after {self.resumes + 1} tries.")
         self.resumes += 1
@@ -240,9 +256,12 @@ class Source:
         """
         if self._should_stop():
             raise self._error("the task was told to stop.")
+        if self._overdue():
+            raise self._error(f"not done within the deadline of {self._policy.deadline:g} s.")
+
+    def _overdue(self) -> bool:
         limit = self._policy.deadline
-        if limit is not None and time.monotonic() - self._started > limit:
-            raise self._error(f"not done within the deadline of {limit:g} s.")
+        return limit is not None and time.monotonic() - self._started > limit
 
     def _error(self, reason: str, http_status: int | None = None) -> DownloadError:
         total = "" if self.total is None else f" of {self.total}"

@@ -257,8 +257,28 @@ def _put(path: Path, data: bytes, *, new: bool) -> None:
             file.flush()
             os.fsync(file.fileno())
         if new:
-            os.link(temporary, path)
+            _link(temporary, path)
         else:
             Path(temporary).replace(path)
     finally:
         Path(temporary).unlink(missing_ok=True)
+
+
+def _link(temporary: str, path: Path) -> None:
+    """
+    Give a file its name if nothing has it yet.
+
+    A file system without hard links (buckets that are mounted, some network shares) has the name taken by an
+    empty file first, which is replaced at once.
+    """
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise
+    except OSError:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        try:
+            Path(temporary).replace(path)
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise

@@ -52,8 +52,17 @@ class Target:
         return replace(self, uri=uri, path=path)
 
     def exists(self) -> bool:
-        """Ask whether something is there now."""
-        return os.path.lexists(self.path) if self.is_local else bool(self.fs.exists(self.path))
+        """
+        Ask whether something is there now.
+
+        S3 refuses to tell a role that may only write; then the conditional put at the end tells.
+        """
+        if self.is_local:
+            return os.path.lexists(self.path)
+        try:
+            return bool(self.fs.exists(self.path))
+        except PermissionError:
+            return False
 
 
 def resolve_target(
@@ -74,6 +83,8 @@ def resolve_target(
     :raises ValidationRejected: a store that is not supported or whose packages are missing, a connection
         that does not exist, no key, a folder in the way, or a file in the way.
     """
+    if not isinstance(destination, (str, os.PathLike)) and not hasattr(destination, "protocol"):
+        raise destination_error(f"A destination is a text or a path, not {type(destination).__name__}.")
     text = str(destination)
     if not text.strip():
         raise destination_error("The destination is empty.")
@@ -118,6 +129,9 @@ def _local(uri: str, scheme: str) -> Target:
 def _remote(uri: str, scheme: str, given: Any) -> Target:
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
+    if scheme not in GCS and "?versionid=" in uri.lower():
+        # The file systems take it for the version of an object: it would be written to the key before it.
+        raise destination_error(f"{uri} names a version of an object, and only an object can be written.")
     conn_id = _conn_id(uri, given)
     if conn_id:
         _check_connection(conn_id, uri)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import time
 from typing import Any, cast
 
 from urllib3.util.ssl_ import create_urllib3_context, resolve_cert_reqs
@@ -23,12 +24,15 @@ class BulkTls(SSLTransport):
     """
     A client's end of a TLS connection, with as much of a socket's interface as urllib3 asks for.
 
-    :param sock: connected; its timeout holds for every wait.
+    :param sock: connected; its timeout holds for the handshake as a whole, and then for every wait.
     :raises ssl.SSLError: no handshake, or a certificate that was not accepted.
     """
 
     def __init__(self, sock: socket.socket, context: ssl.SSLContext, server_hostname: str | None) -> None:
-        super().__init__(sock, context, server_hostname)
+        timeout = sock.gettimeout()
+        super().__init__(cast(socket.socket, _Hurried(sock, timeout)), context, server_hostname)
+        sock.settimeout(timeout)
+        self.socket = sock
         self._received = memoryview(bytearray(_RECEIVE_BYTES))
 
     def recv_into(self, buffer: bytearray | memoryview, nbytes: int | None = None, flags: int = 0) -> int:
@@ -45,10 +49,6 @@ class BulkTls(SSLTransport):
             if count or ended:
                 return count
             self._receive()
-
-    def getpeername(self) -> Any:
-        """Return the address of the other end."""
-        return self.socket.getpeername()
 
     def shutdown(self, how: int) -> None:
         """Shut the socket below, which ends a read that waits in another thread."""
@@ -83,13 +83,34 @@ class BulkTls(SSLTransport):
             self.incoming.write_eof()
 
 
-def bulk_context(cert_reqs: int | str | None) -> ssl.SSLContext:
+class _Hurried:
+    """A socket whose timeout holds for all that is received together."""
+
+    def __init__(self, sock: socket.socket, timeout: float | None) -> None:
+        self._sock = sock
+        self._until = None if timeout is None else time.monotonic() + timeout
+        self.sendall = sock.sendall
+
+    def recv(self, size: int) -> bytes:
+        if self._until is not None:
+            left = self._until - time.monotonic()
+            if left <= 0:
+                raise TimeoutError("timed out")
+            self._sock.settimeout(left)
+        return self._sock.recv(size)
+
+
+def bulk_context(cert_reqs: int | str | None) -> ssl.SSLContext | None:
     """
     Return the context that urllib3 would make, except that it wraps sockets in :class:`BulkTls`.
+
+    ``None``: another library has given urllib3 a TLS of its own (pyOpenSSL), which can't be used this way.
 
     :param cert_reqs: as urllib3's connections know it: whether certificates are checked.
     """
     context = create_urllib3_context(cert_reqs=resolve_cert_reqs(cert_reqs))
+    if not hasattr(context, "wrap_bio"):
+        return None
 
     def wrap(sock: socket.socket, server_hostname: str | None = None, **_: Any) -> BulkTls:
         return BulkTls(sock, context, server_hostname)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from stoq_provider.exceptions import DownloadError, StoqProviderError
 from stoq_provider.storage.acceptance import Acceptance
 from stoq_provider.storage.checks import Tally
+from stoq_provider.storage.existing import check_place
 from stoq_provider.storage.gunzip import Gunzip
 from stoq_provider.storage.lanes import Consumer, Lane, Lanes
 from stoq_provider.storage.policy import DownloadPolicy, download_error, verification_error
@@ -42,7 +43,9 @@ class Transfer:
     Copies a source through the checks into a sink, and its text into other consumers.
 
     :param find_target: returns the target, told whether gzip is stored.
-    :param also: make further consumers of the text, told the target.
+    :param also: make further consumers of the text, told the target. One that has ``place(target)``, which
+        returns where its file goes, is checked before anything is requested; a consumer that has ``rows`` is
+        held to the rows that were counted before anything is published.
     :param store: whether the file itself is stored.
     """
 
@@ -58,7 +61,12 @@ class Transfer:
     expected_bytes: int | None = None
 
     def run(self) -> Done:
-        """Copy until it is done or given up; the source bounds how often it starts over."""
+        """
+        Copy until it is done or given up; the source bounds how often it starts over.
+
+        :raises ValidationRejected: another form of the file has no place to go to.
+        """
+        self._check_places()
         while True:
             try:
                 return self._once()
@@ -66,12 +74,22 @@ class Transfer:
                 self.log.warning("Download from %s starts again at byte 0: %s", self.source.host, signal)
 
     def _once(self) -> Done:
-        with closing(self.source.chunks()) as chunks, Lanes(self.source.check) as lanes:
+        source = self.source
+        with closing(source.chunks()) as chunks, Lanes(source.check) as lanes:
+            # Gets no bytes, so it looks twice a second whether the source still may wait for some.
+            lanes.add(lambda: _Watcher(lambda chunk: None), "watch", source.wake_when_unwanted)
             # The first chunk before anything else: a URL that is refused should not even make a folder.
             first = next(chunks, b"")
             one = _Pass(self, lanes)
             one.copy(first, chunks)
             return one.end()
+
+    def _check_places(self) -> None:
+        csv = self.find_target(False)
+        for make in self.also:
+            find_place = getattr(make, "place", None)
+            if find_place is not None:
+                check_place(find_place(csv), csv if self.store else None, overwrite=self.policy.overwrite)
 
     def not_written(self, target: Target, error: Exception) -> DownloadError:
         """Return the error for a destination that could not be written to; the store's text is kept."""
@@ -95,7 +113,8 @@ class _Pass:
         self._target = transfer.find_target(kept)
         self._writer = self._add_writer() if transfer.store else None
         plain = transfer.find_target(False)
-        self._others = [lanes.add(_told(make, plain), "other consumer") for make in transfer.also]
+        others = [_Other(make, plain) for make in transfer.also]
+        self._others = {lanes.add(other.begin, "other consumer"): other for other in others}
         writers = [self._writer] if self._writer else []
         # Two threads, because hashing lets others run at the same time, and counting takes as long.
         hashing = lanes.add(lambda: _Watcher(tally.stored), "hash")
@@ -144,20 +163,24 @@ class _Pass:
                 raise
             if isinstance(error, StoqProviderError):
                 raise
-            raise self._transfer.not_written(self._target, error) from error
+            other = self._others.get(lane)
+            raise self._transfer.not_written(other.place if other else self._target, error) from error
 
     # --- the end ----------------------------------------------------------------------------------
 
     def end(self) -> Done:
         """Check what came, and publish it or not."""
         self._check_transfer()
-        for lane in self._lanes:
-            self._step(lane, lane.finish)
+        self._finish(lane for lane in self._lanes if lane not in self._others)
         transfer = self._transfer
         acceptance = Acceptance(transfer.policy, transfer.log, transfer.job_id, transfer.system)
         acceptance.check_rows(self._tally, transfer.expected_rows, framed=self._source.framed)
         if acceptance.wants_nothing(self._tally):
             self._replace()
+        # Not before: what is wanted where there are no rows goes before what a form can't be made of.
+        self._finish(self._others)
+        for other in self._others.values():
+            acceptance.check_form(self._tally, other.rows)
         done = Done(self._target, self._tally)
         if self._writer is not None and acceptance.wants_writing(
             self._target, self._tally, self._source.check
@@ -166,6 +189,10 @@ class _Pass:
             done.written = True
         done.others = [self._publish_other(lane) for lane in self._others]
         return done
+
+    def _finish(self, lanes: Iterable[Lane]) -> None:
+        for lane in lanes:
+            self._step(lane, lane.finish)
 
     def _check_transfer(self) -> None:
         source, job_id = self._source, self._transfer.job_id
@@ -253,5 +280,26 @@ class _Watcher:
         """Nothing is to be dropped."""
 
 
-def _told(make: Callable[[Target], Consumer], target: Target) -> Callable[[], Consumer]:
-    return lambda: make(target)
+class _Other:
+    """Another consumer of the text: how it is made, and what it says of itself once it has finished."""
+
+    def __init__(self, make: Callable[[Target], Consumer], target: Target) -> None:
+        self._make = make
+        self._target = target
+        self._consumer: Consumer | None = None
+
+    def begin(self) -> Consumer:
+        """Make it, in its own thread."""
+        self._consumer = consumer = self._make(self._target)
+        return consumer
+
+    @property
+    def place(self) -> Target:
+        """Where it writes to, if it tells; else where the CSV goes."""
+        find_place = getattr(self._make, "place", None)
+        return self._target if find_place is None else find_place(self._target)
+
+    @property
+    def rows(self) -> int | None:
+        """How many rows it has made, if it tells."""
+        return getattr(self._consumer, "rows", None)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from http.client import IncompleteRead
 from typing import TYPE_CHECKING, Any
@@ -53,19 +53,30 @@ class Wire:
     def __init__(self, policy: DownloadPolicy) -> None:
         import requests
 
+        from stoq_provider.storage.connections import GuardedAdapter
+
         self._policy = policy
         self._url: SignedUrl | None = None
         self._session = requests.Session()
         # Nothing that was not put there on purpose: no cookies policy, no library's default headers.
         self._session.headers.clear()
         self._session.headers["User-Agent"] = "airflow-provider-stoq"
-        adapter = _guarded_adapter(self._check_peer)
+        # Else the whole body of a redirect would be read, to find out where it leads.
+        self._session.get_redirect_target = lambda resp: None  # type: ignore[method-assign]
+        self._socket: Any = None
+        adapter = GuardedAdapter(self._begun, self._check_peer)
         self._session.mount("https://", adapter)
         self._session.mount("http://", adapter)
 
     def close(self) -> None:
         """Drop all connections."""
         self._session.close()
+        self._socket = None
+
+    def wake(self) -> None:
+        """End what waits for bytes of a direct connection, in another thread: an answer, or its body."""
+        with suppress(OSError, AttributeError):  # not connected yet, or not any more
+            self._socket.shutdown(socket.SHUT_RDWR)
 
     def get(self, url: SignedUrl, headers: dict[str, str]) -> requests.Response | Trouble:
         """Ask for ``url`` and return the answer with its body unread, or why there is none."""
@@ -112,7 +123,7 @@ class Wire:
         # A connection of its own for every request: the peer check belongs to this URL, and a kept connection
         # that the server has closed meanwhile would look like a broken transfer.
         session.close()
-        return session.get(
+        answer = session.get(
             url.text,
             headers=headers,
             stream=True,
@@ -121,6 +132,11 @@ class Wire:
             proxies=settings["proxies"],
             verify=settings["verify"],
         )
+        answer.raw.enforce_content_length = True  # urllib3 1.26 does not do it by itself
+        return answer
+
+    def _begun(self, sock: socket.socket) -> None:
+        self._socket = sock
 
     def _check_peer(self, address: str) -> None:
         assert self._url is not None
@@ -134,51 +150,14 @@ def _redirected(url: SignedUrl, location: str) -> SignedUrl | Trouble:
         return Trouble(str(error), final=True)
 
 
-def _guarded_adapter(check_peer: Callable[[str], None]) -> Any:
-    """
-    Return a requests adapter whose direct connections are checked once connected, before they are used.
-
-    Overriding ``connect`` covers whatever resolved the name and keeps TLS names as they are. Over TLS the
-    handshake is over by then; the request, which holds the secret, is not sent. Connections to a proxy are
-    made by other classes and stay unchecked: their peer is the proxy.
-    """
-    from requests.adapters import HTTPAdapter
-    from urllib3.connection import HTTPConnection, HTTPSConnection
-    from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-
-    from stoq_provider.storage.tls import bulk_context
-
-    class Plain(HTTPConnection):
-        def connect(self) -> None:
-            super().connect()
-            check_peer(self.sock.getpeername()[0])
-
-    class Tls(HTTPSConnection):
-        def connect(self) -> None:
-            self.ssl_context = bulk_context(self.cert_reqs)
-            super().connect()
-            check_peer(self.sock.getpeername()[0])
-
-    class PlainPool(HTTPConnectionPool):
-        ConnectionCls = Plain
-
-    class TlsPool(HTTPSConnectionPool):
-        ConnectionCls = Tls
-
-    class Guarded(HTTPAdapter):
-        def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-            super().init_poolmanager(*args, **kwargs)
-            self.poolmanager.pool_classes_by_scheme = {"http": PlainPool, "https": TlsPool}
-
-    return Guarded()
-
-
 def describe(error: BaseException) -> str:
     """Say what went wrong in words that hold no URL: an exception of the HTTP library quotes it."""
     chain = _chain(error)
     for cause in chain:
         if isinstance(cause, ssl.SSLCertVerificationError):
-            return f"the TLS certificate was not accepted ({cause.verify_message})"
+            # Made by Python code (truststore), it has no message of its own.
+            message = getattr(cause, "verify_message", "") or "no reason given"
+            return f"the TLS certificate was not accepted ({message})"
     for cause in chain:
         if isinstance(cause, socket.gaierror):
             return "the host name could not be resolved"

@@ -20,6 +20,7 @@ def check(bench, manifest, *, keep_csv):
     assert stored["rows"] == table.num_rows > 0
     assert bench.files() == sorted(file["file_name"] for file in manifest["files"])
     assert len(kept) == keep_csv
+    assert manifest["totals"]["rows"] == stored["rows"], "a result counts once"
     return table
 
 
@@ -60,3 +61,28 @@ def test_a_misspelt_option_is_found_before_anything_is_sent(bench):
         final=True,
     )
     assert bench.submissions == 0
+
+
+@pytest.mark.parametrize("keep_csv", [False, True])
+def test_the_same_parquet_stays_untouched(bench, keep_csv):
+    options = {"format": "parquet", "overwrite": "if_different", "download_options": {"keep_csv": keep_csv}}
+    jobs = bench.submitted()
+    first = bench.sensor("poke", jobs, **options).execute()
+    before = {path.name: path.stat().st_ino for path in bench.folder.iterdir()}
+    assert bench.sensor("poke", jobs, **options).execute()["files"] == first["files"]
+    assert {path.name: path.stat().st_ino for path in bench.folder.iterdir()} == before
+
+
+@pytest.mark.parametrize("keep_csv", [False, True])
+def test_parquet_in_the_way_is_found_before_anything_is_sent(bench, keep_csv):
+    bench.folder.mkdir()
+    (bench.folder / "r.parquet").touch()
+    run = bench.export(
+        "worker",
+        format="parquet",
+        overwrite=False,
+        destination=f"{bench.folder}/r.csv",
+        download_options={"keep_csv": keep_csv},
+    )
+    fails(run.execute, ValidationRejected, "r.parquet exists already", final=True)
+    assert (bench.files(), bench.submissions) == (["r.parquet"], 0)

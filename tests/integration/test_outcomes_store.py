@@ -6,11 +6,11 @@ import json
 
 import pytest
 
-from stoq_provider.exceptions import JobTimeout, ProtocolError
+from stoq_provider.exceptions import DownloadError, JobTimeout, ProtocolError
 from stoq_provider.storage.state import KEY_PREFIX, StateError
 from tests.harness import Killed, MemoryStateStore
 
-from .conftest import MODES, fails
+from .conftest import MODES, POLL, fails
 from .test_outcomes_lost import kill_at_xcom
 
 NO_RECORD = "No record of the submission can be kept"
@@ -122,6 +122,27 @@ def test_no_store_at_all_warns_once_and_works(bench, mode, logs):
     (warning,) = logs.warnings(NO_RECORD)
     assert "the next try does not know of the job and submits another one" in warning
     assert "[stoq] state_path" in warning
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    ("fault", "options"),
+    [
+        ("status", {"status": 404, "origin": "files"}),
+        ("json", {"body": {"status": "ready", "row_count": 1, "file_name": "x.csv"}, "path": POLL}),
+    ],
+    ids=["refused", "no-file"],
+)
+def test_no_store_at_all_a_download_says_that_a_retry_submits_anew(bench, sandbox, mode, fault, options):
+    sandbox.jobs("export", times=None, duration=0)
+    sandbox.arm(fault, times=None, **options)
+    run = bench.export(mode, store=False)
+    error = fails(run.execute, DownloadError, "a retry submits a new job, because no record")
+    assert "submits nothing" not in str(error)
+    assert error.job_id == bench.job_id
+    sandbox.disarm()
+    run.retry()
+    assert bench.submissions == 2
 
 
 @pytest.mark.parametrize("mode", MODES)

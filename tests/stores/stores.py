@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+from uuid import uuid4
 
 import requests
 
@@ -60,6 +61,10 @@ class Store:
         """Write an object."""
         raise NotImplementedError
 
+    def version(self, key: str) -> Any:
+        """Return what differs between what :meth:`put` wrote and what was written since, bytes aside."""
+        raise NotImplementedError
+
     def delete(self, key: str) -> None:
         """Delete an object."""
         raise NotImplementedError
@@ -99,6 +104,10 @@ class LocalStore(Store):
         path = self._folder / key
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(body)
+
+    def version(self, key: str) -> Any:
+        found = (self._folder / key).stat()
+        return found.st_ino, found.st_mtime_ns
 
     def delete(self, key: str) -> None:
         (self._folder / key).unlink()
@@ -156,7 +165,12 @@ class S3Store(Store):
         return bytes(body.read())
 
     def put(self, key: str, body: bytes) -> None:
-        self._client.put_object(Bucket=BUCKET, Key=key, Body=body)
+        # The time of modification is of whole seconds, and the ETag tells of the content only.
+        self._client.put_object(Bucket=BUCKET, Key=key, Body=body, Metadata={"put": uuid4().hex})
+
+    def version(self, key: str) -> Any:
+        found = self._client.head_object(Bucket=BUCKET, Key=key)
+        return found["Metadata"].get("put"), found["LastModified"]
 
     def delete(self, key: str) -> None:
         self._client.delete_object(Bucket=BUCKET, Key=key)
@@ -199,6 +213,9 @@ class GcsStore(Store):
     def put(self, key: str, body: bytes) -> None:
         upload = f"{self._endpoint}/upload/storage/v1/b/{BUCKET}/o"
         self._ask("POST", f"{upload}?uploadType=media&name={quote(key, safe='')}", data=body)
+
+    def version(self, key: str) -> Any:
+        return self._ask("GET", self._object(key)).json()["generation"]
 
     def delete(self, key: str) -> None:
         self._ask("DELETE", self._object(key))
@@ -244,6 +261,9 @@ class AzureStore(Store):
 
     def put(self, key: str, body: bytes) -> None:
         self._container.upload_blob(key, body, overwrite=True)
+
+    def version(self, key: str) -> Any:
+        return self._container.get_blob_client(key).get_blob_properties().etag
 
     def delete(self, key: str) -> None:
         self._container.delete_blob(key)

@@ -9,6 +9,7 @@ import pytest
 
 from stoq_provider.exceptions import DownloadError, ValidationRejected
 from stoq_provider.storage.body import CHUNK_BYTES
+from stoq_provider.storage.target import Target
 from tests.stores.bodies import KEY, MIB, Body, check_whole, fetch, large, small
 from tests.stores.origin import Break, Origin, Served
 from tests.stores.stores import Store
@@ -146,3 +147,28 @@ def test_an_object_that_appears_meanwhile_is_not_replaced(
         fetch(store, file, overwrite=False)
     assert store.get(KEY) == b"of somebody else"
     assert store.leftovers() == []
+
+
+@pytest.mark.parametrize("make", SIZES)
+def test_an_object_that_appears_after_the_last_look_is_not_replaced(
+    store: Store, origin: Origin, make: Callable[[], Body], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if store.name == "file":
+        pytest.skip("a link is made, which fails where the name is taken: nobody looks")
+    if store.name == "gs" and make is large:
+        pytest.skip("the server ignores the condition at the end of a resumable upload")
+    looks: list[bool] = []
+
+    def exists(target: Target) -> bool:
+        looks.append(look(target))
+        if len(looks) == 2:  # the first one is before the download
+            store.put(KEY, b"of somebody else")
+        return looks[-1]
+
+    look = Target.exists
+    monkeypatch.setattr(Target, "exists", exists)
+    body = make()
+    with pytest.raises(DownloadError, match="come into being"):
+        fetch(store, origin.serve(body.content), overwrite=False)
+    assert len(looks) == 2
+    assert store.get(KEY) == b"of somebody else"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import threading
 from collections.abc import Iterator
@@ -54,6 +55,52 @@ def test_rows_that_differ_publish_nothing(store: Store, sandbox: Sandbox) -> Non
     with pytest.raises(DownloadError, match="Nothing was published"):
         TaskRun(lambda: export(store.uri("reports/"))).execute()
     assert store.visible() == []
+
+
+@pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferred"])
+@pytest.mark.parametrize("keep_csv", [False, True], ids=["alone", "with-csv"])
+def test_an_export_lands_as_parquet(store: Store, sandbox: Sandbox, deferrable: bool, keep_csv: bool) -> None:
+    pq = pytest.importorskip("pyarrow.parquet")
+    sandbox.jobs(kind="export", rows=20)
+    given: dict[str, Any] = {"format": "parquet", "download_options": {"keep_csv": keep_csv}}
+    folder = store.uri("reports/")
+    files = TaskRun(lambda: export(folder, deferrable=deferrable, **given)).execute()["files"]
+    assert [file["file_name"].rpartition(".")[2] for file in files] == ["csv"] * keep_csv + ["parquet"]
+    assert sorted(store.visible()) == sorted(f"reports/{file['file_name']}" for file in files)
+    for file in files:
+        body = store.get(f"reports/{file['file_name']}")
+        assert body is not None
+        assert (len(body), hashlib.sha256(body).hexdigest()) == (file["bytes"], file["sha256"])
+        assert file["rows"] == 20
+    assert pq.read_table(io.BytesIO(body)).num_rows == 20
+    assert store.leftovers() == []
+
+
+@pytest.mark.parametrize("keep_csv", [False, True], ids=["alone", "with-csv"])
+def test_rows_that_differ_publish_no_parquet(store: Store, sandbox: Sandbox, keep_csv: bool) -> None:
+    sandbox.jobs(kind="export", rows=20, row_count_lie=7)
+    given: dict[str, Any] = {"format": "parquet", "download_options": {"keep_csv": keep_csv}}
+    with pytest.raises(DownloadError, match="Nothing was published"):
+        TaskRun(lambda: export(store.uri("reports/"), **given)).execute()
+    assert store.visible() == []
+    assert store.leftovers() == []
+
+
+def test_the_same_content_is_left_alone_by_a_task(store: Store, sandbox: Sandbox) -> None:
+    sandbox.jobs(kind="export", rows=20, times=None)
+    folder = store.uri("reports/")
+    (file,) = TaskRun(lambda: export(folder)).execute()["files"]
+    key = f"reports/{file['file_name']}"
+    body = store.get(key)
+    assert body is not None
+    store.put(key, body)
+    before = store.version(key)
+    again = TaskRun(lambda: export(folder, overwrite="if_different")).execute()["files"]
+    assert again == [file]
+    assert store.version(key) == before
+    store.put(key, body.swapcase())
+    TaskRun(lambda: export(folder, overwrite="if_different")).execute()
+    assert store.get(key) == body
 
 
 def test_a_task_told_to_stop_publishes_nothing(store: Store, sandbox: Sandbox) -> None:

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from tests.benchmarks.download.figures import Results, cell_table, machine, memory, table, title, verdicts
 from tests.benchmarks.download.files import MB
-from tests.benchmarks.download.measure import CURL, CURL_NULL, CURL_SYNC, Bench, Cell
+from tests.benchmarks.download.measure import CURL, CURL_DIGEST, CURL_NULL, CURL_SYNC, Bench, Cell
 
 PLACES = ("file", "disk", "sink", "store")
 MEMORY_MIB = 64
-TO_FILE = (CURL, "ours", "object_storage_path")
+TO_FILE = (CURL, CURL_DIGEST, "ours", "object_storage_path")
 TO_DISK = (CURL_SYNC, CURL, "ours")
 TO_S3 = (CURL, CURL_NULL, "ours", "ours_by_fsspec", "boto3_fileobj", "object_storage_path", "http_to_s3")
 FOR_MEMORY = {"file": ("ours", "object_storage_path"), "sink": TO_S3[2:]}
@@ -24,7 +24,8 @@ the median of the rounds, then the least and the most. The time of a copy leaves
 imports (Airflow takes seconds) and a first copy of 10 MB, after which sessions are there; all else is in it.
 `whole` is the process from its start to its end, with all that. For curl both are the same. CPU is user and
 system of all threads. Ours checks length, SHA-256 and the number of CSV records; no other does.
-The processes that serve and swallow the bytes run on the same cores.
+The processes that serve and swallow the bytes run on the same cores. A large file in memory gets the memory
+of the one before.
 """
 
 

@@ -11,7 +11,7 @@ from importlib.metadata import version
 from statistics import median
 
 from tests.benchmarks.download.files import MB
-from tests.benchmarks.download.measure import CURL, CURL_NULL, CURL_SYNC, Cell, Run
+from tests.benchmarks.download.measure import CURL, CURL_DIGEST, CURL_NULL, CURL_SYNC, Cell, Run
 
 MIB = 1024 * 1024
 NAMES = {
@@ -23,6 +23,7 @@ NAMES = {
     CURL: "`curl -o` a file",
     CURL_NULL: "`curl -o /dev/null`",
     CURL_SYNC: "`curl -o` a file, `sync` it",
+    CURL_DIGEST: "`curl -o` a file, `openssl dgst -sha256` it",
 }
 Results = dict[str, list[Run]]
 """The runs of a cell by way; the n-th of all ways are of the same round."""

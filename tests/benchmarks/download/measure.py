@@ -17,16 +17,19 @@ from tempfile import TemporaryDirectory
 from types import TracebackType
 
 from tests.benchmarks.download.files import MB, CsvFile, write_file
+from tests.benchmarks.download.reserve import Reserve, release
 from tests.benchmarks.download.servers import BUCKET, Bucket, Source, Swallower, connection
 from tests.benchmarks.download.ways import CONNECTION, SOURCE_CONNECTION, Copy, Job
 from tests.stores.servers import SeaweedS3, Server, die_with_parent, executable
 
 ROOT = Path(__file__).parents[3]
 LAUNCH = str(Path(__file__).with_name("launch.py"))
-CURL, CURL_NULL, CURL_SYNC = "curl", "curl_null", "curl_sync"
+CURL, CURL_NULL, CURL_SYNC, CURL_DIGEST = "curl", "curl_null", "curl_sync", "curl_digest"
 PATIENCE_SECONDS = 300.0
 WARM = 10 * MB
 """Size of the first copy of a process: large enough to go the way of the large ones, with all they need."""
+_RESERVED = 50 * MB
+"""Size of a file from which on it matters where its memory comes from."""
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
 
@@ -54,7 +57,7 @@ class Run:
     """
     One process.
 
-    :param wall: seconds from its start to its end.
+    :param wall: seconds from its start to its end, without the wait for the kernel.
     :param cpu: seconds, user and system, all threads.
     :param peak: bytes in memory at most.
     :param copy: seconds of the copy itself; for curl as ``wall``.
@@ -86,6 +89,7 @@ class Bench:
             self._places["disk"].mkdir()
             self.in_memory = self._wanted is None and os.access(memory, os.W_OK)
             self._places["file"] = self._temporary(memory) if self.in_memory else self._places["disk"]
+            self._reserve = Reserve(self._places["file"]) if self.in_memory else None
             files = self._folder / "files"
             files.mkdir()
             self.files = {size: write_file(files, size) for size in sorted({MB, WARM, *self._sizes})}
@@ -123,9 +127,10 @@ class Bench:
 
     def _run(self, cell: Cell, way: str) -> Run:
         file, warm = self.files[cell.size], self.files[min(cell.size, WARM)]
-        if way in (CURL, CURL_NULL, CURL_SYNC):
+        if way in (CURL, CURL_NULL, CURL_SYNC, CURL_DIGEST):
             return self._run_curl(cell, way, file)
         bucket = None if cell.place in self._places else BUCKET
+        reserve = self._hold(file) if cell.place == "file" else ""
         answer = self._folder / "answer.json"
         job = Job(
             way,
@@ -134,6 +139,7 @@ class Bench:
             str(self.source.authority),
             connection(self._servers[cell.place][0]) if bucket else {},
             str(answer),
+            reserve,
         )
         command = [sys.executable, "-m", "tests.benchmarks.download.ways", job.to_json()]
         took = self._launch(command, self._environment(cell, job))
@@ -143,20 +149,33 @@ class Bench:
             raise BenchError(f"{way} stored something else")
         self._check(cell, job.warm.key, warm)
         self._check(cell, job.copy.key, file)
-        return Run(took["wall"], took["cpu"], int(took["peak_kib"]) * 1024, inner["copy"], inner["copy_cpu"])
+        wall, peak = took["wall"] - inner["waited"], int(took["peak_kib"]) * 1024
+        return Run(wall, took["cpu"], peak, inner["copy"], inner["copy_cpu"])
 
     def _run_curl(self, cell: Cell, way: str, file: CsvFile) -> Run:
         place = cell.place if cell.place in self._places else "file"
         path = str(self._places[place] / "curl.csv")
+        reserve = self._hold(file) if place == "file" and way != CURL_NULL else ""
         target = "/dev/null" if way == CURL_NULL else path
         command = [executable("curl"), "--silent", "--show-error", "--fail"]
         command += ["--cacert", str(self.source.authority), "--output", target, self._url(cell, file)]
         if way == CURL_SYNC:
             command = ["/bin/sh", "-c", f"{shlex.join(command)} && sync {shlex.quote(path)}"]
+        if way == CURL_DIGEST:
+            digest = [executable("openssl"), "dgst", "-sha256", path]
+            command = ["/bin/sh", "-c", f"{shlex.join(command)} && {shlex.join(digest)}"]
+        release(reserve)
         took = self._launch(command, _plain_environment())
         if way != CURL_NULL:
-            self._check_file(Path(path), file)
+            self._check_file(cell, Path(path), file)
         return Run(took["wall"], took["cpu"], int(took["peak_kib"]) * 1024, took["wall"], took["cpu"])
+
+    def _hold(self, file: CsvFile) -> str:
+        """Have memory for a copy to take over, and return the file that it is in, or nothing."""
+        if self._reserve is None or file.bytes < _RESERVED:
+            return ""
+        self._reserve.hold(file.bytes)
+        return str(self._reserve.path)
 
     def _url(self, cell: Cell, file: CsvFile) -> str:
         return f"{self.source.secure if cell.scheme == 'https' else self.source.endpoint}/{file.name}"
@@ -167,15 +186,18 @@ class Bench:
 
     def _check(self, cell: Cell, key: str, file: CsvFile) -> None:
         if cell.place in self._places:
-            self._check_file(Path(key), file)
+            self._check_file(cell, Path(key), file)
             return
         size = self._servers[cell.place][1].take(key)
         if size != file.bytes:
             raise BenchError(f"{key} has {size} bytes instead of {file.bytes}")
 
-    def _check_file(self, path: Path, file: CsvFile) -> None:
+    def _check_file(self, cell: Cell, path: Path, file: CsvFile) -> None:
         size = path.stat().st_size
-        path.unlink()
+        if self._reserve is not None and cell.place != "disk" and size >= _RESERVED:
+            self._reserve.take(path)
+        else:
+            path.unlink()
         if size != file.bytes:
             raise BenchError(f"{path.name} has {size} bytes instead of {file.bytes}")
 

@@ -17,6 +17,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from tests.benchmarks.download.reserve import release
+
 CONNECTION = "bench_lake"
 """Id of the Airflow connection to the S3 server."""
 
@@ -54,6 +56,7 @@ class Job:
     :param authority: certificate to trust.
     :param s3: the Airflow connection of the S3 server.
     :param answer: file to write the figures to.
+    :param reserve: file whose memory the copy is to take over, or nothing.
     """
 
     way: str
@@ -62,6 +65,7 @@ class Job:
     authority: str
     s3: dict[str, Any]
     answer: str
+    reserve: str
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
@@ -186,11 +190,11 @@ def _cpu() -> float:
 def main() -> None:
     job = Job.from_json(sys.argv[1])
     copy = WAYS[job.way](job)
-    began = time.perf_counter()
     copy(job.warm)
-    warmed, cpu = time.perf_counter(), _cpu()
+    waited = release(job.reserve)
+    began, cpu = time.perf_counter(), _cpu()
     digest = copy(job.copy)
-    figures = {"copy": time.perf_counter() - warmed, "copy_cpu": _cpu() - cpu, "warm": warmed - began}
+    figures = {"copy": time.perf_counter() - began, "copy_cpu": _cpu() - cpu, "waited": waited}
     Path(job.answer).write_text(json.dumps({**figures, "sha256": digest}))
 
 

@@ -115,7 +115,8 @@ def test_error_of_this_package_passes_as_it_is(fetch_both, tmp_path):
 def test_mismatch_lets_neither_be_published(fetch_both, tmp_path):
     with pytest.raises(VerificationError):
         fetch_both(expected_rows=5)
-    assert Upper.made[0].calls[-2:] == ["finish", "abort"]
+    assert Upper.made[0].calls[-1] == "abort"
+    assert not {"finish", "commit"} & set(Upper.made[0].calls), "rows are checked before another form is"
     assert files(tmp_path) == []
 
 
@@ -129,3 +130,16 @@ def test_nothing_to_store_is_refused(server, policy, tmp_path):
     with pytest.raises(ValidationRejected, match="Nothing is to be stored"):
         download_files(server.url, f"{tmp_path}/", file_name="x", policy=policy, store=False)
     assert server.requests == []
+
+
+def test_error_of_another_consumer_names_its_own_place(server, policy, tmp_path):
+    def make(target):
+        return Upper(target, fails=("write", OSError(28, "No space left on device")))
+
+    make.place = lambda csv: csv.renamed(suffix=".upper", drop=".csv")
+    with pytest.raises(DownloadError, match=r"Could not write .*/result\.upper: OSError") as caught:
+        download_files(
+            server.url, f"{tmp_path}/", file_name="result.csv", policy=policy, also=[make], expected_rows=ROWS
+        )
+    assert "No space left" in str(caught.value)
+    assert files(tmp_path) == []

@@ -11,9 +11,10 @@ import pytest
 from stoq_provider.exceptions import DownloadError, ValidationRejected, VerificationError
 from stoq_provider.storage import download as module
 from stoq_provider.storage import source, transfer
-from stoq_provider.storage.download import StoredFile, check_destination, download
+from stoq_provider.storage.body import CHUNK_BYTES
+from stoq_provider.storage.download import DownloadPolicy, StoredFile, check_destination, download
 
-from .conftest import BODY, ROWS, answer, chunked, files, ignore_range, serve, unframed
+from .conftest import BODY, ROWS, Behaviour, answer, chunked, files, ignore_range, serve, unframed
 
 SHA256 = hashlib.sha256(BODY).hexdigest()
 MIDDLE = len(BODY) // 2
@@ -230,6 +231,14 @@ def test_fresh_url_after_expiry(fetch, server, tmp_path, status):
     assert server.ranges == [None, f"bytes={MIDDLE}-", f"bytes={MIDDLE}-"]
 
 
+@pytest.mark.parametrize("status", [400, 403])
+def test_fresh_url_where_the_first_has_expired_before_it_was_used(fetch, server, tmp_path, status):
+    signatures = iter(["one", "two"])
+    server.plan = [answer(status)]
+    assert_whole(fetch(lambda: server.url(next(signatures))), tmp_path)
+    assert [path.rpartition("?")[2] for path, _ in server.requests] == ["one", "two"]
+
+
 def test_refused_with_a_fresh_url_too(fetch, server, tmp_path):
     body = b"<Error><Code>AccessDenied</Code><SignatureProvided>5ecre7s1gnature</SignatureProvided></Error>"
     server.plan = [answer(403, body)] * 9
@@ -240,7 +249,7 @@ def test_refused_with_a_fresh_url_too(fetch, server, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("status", [400, 401, 404, 410])
+@pytest.mark.parametrize("status", [401, 404, 410])
 def test_refused_at_once(fetch, server, tmp_path, status):
     server.plan = [answer(status)] * 9
     with pytest.raises(DownloadError, match=f"HTTP {status}"):
@@ -355,6 +364,18 @@ def test_disk_trouble_is_a_download_error(fetch, tmp_path):
         fetch()
 
 
+def test_body_of_a_redirect_is_not_read(fetch, server, tmp_path):
+    def endless(h):
+        h.start(302, {"Location": h.path, "Connection": "close"})
+        while not h.owner.released.wait(0.001):
+            h.wfile.write(b"x" * 65_536)
+
+    server.plan = [endless]
+    started = time.monotonic()
+    assert_whole(fetch(), tmp_path)
+    assert time.monotonic() - started < 3
+
+
 # --- stops ------------------------------------------------------------------------------------------
 
 
@@ -383,18 +404,39 @@ def test_deadline(fetch, server, tmp_path):
     assert time.monotonic() - started < 3
 
 
-def test_slow_drip_does_not_outlive_the_deadline(fetch, server, tmp_path):
-    def drip(h):
-        h.start(200, {"Content-Length": 1000, "ETag": '"v1"'})
+def test_time_is_bounded_where_nothing_else_is_asked_for():
+    assert DownloadPolicy().deadline == 6 * 60 * 60
+
+
+def drip(fast: int) -> Behaviour:
+    """Send so many bytes at once, then some every now and then."""
+
+    def behave(h):
+        h.start(200, {"Content-Length": fast + 1000, "ETag": '"v1"'})
+        h.wfile.write(b"x" * fast)
         for _ in range(100):
             h.wfile.write(b"x")
             h.wfile.flush()
             time.sleep(0.05)
 
-    server.plan = [drip]
+    return behave
+
+
+# After a fast chunk, reads are large ones.
+@pytest.mark.parametrize("fast", [0, 2 * CHUNK_BYTES], ids=["from the start", "after it was fast"])
+def test_slow_drip_does_not_outlive_the_deadline(fetch, server, tmp_path, fast):
+    server.plan = [drip(fast)]
     started = time.monotonic()
     with pytest.raises(DownloadError, match="deadline"):
         fetch(deadline=0.5)
+    assert time.monotonic() - started < 3
+
+
+def test_slow_drip_after_it_was_fast_hears_a_stop(fetch, server, tmp_path):
+    server.plan = [drip(2 * CHUNK_BYTES)]
+    started = time.monotonic()
+    with pytest.raises(DownloadError, match="told to stop"):
+        fetch(should_stop=lambda: time.monotonic() - started > 0.5)
     assert time.monotonic() - started < 3
 
 

@@ -60,6 +60,31 @@ def test_name_that_says_gzip_already_stays(fetch, gzipped, tmp_path):
     assert files(tmp_path) == ["out/a.csv.gz"]
 
 
+@pytest.mark.parametrize("destination", ["{tmp}/out/", "{tmp}/out/{{file_name}}"])
+def test_decoded_text_loses_the_ending_that_the_server_gave(fetch, gzipped, tmp_path, destination):
+    stored = fetch(file_name="result.csv.gz", destination=destination.format(tmp=tmp_path))
+    assert stored.file_name == "result.csv"
+    assert_decoded(stored, tmp_path)
+
+
+def test_decoded_text_under_the_shorter_name_overwrites_nothing_either(fetch, gzipped, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/result.csv").write_bytes(b"mine")
+    with pytest.raises(ValidationRejected, match="exists already"):
+        fetch(file_name="result.csv.gz", overwrite=False)
+    assert (tmp_path / "out/result.csv").read_bytes() == b"mine"
+
+
+def test_name_of_a_file_that_is_not_sent_as_gzip_stays(fetch, server, tmp_path):
+    server.body = PACKED
+    assert fetch(file_name="a.csv.gz", expected_rows=None).file_name == "a.csv.gz"
+    assert (tmp_path / "out/a.csv.gz").read_bytes() == PACKED
+
+
+def test_name_that_the_user_gave_stays(fetch, gzipped, tmp_path):
+    assert fetch(destination=f"{tmp_path}/mine.csv.gz").file_name == "mine.csv.gz"
+
+
 def test_object_named_by_the_user_gets_the_ending_too(fetch, gzipped, tmp_path):
     stored = fetch(encoding="keep", destination=f"{tmp_path}/mine.csv")
     assert stored.uri == f"file://{tmp_path}/mine.csv.gz"

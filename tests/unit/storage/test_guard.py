@@ -76,6 +76,7 @@ NEVER = [
     "169.254.169.254",
     "::ffff:169.254.169.254",
     "fd00:ec2::254",
+    "fd00:ec2::254%1",
     "169.254.170.2",
     "0.0.0.0",
     "::",
@@ -184,6 +185,7 @@ def test_redirect_on_the_same_host(start, location, lands):
         ("https://h:8443/secret", "another port"),
         ("https://x:y@h/secret", "user-info"),
         ("gopher://h/secret", "neither"),
+        ("http://[secret", "cannot be read"),
     ],
 )
 def test_redirect_elsewhere(location, reason):

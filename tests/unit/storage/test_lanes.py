@@ -214,6 +214,58 @@ def test_interpreter_that_exits_meanwhile_cleans_up_and_does_not_hang(stuck):
     assert time.monotonic() - began < 10
 
 
+WAITED_FOR = """
+import threading, time
+from concurrent.futures import ThreadPoolExecutor
+from stoq_provider.storage.lanes import Lanes
+from stoq_provider.storage.many import DownloadPool
+class Consumer:
+    def write(self, chunk): pass
+    def finish(self): pass
+    def commit(self): print("commit", flush=True)
+    def abort(self): print("abort", flush=True)
+begun = threading.Event()
+def work():
+    with Lanes(lambda: None) as lanes:
+        lane = lanes.add(Consumer, "writer")
+        begun.set()
+        time.sleep(0.5)
+        lane.put(b"x")
+        lane.finish()
+        lane.commit()
+def pool():
+    DownloadPool(lambda: False).run([work], 1)
+START
+begun.wait()
+"""
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        "threading.Thread(target=work).start()",
+        "ThreadPoolExecutor(1).submit(work)",
+        "threading.Thread(target=pool).start()",
+        "ThreadPoolExecutor(1).submit(pool)",
+    ],
+)
+def test_download_that_the_interpreter_waits_for_is_done_to_its_end(start):
+    code = WAITED_FOR.replace("START", start)
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
+    assert result.stdout.split() == ["commit", "abort"], result.stderr
+
+
+def test_at_the_exit_stores_can_still_look_up_names():
+    """Their event loops use threads of a pool for that; pools are shut before exit handlers run."""
+    code = EXIT.replace("STUCK", "0").replace(
+        'def abort(self): print("abort", flush=True)',
+        'def abort(self): print(ThreadPoolExecutor(1).submit(lambda: "abort").result(), flush=True)',
+    )
+    code = f"from concurrent.futures import ThreadPoolExecutor\n{code}"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
+    assert result.stdout.split() == ["write", "abort"], result.stderr
+
+
 def test_at_the_exit_lanes_end_before_the_sessions_of_their_stores():
     """Clients of stores close their sessions by finalizers; what aborts an upload needs one."""
     session = "import weakref\nclass Session: pass\nsession = Session()\n"

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from types import SimpleNamespace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stoq_provider.core.jobs import JobHandle, JobState, JobStatus, Outcome
 from stoq_provider.exceptions import DownloadError, ValidationRejected
 from stoq_provider.hooks import storing
-from stoq_provider.hooks.storing import FreshUrl, store_all, store_result
+from stoq_provider.hooks.storing import FreshUrl, _without_conn_id, store_all, store_result
 from stoq_provider.storage.download import EmptyResult
 from stoq_provider.storage.many import DownloadPool, distinct_names
+from stoq_provider.storage.names import MAX_BYTES, clean_file_name
+from stoq_provider.storage.parquet import parquet
 
 from .conftest import BODY, ROWS, answer, files, serve
 
@@ -111,23 +116,110 @@ def test_interruption_of_the_main_thread_ends_all_threads(monkeypatch):
     assert not [t for t in threading.enumerate() if t.name.startswith("stoq-download")]
 
 
-def test_single_download_stays_in_the_calling_thread():
-    assert DownloadPool(never).run([threading.current_thread], 4) == [threading.current_thread()]
-    assert DownloadPool(never).run([], 4) == []
+def test_exception_of_a_signal_ends_a_single_download_that_waits(hook, server, tmp_path):
+    """As Airflow's task timeout does: the thread that runs the task gets an exception."""
+
+    def timed_out(number, frame):
+        raise TimeoutError("the task took too long")
+
+    server.plan = [serve(stop_after=1000, how="stall")] * 9
+    before = signal.signal(signal.SIGALRM, timed_out)
+    began = time.monotonic()
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.4)
+        with pytest.raises(TimeoutError, match="took too long"):
+            store_all(hook, ended("j0"), f"{tmp_path}/", stall_timeout=30)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert time.monotonic() - began < 2.5
+    assert files(tmp_path) == []
 
 
 # --- names --------------------------------------------------------------------------------------------
 
 
 def test_files_of_one_name_get_their_job_ids():
-    given = [("a.csv", "j1"), ("b.csv", "j2"), ("A.csv", "j3"), (None, "j4"), ("x/a.csv", "j5"), ("a", "j6")]
-    assert distinct_names(given) == ["a-j1.csv", "b.csv", "A-j3.csv", "j4.csv", "a-j5.csv", "a"]
+    given = [("a.csv", "j1"), ("b.csv", "j2"), ("A.csv", "j3"), (None, "j4"), ("x/a.csv", "j5"), ("c", "j6")]
+    assert distinct_names(given) == ["a-j1.csv", "b.csv", "A-j3.csv", "j4.csv", "a-j5.csv", "c"]
 
 
-def test_long_names_of_one_name_stay_apart():
-    names = distinct_names([("n" * 300 + ".csv", f"job-{n}") for n in range(3)])
-    assert len(set(names)) == 3
-    assert all(name.endswith(f"-job-{n}.csv") for n, name in enumerate(names))
+@pytest.mark.parametrize(
+    ("given_files", "expected"),
+    [
+        (
+            [("same.csv", "j0"), ("same.csv", "j1"), ("same-j0.csv", "j2")],
+            ["same-j0-1.csv", "same-j1.csv", "same-j0.csv"],
+        ),
+        ([("a.csv", "J"), ("a.csv", "j")], ["a-J.csv", "a-j-1.csv"]),
+        ([("a.csv", "x/1"), ("a.csv", "y/1")], ["a-1.csv", "a-1-1.csv"]),
+        ([("a.csv", "j"), ("a.csv", "j"), ("a.csv", "j")], ["a-j.csv", "a-j-1.csv", "a-j-2.csv"]),
+        ([("a.csv", ""), ("a.csv", None), ("a.csv", "..")], ["a.csv", "a-1.csv", "a-2.csv"]),
+        ([(None, None), (None, "")], ["export.csv", "export-1.csv"]),
+        ([("STRASSE.csv", "1"), ("straße.csv", "2")], ["STRASSE-1.csv", "straße-2.csv"]),
+    ],
+)
+def test_names_that_ids_do_not_tell_apart_get_a_number(given_files, expected):
+    assert distinct_names(given_files) == expected
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        ("a.csv", "a", ["a-1.csv", "a-2"]),
+        ("a.CSV", "a", ["a-1.CSV", "a-2"]),
+        ("A.CSV", "a.csv.csv", ["A-1.CSV", "a.csv-2.csv"]),
+        ("a.csv", "a.csv.gz", ["a-1.csv", "a.csv-2.gz"]),
+        ("a.csv", "a.parquet", ["a-1.csv", "a-2.parquet"]),
+        ("a.csv", "a.txt", ["a.csv", "a.txt"]),
+    ],
+)
+def test_files_made_of_others_stay_apart_too(first, second, expected):
+    assert distinct_names([(first, "1"), (second, "2")]) == expected
+
+
+@pytest.mark.parametrize("character", ["n", "é", "日", "😀"])
+def test_long_names_keep_the_whole_id(character):
+    ids = [f"0190a5b2-0001-7000-8000-{end * 12}" for end in "ab"]
+    names = distinct_names([(character * 300 + ".csv", job_id) for job_id in ids])
+    assert [name.endswith(f"{character}-{ids[n]}.csv") for n, name in enumerate(names)] == [True, True]
+    assert {len(name.encode()) > MAX_BYTES - 4 for name in names} == {True}
+
+
+def test_number_is_never_cut_off():
+    names = distinct_names([("😀" * 300 + ".csv", "j" * 300 + end) for end in "ab"])
+    assert [name[-8:] for name in names] == ["jjjj.csv", "jj-1.csv"]
+
+
+LENGTHENED = st.builds(
+    lambda text, times, end: text * times + end,
+    st.text(max_size=4) | st.text(alphabet="aAßé日😀-.", max_size=4),
+    st.sampled_from([1, 2, 60, 300]),
+    st.sampled_from(["", ".csv", ".CSV", ".csv.csv", ".csv.gz", "-a.csv", "-a-1.csv", "-1", ".txt"]),
+)
+IDS = (
+    st.sampled_from(["a", "A", "a-1", "1", "a.csv", "x/a", "", "j" * 300, "J" * 301, "日" * 90]) | LENGTHENED
+)
+NAMED = st.tuples(st.none() | st.sampled_from(["a.csv", "a", "A.CSV", "a-a.csv"]) | LENGTHENED, IDS)
+
+
+def check_distinct(names):
+    assert len({name.casefold().removesuffix(".csv") for name in names}) == len(names)
+    assert all(len(name.encode()) <= MAX_BYTES for name in names)
+    # The download cleans them once more.
+    assert [clean_file_name(name) for name in names] == names
+
+
+@given(st.lists(NAMED, unique_by=lambda pair: pair[1]))
+def test_any_names_become_distinct_whatever_their_order(given_files):
+    names = distinct_names(given_files)
+    check_distinct(names)
+    assert distinct_names(given_files[::-1]) == names[::-1]
+
+
+@given(st.lists(st.tuples(NAMED.map(lambda pair: pair[0]), st.none() | st.sampled_from(["", "a", "a-1"]))))
+def test_any_names_become_distinct_without_ids_that_differ(given_files):
+    check_distinct(distinct_names(given_files))
 
 
 # --- the files of jobs --------------------------------------------------------------------------------
@@ -187,10 +279,31 @@ def test_files_are_listed_in_the_order_of_the_jobs(hook, tmp_path):
     assert hook.asked == list(JOBS)
 
 
+@pytest.mark.parametrize(
+    ("uri", "asset"),
+    [
+        ("s3://lake@bucket/a/b.csv", "s3://bucket/a/b.csv"),
+        ("s3://bucket/mail/me@home.csv", "s3://bucket/mail/me@home.csv"),
+        ("s3://lake@bucket/mail/me@home.csv", "s3://bucket/mail/me@home.csv"),
+        ("file:///data/day@2026/x.csv", "file:///data/day@2026/x.csv"),
+        ("/data/x@y.csv", "/data/x@y.csv"),
+    ],
+)
+def test_lineage_names_the_object_without_the_connection(uri, asset):
+    assert _without_conn_id(uri) == asset
+
+
 def test_files_of_one_name_do_not_overwrite_each_other(hook, tmp_path):
-    hook.names = {"j0": "same.csv", "j1": "same.csv", "j2": "other.csv"}
-    store_all(hook, ended("j0", "j1", "j2"), f"{tmp_path}/")
-    assert files(tmp_path) == ["other.csv", "same-j0.csv", "same-j1.csv"]
+    hook.names = {"j0": "same.csv", "j1": "same.csv", "j2": "same-j0.csv", "j3": "other.csv"}
+    store_all(hook, ended("j0", "j1", "j2", "j3"), f"{tmp_path}/")
+    assert files(tmp_path) == ["other.csv", "same-j0-1.csv", "same-j0.csv", "same-j1.csv"]
+
+
+def test_parquet_files_do_not_overwrite_each_other(hook, tmp_path):
+    pytest.importorskip("pyarrow")
+    hook.names = {"j0": "a.csv", "j1": "a", "j2": "b.csv"}
+    store_all(hook, ended("j0", "j1", "j2"), f"{tmp_path}/", also=[parquet()], store=False)
+    assert files(tmp_path) == ["a-j0.parquet", "a-j1.parquet", "b.parquet"]
 
 
 @pytest.mark.parametrize("key", ["{report}/{job_id}.csv", "x-{file_name}", "{job_id}/"])
@@ -207,6 +320,15 @@ def test_several_files_of_one_place_are_refused(hook, tmp_path, key):
     assert len(store_all(hook, ended("j0"), f"{tmp_path}/{key}")) == 1
 
 
+@pytest.mark.parametrize(("overwrite", "said"), [(False, True), (True, False), ("if_different", False)])
+def test_failure_of_one_says_what_is_in_the_way_of_a_retry(hook, server, tmp_path, overwrite, said):
+    server.plan = [serve(), answer(404)]
+    with pytest.raises(DownloadError, match="HTTP 404") as caught:
+        store_all(hook, ended("j0", "j1"), f"{tmp_path}/", at_once=1, overwrite=overwrite)
+    assert ("overwrite=False refuses them on a retry" in str(caught.value)) is said
+    assert files(tmp_path) == ["j0.csv"]
+
+
 def test_failure_of_one_leaves_nothing_half_done(hook, server, tmp_path):
     server.plan = [serve(), serve(), answer(404)]
     with pytest.raises(DownloadError, match="HTTP 404"):
@@ -215,15 +337,36 @@ def test_failure_of_one_leaves_nothing_half_done(hook, server, tmp_path):
     assert all((tmp_path / name).read_bytes() == BODY for name in files(tmp_path))
 
 
-def test_stop_wakes_downloads_that_wait_for_bytes(hook, server, tmp_path):
-    """A stalled connection would otherwise be waited for until ``stall_timeout``."""
+def silent(h):
+    h.owner.released.wait(10)
+
+
+@pytest.mark.parametrize(
+    "behaviour", [serve(stop_after=1000, how="stall"), silent], ids=["in the body", "no answer"]
+)
+@pytest.mark.parametrize("jobs", [("j0",), ("j0", "j1", "j2")], ids=len)
+def test_stop_wakes_downloads_that_wait_for_bytes(hook, server, tmp_path, behaviour, jobs):
+    """
+    A stalled connection would otherwise be waited for until ``stall_timeout``.
+
+    Airflow kills a task five seconds after it was told to stop.
+    """
+    server.plan = [behaviour] * 9
+    threading.Timer(0.4, setattr, (hook, "stopped", True)).start()
+    began = time.monotonic()
+    with pytest.raises(DownloadError, match="told to stop"):
+        store_all(hook, ended(*jobs), f"{tmp_path}/", stall_timeout=30)
+    assert time.monotonic() - began < 2.5
+    assert files(tmp_path) == []
+
+
+def test_stop_wakes_a_single_result(hook, server, tmp_path):
     server.plan = [serve(stop_after=1000, how="stall")] * 9
     threading.Timer(0.4, setattr, (hook, "stopped", True)).start()
     began = time.monotonic()
     with pytest.raises(DownloadError, match="told to stop"):
-        store_all(hook, ended("j0", "j1", "j2"), f"{tmp_path}/")
-    assert time.monotonic() - began < 5
-    assert files(tmp_path) == []
+        store_result(hook, ended("j0").ends[0].handle, f"{tmp_path}/", stall_timeout=30)
+    assert time.monotonic() - began < 2.5
 
 
 def test_refused_url_is_asked_for_again_for_that_job(hook, server, tmp_path):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stoq_provider.storage.names import MAX_BYTES, clean_file_name
+from stoq_provider.storage.names import MAX_BYTES, add_job_id, clean_file_name
 
 
 @pytest.mark.parametrize(
@@ -56,6 +56,23 @@ def test_long_name_keeps_its_extension(given_name, ending):
     name = clean_file_name(given_name)
     assert MAX_BYTES - 2 < len(name.encode()) <= MAX_BYTES
     assert name.endswith(ending)
+
+
+@pytest.mark.parametrize(
+    ("given_name", "job_id", "number", "expected"),
+    [
+        ("a.csv", "j1", 0, "a-j1.csv"),
+        ("a", "j1", 2, "a-j1-2"),
+        ("a.csv", "", 0, "a.csv"),
+        ("a.csv", "../", 3, "a-3.csv"),
+        ("a.csv", "x/j\x001", 0, "a-j1.csv"),
+        ("v1.a_long_last_part_of_it", "j1", 0, "v1.a_long_last_part_of_it-j1"),
+        ("é" * 98 + ".csv", "j1", 12, "é" * 95 + "-j1-12.csv"),
+        ("a.csv", "é" * 100, 12, "-" + "é" * 96 + "-12.csv"),
+    ],
+)
+def test_job_id_goes_before_the_extension(given_name, job_id, number, expected):
+    assert add_job_id(given_name, job_id, number) == expected
 
 
 def test_fallback_is_not_trusted_either():

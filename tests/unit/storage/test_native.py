@@ -192,6 +192,12 @@ def test_other_stores_and_conditional_puts_are_left_to_fsspec(monkeypatch, proto
     assert seen[0][1] == {"overwrite": overwrite}
 
 
+@pytest.mark.parametrize("key", ["/k", "a//k", "a/./k", "a/../k", "./k", "k/"])
+def test_keys_that_obstore_would_change_are_left_to_fsspec(monkeypatch, key):
+    monkeypatch.setattr(s3config, "s3_store", lambda target: (object(), ""))
+    assert native.begin_upload(Target(f"s3://b/{key}", "s3", f"b/{key}"), None) is None
+
+
 def test_without_obstore_nothing_is_asked(monkeypatch):
     monkeypatch.setitem(sys.modules, "obstore", None)
     monkeypatch.setattr(s3config, "s3_store", lambda target: pytest.fail("asked"))

@@ -115,6 +115,12 @@ def test_types_are_found_in_the_first_block_and_hold(tmp_path, small_blocks):
     assert pq.ParquetFile(tmp_path / "report.parquet").num_row_groups > 100
 
 
+def test_the_same_text_gives_the_same_bytes_however_it_comes(tmp_path, small_blocks):
+    rows = [f"{n},{'x' * (n % 90)}" for n in range(300)]
+    text = "\n".join(["id,note", *rows])
+    assert len({convert(tmp_path, text, pieces=pieces)[0].sha256 for pieces in (1, 7, 64, 100, 10**6)}) == 1
+
+
 @pytest.mark.parametrize(
     ("late", "column"),
     [("x,1.5,b", "id"), ("3,abc,b", "price"), ("3,1.12345,b", "price"), ("3.5,1.5,b", "id")],
@@ -133,6 +139,32 @@ def test_a_row_of_another_width(tmp_path, row):
     with pytest.raises(VerificationError, match="does not have 2 columns"):
         convert(tmp_path, f"a,b\n1,2\n{row}\n")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize(
+    "values", [["", "a"], ["a", "", "", "b"], ["a", ""], ["", ""], ["x" * 70, "", "y" * 70]]
+)
+def test_a_blank_line_is_a_row_where_there_is_one_column(tmp_path, small_blocks, values, end):
+    text = "".join(f"{line}{end}" for line in ["note", *values])
+    entry, table = convert(tmp_path, text)
+    assert table.column("note").to_pylist() == [value or None for value in values]
+    assert entry.rows == len(values)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("row", [1, 2, 50, 100])
+def test_a_blank_line_among_several_columns_is_an_error_that_says_where(tmp_path, small_blocks, row, end):
+    lines = [f'{n},"two\n\nlines"' for n in range(100)]
+    lines[row - 1] = ""
+    with pytest.raises(VerificationError, match=rf"row {row} is a blank line"):
+        convert(tmp_path, "".join(f"{line}{end}" for line in ["a,b", *lines]))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_blank_lines_inside_of_quotes_and_rows_of_nothing_are_no_blank_lines(tmp_path):
+    _, table = convert(tmp_path, 'a,b\n"\n\nx\r\n\r\n",1\n,\n"\n\n",2\n')
+    assert table.column("a").to_pylist() == ["\n\nx\r\n\r\n", None, "\n\n"]
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,41 @@ def test_of_many_workers_one_begins(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
 
 
+@pytest.fixture
+def no_hard_links(monkeypatch: pytest.MonkeyPatch) -> None:
+    def link(*_: Any) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("os.link", link)
+
+
+@pytest.mark.usefixtures("no_hard_links")
+def test_a_file_system_without_hard_links_lets_one_worker_begin_too(tmp_path: Path) -> None:
+    test_of_many_workers_one_begins(tmp_path)
+    (record,) = tmp_path.iterdir()
+    assert record.stat().st_mode & 0o777 == 0o600
+    store = PathStateStore(ObjectStoragePath(tmp_path.as_uri()))
+    store.delete("a")
+    assert store.create("a", {"n": 2})
+    assert store.load("a") == {"n": 2}
+
+
+@pytest.mark.usefixtures("no_hard_links")
+def test_a_record_that_fails_there_leaves_no_name_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def replace(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    store = PathStateStore(ObjectStoragePath(tmp_path.as_uri()))
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", replace)
+        with pytest.raises(StateError, match="could not be written"):
+            store.create("a", {"n": 1})
+    assert list(tmp_path.iterdir()) == []
+    assert store.create("a", {"n": 1})
+
+
 @pytest.mark.parametrize("content", ["", "{", "[1]", "7"], ids=["empty", "cut short", "a list", "a number"])
 def test_what_can_not_be_read_is_not_nothing(tmp_path: Path, content: str) -> None:
     (tmp_path / "a.json").write_text(content)

@@ -70,12 +70,20 @@ def test_path_objects_of_airflow(tmp_path):
         ("s3://missing_connection@bucket/x", "'missing_connection' .* does not exist"),
         ("gs://missing_connection@bucket/", "'missing_connection' .* does not exist"),
         ("abfs://missing_connection@container/x", "'missing_connection' .* does not exist"),
+        ("s3://bucket/x.csv?versionId=abc", "names a version"),
+        ("abfs://container/x.csv?versionid=abc", "names a version"),
     ],
 )
 def test_destination_that_cannot_be_used(tmp_path, destination, reason):
     with pytest.raises(ValidationRejected, match=reason) as caught:
         check_destination(destination.format(tmp=tmp_path))
     assert "Nothing was downloaded" in str(caught.value)
+
+
+@pytest.mark.parametrize("destination", [["/tmp/a"], {"a": 1}, 5, True, b"/tmp/a"], ids=repr)
+def test_destination_that_is_no_path(destination):
+    with pytest.raises(ValidationRejected, match=f"not {type(destination).__name__}"):
+        check_destination(destination)
 
 
 def test_missing_connection_of_a_path_object():
@@ -118,6 +126,15 @@ def test_object_that_exists(s3):
     with pytest.raises(ValidationRejected, match="exists already"):
         resolve_target("s3://lake@bucket/x.csv", "n", overwrite=False)
     check_destination("s3://lake@bucket/", overwrite=False)  # the name is not known yet
+
+
+def test_a_store_that_does_not_tell_what_exists_is_asked_at_the_end_instead(s3):
+    def exists(path):
+        raise PermissionError("Forbidden")
+
+    s3.exists = exists
+    found = resolve_target("s3://lake@bucket/x.csv", "n", overwrite=False)
+    assert not found.exists()
 
 
 def test_store_whose_package_is_missing(monkeypatch):

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import ssl
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from pathlib import Path
 
 import pytest
+from requests.adapters import HTTPAdapter
 
 from stoq_provider.exceptions import DownloadError
-from stoq_provider.storage import wire
+from stoq_provider.storage import connections, wire
 from stoq_provider.storage.download import download
 from stoq_provider.storage.policy import DownloadPolicy
 from stoq_provider.storage.source import Source
+from tests.harness import wait_until
 
-from .conftest import BODY, SECRET, chunked, serve, unframed
+from .conftest import BODY, SECRET, chunked, files, serve, unframed
 
 
 def secure_url(server):
@@ -96,3 +101,62 @@ def test_read_that_waits_hears_a_stop(tls, certificate, policy):
         source.wake()
         with pytest.raises(DownloadError, match="told to stop"):
             reading.result(timeout=5)
+
+
+def test_end_that_a_stop_put_to_a_body_without_a_length_is_not_its_end(tls, certificate, fetch, tmp_path):
+    def stalls(h):
+        h.start(200, {"Connection": "close"})
+        h.wfile.write(BODY[:100_000])
+        h.wfile.flush()
+        h.owner.released.wait(10)
+
+    tls.plan = [stalls]
+    began = time.monotonic()
+    with pytest.raises(DownloadError, match="told to stop"):
+        fetch(
+            lambda: secure_url(tls),
+            verify=certificate,
+            stall_timeout=30,
+            should_stop=lambda: time.monotonic() - began > 0.5,
+        )
+    assert time.monotonic() - began < 3
+    assert files(tmp_path) == []
+
+
+def test_authorities_that_requests_keeps_to_itself(tls, certificate, fetch, tmp_path, monkeypatch):
+    """Versions 2.32.0 to 2.32.4 put them into a context of their own."""
+    monkeypatch.setattr(connections, "DEFAULT_CA_BUNDLE_PATH", certificate)
+    monkeypatch.setattr(
+        HTTPAdapter, "cert_verify", lambda self, conn, *args: setattr(conn, "cert_reqs", "CERT_REQUIRED")
+    )
+    fetch(lambda: secure_url(tls), verify=True)
+    assert (tmp_path / "out/result.csv").read_bytes() == BODY
+
+
+def test_tls_of_another_library_is_left_alone(tls, certificate, fetch, tmp_path, monkeypatch):
+    monkeypatch.setattr("stoq_provider.storage.tls.create_urllib3_context", lambda **options: object())
+    fetch(lambda: secure_url(tls), verify=certificate)
+    assert (tmp_path / "out/result.csv").read_bytes() == BODY
+
+
+def test_certificate_error_without_a_message():
+    assert "no reason given" in wire.describe(ssl.SSLCertVerificationError("made by Python"))
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="open files can't be counted")
+def test_sources_that_are_closed_hold_no_connection(server, policy):
+    def fetched():
+        source = Source(server.url, policy, should_stop=lambda: False, log=logging.getLogger("test"))
+        with closing(source):
+            for _ in source.chunks():
+                pass
+        return source
+
+    def open_files():
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    first = fetched()
+    before = open_files()
+    kept = [first, *(fetched() for _ in range(20))]
+    assert len(kept) == 21
+    wait_until(lambda: open_files() < before + 5)

@@ -1,0 +1,92 @@
+"""``overwrite="if_different"``: what is the same stays as it is, what differs is replaced whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+from stoq_provider.exceptions import DownloadError
+from tests.stores.bodies import KEY, STANDING, Body, check_whole, fetch, large, small
+from tests.stores.origin import Origin
+from tests.stores.stores import Store
+
+SIZES = [pytest.param(small, id="small"), pytest.param(large, id="large")]
+
+
+@pytest.mark.parametrize("make", SIZES)
+def test_the_same_content_is_left_alone(store: Store, origin: Origin, make: Callable[[], Body]) -> None:
+    body = make()
+    store.put(KEY, body.content)
+    before = store.version(KEY)
+    stored = fetch(store, origin.serve(body.content), rows=body.rows, overwrite="if_different")
+    check_whole(store, stored, body)
+    assert not stored.written
+    assert store.version(KEY) == before
+
+
+@pytest.mark.parametrize(
+    ("make", "stood"),
+    [
+        pytest.param(small, lambda: small(2).content, id="other-bytes"),
+        pytest.param(small, lambda: small().content + b"\n", id="longer"),
+        pytest.param(small, lambda: STANDING, id="shorter"),
+        pytest.param(large, lambda: large(2).content, id="other-bytes-large"),
+    ],
+)
+def test_other_content_is_replaced(
+    store: Store, origin: Origin, make: Callable[[], Body], stood: Callable[[], bytes]
+) -> None:
+    body = make()
+    store.put(KEY, stood())
+    before = store.version(KEY)
+    stored = fetch(store, origin.serve(body.content), rows=body.rows, overwrite="if_different")
+    check_whole(store, stored, body)
+    assert stored.written
+    assert store.version(KEY) != before
+
+
+def test_the_other_bytes_are_of_the_same_length() -> None:
+    assert len(small(2).content) == len(small().content)
+
+
+def test_without_an_object_the_file_is_stored(store: Store, origin: Origin) -> None:
+    stored = fetch(store, origin.serve(small().content), rows=small().rows, overwrite="if_different")
+    check_whole(store, stored, small())
+    assert stored.written
+
+
+def test_what_changed_behind_our_back_is_seen(store: Store, origin: Origin) -> None:
+    """File systems remember listings, which may be old."""
+    store.put(KEY, STANDING)
+    folder = ObjectStoragePath(store.uri(KEY)).parent
+    assert [path.name for path in folder.iterdir()] == ["export.csv"]
+    store.put(KEY, small().content)
+    before = store.version(KEY)
+    file = origin.serve(small().content)
+    assert not fetch(store, file, overwrite="if_different").written
+    assert store.version(KEY) == before
+    store.delete(KEY)
+    assert fetch(store, file, overwrite="if_different").written
+    assert store.get(KEY) == small().content
+
+
+def test_true_writes_the_same_content_once_more(store: Store, origin: Origin) -> None:
+    """Also the proof that a version tells one writing from another."""
+    store.put(KEY, small().content)
+    before = store.version(KEY)
+    stored = fetch(store, origin.serve(small().content), overwrite=True)
+    check_whole(store, stored, small())
+    assert stored.written
+    assert store.version(KEY) != before
+
+
+def test_a_file_that_does_not_fit_replaces_nothing(store: Store, origin: Origin) -> None:
+    store.put(KEY, STANDING)
+    before = store.version(KEY)
+    with pytest.raises(DownloadError, match="announced 7 rows"):
+        fetch(store, origin.serve(small().content), rows=7, overwrite="if_different")
+    assert store.version(KEY) == before
+    assert store.visible() == [KEY]
+    assert store.leftovers() == []
