@@ -18,13 +18,15 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from stoq_provider.core.jobs import JobHandle, Outcome
+from stoq_provider.core.jobs import JobHandle
+from stoq_provider.exceptions import PollingUnhealthy
 from stoq_provider.hooks import options, results
-from stoq_provider.hooks.errors import typed
+from stoq_provider.hooks.errors import WAIT_AGAIN, typed
 from stoq_provider.hooks.fetching import Fetching
 from stoq_provider.hooks.memory import WatchMemory
 from stoq_provider.hooks.waiting import WaitPlan, event_of, poll_due
-from stoq_provider.triggers.failure import BACKSTOP, TRIGGER_FAILED, trigger_failure
+from stoq_provider.sensors.wording import CLEAR, NO_JOB, named, timed_out
+from stoq_provider.triggers.failure import BACKSTOP, TRIGGER_FAILED, is_time_out, trigger_failure
 from stoq_provider.triggers.jobs import JobTrigger, job_arguments
 
 if TYPE_CHECKING:
@@ -46,8 +48,9 @@ class JobSensor(BaseSensorOperator):
     Base of the job sensors. A sensor reads only: it submits nothing and cancels nothing.
 
     ``poke_interval``, ``timeout``, ``soft_fail``, ``mode`` and the rest are those of
-    ``BaseSensorOperator``. Deferred, a sensor polls at the vendor's documented cadence, or at
-    ``poll_interval`` or ``poke_interval`` where one is given.
+    ``BaseSensorOperator``; ``soft_fail`` skips after every bad end of a job, in each mode alike. Deferred,
+    a sensor polls at the vendor's documented cadence, or at ``poll_interval`` or ``poke_interval`` where one
+    is given.
 
     :param job: a handle, a list of handles (an operator's return value), or a ``status_url``.
     :param destination: where files go; none: nothing is downloaded.
@@ -63,7 +66,7 @@ class JobSensor(BaseSensorOperator):
     """
 
     template_fields: Sequence[str] = ("job", "destination")
-    template_fields_renderers: Mapping[str, str] = {"job": "json"}
+    template_fields_renderers: ClassVar[dict[str, str]] = {"job": "json"}
     trigger_class: ClassVar[type[JobTrigger]]
 
     def __init__(
@@ -72,6 +75,7 @@ class JobSensor(BaseSensorOperator):
         job: Any,
         destination: Any = None,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        poke_interval: timedelta | float | None = None,
         poll_interval: float | None = None,
         unhealthy_after: float | None = None,
         overwrite: bool | Literal["if_different"] = True,
@@ -79,14 +83,16 @@ class JobSensor(BaseSensorOperator):
         download_options: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        # BaseSensorOperator has a default, so only here it can be seen whether the user gave one.
-        wanted = kwargs.get("poke_interval")
+        # BaseSensorOperator has a default, so only here it can be seen whether the user gave one. As a
+        # parameter, since Airflow puts what ``default_args`` hold only into parameters with a name.
+        if poke_interval is not None:
+            kwargs["poke_interval"] = poke_interval
         super().__init__(**kwargs)
         self.job = job
         self.destination = destination
         self.deferrable = deferrable
         self.poll_interval = (
-            poll_interval if poll_interval is not None or wanted is None else self.poke_interval
+            poll_interval if poll_interval is not None or poke_interval is None else self.poke_interval
         )
         self.unhealthy_after = unhealthy_after
         self.overwrite = overwrite
@@ -157,9 +163,14 @@ class JobSensor(BaseSensorOperator):
         """Explain what a failed trigger means; Airflow would only say that it failed."""
         if next_method != TRIGGER_FAILED:
             return super().resume_execution(next_method, next_kwargs, context)
-        message = trigger_failure(self, next_kwargs, context, self.hook.system.label)
+        system, late = self.hook.system, is_time_out(next_kwargs)
+        again = CLEAR if late else WAIT_AGAIN
+        message = trigger_failure(self, next_kwargs, context, system.label, again=again)
         self._skip_if_soft(message)
-        raise AirflowSensorTimeout(message)
+        if late:
+            raise AirflowSensorTimeout(message)
+        # A trigger that broke says nothing of the time: unlike a time-out, Airflow retries this.
+        raise PollingUnhealthy(message, system=system.name)
 
     def on_kill(self) -> None:
         """End the wait on the worker; the jobs go on."""
@@ -173,9 +184,14 @@ class JobSensor(BaseSensorOperator):
     # -- steps --------------------------------------------------------------------------------------
 
     @cached_property
+    def _started_at(self) -> float:
+        """Set by ``execute``; of a ``poke`` that is called by itself, the moment of the first one."""
+        return time.time()
+
+    @cached_property
     def _poller(self) -> Poller:
-        now = time.time()
-        with typed(self.hook.system.name, FATE):
+        now = self._started_at
+        with typed(self.hook.system.name, NO_JOB):
             handles = self.handles()
             for handle in handles:
                 self.hook.system.status_request(self.hook.settings.origin, handle)
@@ -194,8 +210,12 @@ class JobSensor(BaseSensorOperator):
         try:
             return getattr(_BASE_EXECUTE, "__wrapped__", _BASE_EXECUTE)(self, context)
         except AirflowSensorTimeout as error:
-            jobs = ", ".join(w.handle.job_id for w in self._poller.watches if not w.ended)
-            problem = AirflowSensorTimeout(f"{error} Jobs that have not ended: {jobs}. {FATE}")
+            if CLEAR in str(error):  # poke() itself saw the deadline pass, and has said everything
+                raise
+            # Empty where silent_fail passed over jobs that ended badly.
+            jobs = [watch.handle.job_id for watch in self._poller.watches if not watch.ended]
+            still = f" Jobs that have not ended: {named(jobs)}. They go on." if jobs else ""
+            problem = AirflowSensorTimeout(f"{error}{still} {CLEAR}")
         raise problem
 
     def _state(self) -> dict[str, Any]:
@@ -223,17 +243,7 @@ class JobSensor(BaseSensorOperator):
 
     def _finish(self, event: WaitEvent) -> dict[str, Any]:
         state = event.state
-        error = results.first_error(
-            self.hook,
-            event,
-            owner=False,
-            recorded=True,
-            unhealthy_after=options.unhealthy_after(self.unhealthy_after),
-        )
-        if error is not None:
-            if any(end.outcome is Outcome.TIMEOUT for end in event.ends):
-                raise AirflowSensorTimeout(str(error))
-            raise error
+        self._raise_bad_end(event)
         files = []
         if state["destination"] is not None:
             files = self.fetching.store(self.hook, event, state["destination"])
@@ -247,3 +257,28 @@ class JobSensor(BaseSensorOperator):
         )
         self.hook.close()
         return manifest
+
+    def _raise_bad_end(self, event: WaitEvent) -> None:
+        """Raise what jobs that did not end well mean for the task, if there are any."""
+        late = timed_out(event.ends, self.hook.system.label)
+        if late:
+            error = AirflowSensorTimeout(late)
+        else:
+            error = results.first_error(
+                self.hook,
+                event,
+                owner=False,
+                recorded=True,
+                unhealthy_after=options.unhealthy_after(self.unhealthy_after),
+            )
+        if error is None:
+            return
+        if self.soft_fail or self.never_fail:
+            # Airflow 3 puts words of its own in place of the error, which name neither job nor reason.
+            self.log.warning("%s", error)
+        # By itself, Airflow skips after any error of a deferred sensor only from 3.1 on, and of a poke only
+        # after time-outs and what is not retried. As there, silent_fail goes before where it has a meaning:
+        # the base class logs the error and pokes on.
+        if (self.soft_fail or self.never_fail) and (self.deferrable or not self.silent_fail):
+            raise AirflowSkipException(str(error))
+        raise error

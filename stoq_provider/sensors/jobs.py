@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from stoq_provider.core.plan import InvalidInput
 from stoq_provider.hooks.stoq import StoqHook
@@ -88,7 +88,7 @@ class PrintStudioJobSensor(JobSensor):
     """
 
     template_fields: Sequence[str] = ("print_jobs", "orders", "target_states", "printstudio_conn_id")
-    template_fields_renderers: Mapping[str, str] = {"print_jobs": "json", "orders": "json"}
+    template_fields_renderers: ClassVar[dict[str, str]] = {"print_jobs": "json", "orders": "json"}
     ui_color = "#e8f0e4"
     trigger_class = PrintStudioJobTrigger
 

@@ -1,12 +1,69 @@
+"""Sensors against answers of the API that a test lays down."""
+
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 
-from tests.unit.hooks.conftest import CONN, KEY, api, logs  # noqa: F401
+from stoq_provider.core.jobs import JobHandle, JobWatch, Outcome
+from stoq_provider.hooks.stoq import StoqHook
+from stoq_provider.hooks.waiting import WaitPlan, event_of
+from stoq_provider.sensors.jobs import StoqJobSensor
+from tests.harness import TaskRun
+from tests.unit.hooks.conftest import API, CONN, KEY, api, logs  # noqa: F401
+
+PATH = "/api/v2/external/preorders/reports/exports/"
+HANDLE = {
+    "system": "stoq",
+    "kind": "export:revenue",
+    "job_id": "exp_1",
+    "status_url": f"{PATH}exp_1",
+    "item_count": None,
+    "submitted_at": "2026-05-28T10:00:00.000+00:00",
+}
+OTHER = {**HANDLE, "job_id": "exp_2", "status_url": f"{PATH}exp_2"}
+
+HOW = {
+    "poke": {"mode": "poke"},
+    "reschedule": {"mode": "reschedule"},
+    "deferred": {"deferrable": True},
+}
+"""The ways in which a sensor waits."""
 
 
 @pytest.fixture(autouse=True)
 def connection(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(CONN, json.dumps({"conn_type": "stoq", "password": KEY}))
+
+
+@pytest.fixture
+def no_database(monkeypatch):
+    base = sys.modules.get("airflow.sensors.base")
+    if hasattr(base, "_orig_start_date"):  # Airflow 2 asks it when a sensor first poked
+        monkeypatch.setattr(base, "_orig_start_date", lambda **_: None)
+
+
+def run(job=HANDLE, **options) -> TaskRun:
+    given = {"poke_interval": 0.01, "timeout": 5, **options}
+    return TaskRun(lambda: StoqJobSensor(task_id="wait", job=job, **given))
+
+
+def answers(server, job_id: str, *words: str) -> None:
+    server.get(f"{API}/preorders/reports/exports/{job_id}", [{"json": {"status": word}} for word in words])
+
+
+def end_of(deferred, outcome: str) -> dict:
+    """The event of a trigger that saw this outcome."""
+    watch = JobWatch(JobHandle.from_dict(HANDLE), 0.0, outcome=Outcome(outcome))
+    poller = WaitPlan((watch,), deadline=1.0, started_at=0.0).poller(StoqHook.system)
+    return event_of(poller, 0, deferred.trigger.state).to_dict()
+
+
+def ending(task_run: TaskRun, word: str):
+    """Execute a sensor whose job ends, or, deferred, go on with the event that says so."""
+    if not task_run.make().deferrable:
+        return task_run.execute()
+    deferred = task_run.start()
+    return task_run.resume_with(deferred, end_of(deferred, word))
