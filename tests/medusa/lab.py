@@ -76,6 +76,10 @@ class Medusa:
         self._shop.server.stop()
         self._shop.serve()
 
+    def forget(self, job_id: str) -> None:
+        """Take what waits for this job out of the queue; the server may be dead."""
+        self._shop.database.execute(f"DELETE FROM staged_job WHERE data->>'id' = '{job_id}'")
+
     @property
     def running(self) -> bool:
         return self._shop.server.running

@@ -111,8 +111,15 @@ class Postgres:
 
     def restore(self, file: Path) -> None:
         """Fill the empty database; one transaction, stopped at the first error."""
+        self._psql(f"--file={file}")
+
+    def execute(self, statement: str) -> None:
+        """Run a statement on the database."""
+        self._psql(f"--command={statement}")
+
+    def _psql(self, *what: str) -> None:
         once = ["--quiet", "--no-psqlrc", "--single-transaction", "--set=ON_ERROR_STOP=1"]
-        self.client("psql", *once, f"--file={file}", "--output=/dev/null", DATABASE)
+        self.client("psql", *once, *what, "--output=/dev/null", DATABASE)
 
     def _settings(self) -> list[str]:
         settings = {

@@ -98,7 +98,7 @@ def test_a_job_that_a_dead_server_was_doing_ends_by_the_deadline_with_its_fate(
         (ended,) = start(run)
         job_id = run.ti.xcoms["job_id"]
         wait_until(lambda: NOTICED in logs.text, PATIENCE)
-        server.revive()
+        server.revive_without(job_id)
         says = (job_id, "did not end in time", "goes on", "waits for the same job")
         fails(lambda: ended.result(PATIENCE), JobTimeout, *says)
     began, run.changes = time.monotonic(), {"timeout": server.step, "deferrable": False}
