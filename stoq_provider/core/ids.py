@@ -156,6 +156,8 @@ def _cells(lines: Iterable[str], column: str | None, what: str) -> Iterator[tupl
             raise InvalidInput(
                 f"{what} has no column {column!r}; its columns are {', '.join(names) or 'none'}"
             )
+        if names.count(column) > 1:
+            raise InvalidInput(f"{what} has {names.count(column)} columns {column!r}; which one is meant?")
         reader.fieldnames = names
         for row in reader:
             yield reader.line_num, (row.get(column) or "").strip()

@@ -11,12 +11,13 @@ import base64
 import json
 import zlib
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from hashlib import sha256
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from stoq_provider.core.ids import NUMBERS, IdKind, IdList, check_ids, read_ids
-from stoq_provider.core.plan import InvalidInput
+from stoq_provider.core.plan import InvalidInput, read_text
 from stoq_provider.exceptions import ValidationRejected
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ class Items:
     """
     The items of a task: a list of ids, or a file of them.
 
-    :param given: a list of ids; the URL of a file; or ``{"path": ..., "column": ...}``.
+    :param given: a list of ids; the URL of a file; ``{"path": ..., "column": ...}``; or text of a list or of
+        a mapping, as a template renders it.
     :param what: the parameter's name, for messages.
     :param resource: what the items are; names what is kept.
     :param most: ids taken at the most.
@@ -49,7 +51,7 @@ class Items:
     """
 
     def __init__(self, given: Any, *, what: str, resource: str, most: int, kind: IdKind = NUMBERS) -> None:
-        self._given = given
+        self._raw = given
         self._resource = resource
         self._most = most
         self._kind = kind
@@ -57,8 +59,26 @@ class Items:
 
     @property
     def stable(self) -> bool:
-        """Whether a new try surely finds the same items."""
+        """
+        Whether a new try surely finds the same items.
+
+        :raises InvalidInput: where what was given as text can't be read.
+        """
         return not isinstance(self._given, (str, Mapping))
+
+    @cached_property
+    def _given(self) -> Any:
+        """What was given; text of a list or a mapping is read."""
+        raw = self._raw
+        start = raw.strip()[:1] if isinstance(raw, str) else ""
+        # No path is taken for one that begins so; {"path": ...} can name such a file.
+        if start not in ("[", "{"):
+            return raw
+        return read_text(
+            raw,
+            f"{self.what} given as text that begins with {start!r} must be a list or a mapping, as JSON or "
+            "as Python writes it, and this text is neither",
+        )
 
     def resolve(self) -> IdList:
         """
@@ -86,7 +106,8 @@ class Items:
         found = _read_kept(submitter, key)
         if found is None:
             found = self.resolve()
-            _keep(submitter, key, found)
+            if found.ids:  # what is empty may be filled by the next try
+                _keep(submitter, key, found)
         return found
 
     def note_keys(self, submitter: Submitter) -> list[str]:
@@ -108,7 +129,10 @@ class Items:
         from airflow.providers.common.compat.sdk import ObjectStoragePath
 
         if "/" not in path:
-            raise InvalidInput(f"{self.what} given as text must be the path of a file: {path[:80]!r}")
+            raise InvalidInput(
+                f"{self.what} given as text must be the path of a file: {path[:80]!r}; a list stands in "
+                "brackets"
+            )
         try:
             with ObjectStoragePath(path).open("r", encoding="utf-8-sig") as file:
                 # Airflow 2.11 wraps the file in an object that can't be iterated.
@@ -132,7 +156,7 @@ class Selection(Items):
     """
     The items of a task at STOQ, where the API's own filters can select them too.
 
-    :param given: as for :class:`Items`; or filters of the list.
+    :param given: as for :class:`Items`; or filters of the list, as a mapping or text of one.
     """
 
     def __init__(self, hook: StoqHook, family: Family, given: Any, *, most: int) -> None:
@@ -147,12 +171,25 @@ class Selection(Items):
             raise InvalidInput(
                 f"{self.what} as a selection takes one or more of {', '.join(known)}; unknown: {odd}"
             )
+        blank = [key for key, value in filters.items() if _is_blank(value)]
+        if blank:
+            raise InvalidInput(
+                f"{self.what} as a selection: {', '.join(blank)} has no value, and without it the selection "
+                "would be wider than it reads; leave it out if that is what is meant"
+            )
         key = self._family.item_key
         rows = self._hook.pages(self._family.list_path, self._family.list_key, filters)
         for row in rows:
             if not isinstance(row.get(key), int):
                 raise InvalidInput(f"a row of {self._family.list_path} has no whole number {key!r}")
             yield row[key]
+
+
+def _is_blank(value: Any) -> bool:
+    """A template or an XCom that has nothing to give renders as one of these."""
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return not value or any(map(_is_blank, value))
+    return value is None or (isinstance(value, str) and value.strip() in ("", "None"))
 
 
 def _keep(submitter: Submitter, key: str, items: IdList) -> None:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from stoq_provider.core.actions import FAN_OUTS
+from stoq_provider.core.plan import InvalidInput, check_json, read_mapping
 from stoq_provider.core.wording import hide_queries
 from stoq_provider.exceptions import StoqProviderError, SubmissionUncertain
 from stoq_provider.hooks import options
+from stoq_provider.hooks.errors import typed
+from stoq_provider.hooks.shop import NOTHING_SENT
 from stoq_provider.hooks.stoq import StoqHook
 from stoq_provider.hooks.submission import Submitter, TaskIdentity
 from stoq_provider.storage.state import open_store
@@ -33,12 +36,17 @@ class StoqActionOperator(BaseOperator):
     :param query: the query string.
     :param body: the JSON body.
     :param repeat_safe: whether a retry may call the action again after it is unclear whether the call took
-        effect (time-out, reset, 5xx, a lost worker). Otherwise the task fails then and is not retried.
+        effect (time-out, reset, 5xx, a lost worker). Otherwise the task fails then and is not retried; that
+        a worker was lost is known only where a record can be kept (Airflow 3.3, or ``[stoq] state_path``).
     :param stoq_conn_id: the Airflow connection.
     """
 
     template_fields: Sequence[str] = ("action", "path_params", "query", "body", "stoq_conn_id")
-    template_fields_renderers: Mapping[str, str] = {"path_params": "json", "query": "json", "body": "json"}
+    template_fields_renderers: ClassVar[dict[str, str]] = {
+        "path_params": "json",
+        "query": "json",
+        "body": "json",
+    }
     ui_color = "#f4ead5"
 
     def __init__(
@@ -62,17 +70,19 @@ class StoqActionOperator(BaseOperator):
 
     def execute(self, context: Context) -> Any:
         """Call the action, unless an earlier try may have."""
+        with typed(StoqHook.system.name, f"{NOTHING_SENT}; a retry would fail alike"):
+            given = self._read()
         hook = StoqHook(self.stoq_conn_id)
-        store = open_store(context, options.state_path(), None)
-        submitter = Submitter(hook, store, TaskIdentity.of(context), on_clear="resubmit")
-        key = submitter.name(f"action:{self._digest()}")
-        earlier = submitter.load_note(key)
         repeat_safe = self.repeat_safe or self.action.strip().upper().startswith("GET ")
+        store = open_store(context, options.state_path(), None if repeat_safe else self.log)
+        submitter = Submitter(hook, store, TaskIdentity.of(context), on_clear="resubmit")
+        key = submitter.name(f"action:{self._digest(given)}")
+        earlier = submitter.load_note(key)
         if earlier is not None and not repeat_safe:
             return self._earlier(earlier)
         submitter.save_note(key, {"answer": None})
         try:
-            answer = hook.call(self.action, path_params=self.path_params, query=self.query, body=self.body)
+            answer = hook.call(self.action, **given)
         except StoqProviderError as error:
             if not error.maybe_processed:
                 store.delete(key)
@@ -93,11 +103,17 @@ class StoqActionOperator(BaseOperator):
             hook.close()
         raise problem
 
-    def _digest(self) -> str:
-        given = json.dumps(
-            [self.action, self.path_params, self.query, self.body], sort_keys=True, default=str
-        )
-        return sha256(given.encode()).hexdigest()
+    def _read(self) -> dict[str, Any]:
+        """Return what goes along with the action, with texts that templates rendered read."""
+        if not isinstance(self.action, str):
+            raise InvalidInput(f"action must be a text, such as 'enable', not {self.action!r}")
+        given = {name: read_mapping(getattr(self, name), name) for name in ("path_params", "query", "body")}
+        check_json(given["body"], self.action)
+        return given
+
+    def _digest(self, given: Mapping[str, Any]) -> str:
+        told = json.dumps([self.action, *given.values()], sort_keys=True, default=str)
+        return sha256(told.encode()).hexdigest()
 
     def _earlier(self, note: Mapping[str, Any]) -> Any:
         answer = note.get("answer")

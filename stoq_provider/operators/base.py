@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
+from stoq_provider.core.record import RepeatSafety
 from stoq_provider.exceptions import StoqProviderError, ValidationRejected
 from stoq_provider.hooks import options
 from stoq_provider.hooks.repeating import after_others
@@ -89,9 +90,10 @@ class JobOperator(WaitingOperator):
         started_at = time.time()
         self._check_input()
         self._records = submitter = self._submitter(context, warn=True)
-        done = self._submit(self.plan(context, submitter), submitter)
+        done = self._submit(self._planned(context, submitter), submitter)
         self._tell_xcom(context, done)
         if not self._waits:
+            submitter.release([*(submitted.key for submitted in done), *self.notes(submitter)])
             self.hook.close()
             return [submitted.handle.to_dict() for submitted in done]
         ended = [] if self.downloads else [end for end in (s.record.end() for s in done) if end is not None]
@@ -116,9 +118,10 @@ class JobOperator(WaitingOperator):
         """End the wait on the worker, and the jobs as well where they can be cancelled."""
         if "hook" not in self.__dict__:
             return
-        jobs = ", ".join(s.handle.job_id for s in self._done[:20]) or "none yet"
         fate = stop_jobs(self.hook, self._done, self._records)
-        self.log.info("Detached from %s; jobs submitted: %s. %s", self.hook.system.label, jobs, fate)
+        jobs = ", ".join(s.handle.job_id for s in self._done[:20])
+        known = f"jobs submitted: {jobs}" if jobs else "this worker knows of no job that it submitted"
+        self.log.info("Detached from %s; %s. %s", self.hook.system.label, known, fate)
         self.hook.stop(DETACHED if fate == NO_CANCEL else fate)
 
     # -- steps --------------------------------------------------------------------------------------
@@ -144,6 +147,14 @@ class JobOperator(WaitingOperator):
         patience = options.seconds("timeout", self.timeout) if self.on_busy == "wait" else 0.0
         return Submitter(self.hook, store, task, on_clear=self.on_clear, busy_patience=patience)
 
+    def _planned(self, context: Context, submitter: Submitter) -> list[Submission]:
+        """Return what is to be submitted: what must not be repeated is what the try before planned."""
+        submissions = self.plan(context, submitter)
+        never = {submitter.key(s): s.kind for s in submissions if submitter.never_repeats(s.kind)}
+        if never:
+            submitter.keep_plan(never, self.notes(submitter))
+        return submissions
+
     def _submit(self, submissions: Sequence[Submission], submitter: Submitter) -> list[Submitted]:
         done = self._done = []
         for submission in submissions:
@@ -152,8 +163,12 @@ class JobOperator(WaitingOperator):
             except StoqProviderError as error:
                 # A list that was refused before anything went out is not kept: a person may mend it.
                 begun = done or self.resumes
+                if not begun and error.job_started is False:
+                    submitter.drop([submitter.plan_name, *self.notes(submitter)])
                 kept = [*(s.key for s in done), *self.notes(submitter)] if begun else []
                 raise after_others(error, submitter, submission, len(done), len(submissions), kept) from None
+            if len(done) == 1 and submitter.never_repeats(submission.kind):
+                submitter.hold(self.notes(submitter))
         return done
 
     def _tell_xcom(self, context: Context, done: Sequence[Submitted]) -> None:
@@ -172,6 +187,17 @@ class JobOperator(WaitingOperator):
     def note_ends(self, context: Context, event: WaitEvent) -> None:
         """Note in the records how their jobs ended."""
         self._submitter(context).note_ends(event.state["records"], event.ends)
+
+    def note_success(self, context: Context, event: WaitEvent) -> None:
+        """Let a clear of the task that ended well begin anew, whatever went before."""
+        state = event.state
+        self._submitter(context).release([*state["records"], *state["notes"]])
+
+    def must_not_retry(self, context: Context) -> bool:
+        """Whether a retry would not find the jobs, and submitting them again would do harm."""
+        kind = getattr(self, "kind", "")  # what says no kind is taken for one that must not be repeated
+        never = self.hook.system.repeat_safety(kind) is RepeatSafety.NEVER
+        return never and not self.recorded(context)
 
     def note_failure(self, context: Context, event: WaitEvent, error: StoqProviderError) -> None:
         """

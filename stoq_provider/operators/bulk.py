@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from stoq_provider.core.ids import chunks
 from stoq_provider.hooks.selection import Selection
@@ -42,7 +42,7 @@ class StoqBulkOperator(ItemsOperator):
         "extra_query",
         "stoq_conn_id",
     )
-    template_fields_renderers: Mapping[str, str] = {
+    template_fields_renderers: ClassVar[dict[str, str]] = {
         "body": "json",
         "extra_body": "json",
         "extra_query": "json",
@@ -149,7 +149,7 @@ class StoqBulkOrdersOperator(StoqBulkOperator):
         ``send_payment_collection_url``, which mails customers and is never repeated by itself.
     :param order_ids: Shopify order ids as a list; the path of a file (one id a line) or ``{"path",
         "column"}`` of a CSV; or a selection such as ``{"offer_id": ..., "state": "placed"}``, which is
-        resolved when the task first runs.
+        resolved when the task first runs. Lists and mappings may be text, as a template renders them.
 
     The other parameters are those of :class:`StoqBulkOperator`.
     """
@@ -158,8 +158,18 @@ class StoqBulkOrdersOperator(StoqBulkOperator):
     template_fields_renderers = {**StoqBulkOperator.template_fields_renderers, "order_ids": "json"}
     actions = stoq_bulk.ORDER_ACTIONS
 
-    def __init__(self, *, order_ids: Any, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    # What most tasks give is named again: type checkers and help() see no parameter behind **kwargs.
+    def __init__(
+        self,
+        *,
+        action: str,
+        order_ids: Any,
+        body: Mapping[str, Any] | None = None,
+        verify: Literal["warn", "fail"] | None = None,
+        dry_run: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(action=action, body=body, verify=verify, dry_run=dry_run, **kwargs)
         self.order_ids = order_ids
 
     def given(self) -> Any:
@@ -182,8 +192,17 @@ class StoqBulkVariantsOperator(StoqBulkOperator):
     template_fields_renderers = {**StoqBulkOperator.template_fields_renderers, "variant_ids": "json"}
     actions = stoq_bulk.VARIANT_ACTIONS
 
-    def __init__(self, *, variant_ids: Any, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        *,
+        action: str,
+        variant_ids: Any,
+        body: Mapping[str, Any] | None = None,
+        verify: Literal["warn", "fail"] | None = None,
+        dry_run: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(action=action, body=body, verify=verify, dry_run=dry_run, **kwargs)
         self.variant_ids = variant_ids
 
     def given(self) -> Any:

@@ -245,6 +245,10 @@ class ItemsOperator(JobOperator):
             ):
                 if value not in known:
                     raise InvalidInput(f"{name} is one of {known}, not {value!r}")
+            if self.verify and not self.dry_run and not self._waits:
+                raise InvalidInput(
+                    "verify reads back when the jobs have ended, so wait_for_completion must be true"
+                )
             self.check_parameters()
 
     def _check_store(self, submitter: Submitter) -> None:

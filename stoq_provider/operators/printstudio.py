@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from stoq_provider.core.ids import TEXTS
 from stoq_provider.core.jobs import JobState
@@ -50,7 +50,7 @@ class PrintStudioCreateOrdersOperator(PrintStudioOperator):
     route = printstudio_bulk.CREATE_ORDERS
     noun = "orders"
 
-    def __init__(self, *, orders: Any, on_empty: str = "error", **kwargs: Any) -> None:
+    def __init__(self, *, orders: Any, on_empty: Literal["error", "skip"] = "error", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.orders = orders
         self.on_empty = on_empty
@@ -101,11 +101,18 @@ class PrintStudioImportSkusOperator(PrintStudioOperator):
     route = printstudio_bulk.IMPORT_SKUS
     noun = "SKUs"
 
-    def __init__(self, *, skus: Any, mode: str = "upsert", on_empty: str = "error", **kwargs: Any) -> None:
+    def __init__(
+        self, *, skus: Any, mode: str = "upsert", on_empty: Literal["error", "skip"] = "error", **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.skus = skus
         self.mode = mode
         self.on_empty = on_empty
+
+    @property
+    def kind(self) -> str:
+        """The kind of the calls, with the mode."""
+        return f"{self.route.kind}:{self.mode}"
 
     def plan(self, context: Context, submitter: Submitter) -> list[Submission]:
         """Check mode and every SKU, then cut the list."""
@@ -116,7 +123,7 @@ class PrintStudioImportSkusOperator(PrintStudioOperator):
                 self.route,
                 skus,
                 {"mode": self.mode},
-                kind=f"{self.route.kind}:{self.mode}",
+                kind=self.kind,
                 extra_body=self.extra_body,
             )
 
@@ -158,11 +165,6 @@ class PrintStudioPrintJobsOperator(PrintStudioOperator, ItemsOperator):
     @property
     def doing(self) -> str:
         """The action's name."""
-        return self.route.kind
-
-    @property
-    def kind(self) -> str:
-        """The kind of its calls."""
         return self.route.kind
 
     @property
@@ -240,8 +242,17 @@ class PrintStudioAdvanceJobsOperator(PrintStudioPrintJobsOperator):
     template_fields: Sequence[str] = ("target_status", *PrintStudioPrintJobsOperator.template_fields)
     route = printstudio_bulk.ADVANCE_JOBS
 
-    def __init__(self, *, target_status: str, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    # Named again for type checkers and help(), as in ``operators.bulk``.
+    def __init__(
+        self,
+        *,
+        job_ids: Any,
+        target_status: str,
+        verify: Literal["warn", "fail"] | None = None,
+        dry_run: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(job_ids=job_ids, verify=verify, dry_run=dry_run, **kwargs)
         self.target_status = target_status
 
     def body(self) -> dict[str, Any]:
@@ -265,8 +276,17 @@ class PrintStudioCancelJobsOperator(PrintStudioPrintJobsOperator):
     template_fields: Sequence[str] = ("reason", *PrintStudioPrintJobsOperator.template_fields)
     route = printstudio_bulk.CANCEL_JOBS
 
-    def __init__(self, *, reason: str, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    # Named again for type checkers and help(), as in ``operators.bulk``.
+    def __init__(
+        self,
+        *,
+        job_ids: Any,
+        reason: str,
+        verify: Literal["warn", "fail"] | None = None,
+        dry_run: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(job_ids=job_ids, verify=verify, dry_run=dry_run, **kwargs)
         self.reason = reason
 
     def body(self) -> dict[str, Any]:

@@ -35,7 +35,7 @@ class PrintStudioOperator(JobOperator):
     """
 
     template_fields: Sequence[str] = ("destination", "extra_body", "printstudio_conn_id")
-    template_fields_renderers: Mapping[str, str] = {"extra_body": "json"}
+    template_fields_renderers: ClassVar[dict[str, str]] = {"extra_body": "json"}
     ui_color = "#f4ead5"
     trigger_class = PrintStudioJobTrigger
     route: ClassVar[Route]
@@ -51,6 +51,11 @@ class PrintStudioOperator(JobOperator):
         super().__init__(**kwargs)
         self.extra_body = extra_body
         self.printstudio_conn_id = printstudio_conn_id
+
+    @property
+    def kind(self) -> str:
+        """The kind of the calls."""
+        return self.route.kind
 
     def make_hook(self) -> PrintStudioHook:
         """Return a hook for the connection."""
@@ -111,6 +116,8 @@ class PrintStudioOperator(JobOperator):
         done: Sequence[Submitted],
         planned: int,
     ) -> StoqProviderError:
+        if not done and error.job_started is False:
+            submitter.drop([submitter.plan_name])
         kept = [*(s.key for s in done), *self.notes(submitter)] if done or self.resumes else []
         return after_others(error, submitter, piece.submission, len(done), planned, kept)
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from stoq_provider.core.plan import InvalidInput, Submission
+from stoq_provider.core.plan import InvalidInput, Submission, read_mapping
 from stoq_provider.core.window import dates_of
 from stoq_provider.hooks.base import NOTHING_SENT
 from stoq_provider.hooks.errors import typed
@@ -53,7 +53,7 @@ class StoqReportExportOperator(JobOperator):
         "extra_query",
         "stoq_conn_id",
     )
-    template_fields_renderers: Mapping[str, str] = {
+    template_fields_renderers: ClassVar[dict[str, str]] = {
         "filters": "json",
         "extra_body": "json",
         "extra_query": "json",
@@ -85,6 +85,11 @@ class StoqReportExportOperator(JobOperator):
         self.extra_query = extra_query
         self.stoq_conn_id = stoq_conn_id
 
+    @property
+    def kind(self) -> str:
+        """Exports."""
+        return "export"
+
     def make_hook(self) -> StoqHook:
         """Return a hook for the connection."""
         return StoqHook(self.stoq_conn_id)
@@ -100,7 +105,7 @@ class StoqReportExportOperator(JobOperator):
         ]
 
     def _filters(self, context: Context) -> dict[str, Any]:
-        filters = dict(self.filters or {})
+        filters = dict(read_mapping(self.filters, "filters") or {})
         if not self.window:
             return filters
         given = [name for name in ("from", "to") if filters.get(name) is not None]
@@ -109,7 +114,10 @@ class StoqReportExportOperator(JobOperator):
                 f"window={self.window!r} fills 'from' and 'to', but filters has {given} as well"
             )
         start, end = context.get("data_interval_start"), context.get("data_interval_end")
-        return {**filters, **dates_of(self.window, start, end, _zone(self.timezone))}
+        # Airflow 2 gives every run an interval.
+        run_after = getattr(context.get("dag_run"), "run_after", None)
+        dates = dates_of(self.window, start, end, _zone(self.timezone), run_after=run_after)
+        return {**filters, **dates}
 
 
 def _zone(name: str) -> tzinfo:

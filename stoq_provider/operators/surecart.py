@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from stoq_provider.core.ids import UUIDS, chunks
 from stoq_provider.core.plan import InvalidInput, Submission
@@ -49,7 +49,7 @@ class SureCartBulkActionOperator(ItemsOperator):
         "extra_body",
         "surecart_conn_id",
     )
-    template_fields_renderers: Mapping[str, str] = {"record_ids": "json", "extra_body": "json"}
+    template_fields_renderers: ClassVar[dict[str, str]] = {"record_ids": "json", "extra_body": "json"}
     trigger_class = SureCartJobTrigger
 
     def __init__(
@@ -57,12 +57,14 @@ class SureCartBulkActionOperator(ItemsOperator):
         *,
         action_type: str,
         record_ids: Any,
+        verify: Literal["warn", "fail"] | None = None,
+        dry_run: bool = False,
         chunk_size: int = int(surecart.ASSUMPTIONS["bulk.cap"].value),
         extra_body: Mapping[str, Any] | None = None,
         surecart_conn_id: str = SureCartHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(verify=verify, dry_run=dry_run, **kwargs)
         self.action_type = action_type
         self.record_ids = record_ids
         self.chunk_size = chunk_size

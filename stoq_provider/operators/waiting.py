@@ -14,8 +14,9 @@ from airflow.providers.common.compat.sdk import BaseOperator, conf
 
 from stoq_provider.core.events import JobEnd
 from stoq_provider.core.jobs import Outcome
-from stoq_provider.exceptions import PollingUnhealthy, ProtocolError, StoqProviderError
+from stoq_provider.exceptions import FinalPollingUnhealthy, PollingUnhealthy, ProtocolError, StoqProviderError
 from stoq_provider.hooks import options, results
+from stoq_provider.hooks.errors import NO_RECORD, NOT_RETRIED, WAIT_AGAIN, typed
 from stoq_provider.hooks.fetching import Fetching
 from stoq_provider.hooks.waiting import WaitPlan, event_of, wait_sync
 from stoq_provider.operators.decision import Decision
@@ -109,12 +110,19 @@ class WaitingOperator(BaseOperator):
     def note_ends(self, context: Context, event: WaitEvent) -> None:
         """Write down how jobs ended, for the next try."""
 
+    def note_success(self, context: Context, event: WaitEvent) -> None:
+        """Write down that all went well."""
+
     def note_failure(self, context: Context, event: WaitEvent, error: StoqProviderError) -> None:
         """Write down what a failure means for the next try."""
 
     def recorded(self, context: Context) -> bool:
         """Whether the next try finds the jobs."""
         return True
+
+    def must_not_retry(self, context: Context) -> bool:
+        """Whether a retry would do harm, because it could not find the jobs."""
+        return False
 
     def unchanged_items(self, context: Context, event: WaitEvent) -> Sequence[Any]:
         """
@@ -140,18 +148,29 @@ class WaitingOperator(BaseOperator):
     def execute_complete(self, context: Context, event: Any) -> Any:
         """Go on where the trigger fired."""
         from stoq_provider.core.events import WaitEvent
-        from stoq_provider.hooks.errors import typed
 
-        with typed(self.hook.system.name, "The remote jobs go on. A retry waits for them."):
-            ended = WaitEvent.from_dict(event)
-        return self._finish(context, ended)
+        try:
+            with typed(self.hook.system.name, "The remote jobs go on."):
+                ended = WaitEvent.from_dict(event)
+        except ProtocolError as error:
+            final = self.must_not_retry(context)
+            again = NOT_RETRIED if final else "A retry waits for them."
+            problem = (FinalPollingUnhealthy if final else ProtocolError)(
+                f"{error.message} {again}", **error.details()
+            )
+        else:
+            return self._finish(context, ended)
+        raise problem
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Explain what a failed trigger means; Airflow would only say that it failed."""
         if next_method != TRIGGER_FAILED:
             return super().resume_execution(next_method, next_kwargs, context)
         label, recorded = self.hook.system.label, self.recorded(context)
-        raise PollingUnhealthy(trigger_failure(self, next_kwargs, context, label, recorded=recorded))
+        if self.must_not_retry(context):
+            raise FinalPollingUnhealthy(trigger_failure(self, next_kwargs, context, label, again=NOT_RETRIED))
+        again = WAIT_AGAIN if recorded else NO_RECORD
+        raise PollingUnhealthy(trigger_failure(self, next_kwargs, context, label, again=again))
 
     def on_kill(self) -> None:
         """End the wait on the worker; the jobs go on."""
@@ -248,6 +267,7 @@ class WaitingOperator(BaseOperator):
             raise
         if decision.again:
             return self._wait_again(context, decision)
+        self.note_success(context, decision.event)
         self.hook.close()
         return manifest
 
@@ -287,15 +307,15 @@ class WaitingOperator(BaseOperator):
             self.hook,
             event,
             kind=state["kind"],
-            files=self._fetch(event, state["destination"]),
+            files=results.fetch(
+                self.hook,
+                self.fetching,
+                event,
+                state["destination"] if self.downloads else None,
+                recorded=self.recorded(context),
+            ),
             unchanged_items=unchanged,
             started_at=state["started_at"],
             points_before=state.get("points_spent", 0),
         )
         return results.keep_long(self.hook, manifest, None if self.downloads else state["destination"])
-
-    def _fetch(self, event: WaitEvent, destination: str | None) -> list[dict[str, Any]]:
-        done = tuple(end for end in event.ends if end.outcome in (Outcome.SUCCEEDED, Outcome.PARTIAL))
-        if destination is None or not self.downloads or not done:
-            return []
-        return self.fetching.store(self.hook, replace(event, ends=done), destination)

@@ -17,7 +17,7 @@ from urllib.parse import urljoin, urlsplit
 from stoq_provider.core.budget import PointsRules
 from stoq_provider.core.http import Answer, MalformedAnswer, Request
 from stoq_provider.core.jobs import JobHandle, JobState, JobStatus, Sight, WatchRules
-from stoq_provider.core.plan import InvalidInput, Submission
+from stoq_provider.core.plan import InvalidInput, Submission, read_text
 from stoq_provider.core.polling import Cadence
 from stoq_provider.core.record import RepeatSafety
 from stoq_provider.systems.abilities import Abilities
@@ -122,7 +122,8 @@ class System(Abilities, ABC):
         """
         try:
             url = urljoin(origin + "/", handle.status_url)
-            leads_home = origin_of(url) == origin_of(origin)
+            # Some HTTP clients take a backslash for a slash, and would read another host.
+            leads_home = origin_of(url) == origin_of(origin) and "\\" not in url
         except ValueError:
             raise InvalidInput(f"the status URL of job {handle.job_id} is no address") from None
         if not leads_home:
@@ -158,7 +159,9 @@ class System(Abilities, ABC):
         handles: dict[str, JobHandle] = {}
         for item in _flatten(job):
             handle = self._read_handle(item)
-            handles[handle.job_id] = handle
+            known = handles.setdefault(handle.job_id, handle)
+            if urlsplit(known.status_url).path != urlsplit(handle.status_url).path:
+                raise InvalidInput(f"two different jobs have the id {handle.job_id}; wait for each by itself")
         if not handles:
             raise InvalidInput("there is no job to wait for: the list of handles is empty")
         return list(handles.values())
@@ -205,22 +208,11 @@ class System(Abilities, ABC):
 
 def loads_text(text: str) -> Any:
     """
-    Read JSON, or what a template renders of a Python object.
+    Read jobs given as text: JSON, or what a template renders of a Python object.
 
     :raises InvalidInput: where it is neither.
     """
-    import json
-    from ast import literal_eval
-
-    try:
-        return json.loads(text)
-    except ValueError:
-        pass
-    try:
-        # What a template renders of a Python object, where templates are not native.
-        return literal_eval(text)
-    except (ValueError, SyntaxError):
-        raise InvalidInput(f"the text given as job is neither JSON nor a handle: {text[:80]!r}") from None
+    return read_text(text, f"the text given as job is neither JSON nor a handle: {text[:80]!r}")
 
 
 def _flatten(items: Any) -> list[Any]:

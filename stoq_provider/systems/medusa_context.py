@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from stoq_provider.core.plan import InvalidInput, Preparation, Submission
+from stoq_provider.core.plan import InvalidInput, Preparation, Submission, read_mapping
 
 CORRELATION = "airflow_correlation"
 """Key of ``context`` under which a submission carries its mark; the server keeps it untouched (M)."""
@@ -82,13 +82,11 @@ def check_context(job_type: str, context: Any, *, has_source: bool) -> dict[str,
     """
     Return the context as it is sent.
 
+    :param context: as :func:`~stoq_provider.core.plan.read_mapping` takes it.
     :param has_source: whether the file key comes from an upload that is still to be made.
     :raises InvalidInput: naming the key and the reason.
     """
-    if context is None:
-        context = {}
-    if not isinstance(context, Mapping):
-        raise InvalidInput(f"context must be an object, not {type(context).__name__}")
+    context = read_mapping(context, "context") or {}
     for key, reason in REFUSED_KEYS.items():
         if key in context:
             raise InvalidInput(f"context must not have {key!r}: {reason}")

@@ -3,8 +3,8 @@ What the answer to a bulk call of PrintStudio tells.
 
 Every bulk call is answered with its result; there is no job to wait for (I: the page [bulk] of
 printstudio-docs.pages.dev shows none). Only the answer to new orders is documented. The others are read
-leniently (U): counts, ``failed``, and rows with an ``error`` are looked for, and an answer of another shape
-counts as success.
+leniently (U): counts or lists of what was done and of what ``failed``, rows with an ``error``, and an
+``error`` or ``success: false`` of the whole are looked for; an answer of another shape counts as success.
 """
 
 from __future__ import annotations
@@ -30,6 +30,9 @@ _DONE = (
     "canceled",
     "skipped",
 )
+_COUNTED = ("advance_jobs", "cancel_jobs")
+"""Kinds whose counts can't leave out what had to be done: SKUs that are known already may well be."""
+
 _ROWS = ("orders", "jobs", "skus", "results")
 
 
@@ -48,14 +51,20 @@ def read_result(payload: Any, submission: Submission, job_id: str) -> JobStatus:
     rows = _rows(answer)
     errors = _errors(answer, rows)
     total = submission.item_count or 0
+    done = [value for key, value in counts.items() if key != "failed"]
     failed = max(counts.get("failed", 0), len(errors))
+    if answer.get("success") is False or (answer.get("error") and not any(done) and not rows):
+        failed = total
+        errors = errors or [_error(answer)]
+    elif done and submission.kind.partition(":")[0] in _COUNTED:
+        failed = max(failed, total - sum(done))
     details: dict[str, Any] = {"counts": counts, "errors": errors[:ERRORS_KEPT]}
     if submission.kind == "create_orders":
         if "created" not in counts:
             raise MalformedAnswer("the answer does not say how many orders were created")
         failed = max(failed, total - counts["created"])
         details["orders"] = [{"id": row.get("id"), "status": row.get("status")} for row in rows]
-    state = _state(failed, total, [value for key, value in counts.items() if key != "failed"])
+    state = _state(failed, total, done)
     return JobStatus(
         job_id=job_id,
         word=_WORDS[state],
@@ -86,12 +95,16 @@ def _first(errors: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _counts(answer: Mapping[str, Any]) -> dict[str, int]:
-    found = {key: answer.get(key) for key in (*_DONE, "failed")}
+    found = {key: _size(answer.get(key)) for key in (*_DONE, "failed")}
     return {
         key: value
         for key, value in found.items()
         if isinstance(value, int) and not isinstance(value, bool) and value >= 0
     }
+
+
+def _size(value: Any) -> Any:
+    return len(value) if isinstance(value, list) else value
 
 
 def _rows(answer: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -101,9 +114,13 @@ def _rows(answer: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 def _errors(answer: Mapping[str, Any], rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return ``{"id", "message"}`` of each item that failed, wherever the answer says so."""
-    listed = [answer[key] for key in ("errors", "failures") if isinstance(answer.get(key), list)]
+    listed = [answer[key] for key in ("errors", "failures", "failed") if isinstance(answer.get(key), list)]
     found = [_error(entry) for entries in listed for entry in entries]
-    return found or [_error(row) for row in rows if row.get("error") or row.get("success") is False]
+    return found or [_error(row) for row in rows if _is_bad(row)]
+
+
+def _is_bad(row: Mapping[str, Any]) -> bool:
+    return bool(row.get("error")) or row.get("success") is False or row.get("status") in ("failed", "error")
 
 
 def _error(entry: Any) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import Any
 from stoq_provider.core.budget import PointsRules
 from stoq_provider.core.hints import near_misses
 from stoq_provider.core.ids import TEXTS, check_ids
-from stoq_provider.core.plan import InvalidInput, Submission, merge
+from stoq_provider.core.plan import InvalidInput, Submission, merge, read_text
 from stoq_provider.core.record import RepeatSafety
 from stoq_provider.systems.printstudio_states import PRINT_JOB
 
@@ -73,6 +73,8 @@ def check_orders(orders: Any) -> list[Mapping[str, Any]]:
     """
     Check orders: ``{"customerId", "lineItems": [{"skuId", "quantity"}]}`` (D [bulk]); more keys are kept.
 
+    A list, or text of one, as a template renders it.
+
     :raises InvalidInput: naming the first that can't be right; nothing of such a list is sent.
     """
     return _checked(orders, "orders", _order_fault)
@@ -86,7 +88,7 @@ def check_skus(skus: Any, mode: Any) -> list[Mapping[str, Any]]:
     """
     if mode not in MODES:
         raise InvalidInput(
-            f"there is no mode {mode!r}{near_misses(str(mode), MODES)}. Known are {', '.join(MODES)}"
+            f"there is no mode {mode!r}{near_misses(str(mode), MODES) or '.'} Known are {', '.join(MODES)}"
         )
     checked = _checked(skus, "skus", _sku_fault)
     ids = [sku["id"] for sku in checked]
@@ -126,6 +128,8 @@ def check_reason(reason: Any) -> str:
 def _checked(
     values: Any, what: str, fault: Callable[[Mapping[str, Any]], str | None]
 ) -> list[Mapping[str, Any]]:
+    if isinstance(values, str) and values.strip().startswith("["):
+        values = read_text(values, f"{what} given as text must be a JSON list, and this text is none")
     if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable):
         raise InvalidInput(f"{what} must be a list of objects, not {type(values).__name__}")
     given = list(values)

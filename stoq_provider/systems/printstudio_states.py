@@ -54,7 +54,7 @@ class Course:
         state = self.find(word) if isinstance(word, str) else None
         if state is None or state not in among:
             close = near_misses(str(word).strip().upper(), [s.upper() for s in among])
-            raise InvalidInput(f"can't {doing} {word!r}{close}. The states are {', '.join(among)}")
+            raise InvalidInput(f"can't {doing} {word!r}{close or '.'} The states are {', '.join(among)}")
         return state
 
 

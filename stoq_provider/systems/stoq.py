@@ -130,7 +130,7 @@ class Stoq(System):
         error = payload.get("error")
         return JobStatus(
             job_id=handle.job_id,
-            word=word[:80],
+            word=hide_queries(word)[:80],
             state=self.status_words.get(word, JobState.UNKNOWN),
             progress=_percent(payload.get("progress")),
             total=optional_int(payload, "total"),
@@ -169,12 +169,12 @@ def export(
 
     :raises InvalidInput: where the filters break a documented rule.
     """
-    checked = check_filters(report, filters or {})
+    checked = check_filters(report, filters)
     if "offer_ids" in checked:
         checked[ASSUMPTIONS["export.offer_ids"].value] = checked.pop("offer_ids")
     return Submission(
         kind=f"export:{report}",
         path=ASSUMPTIONS["export.path"].value.format(report=report),
         body=merge(checked, extra_body),
-        query=merge({}, extra_query),
+        query=merge({}, extra_query, "extra_query"),
     )

@@ -14,7 +14,7 @@ from typing import Any
 
 from stoq_provider.core.hints import near_misses
 from stoq_provider.core.ids import check_ids
-from stoq_provider.core.plan import InvalidInput, Submission, merge
+from stoq_provider.core.plan import InvalidInput, Submission, merge, read_mapping
 
 Check = Callable[[Mapping[str, Any], Mapping[str, Any]], "bool | None"]
 """Takes an item as read and the body that was sent; ``None``: the item does not tell."""
@@ -142,32 +142,34 @@ VARIANT_ACTIONS: Mapping[str, BulkAction] = {
 }
 
 
-def find_action(name: str, known: Mapping[str, BulkAction]) -> BulkAction:
+def find_action(name: Any, known: Mapping[str, BulkAction]) -> BulkAction:
     """
     Look an action up.
 
     :raises InvalidInput: with the near misses.
     """
-    if name not in known:
+    if not isinstance(name, str) or name not in known:
         raise InvalidInput(
-            f"there is no bulk action {name!r}{near_misses(str(name), list(known))}. "
+            f"there is no bulk action {name!r}{near_misses(str(name), list(known)) or '.'} "
             f"Known are {', '.join(known)}"
         )
     return known[name]
 
 
-def check_body(action: BulkAction, body: Mapping[str, Any] | None) -> dict[str, Any]:
+def check_body(action: BulkAction, body: Any) -> dict[str, Any]:
     """
     Check what is sent beside the ids.
 
+    :param body: as :func:`~stoq_provider.core.plan.read_mapping` takes it.
     :raises InvalidInput: naming the key that is missing or unknown.
     """
-    given = {key: value for key, value in (body or {}).items() if value is not None}
+    read = read_mapping(body, "body") or {}
+    given = {key: value for key, value in read.items() if value is not None}
     known = (*action.required, *action.optional)
     for key in given:
         if key not in known:
             raise InvalidInput(
-                f"{action.name} has no key {key!r}{near_misses(str(key), known)}. Known are: "
+                f"{action.name} has no key {key!r}{near_misses(key, known) or '.'} Known are: "
                 f"{', '.join(known) or 'none'}. A key that is newer than this package goes into extra_body"
             )
     for key in action.required:
@@ -206,7 +208,7 @@ def submission(
         kind=action.kind,
         path=family.path.format(action=action.name),
         body=merge({family.ids_key: list(checked.ids), **check_body(action, body)}, extra_body),
-        query=merge({}, extra_query),
+        query=merge({}, extra_query, "extra_query"),
         item_count=len(checked.ids),
         round=round_,
     )

@@ -8,7 +8,7 @@ from datetime import date, datetime
 from typing import Any
 
 from stoq_provider.core.hints import near_misses
-from stoq_provider.core.plan import InvalidInput
+from stoq_provider.core.plan import InvalidInput, read_mapping
 
 COMMON_FILTERS = ("from", "to", "offer_id", "offer_ids", "currency")
 _BREAKDOWN = ("product_id", "variant_id", "market_id")
@@ -25,15 +25,15 @@ UNDOCUMENTED_REPORT = (*_BREAKDOWN, "granularity", "metrics")
 GRANULARITIES = ("day", "week", "month")
 
 
-def check(report: str, filters: Mapping[str, Any]) -> dict[str, Any]:
+def check(report: str, filters: Any) -> dict[str, Any]:
     """
     Return the filters as they are sent: dates as ISO dates, empty ones left out.
 
+    :param filters: as :func:`~stoq_provider.core.plan.read_mapping` takes it.
     :raises InvalidInput: naming the filter that breaks a rule.
     """
-    if not isinstance(filters, Mapping):
-        raise InvalidInput(f"filters must be a mapping, not {type(filters).__name__}")
-    given = {_name(key): value for key, value in filters.items() if value is not None}
+    read = read_mapping(filters, "filters") or {}
+    given = {_name(key): value for key, value in read.items() if value is not None}
     _check_names(report, given)
     for name in ("from", "to"):
         if name in given:
@@ -43,9 +43,9 @@ def check(report: str, filters: Mapping[str, Any]) -> dict[str, Any]:
     return given
 
 
-def _name(key: Any) -> str:
+def _name(key: str) -> str:
     """Take ``offer_ids[]``, as the query spells it, for ``offer_ids``."""
-    return str(key).removesuffix("[]")
+    return key.removesuffix("[]")
 
 
 def _check_names(report: str, given: Mapping[str, Any]) -> None:
@@ -53,7 +53,7 @@ def _check_names(report: str, given: Mapping[str, Any]) -> None:
     for name in given:
         if name not in known:
             raise InvalidInput(
-                f"report {report!r} has no filter {name!r}{near_misses(name, known)} "
+                f"report {report!r} has no filter {name!r}{near_misses(name, known) or '.'} "
                 f"Known are {', '.join(known)}. A key that is newer than this package goes into extra_body"
             )
 

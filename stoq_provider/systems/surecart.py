@@ -221,9 +221,9 @@ def find_action(name: Any) -> RecordAction:
 
     :raises InvalidInput: with the near misses.
     """
-    if name not in ACTIONS:
+    if not isinstance(name, str) or name not in ACTIONS:
         raise InvalidInput(
-            f"SureCart has no bulk action {name!r}{near_misses(str(name), list(ACTIONS))}. "
+            f"SureCart has no bulk action {name!r}{near_misses(str(name), list(ACTIONS)) or '.'} "
             f"Known are {', '.join(ACTIONS)}"
         )
     return ACTIONS[name]

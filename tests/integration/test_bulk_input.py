@@ -21,6 +21,8 @@ LISTS = [
     bad("empty", RELEASE, [], "order_ids is empty", "on_empty='skip'"),
     bad("no list", RELEASE, None, "order_ids must be a list of whole numbers, not NoneType"),
     bad("one number", SYNC, 12, "variant_ids must be a list of whole numbers, not int"),
+    bad("text of a list", RELEASE, "[1, -2]", "1 of 2 entries", "-2 at position 1"),
+    bad("text of half a list", RELEASE, "[1, 2", "order_ids given as text that begins with '['"),
     bad("text", RELEASE, "12,13", "must be the path of a file: '12,13'"),
     bad("not whole", RELEASE, [1, 2.5], "1 of 2 entries", "2.5 at position 1"),
     bad("none inside", RELEASE, [1, None], "None at position 1"),
@@ -132,8 +134,9 @@ def test_no_items_skip_the_task_where_that_is_wanted(bench, tmp_path, mode, give
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_duplicates_are_dropped_in_order_and_counted(bench, mode, logs):
-    bench.bulk(RELEASE, [9, 3, 9, 9, 5, 3], mode).execute()
+@pytest.mark.parametrize("write", [list, str], ids=["list", "text"])
+def test_duplicates_are_dropped_in_order_and_counted(bench, mode, write, logs):
+    bench.bulk(RELEASE, write([9, 3, 9, 9, 5, 3]), mode).execute()
     assert bench.sent() == [[9, 3, 5]]
     assert "3 items in 1 submissions, 3 duplicates dropped" in logs.text
 

@@ -181,6 +181,10 @@ def test_the_first_column_is_found_behind_a_bom():
     assert lines("\ufefforder_id,x\n5,y\n", column="order_id").ids == (5,)
 
 
+def test_a_csv_with_two_columns_of_that_name_is_refused():
+    refused(lambda: lines("id,id\n1,2\n", column="id"), "2 columns 'id'")
+
+
 def test_a_csv_without_the_column_names_those_it_has():
     refused(lambda: lines(CSV, column="id"), "no column 'id'", "name, order_id, qty")
     refused(lambda: lines("", column="id"), "no column 'id'", "none")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from collections import OrderedDict
 from datetime import date
 
 import pytest
 
-from stoq_provider.core.plan import Submission, merge
+from stoq_provider.core.plan import InvalidInput, Submission, merge, read_mapping, read_text
 
 BASE = Submission("bulk_release", "/orders/bulk_release", {"order_ids": [1, 2], "force": True}, {"a": "b"}, 2)
 
@@ -76,3 +78,81 @@ def test_a_source_is_part_of_what_a_submission_is_and_its_preparation_is_not():
     prepared = Submission("product-import", "/x", {"a": 1}, source="s3://b/1", preparation=object())
     assert prepared.digest() == one.digest()
     assert prepared == one
+
+
+# -- text in the place of a mapping -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        pytest.param('{"a": [1, null], "b": true}', {"a": [1, None], "b": True}, id="JSON"),
+        pytest.param("{'a': [1, None], 'b': True}", {"a": [1, None], "b": True}, id="as Python writes it"),
+        pytest.param(' \n{"a": 1}\n', {"a": 1}, id="blanks around JSON"),
+        pytest.param("  {'a': 1} ", {"a": 1}, id="blanks around Python"),
+        pytest.param("{}", {}, id="empty"),
+    ],
+)
+def test_text_of_an_object_is_read_as_one(text, read):
+    assert read_mapping(text, "body") == read
+    assert merge({"z": 0}, text) == {"z": 0, **read}
+
+
+def test_a_mapping_is_taken_as_it_is_and_none_stays_none():
+    given = OrderedDict(a=1)
+    assert read_mapping(given, "body") is given
+    assert read_mapping(None, "body") is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "None",
+        "null",
+        "x",
+        "7",
+        "[1]",
+        '["a"]',
+        "{1, 2}",
+        "{'a': 1",
+        "{{ var.value.x }}",
+        "{[]: 1}",
+        "{'a': open('/etc/passwd')}",
+        pytest.param("[" * 200_000, id="deep JSON"),
+        pytest.param("{'a': " * 5_000, id="deep Python"),
+        pytest.param("{'a': '\x00'}\x00", id="NUL"),
+    ],
+)
+def test_other_text_is_refused_by_the_parameters_name(text):
+    for refuse in (lambda: read_mapping(text, "filters"), lambda: merge({}, text, "filters")):
+        with pytest.raises(InvalidInput, match=r"^filters given as text must be a JSON object") as caught:
+            refuse()
+        assert len(str(caught.value)) < 100
+
+
+def test_a_refused_text_is_not_shown():
+    with pytest.raises(InvalidInput) as caught:
+        read_mapping('{"token": "s3cret"', "body")
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"), [([("a", 1)], "list"), (7, "int"), (False, "bool"), (b"{}", "bytes"), ([], "list")]
+)
+def test_what_is_neither_text_nor_mapping_is_refused(value, kind):
+    with pytest.raises(InvalidInput, match=rf"^extra_body must be an object \(a mapping\), not {kind}$"):
+        merge({}, value)
+
+
+@pytest.mark.parametrize("given", [{1: "x"}, "{1: 'x', 'a': 2}", {None: 1}])
+def test_keys_that_are_no_text_are_refused(given):
+    with pytest.raises(InvalidInput, match="keys of query must be texts"):
+        read_mapping(given, "query")
+
+
+def test_text_that_is_nothing_raises_what_the_caller_says():
+    assert read_text("[1, 'a']", "no") == [1, "a"]
+    assert read_text(json.dumps(["ü"]), "no") == ["ü"]
+    with pytest.raises(InvalidInput, match=r"^no$"):
+        read_text("[1,", "no")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import uuid
 
@@ -51,6 +52,39 @@ def test_a_list_costs_no_call_and_is_stable(hook, api):
     assert api.call_count == 0
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["[3, 1, 3]", " [3,1,3]\n", "[\n3,\n1,\n3\n]", "[3, 1, 3,]"],
+    ids=["list", "blanks", "lines", "Python"],
+)
+def test_text_of_a_list_is_the_list(hook, api, text):
+    chosen = select(hook, text)
+    assert chosen.resolve() == IdList((3, 1), 1)
+    assert chosen.stable
+    assert api.call_count == 0
+
+
+@pytest.mark.parametrize("write", [json.dumps, repr], ids=["JSON", "Python"])
+def test_text_of_a_mapping_is_the_mapping(hook, api, store, tmp_path, write):
+    file = tmp_path / "ids.csv"
+    file.write_text("order_id\n9\n")
+    given = {"path": str(file), "column": "order_id"}
+    chosen = select(hook, write(given))
+    assert chosen.resolve().ids == (9,)
+    assert not chosen.stable
+    keeper = submitter(hook, store)
+    chosen.kept(keeper)
+    assert chosen.note_keys(keeper) == select(hook, given).note_keys(keeper)
+    orders(api, [7])
+    assert select(hook, write({"state": "placed"})).resolve().ids == (7,)
+
+
+def test_a_list_of_uuids_as_a_template_renders_it():
+    ids = [str(uuid.UUID(int=n, version=4)) for n in (1, 2)]
+    items = Items(str(ids), what="record_ids", resource="x", most=9, kind=UUIDS)
+    assert items.resolve().ids == tuple(ids)
+
+
 @pytest.mark.parametrize("form", [str, lambda path: {"path": path}], ids=["text", "mapping"])
 def test_a_file_with_one_id_a_line(hook, tmp_path, form):
     file = tmp_path / "ids.txt"
@@ -72,7 +106,15 @@ def test_a_file_with_a_column_as_spreadsheets_write_it(hook, tmp_path, header):
     ("given", "error", "words"),
     [
         ("ids", InvalidInput, "must be the path of a file"),
-        ("12,13", InvalidInput, "must be the path of a file"),
+        ("12,13", InvalidInput, "must be the path of a file: '12,13'; a list stands in brackets"),
+        ("['1', '2']", InvalidInput, "2 of 2 entries .* They are text"),
+        ("[1, 2", InvalidInput, r"order_ids given as text that begins with '\[' must be a list or a mapping"),
+        ("[x]/ids.txt", InvalidInput, "order_ids given as text that begins"),
+        ("{{ ti.xcom_pull('ids') }}", InvalidInput, "order_ids given as text that begins with '{'"),
+        ("{'ofer_id': 'x'}", InvalidInput, "one or more of state, offer_id.*unknown: .'ofer_id'."),
+        ("{}", InvalidInput, "one or more of state"),
+        ("None", InvalidInput, "must be the path of a file"),
+        ("", InvalidInput, "must be the path of a file"),
         (
             "/nowhere/ids.txt",
             ValidationRejected,
@@ -130,7 +172,7 @@ def test_a_row_without_an_id_ends_the_selection(hook, api, row):
 def test_more_than_the_most(hook, api, tmp_path):
     orders(api, [1, 2, 3])
     (tmp_path / "f").write_text("1\n2\n3\n")
-    for given in ([1, 2, 3], str(tmp_path / "f"), {"state": "placed"}):
+    for given in ([1, 2, 3], "[1, 2, 3]", str(tmp_path / "f"), {"state": "placed"}):
         with pytest.raises(InvalidInput, match="max_items"):
             select(hook, given, most=2).resolve()
 
@@ -168,7 +210,7 @@ def test_a_clear_selects_anew_unless_it_reuses(hook, api, store, on_clear, found
     assert select(hook, {"state": "placed"}).kept(cleared).ids == found
 
 
-@pytest.mark.parametrize("count", [0, 1, PIECE, PIECE + 1, 3 * PIECE])
+@pytest.mark.parametrize("count", [1, PIECE, PIECE + 1, 3 * PIECE])
 def test_lists_of_any_length_come_back_whole(hook, store, tmp_path, count):
     ids = random.Random(5).sample(range(1, 2**63), count)
     file = tmp_path / "ids.txt"
@@ -180,6 +222,23 @@ def test_lists_of_any_length_come_back_whole(hook, store, tmp_path, count):
     assert list(kept.ids) == ids
     assert len(store.rows) == 1 + -(-count // PIECE)
     assert sorted(KEY_PREFIX + key for key in chosen.note_keys(submitter(hook, store))) == sorted(store.rows)
+
+
+def test_an_empty_list_is_not_kept_so_that_a_person_may_fill_it(hook, store, tmp_path):
+    file = tmp_path / "ids.txt"
+    file.write_text("")
+    chosen = select(hook, str(file))
+    assert chosen.kept(submitter(hook, store)).ids == ()
+    assert store.rows == {}
+    file.write_text("7\n")
+    assert chosen.kept(submitter(hook, store)).ids == (7,)
+
+
+@pytest.mark.parametrize("value", [None, "", "  ", "None", [], [None], ["1", ""]])
+def test_a_filter_without_a_value_is_refused(api, hook, value):
+    with pytest.raises(InvalidInput, match="offer_id has no value"):
+        select(hook, {"offer_id": value, "state": "placed"}).resolve()
+    assert api.call_count == 0
 
 
 def test_ids_as_a_shop_has_them_take_little_room(hook, store, tmp_path):

@@ -205,3 +205,35 @@ def test_arguments_are_templates():
         "stoq_conn_id",
     }
     assert set(StoqActionOperator.template_fields_renderers.values()) == {"json"}
+
+
+@pytest.mark.parametrize("field", ["path_params", "query", "body"])
+@pytest.mark.parametrize("value", ["", "None", "[1]", "x", ["x"], 7])
+def test_what_is_no_mapping_is_refused_by_name_and_not_retried(sandbox, field, value):
+    with pytest.raises(ValidationRejected, match=rf"^{field} .*Nothing was sent") as caught:
+        call(RELEASE, **{"path_params": {"id": 1}, field: value})
+    assert isinstance(caught.value, AirflowFailException)
+    assert sandbox.state["requests"] == {}
+
+
+@pytest.mark.parametrize("action", [None, 7, ["enable"]])
+def test_an_action_that_is_no_text_is_refused(sandbox, action):
+    with pytest.raises(ValidationRejected, match=r"^action must be a text"):
+        call(action)
+    assert sandbox.state["requests"] == {}
+
+
+@pytest.mark.parametrize("write", [json.dumps, repr])
+def test_mappings_as_text_are_read(sandbox, write):
+    held = order("awaiting_balance")
+    told = call(RELEASE, path_params=write({"id": held}), body=write({"force": True}), query=write({}))
+    assert told["state"] == "released"
+
+
+def test_text_and_mapping_are_the_same_call_to_the_next_try(sandbox):
+    held = order("awaiting_balance")
+    run = TaskRun(lambda: StoqActionOperator(task_id="call", action=CHARGE, path_params={"id": held}))
+    first = run.execute()
+    run.changes = {"path_params": json.dumps({"id": held})}
+    assert run.retry() == first
+    assert writes(sandbox)[CHARGE] == 1

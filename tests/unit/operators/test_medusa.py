@@ -7,7 +7,7 @@ import datetime as dt
 import json
 
 import pytest
-from airflow.providers.common.compat.sdk import DAG
+from airflow.providers.common.compat.sdk import DAG, AirflowFailException
 
 from stoq_provider.exceptions import ProtocolError, ValidationRejected
 from stoq_provider.operators.medusa import MedusaBatchJobOperator, MedusaConfirmOperator
@@ -129,3 +129,28 @@ def test_a_task_that_made_no_job_yet_is_killed_quietly(logs):
     confirm.hook.settings  # noqa: B018 - opens the hook
     confirm.on_kill()
     assert confirm.hook.stopped
+
+
+@pytest.mark.parametrize("value", ["", "None", "[1]", "x", ["x"], 7])
+def test_a_context_that_is_no_mapping_is_refused_by_name_and_not_retried(api, value):
+    run = TaskRun(lambda: MedusaBatchJobOperator(task_id="x", job_type="product-export", context=value))
+    with pytest.raises(ValidationRejected, match=r"^context .*Nothing was sent") as caught:
+        run.execute()
+    assert isinstance(caught.value, AirflowFailException)
+    assert api.call_count == 0
+
+
+@pytest.mark.parametrize("write", [json.dumps, repr])
+def test_a_context_as_text_is_read(api, write):
+    api.post(JOBS, status_code=201, json=job())
+    context = {"filterable_fields": {"q": "shirt"}}
+    given = {"job_type": "product-export", "context": write(context), "wait_for_completion": False}
+    TaskRun(lambda: MedusaBatchJobOperator(task_id="x", **given)).execute()
+    sent = api.last_request.json()["context"]
+    assert sent["filterable_fields"] == {"q": "shirt"}
+
+
+def test_a_job_type_that_is_no_text_is_refused(api):
+    run = TaskRun(lambda: MedusaBatchJobOperator(task_id="x", job_type=7, destination="/tmp/x/"))
+    with pytest.raises(ValidationRejected, match="job_type must be a text"):
+        run.execute()

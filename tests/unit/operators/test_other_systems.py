@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 
 import pytest
-from airflow.providers.common.compat.sdk import DAG, AirflowSkipException
+from airflow.providers.common.compat.sdk import DAG, AirflowFailException, AirflowSkipException
 
+from stoq_provider.exceptions import ValidationRejected
 from stoq_provider.operators.printstudio import (
     PrintStudioAdvanceJobsOperator,
     PrintStudioCancelJobsOperator,
@@ -104,3 +106,59 @@ def test_a_sensor_of_several_print_jobs_defers_with_their_goal_in_the_handles(ap
         ("a", "print_job:READY:fail"),
         ("b", "print_job:READY:fail"),
     ]
+
+
+ID = "5f0c1d1e-0000-4000-8000-000000000001"
+LEAST = {
+    SureCartBulkActionOperator: {"action_type": "delete_customers", "record_ids": [ID]},
+    PrintStudioCreateOrdersOperator: {
+        "orders": [{"customerId": "c", "lineItems": [{"skuId": "s", "quantity": 1}]}]
+    },
+    PrintStudioImportSkusOperator: {"skus": [{"id": "a"}]},
+    PrintStudioAdvanceJobsOperator: {"job_ids": ["a"], "target_status": "READY"},
+    PrintStudioCancelJobsOperator: {"job_ids": ["a"], "reason": "late"},
+}
+
+
+@pytest.mark.parametrize("value", ["", "None", "[1]", "x", ["x"], 7])
+@pytest.mark.parametrize(("cls", "given"), LEAST.items(), ids=lambda given: getattr(given, "__name__", ""))
+def test_an_extra_body_that_is_no_mapping_is_refused_by_name_and_not_retried(cls, given, value, api):
+    with pytest.raises(ValidationRejected, match=r"^extra_body .*Nothing was sent") as caught:
+        TaskRun(lambda: cls(task_id="x", extra_body=value, **given)).execute()
+    assert isinstance(caught.value, AirflowFailException)
+    assert api.call_count == 0
+
+
+@pytest.mark.parametrize("write", [json.dumps, repr])
+@pytest.mark.parametrize(
+    ("cls", "field", "url"),
+    [
+        (SureCartBulkActionOperator, "record_ids", "https://shop.example/v1/bulk_actions"),
+        (PrintStudioCreateOrdersOperator, "orders", "https://shop.example/api/orders/bulk"),
+        (PrintStudioImportSkusOperator, "skus", "https://shop.example/api/skus/bulk"),
+        (PrintStudioCancelJobsOperator, "job_ids", "https://shop.example/api/jobs/bulk/cancel"),
+    ],
+)
+def test_lists_and_mappings_as_text_are_read(cls, field, url, write, api):
+    api.post(
+        url, json={"id": ID, "status": "succeeded", "created": 1, "orders": [{"id": "o", "status": "paid"}]}
+    )
+    api.get(f"https://shop.example/v1/bulk_actions/{ID}", json={"id": ID, "status": "succeeded"})
+    given = {**LEAST[cls], "extra_body": write({"x": 1})}
+    given[field] = write(given[field])
+    TaskRun(lambda: cls(task_id="x", **given)).execute()
+    sent = next(r for r in api.request_history if r.method == "POST").json()
+    sent = sent.get("bulk_action", sent)
+    assert sent["x"] == 1
+    assert LEAST[cls][field] in sent.values()
+
+
+@pytest.mark.parametrize("cls", [c for c in LEAST if hasattr(c, "check_parameters")])
+def test_the_main_parameters_stand_in_the_signature(cls):
+    shown = inspect.signature(cls).parameters
+    assert {*LEAST[cls], "verify", "dry_run"} <= set(shown)
+    assert (shown["verify"].default, shown["dry_run"].default) == (None, False)
+    with DAG("d", schedule=None, default_args={"verify": "fail", "dry_run": True}):
+        task = cls(task_id="x", **LEAST[cls])
+        own = cls(task_id="y", verify="warn", dry_run=False, **LEAST[cls])
+    assert [(t.verify, t.dry_run) for t in (task, own)] == [("fail", True), ("warn", False)]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import datetime as dt
 import json
 from itertools import product
+from types import SimpleNamespace
 
 import pytest
-from airflow.providers.common.compat.sdk import DAG, TaskDeferred
+from airflow.providers.common.compat.sdk import DAG, AirflowFailException, TaskDeferred
 
 from stoq_provider.exceptions import PollingUnhealthy, ProtocolError, ValidationRejected
 from stoq_provider.operators.reports import StoqReportExportOperator
@@ -21,7 +22,7 @@ UTC = dt.timezone.utc
 
 
 def run(**options) -> TaskRun:
-    context = {key: options.pop(key) for key in list(options) if key.startswith("data_interval")}
+    context = {key: options.pop(key) for key in list(options) if key.startswith(("data_interval", "dag_run"))}
     given = {"report": "revenue", **options}
     return TaskRun(lambda: StoqReportExportOperator(task_id="export", **given), **context)
 
@@ -188,6 +189,14 @@ def test_window_fills_both_dates(api, window, timezone, expected):
     assert (body["from"], body["to"]) == expected
 
 
+def test_a_run_without_an_interval_exports_the_day_before_it_was_wanted(api):
+    api.post(EXPORT, status_code=202, json=JOB)
+    wanted = SimpleNamespace(run_after=BERLIN_DAY[1])
+    run(window="previous_day", timezone="Europe/Berlin", dag_run=wanted).execute()
+    body = api.last_request.json()
+    assert (body["from"], body["to"]) == ("2026-05-28", "2026-05-28")
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -211,6 +220,12 @@ def test_window_fills_both_dates(api, window, timezone, expected):
             },
             "no time zone is called 'Mars/Base'",
         ),
+        ({"filters": "2026-05-01"}, "^filters given as text must be a JSON object"),
+        ({"filters": ""}, "^filters given as text must be a JSON object"),
+        ({"filters": ["from"]}, "^filters must be an object"),
+        ({"filters": "[]", "window": "previous_day"}, "^filters given as text must be a JSON object"),
+        ({"extra_body": "x"}, "^extra_body given as text must be a JSON object"),
+        ({"extra_query": "x"}, "^extra_query given as text must be a JSON object"),
         ({"on_clear": "again"}, "on_clear is"),
         ({"timeout": 0}, "timeout must be"),
         ({"poll_interval": -1}, "poll_interval must be"),
@@ -223,7 +238,17 @@ def test_wrong_parameters_are_refused_before_anything_is_sent(api, options, word
     with pytest.raises(ValidationRejected, match=words) as caught:
         run(**options).execute()
     assert "Nothing was sent" in str(caught.value)
+    assert isinstance(caught.value, AirflowFailException)
     assert api.call_count == 0
+
+
+@pytest.mark.parametrize("write", [json.dumps, repr])
+def test_mappings_as_text_are_read(api, write):
+    api.post(EXPORT, status_code=202, json=JOB)
+    given = {"filters": {"from": "2026-05-01"}, "extra_body": {"x": None, "y": 1}, "extra_query": {"v": 3}}
+    run(**{name: write(value) for name, value in given.items()}).execute()
+    assert api.last_request.json() == {"from": "2026-05-01", "y": 1}
+    assert api.last_request.qs == {"v": ["3"]}
 
 
 # -- waiting --------------------------------------------------------------------------------------------

@@ -59,6 +59,7 @@ def test_the_status_url_is_followed(origin, status_url, url):
         pytest.param(" //evil.example" + JOB, id="no scheme after a blank"),
         pytest.param("/\t/evil.example/x", id="hidden by a tab"),
         pytest.param("http:\\\\evil.example\\x", id="backslashes"),
+        pytest.param("https://evil.example\\@app.stoqapp.com/x", id="a backslash before our host"),
         pytest.param("ftp://app.stoqapp.com/x", id="another scheme"),
         pytest.param("javascript:alert(1)", id="no address"),
         pytest.param("https://app.stoqapp.com:99999/x", id="no such port"),
@@ -184,6 +185,9 @@ def test_how_jobs_are_given(job, ids):
         pytest.param("[__import__('os')]", "neither JSON nor", id="code"),
         pytest.param({"job_id": "a"}, "needs 'system'", id="half a handle"),
         pytest.param({**A, "submitted_at": "x"}, "ISO 8601", id="a broken handle"),
+        pytest.param(
+            [A, {**A, "status_url": "/other/a"}], "two different jobs have the id a", id="one id twice"
+        ),
         pytest.param({**A, "system": "medusa"}, "'medusa', not to 'stoq'", id="of another system"),
     ],
 )

@@ -137,6 +137,7 @@ def test_the_identity_of_an_import_is_its_source_not_the_key_of_the_upload():
 
 @pytest.mark.parametrize("context", [None, {}, {"filterable_fields": {"x": 1}, "limit": 10, "expand": "a"}])
 def test_a_context_without_traps_is_sent_as_given(context):
+    assert submission("product-export", json.dumps(context or {})).body["context"] == (context or {})
     assert submission("product-export", context).body["context"] == (context or {})
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from stoq_provider.core.http import MalformedAnswer
@@ -21,6 +23,8 @@ def order(**fields):
     ("orders", "says"),
     [
         ("x", "orders must be a list of objects, not str"),
+        ("[{'customerId'", "orders given as text must be a JSON list"),
+        ('{"customerId": "c"}', "orders must be a list of objects, not str"),
         ({"customerId": "c"}, "orders must be a list of objects, not dict"),
         (7, "not int"),
         ([order(), 7], "1 of 2 can't be sent: number 2 is no object, but int"),
@@ -46,6 +50,19 @@ def test_other_keys_of_an_order_are_kept():
     assert bulk.check_orders(iter(given)) == given
 
 
+@pytest.mark.parametrize("write", [json.dumps, repr])
+def test_lists_as_text_are_read(write):
+    assert bulk.check_orders(write([order(notes=None)])) == [order(notes=None)]
+    assert bulk.check_skus(f" {write([{'id': 'a'}])}", "upsert") == [{"id": "a"}]
+
+
+def test_extra_body_as_text_is_read_and_other_text_refused():
+    (made,) = bulk.submissions(bulk.CANCEL_JOBS, ["a"], extra_body='{"x": 1}')
+    assert made.body == {"jobIds": ["a"], "x": 1}
+    with pytest.raises(InvalidInput, match=r"^extra_body given as text"):
+        bulk.submissions(bulk.CANCEL_JOBS, ["a"], extra_body="x")
+
+
 @pytest.mark.parametrize("mode", bulk.MODES)
 def test_skus_in_each_mode(mode):
     assert bulk.check_skus([{"id": "a"}, {"id": "b"}], mode) == [{"id": "a"}, {"id": "b"}]
@@ -55,6 +72,8 @@ def test_skus_in_each_mode(mode):
     ("skus", "mode", "says"),
     [
         ([{"id": "a"}], "upset", "did you mean 'upsert'"),
+        ([{"id": "a"}], "upset", r"'upsert'\? Known are upsert"),
+        ([{"id": "a"}], "zz", r"no mode 'zz'\. Known are upsert"),
         ([{"id": "a"}], None, "no mode None"),
         ([{"name": "a"}], "upsert", "number 1 has no id"),
         ([{"id": "a"}, {"id": "b"}, {"id": "a"}], "append", "'a' stand in the list more than once"),
@@ -71,6 +90,10 @@ def test_targets_and_reasons():
     for bad in ("CREATED", "FAILED", "", None, 7):
         with pytest.raises(InvalidInput, match="can't advance print jobs to"):
             bulk.check_target(bad)
+    with pytest.raises(InvalidInput, match=r"'REDY'; did you mean 'READY'\? The states are VALIDATED"):
+        bulk.check_target("REDY")
+    with pytest.raises(InvalidInput, match=r"'x'\. The states are"):
+        bulk.check_target("x")
     assert bulk.check_reason("late") == "late"
     for bad in ("", "  ", None, 7):
         with pytest.raises(InvalidInput, match="reason must be a text"):
@@ -149,12 +172,32 @@ def test_other_answers_of_any_shape_count_as_success(payload):
         ({"errors": ["one"] * 4}, JobState.FAILED, {"id": None, "message": "one"}),
         ({"advanced": 0, "failed": 1}, JobState.FAILED, None),
         ({"failures": [{"index": 2, "code": "X"}]}, JobState.PARTIAL, {"id": 2, "message": "X"}),
+        ({"advanced": 0}, JobState.FAILED, None),
+        ({"cancelled": 3}, JobState.PARTIAL, None),
+        (
+            {"advanced": ["a", "b", "c"], "failed": [{"id": "d", "error": "stuck"}]},
+            JobState.PARTIAL,
+            {"id": "d", "message": "stuck"},
+        ),
+        ({"success": False, "error": "boom"}, JobState.FAILED, {"id": None, "message": "boom"}),
+        ({"error": "maintenance"}, JobState.FAILED, {"id": None, "message": "maintenance"}),
+        ({"advanced": 0, "error": "boom"}, JobState.FAILED, {"id": None, "message": "boom"}),
+        (
+            {"results": [{"id": "a", "status": "failed"}, {"id": "b", "status": "ok"}]},
+            JobState.PARTIAL,
+            {"id": "a", "message": "failed"},
+        ),
     ],
 )
 def test_items_that_failed_are_found_wherever_they_stand(payload, state, first):
     found = result(payload, "advance_jobs")
     assert found.state is state
     assert (found.details or {}).get("errors", [None])[0] == first
+
+
+@pytest.mark.parametrize("payload", [{"appended": 1}, {"imported": 0}, {"appended": ["a"], "skipped": ["b"]}])
+def test_skus_that_are_known_already_need_not_be_counted(payload):
+    assert result(payload, "import_skus:append").state is JobState.SUCCEEDED
 
 
 def test_a_manifest_names_only_some_errors():

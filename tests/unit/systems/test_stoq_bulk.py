@@ -77,6 +77,10 @@ def test_one_submission_takes_no_more_than_the_cap(name, cap):
         ("sync_metafield", stoq_bulk.VARIANT_ACTIONS, ["sync_metafields"]),
         ("release", stoq_bulk.VARIANT_ACTIONS, ["no bulk action 'release'", "recalculate_preorder_counts"]),
         ("", stoq_bulk.ORDER_ACTIONS, ["no bulk action ''"]),
+        ("relaese", stoq_bulk.ORDER_ACTIONS, ["did you mean 'release'? Known are release"]),
+        ("zz", stoq_bulk.ORDER_ACTIONS, ["no bulk action 'zz'. Known are release"]),
+        (["release"], stoq_bulk.ORDER_ACTIONS, ["no bulk action ['release']"]),
+        (None, stoq_bulk.ORDER_ACTIONS, ["no bulk action None"]),
     ],
 )
 def test_an_unknown_action_is_named_with_near_misses(name, table, words):
@@ -88,7 +92,15 @@ def test_an_unknown_action_is_named_with_near_misses(name, table, words):
 @pytest.mark.parametrize(
     ("name", "body", "words"),
     [
-        ("release", {"forse": True}, ["no key 'forse'", "force", "extra_body"]),
+        (
+            "release",
+            {"forse": True},
+            ["no key 'forse'", "did you mean 'force'? Known are: force", "extra_body"],
+        ),
+        ("release", {"zz": True}, ["no key 'zz'. Known are: force"]),
+        ("release", "force", ["body given as text must be a JSON object"]),
+        ("release", ["force"], ["body must be an object"]),
+        ("set_tags", "", ["body given as text"]),
         ("cancel", {"force": True}, ["no key 'force'", "Known are: none"]),
         ("set_tags", None, ["needs 'tags'"]),
         ("set_tags", {}, ["needs 'tags'"]),
@@ -112,6 +124,21 @@ def test_extra_body_and_query_are_laid_over_unchecked():
         "release", extra_body={"notify": False, "order_ids": None, "ids": [9]}, extra_query={"v": 3}
     )
     assert (built.body, built.query) == ({"notify": False, "ids": [9]}, {"v": 3})
+
+
+def test_bodies_and_queries_as_text_are_read():
+    built = build(
+        "set_tags", body='{"tags": ["late"]}', extra_body="{'notify': False}", extra_query='{"v": 3}'
+    )
+    assert built.body == {"order_ids": [1, 2], "tags": ["late"], "notify": False}
+    assert built.query == {"v": 3}
+    assert built.digest() == build("set_tags", extra_body={"notify": False}, extra_query={"v": 3}).digest()
+
+
+@pytest.mark.parametrize("name", ["extra_body", "extra_query"])
+def test_what_is_laid_over_must_be_a_mapping(name):
+    with pytest.raises(InvalidInput, match=rf"^{name} given as text must be a JSON object"):
+        build("release", **{name: "x"})
 
 
 def test_rounds_keep_submissions_of_the_same_items_apart():

@@ -16,6 +16,7 @@ O1 = "5f0c1d1e-0000-4000-8000-000000000001"
     ("report", "filters", "sent"),
     [
         pytest.param("summary", {}, {}, id="none"),
+        pytest.param("summary", '{"offer_id": "o"}', {"offer_id": "o"}, id="text"),
         pytest.param("summary", {"from": None, "offer_id": None}, {}, id="null is left out"),
         pytest.param(
             "summary",
@@ -61,7 +62,7 @@ O1 = "5f0c1d1e-0000-4000-8000-000000000001"
     ],
 )
 def test_what_is_sent(report, filters, sent):
-    kept = dict(filters)
+    kept = filters if isinstance(filters, str) else dict(filters)
     assert check(report, filters) == sent
     assert filters == kept
 
@@ -69,11 +70,14 @@ def test_what_is_sent(report, filters, sent):
 @pytest.mark.parametrize(
     ("report", "filters", "told"),
     [
-        pytest.param("summary", ["from"], "must be a mapping", id="no mapping"),
+        pytest.param("summary", ["from"], r"filters must be an object \(a mapping\)", id="no mapping"),
+        pytest.param("summary", "from=x", "filters given as text must be a JSON object", id="text"),
         pytest.param("summary", {"fro": "2026-05-01"}, "no filter 'fro'; did you mean 'from'", id="a slip"),
         pytest.param("summary", {"granularity": "day"}, "no filter 'granularity'", id="of another report"),
         pytest.param("customers", {"product_id": 7}, "no filter 'product_id'", id="customers"),
         pytest.param("summary", {"metrics": []}, "extra_body", id="the way out is named"),
+        pytest.param("summary", {"fro": 1}, r"did you mean 'from'\? Known are from", id="words after a hint"),
+        pytest.param("summary", {"zz": 1}, r"no filter 'zz'\. Known are from", id="words without a hint"),
         pytest.param(
             "summary", {"from": "28.05.2026"}, "'from' must be an ISO 8601 date", id="a German date"
         ),

@@ -54,10 +54,20 @@ def test_extra_body_goes_within_the_action():
     assert built.body == {"bulk_action": {"action_type": "delete_customers", "dry": True}}
 
 
+def test_extra_body_as_text_is_read_and_other_text_refused():
+    built = surecart.submission("delete_customers", IDS[:1], extra_body='{"record_ids": null, "dry": true}')
+    assert built.body == {"bulk_action": {"action_type": "delete_customers", "dry": True}}
+    with pytest.raises(InvalidInput, match=r"^extra_body given as text"):
+        surecart.submission("delete_customers", IDS[:1], extra_body="dry")
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
         (("delete_customer", IDS), "did you mean 'delete_customers'"),
+        (("delete_customer", IDS), r"products'\? Known are delete_customers"),
+        (("zz", IDS), r"no bulk action 'zz'\. Known are delete_customers"),
+        ((["delete_customers"], IDS), "no bulk action"),
         (("delete_customers", []), "without record_ids would do nothing"),
         (("delete_customers", ["7"]), "no UUIDs: '7'"),
         (("delete_customers", "7"), "list of UUIDs, not str"),
