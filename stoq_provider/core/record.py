@@ -20,6 +20,9 @@ from stoq_provider.core.jobs import Outcome, outcome_of
 
 VERSION = 1
 
+GONE = (Outcome.FAILED, Outcome.CANCELLED, Outcome.EXPIRED, Outcome.NOT_FOUND)
+"""How jobs ended that nobody can wait for any more."""
+
 
 class RepeatSafety(str, Enum):
     """Whether sending the same submission again does harm."""
@@ -75,9 +78,10 @@ class SubmissionRecord:
         return replace(self, clears=clears, held=False)
 
     def ended(self, end: JobEnd) -> SubmissionRecord:
-        """Note how waiting ended."""
+        """Note how waiting ended; a job that ended badly is held no longer: a clear submits it."""
         return replace(
             self,
+            held=self.held and end.outcome not in GONE,
             outcome=end.outcome,
             seen_at=end.seen_at or self.seen_at,
             status=end.status or self.status,
@@ -236,5 +240,4 @@ def _waits_for_a_key(record: SubmissionRecord) -> bool:
 
 def can_be_reused(record: SubmissionRecord) -> bool:
     """Whether there is a job that may still run, or ended well."""
-    gone = (Outcome.FAILED, Outcome.CANCELLED, Outcome.EXPIRED, Outcome.NOT_FOUND)
-    return record.handle is not None and record.outcome not in gone
+    return record.handle is not None and record.outcome not in GONE

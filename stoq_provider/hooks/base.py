@@ -7,16 +7,16 @@ system has. HTTP is done by ``transport``, decisions by ``core``.
 
 from __future__ import annotations
 
-import json
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
 
 from stoq_provider.core.http import Answer, MalformedAnswer, Problem, ProblemKind, Request
 from stoq_provider.core.jobs import JobHandle, JobStatus
-from stoq_provider.core.plan import InvalidInput, Submission
+from stoq_provider.core.plan import InvalidInput, Submission, check_json
 from stoq_provider.core.record import RepeatSafety, new_correlation
 from stoq_provider.exceptions import StoqProviderError, SubmissionUncertain
 from stoq_provider.hooks.errors import of_problem, typed
@@ -60,9 +60,10 @@ class JobHook(ShopHook):
         request = self.submit_request(self.system.mark(submission, correlation))
         since, doubtful = time.time(), False
         for attempt in range(1, SUBMIT_ATTEMPTS + 1):
-            answer = self._send_when_free(request, busy_patience)
+            answer = self._send_when_free(request, busy_patience, doubtful=doubtful)
             handle, answer = self._handle(answer, submission)
             if handle is not None:
+                self._tell_items(handle, submission)
                 return handle
             problem = answer.problem
             assert problem is not None
@@ -82,8 +83,21 @@ class JobHook(ShopHook):
                 raise self._uncertain(problem, submission, found)
             if attempt < SUBMIT_ATTEMPTS:
                 self._tell_again(request, problem, submission, found)
-                self.sleep(random.uniform(0.5, 1.5) * attempt)  # noqa: S311 - jitter
+                with self._telling_what_was_sent(doubtful):
+                    self.sleep(random.uniform(0.5, 1.5) * attempt)  # noqa: S311 - jitter
         raise self._unclear(answer, request, doubtful=doubtful)
+
+    def _tell_items(self, handle: JobHandle, submission: Submission) -> None:
+        sent, taken = submission.item_count, handle.item_count
+        if None not in (sent, taken) and sent != taken:
+            self.log.warning(
+                "%s items were sent as %s, and %s says that job %s has %s.",
+                sent,
+                submission.kind,
+                self.system.label,
+                handle.job_id,
+                taken,
+            )
 
     def find(self, submission: Submission, correlation: str | None, since: float) -> Found:
         """Look for the job of a submission that got no clear answer; see ``hooks.finding``."""
@@ -99,16 +113,42 @@ class JobHook(ShopHook):
             else f"It may have been processed; {submission.kind} is safe to repeat",
         )
 
-    def _send_when_free(self, request: Request, patience: float) -> Answer:
+    def await_turn(self, submission: Submission) -> None:
+        """
+        Wait until the points are there for a submission; nothing is sent.
+
+        :raises Detached: where the task was told to stop meanwhile.
+        """
+        with self._telling_what_was_sent(doubtful=False):
+            self.transport.await_turn(self.submit_request(submission))
+
+    def _send_when_free(self, request: Request, patience: float, *, doubtful: bool) -> Answer:
         give_up_at = time.time() + patience
         while True:
-            answer = self.transport.send(request)
-            if not _is_busy(answer) or time.time() + BUSY_INTERVAL > give_up_at:
-                return answer
-            self.log.info(
-                "%s is busy with another job; trying again in %g s.", self.system.label, BUSY_INTERVAL
+            # What is waited for in here, before a call or after a refusal: points, or a connection.
+            with self._telling_what_was_sent(doubtful):
+                answer = self.transport.send(request)
+                if not _is_busy(answer) or time.time() + BUSY_INTERVAL > give_up_at:
+                    return answer
+                self.log.info(
+                    "%s is busy with another job; trying again in %g s.", self.system.label, BUSY_INTERVAL
+                )
+                self.sleep(BUSY_INTERVAL)
+
+    @contextmanager
+    def _telling_what_was_sent(self, doubtful: bool) -> Iterator[None]:
+        """Say of a stop between two calls of a submission whether one of them perhaps started a job."""
+        try:
+            yield
+            return
+        except Detached as error:
+            job = PERHAPS_A_JOB if doubtful else NO_JOB
+            stopped = Detached(
+                f"The task was told to stop before {self.system.label} had taken the submission. {job}. A "
+                "retry submits it.",
+                **{**error.details(), "job_started": None if doubtful else False},
             )
-            self.sleep(BUSY_INTERVAL)
+        raise stopped
 
     def submit_request(self, submission: Submission) -> Request:
         """
@@ -118,10 +158,7 @@ class JobHook(ShopHook):
         """
         with typed(self.system.name, f"{NOTHING_SENT}; a retry would fail alike"):
             request = self.system.submit_request(self.settings.origin, submission)
-            try:
-                json.dumps(request.json, allow_nan=False)
-            except (TypeError, ValueError) as error:
-                raise InvalidInput(f"the body of {submission.kind} can't be sent as JSON: {error}") from None
+            check_json(request.json, submission.kind)
         return request
 
     def _handle(self, answer: Answer, submission: Submission) -> tuple[JobHandle | None, Answer]:

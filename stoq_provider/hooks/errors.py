@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -130,11 +131,24 @@ _NEXT = {
 WAIT_AGAIN = "A retry waits for the same job and submits nothing."
 NO_RECORD = "A retry submits a new job, because no record of this one could be kept (see [stoq] state_path)."
 
+NOT_RETRIED = (
+    "The task is not retried: no record of the jobs could be kept (see [stoq] state_path), and a retry would "
+    "submit them again. Look what becomes of them; clearing the task submits them again."
+)
+
+_USUAL = re.compile(r"a retry [^.;:]*submits nothing")
+_ANEW = "a retry submits a new job, because no record of this one could be kept (see [stoq] state_path)"
+
 _CLEAR_WAITS = " So does clearing the task."
 _CLEAR_ANEW = " Clearing the task starts anew, unless on_clear='reuse'."
 _NO_RECORD_NEVER = (
     "The task is not retried: no record of the job could be kept (see [stoq] state_path), and a retry would "
     "send {kind} again. Look what becomes of the job; clearing the task sends it again."
+)
+
+_DENIED_NO_RECORD = (
+    "The task is not retried, since the key would be refused again. No record of the job could be kept (see "
+    "[stoq] state_path), so clearing the task sends {kind} again; look first what becomes of the job."
 )
 
 _END_CLASSES: dict[Outcome, type[StoqProviderError]] = {
@@ -199,6 +213,15 @@ def of_end(
     )
 
 
+def forgotten(error: StoqProviderError) -> StoqProviderError:
+    """
+    Return the error of a download for a task whose next try will not find its jobs.
+
+    A download does not know who wants it, so its errors say what is usual.
+    """
+    return type(error)(_USUAL.sub(_ANEW, error.message), **error.details())
+
+
 def _told(end: JobEnd) -> tuple[str, ...]:
     texts = end.status.error_texts if end.status is not None else ()
     return texts or ((end.text,) if end.text else ())
@@ -213,6 +236,8 @@ def _fate(end: JobEnd, final: bool, owner: bool, recorded: bool, never: bool) ->
         )
     if end.outcome in _AGAIN:
         return _NEVER_AGAIN[end.outcome] if final else _AGAIN[end.outcome]
+    if end.outcome is Outcome.DENIED and not recorded:
+        return _DENIED_NO_RECORD
     if end.outcome in _NEXT:
         return _NEXT[end.outcome]
     if final:

@@ -8,16 +8,14 @@ from typing import Any
 
 from stoq_provider.core.events import JobEnd
 from stoq_provider.core.http import MalformedAnswer
-from stoq_provider.core.jobs import Outcome
 from stoq_provider.core.plan import Submission
-from stoq_provider.core.record import RepeatSafety, SubmissionRecord, can_be_reused, counts, identity
+from stoq_provider.core.record import GONE, RepeatSafety, SubmissionRecord, can_be_reused, counts, identity
 from stoq_provider.exceptions import ProtocolError, StoqProviderError
 from stoq_provider.hooks.base import JobHook
+from stoq_provider.hooks.repeating import sends_something_else
 from stoq_provider.storage.state import StateError, StateStore
 
-_ENDED_BADLY = tuple(
-    outcome.value for outcome in (Outcome.FAILED, Outcome.CANCELLED, Outcome.EXPIRED, Outcome.NOT_FOUND)
-)
+_ENDED_BADLY = tuple(outcome.value for outcome in GONE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +38,13 @@ class TaskIdentity:
         tries that belong together from those after a clear, on every Airflow version.
         """
         ti = context["ti"]
+        # A run that is deleted and made again has the same name. Airflow 2 tells a number as well (which only
+        # SQLite gives twice); the task state store of Airflow 3.3 goes with the run.
+        number = getattr(context.get("dag_run"), "id", None)
         return cls(
             dag_id=ti.dag_id,
             task_id=ti.task_id,
-            run_id=ti.run_id,
+            run_id=ti.run_id if number is None else f"{ti.run_id}#{number}",
             map_index=getattr(ti, "map_index", -1),
             clears=getattr(ti, "max_tries", None) or 0,
         )
@@ -146,13 +147,22 @@ class Records:
         it, and clears it in order to go on. Jobs that ended badly are left out; a clear submits those. A
         failure to write it down is logged: the error that led here says more.
         """
+        self._set_held(keys, True)
+
+    def release(self, keys: Iterable[str]) -> None:
+        """Let records and notes count no longer than others do: the task has ended well."""
+        self._set_held(keys, False)
+
+    def _set_held(self, keys: Iterable[str], held: bool) -> None:
         for key in keys:
             try:
                 value = self._store.load(key)
-                if value is not None and value.get("outcome") not in _ENDED_BADLY:
-                    self._store.save(key, {**value, "held": True})
+                if value is None or bool(value.get("held")) is held:
+                    continue
+                if not held or value.get("outcome") not in _ENDED_BADLY:
+                    self._store.save(key, {**value, "held": held})
             except StateError as error:
-                self._hook.log.warning("That a job goes on could not be written down: %s", error)
+                self._hook.log.warning("What a clear does could not be written down: %s", error)
 
     def current(self, submission: Submission) -> SubmissionRecord | None:
         """Return the record of a submission if it counts for this try."""
@@ -169,6 +179,40 @@ class Records:
             self._store.save(key, record.to_dict())
         return record
 
+    def keep_plan(self, planned: Mapping[str, str], known: Iterable[str]) -> None:
+        """
+        Note what this try is about to send that must not be repeated, and see that no other try sent else.
+
+        Records are found by what is sent: a template, a Variable or an XCom that renders differently on a
+        retry would otherwise find none, and mail the same customers again.
+
+        :param planned: keys of the records of what must not be repeated, with the kind of each.
+        :param known: keys of records that the plan takes account of beside these.
+        :raises SubmissionUncertain: where an earlier try has begun to send something that is not planned.
+        """
+        if not planned:
+            return
+        note = self.load_note(self.plan_name)
+        before: list[str] = list(note["keys"]) if note else []
+        accounted = {*planned, *known}
+        lost = [key for key in before if key not in accounted and self._begun(key)]
+        if lost:
+            raise sends_something_else(
+                self._hook.system, planned[next(iter(planned))], len(lost), self._on_clear
+            )
+        keys = list(dict.fromkeys([*(key for key in before if key in accounted), *planned]))
+        if keys != before:
+            self.save_note(self.plan_name, {"keys": keys})
+
+    @property
+    def plan_name(self) -> str:
+        """What :meth:`keep_plan` notes is kept under this name."""
+        return self.name("plan")
+
+    def _begun(self, key: str) -> bool:
+        record = self.load(key)
+        return record is not None and record.clears == self._task.clears
+
     def note_unchanged(self, unchanged: Mapping[str, Iterable[int | str]]) -> None:
         """
         Note what a read-back found, by key of the record.
@@ -179,6 +223,14 @@ class Records:
             record = self.load(key)
             if record is not None:
                 self._store.save(key, record.verified(items).to_dict())
+
+    def drop(self, keys: Iterable[str]) -> None:
+        """Take notes away that would keep a person's mended input from being read."""
+        for key in keys:
+            try:
+                self._store.delete(key)
+            except StateError as error:
+                self._hook.log.warning("What was kept for a retry could not be taken away: %s", error)
 
     def forget(self, keys: Iterable[str]) -> None:
         """

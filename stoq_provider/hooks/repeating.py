@@ -49,6 +49,20 @@ def must_not_repeat(system: System, kind: str, record: SubmissionRecord, on_clea
     )
 
 
+def sends_something_else(system: System, kind: str, sent: int, on_clear: str) -> StoqProviderError:
+    """Return the error for a try whose input is not that of the try before it."""
+    again = "clearing the task submits what it is given now."
+    if on_clear == "reuse":
+        again = "to submit what it is given now, set on_clear='resubmit' and clear the task."
+    return SubmissionUncertain(
+        f"An earlier try began {sent} submission(s) of {kind} at {system.label} that this one would not "
+        "send: the task is given other input now, perhaps by a template. Nothing was sent now, because "
+        f"repeating {kind} is not safe; what was submitted goes on. The task is not retried. Look in "
+        f"{system.label} what was done; {again}",
+        system=system.name,
+    )
+
+
 def why_again(kind: str, record: SubmissionRecord) -> str:
     """Tell why a submission is sent again."""
     if record.handle is None:

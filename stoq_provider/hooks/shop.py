@@ -44,6 +44,13 @@ class ShopHook(BaseHook):
     form_ui: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     form_fields: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Give each class the two methods of the form as its own: Airflow 2 does not see inherited ones."""
+        super().__init_subclass__(**kwargs)
+        for name in ("get_ui_field_behaviour", "get_connection_form_widgets"):
+            if name not in cls.__dict__:
+                setattr(cls, name, classmethod(getattr(cls, name).__func__))
+
     def __init__(self, conn_id: str) -> None:
         super().__init__()
         self.conn_id = conn_id

@@ -18,8 +18,8 @@ STOP_SECONDS = 5.0
 """How long a killed task waits for its cancellations; Medusa's blocks while a job is processed (9 s, M)."""
 
 NO_CANCEL = (
-    "They go on, since nothing can cancel them from here. A retry waits for the same jobs; clearing the task "
-    "starts anew unless on_clear='reuse'."
+    "They go on, since nothing can cancel them from here. A retry waits for the same jobs if they could be "
+    "written down; clearing the task starts anew unless on_clear='reuse' or a repetition would do harm."
 )
 
 _NOTHING_TO_CANCEL = (ProblemKind.VALIDATION, ProblemKind.NOT_FOUND, ProblemKind.CONFLICT)

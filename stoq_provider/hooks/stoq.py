@@ -134,7 +134,7 @@ class StoqHook(JobHook):
         aliases = [str(alias) for entry in listed for alias in entry.get("aliases") or ()]
         with typed(self.system.name, NOTHING_SENT):
             raise InvalidInput(
-                f"STOQ has no report {report!r}{near_misses(report, [*names, *aliases])} "
+                f"STOQ has no report {report!r}{near_misses(report, [*names, *aliases]) or '.'} "
                 f"Its reports are {', '.join(names)}"
             )
 

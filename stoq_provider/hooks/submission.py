@@ -21,7 +21,7 @@ from stoq_provider.core.record import (
     new_correlation,
 )
 from stoq_provider.exceptions import StoqProviderError, SubmissionUncertain
-from stoq_provider.hooks.base import Detached, JobHook
+from stoq_provider.hooks.base import JobHook
 from stoq_provider.hooks.records import Records, TaskIdentity
 from stoq_provider.hooks.repeating import must_not_repeat, was_never_sent, why_again
 from stoq_provider.storage.state import StateError, StateStore
@@ -115,7 +115,7 @@ class Submitter(Records):
         return self._send(key, submission, known=True, doubtful=record)
 
     def _found(self, key: str, record: SubmissionRecord, handle: JobHandle) -> Submitted:
-        record = replace(record, clears=self._task.clears).submitted(handle)
+        record = self._with_job(replace(record, clears=self._task.clears), handle)
         self._store.save(key, record.to_dict())
         self._hook.log.info(
             "An earlier try was lost while it sent this; its job %s was found in the list. Waiting for it, "
@@ -154,6 +154,8 @@ class Submitter(Records):
         """
         self._hook.submit_request(submission)
         submission = self._prepared(key, submission)
+        # Before the intent: a worker that is lost while it waits has sent nothing, and leaves no doubt.
+        self._hook.await_turn(submission)
         intent = SubmissionRecord(
             self._task.clears,
             intent_at=doubtful.intent_at if doubtful else time.time(),
@@ -172,13 +174,13 @@ class Submitter(Records):
             handle = self._hook.submit(
                 submission, busy_patience=self._busy_patience, correlation=intent.correlation
             )
-        except (SubmissionUncertain, Detached):
+        except SubmissionUncertain:
             raise
         except StoqProviderError as error:
             if error.job_started is False:
                 self._take_back(key)
             raise
-        record = intent.submitted(handle)
+        record = self._with_job(intent, handle)
         try:
             self._store.save(key, record.to_dict())
         except StateError as error:
@@ -186,6 +188,15 @@ class Submitter(Records):
                 "Job %s was submitted, but that could not be written down: %s", handle.job_id, error
             )
         return Submitted(key, record, handle, reattached=False)
+
+    def _with_job(self, record: SubmissionRecord, handle: JobHandle) -> SubmissionRecord:
+        """
+        Note a job; one that must not be repeated is held until it has ended.
+
+        The worker or the triggerer may be lost before anybody can say what a clear is to do.
+        """
+        record = record.submitted(handle)
+        return replace(record, held=record.outcome is None and self.never_repeats(handle.kind))
 
     def _take_back(self, key: str) -> None:
         try:

@@ -31,6 +31,9 @@ class Log(Protocol):
 
 INFO, WARNING = 20, 30
 
+LAST_LOOK = 60.0
+"""Seconds that the last look at a job, at the deadline, may be late: the points may be spent."""
+
 
 @dataclass(frozen=True, slots=True)
 class WaitPlan:
@@ -97,18 +100,31 @@ class AnswersSync(Protocol):
     def send(self, request: Any, policy: Any = None) -> Any:
         """Send."""
 
+    def await_turn(self, request: Any, until: float) -> bool:
+        """Wait for the points."""
+
 
 def poll_due(
     poller: Poller, transport: AnswersSync, system: System, settings: ShopSettings, log: Log
 ) -> bool:
-    """Poll the jobs that are due now, once each; return whether all jobs have ended."""
+    """
+    Poll the jobs that are due now, once each; return whether all jobs have ended, by the deadline too.
+
+    A shop may be shut for longer than is left until then.
+    """
     from stoq_provider.transport.retrying import NO_RETRY
 
+    # A worker that was away while the deadline passed still looks once.
+    until = max(poller.deadline, time.time()) + LAST_LOOK
     due = _with_company(poller, poller.step(time.time()).due, system.poll_size)
     for start in range(0, len(due), system.poll_size):
         handles = due[start : start + system.poll_size]
+        request = system.poll_request(settings.origin, handles)
+        if not transport.await_turn(request, until):
+            poller.expire()
+            return True
         transport.gate.meter.polled()
-        answer = transport.send(system.poll_request(settings.origin, handles), NO_RETRY)
+        answer = transport.send(request, NO_RETRY)
         for handle, sight in zip(handles, system.sights(answer, handles), strict=True):
             write(log, poller.tell(handle.job_id, sight, answer.rate_limit, time.time()))
     return poller.step(time.time()).done
@@ -138,10 +154,6 @@ def wait_sync(
         if wait:
             sleep(wait)
     transport.gate.meter.finished(len(poller.watches), poller.polls)
-
-
-LAST_LOOK = 60.0
-"""Seconds that the last look at a job, at the deadline, may be late: the points may be spent."""
 
 
 async def wait_async(poller: Poller, transport: AsyncTransport, *, log: Log) -> None:

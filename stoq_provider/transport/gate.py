@@ -91,8 +91,10 @@ class Gate:
         refused = answer.problem is not None and answer.problem.kind is ProblemKind.RATE_LIMITED
         lane, said = self._lane(request), answer.rate_limit
         if lane is not None and said.limit is not None and said.limit < self.budget.rules.limit:
-            # Headers of a route that is limited by itself, and a limit too small to be the common one.
-            lane.learn(said, now, refused=refused)
+            # Headers of a route that is limited by itself, and a limit too small to be the common one. If it
+            # is that all the same, set lower than documented, it must not widen the lane.
+            own = replace(said, limit=min(said.limit, lane.rules.limit))
+            lane.learn(own, now, refused=refused)
         else:
             if lane is not None and refused:
                 # Which of the two limits it was cannot be told; of the common one the other headers speak.

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+from stoq_provider.core.hints import near_misses
 from stoq_provider.core.plan import InvalidInput
+
+_log = logging.getLogger(__name__)
+
+EXTRA = ("timeout", "verify", "proxy", "allow_http", "points_share", "allow_private")
+"""Keys of the extra that this package reads; ``allow_private`` is read by Medusa's hook."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +62,12 @@ def read_settings(
     """
     Read the fields of a connection.
 
+    Keys of the extra that nobody here reads are only warned of: other tools may keep their own there.
+
     :raises InvalidInput: naming the field that is missing or wrong; never its value if that is secret.
     """
+    # First, because a slip in a key is often why the rest is refused.
+    _tell_unknown(extra)
     if not (key or "").strip():
         raise InvalidInput("the connection has no API key; put it into the password field")
     clean_key = (key or "").strip()
@@ -120,6 +131,22 @@ def _origin(
         )
     name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return f"{parts.scheme}://{name}" + (f":{number}" if number else "")
+
+
+def _tell_unknown(extra: Mapping[str, Any]) -> None:
+    """Name keys that have no effect; never their values, which may be secret."""
+    unknown = [str(name)[:40] for name in extra if name not in EXTRA]
+    if not unknown:
+        return
+    told = []
+    for name in unknown:
+        hint = near_misses(name, EXTRA).removeprefix("; ")
+        told.append(f"{name!r} ({hint})" if hint else repr(name))
+    _log.warning(
+        "The connection's extra has keys that have no effect here: %s. Those that have: %s.",
+        ", ".join(told),
+        ", ".join(EXTRA),
+    )
 
 
 def _flag(extra: Mapping[str, Any], name: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from http.cookiejar import DefaultCookiePolicy
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from requests import Session, exceptions
@@ -84,6 +85,10 @@ class ShopSession(Session):
         if origin_of(prepared_request.url or "") != origin_of(self._settings.origin):
             for name in self._login.names:
                 prepared_request.headers.pop(name, None)
+
+    def resolve_redirects(self, *args: Any, yield_requests: bool = False, **options: Any) -> Any:
+        """Look at no ``Location`` that is not followed: requests would, and raise where it is no URL."""
+        return iter(()) if yield_requests else super().resolve_redirects(*args, **options)
 
     def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
         """Let ``REQUESTS_CA_BUNDLE`` count only where the connection does not say how to verify."""
@@ -180,13 +185,24 @@ class SyncTransport:
             return self._paid(request)
         return answer
 
-    def _paid(self, request: Request) -> Answer:
+    def await_turn(self, request: Request, until: float = inf) -> bool:
+        """
+        Sleep until the points are there for a request. Nothing is sent, and nothing is spent.
+
+        :param until: Unix seconds beyond which it is not waited.
+        :return: whether the request may go out now.
+        """
         waited = 0.0
-        while (wait := self.gate.wait(request, self._clock())) > 0:
-            self._sleep(wait)
-            waited += wait
+        while (wait := self.gate.wait(request, self._clock())) > 0 and (left := until - self._clock()) > 0:
+            nap = min(wait, left)
+            self._sleep(nap)
+            waited += nap
         if waited:
             self.gate.meter.waited(waited)
+        return wait <= 0
+
+    def _paid(self, request: Request) -> Answer:
+        self.await_turn(request)
         cost = self.gate.spend(request, self._clock())
         try:
             answer = self._exchange(request)

@@ -191,7 +191,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(source, "_BACKOFF_SECONDS", 0.02)
     monkeypatch.setattr(
         "stoq_provider.storage.download.DownloadPolicy",
-        functools.partial(DownloadPolicy, stall_timeout=0.3, max_resumes=2),
+        functools.partial(DownloadPolicy, stall_timeout=5.0, max_resumes=2),
     )
     base = sys.modules.get("airflow.sensors.base")
     if hasattr(base, "_orig_start_date"):  # Airflow 2 asks the database

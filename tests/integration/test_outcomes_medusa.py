@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import threading
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -16,10 +17,12 @@ from stoq_provider.exceptions import (
     JobFailed,
     JobTimeout,
     ValidationRejected,
+    VerificationError,
 )
 from stoq_provider.hooks import stopping
 from stoq_provider.hooks.medusa import MedusaHook
 from stoq_provider.hooks.shop import Detached
+from stoq_provider.sandbox.medusa.storage import Storage
 from tests.harness import wait_until
 
 from .conftest import MODES, SENSOR_MODES, fails
@@ -216,19 +219,34 @@ def test_failed_export_is_submitted_again_by_a_retry(medusa, mode):
     assert medusa.submissions == 2
 
 
+def waiting_and_cancelled(medusa):
+    """Cancel a job that waits for a decision."""
+    (handle,) = medusa.submitted(dry_run=True)
+    wait_until(lambda: medusa.job["status"] == "pre_processed")
+    MedusaHook().cancel(handle)
+    return handle
+
+
+def running_and_cancelled(medusa):
+    """Cancel a job that still has a step before it; one that was too quick is followed by another."""
+    while True:
+        (handle,) = medusa.submitted()
+        with suppress(ValidationRejected):
+            MedusaHook().cancel(handle)
+            return handle
+        assert len(medusa.jobs) < 50
+
+
 @pytest.mark.parametrize("mode", SENSOR_MODES)
 @pytest.mark.parametrize("later", ["canceled", "failed"])
 def test_cancelled_by_a_person_is_a_cancellation_also_once_it_reads_failed(medusa, mode, later):
-    (handle,) = medusa.submitted(dry_run=later == "canceled")
-    if later == "canceled":
-        wait_until(lambda: medusa.job["status"] == "pre_processed")
-    MedusaHook().cancel(handle)
-    wait_until(lambda: medusa.job["status"] == later)
+    handle = waiting_and_cancelled(medusa) if later == "canceled" else running_and_cancelled(medusa)
+    wait_until(lambda: medusa.jobs[handle["job_id"]]["status"] == later)
     fails(medusa.sensor(mode, [handle]).execute, JobCancelled, "was cancelled at Medusa", final=True)
 
 
 def test_cancelled_while_it_worked_tells_that_the_work_was_done(medusa):
-    medusa.bend("next_job", processing_seconds=40)
+    medusa.bend("next_job", processing_seconds=200)
     (handle,) = medusa.submitted()
     wait_until(lambda: medusa.job["status"] == "confirmed")
     time.sleep(0.03)
@@ -385,6 +403,16 @@ def test_download_from_a_private_address_needs_leave(medusa, sandbox, monkeypatc
     assert medusa.files() == []
     connect(monkeypatch, sandbox, allow_private=True)
     assert MedusaHook().allows_private is True
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_download_of_another_size_than_the_job_announced_publishes_nothing(medusa, mode, monkeypatch):
+    put = Storage.put
+    monkeypatch.setattr(
+        Storage, "put", lambda self, folder, name, data, now: put(self, folder, name, data + b"x", now)
+    )
+    fails(medusa.export(mode).execute, VerificationError, "The job announced a file of", "submits nothing")
+    assert medusa.files() == []
 
 
 def test_download_gets_a_fresh_url_after_a_refusal(medusa, sandbox):

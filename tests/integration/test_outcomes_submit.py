@@ -21,7 +21,7 @@ MAIL = r"/bulk_send_payment_collection_url$"
 LOST = [
     pytest.param("reset_after", {}, 1, id="reset-after"),
     pytest.param("reset_before", {}, 0, id="reset-before"),
-    pytest.param("delay", {"seconds": 0.5, "processed": True}, 1, id="timeout"),
+    pytest.param("delay", {"seconds": 1.2, "processed": True}, 1, id="timeout"),
     pytest.param("status", {"status": 500, "processed": True}, 1, id="500"),
     pytest.param("status", {"status": 502}, 0, id="502"),
     pytest.param("garbage", {}, 1, id="cut-json"),
@@ -34,7 +34,7 @@ LOST = [
 
 @pytest.fixture(autouse=True)
 def short_timeout(monkeypatch, sandbox):
-    connect(monkeypatch, sandbox, timeout=0.25)
+    connect(monkeypatch, sandbox, timeout=0.7)
 
 
 # -- refused --------------------------------------------------------------------------------------------

@@ -175,7 +175,9 @@ class RecordProtocol(RuleBasedStateMachine):
         hook = StoqHook()
         hook._log = QUIET
         hook.__dict__["settings"] = ShopSettings("https://shop.example", "k")
-        hook.__dict__["transport"] = SimpleNamespace(send=worker.send if worker else None)
+        hook.__dict__["transport"] = SimpleNamespace(
+            send=worker.send if worker else None, await_turn=lambda request: True
+        )
         hook.sleep = lambda seconds: None
         task = TaskIdentity("d", "t", "r", -1, clears=epoch)
         return Submitter(hook, worker or self.store, task, on_clear=self.on_clear)

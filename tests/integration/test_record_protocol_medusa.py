@@ -73,7 +73,9 @@ class FoundAgain(RecordProtocol):
         hook = MedusaHook()
         hook._log = QUIET
         hook.__dict__["settings"] = ShopSettings("https://shop.example", "k")
-        hook.__dict__["transport"] = SimpleNamespace(send=lambda request: self.send(worker, request))
+        hook.__dict__["transport"] = SimpleNamespace(
+            send=lambda request: self.send(worker, request), await_turn=lambda request: True
+        )
         hook.sleep = lambda seconds: None
         task = TaskIdentity("d", "t", "r", -1, clears=epoch)
         return Submitter(hook, worker or self.store, task, on_clear=self.on_clear)

@@ -149,6 +149,7 @@ FAULTS = {
         ("status", {"origin": "files", "status": 302, "headers": {"Location": "http://elsewhere/x"}})
     ],
 }
+IMPATIENT = {"stall_timeout": 0.3}
 
 
 def arm(sandbox: Sandbox, name: str) -> None:
@@ -161,7 +162,7 @@ def arm(sandbox: Sandbox, name: str) -> None:
 @pytest.mark.parametrize("name", FAULTS)
 def test_operator_leaves_no_secret(bench, sandbox, haul, mode, name):
     arm(sandbox, name)
-    run = bench.export(mode, unhealthy_after=0.15)
+    run = bench.export(mode, unhealthy_after=0.15, download_options=IMPATIENT)
     collect(haul, run)
     collect(haul, run, run.retry)
     if name == "none":
@@ -173,7 +174,7 @@ def test_operator_leaves_no_secret(bench, sandbox, haul, mode, name):
 def test_sensor_leaves_no_secret(bench, sandbox, haul, mode, name):
     handles = bench.submitted()
     arm(sandbox, name)
-    run = bench.sensor(mode, handles, unhealthy_after=0.15, timeout=0.5)
+    run = bench.sensor(mode, handles, unhealthy_after=0.15, timeout=0.5, download_options=IMPATIENT)
     collect(haul, run)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from stoq_provider.core.http import Answer, Problem, ProblemKind, RateLimit, Request
 from stoq_provider.core.jobs import JobWatch, Outcome
-from stoq_provider.hooks.waiting import INFO, WARNING, WaitPlan, event_of, poll_due, wait_sync
+from stoq_provider.hooks.waiting import INFO, LAST_LOOK, WARNING, WaitPlan, event_of, poll_due, wait_sync
 from stoq_provider.systems.stoq import Stoq
 from stoq_provider.transport.meter import NoMeter
 from stoq_provider.transport.retrying import NO_RETRY
@@ -61,6 +61,12 @@ class Asked:
         self.gate = SimpleNamespace(meter=Counts())
         self.clock, self.answer, self.points_spent = clock, answer, 0
         self.began, self.calls, self.policies = clock(), [], []
+        self.shut_until = clock()
+
+    def await_turn(self, request, until):
+        wait = max(0.0, self.shut_until - self.clock())
+        self.clock.sleep(min(wait, until - self.clock()))
+        return self.clock() >= self.shut_until
 
     def send(self, request, policy=None):
         at = self.clock() - self.began
@@ -108,8 +114,9 @@ class TestThePlan:
 
 
 class TestAWorker:
-    def wait(self, clock, answer, *names, system=STOQ, log=None, **plan):
+    def wait(self, clock, answer, *names, system=STOQ, log=None, shut_for=0.0, **plan):
         transport = Asked(clock, answer)
+        transport.shut_until += shut_for
         made = poller(clock, *names, system=system, **plan)
         wait_sync(made, transport, system, settings(), sleep=clock.sleep, log=log or Lines())
         return made, transport
@@ -140,6 +147,16 @@ class TestAWorker:
         made, transport = self.wait(passing, until(1e9), "a", deadline=passing() + 32)
         assert outcomes(made) == [Outcome.TIMEOUT]
         assert [at for at, _ in transport.calls][-2:] == [30, 32]
+
+    def test_the_last_look_may_be_late_by_a_minute(self, passing):
+        made, transport = self.wait(passing, until(0), "a", deadline=passing() + 32, shut_for=90)
+        assert outcomes(made) == [Outcome.SUCCEEDED]
+        assert transport.calls == [(90, "a")]
+
+    def test_a_shop_that_is_shut_for_longer_is_not_waited_for(self, passing):
+        made, transport = self.wait(passing, until(0), "a", "b", deadline=passing() + 32, shut_for=3000)
+        assert outcomes(made) == [Outcome.TIMEOUT] * 2
+        assert (transport.calls, passing.waited) == ([], 32 + LAST_LOOK)
 
     def test_a_429_delays_the_next_look_and_fails_nothing(self, passing):
         refused = Answer(

@@ -205,6 +205,19 @@ class TestRefusals:
         kept.learn(IMPORT, refusal(limit=360, remaining=300, reset_in=30.0, retry_after=30.0), T0)
         assert at_once(kept, IMPORT, T0 + 100) <= 5
 
+    @pytest.mark.parametrize("limit", [5, 6, 200, 359])
+    def test_a_limit_below_the_common_one_does_not_widen_the_lane(self, limit):
+        kept = gate(LANED)
+        said = RateLimit(limit=limit, remaining=limit - 1, reset_in=30.0)
+        kept.learn(IMPORT, Answer({}, rate_limit=said), T0)
+        assert at_once(kept, IMPORT, T0 + 100) == 4
+
+    def test_a_smaller_limit_narrows_the_lane(self):
+        kept = gate(LANED)
+        said = RateLimit(limit=5, remaining=4, reset_in=30.0)
+        kept.learn(EXPORT, Answer({}, rate_limit=said), T0)
+        assert at_once(kept, EXPORT, T0 + 100) == 4, "documented are twenty"
+
     @pytest.mark.parametrize(
         "kind", [kind for kind in ProblemKind if kind is not ProblemKind.RATE_LIMITED], ids=str
     )

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 
 import pytest
 
 from stoq_provider.core.plan import InvalidInput
-from stoq_provider.transport.settings import ShopSettings, is_loopback, read_settings
+from stoq_provider.get_provider_info import (
+    MEDUSA_CONN_FIELDS,
+    PRINTSTUDIO_CONN_FIELDS,
+    STOQ_CONN_FIELDS,
+    SURECART_CONN_FIELDS,
+)
+from stoq_provider.transport.settings import EXTRA, ShopSettings, is_loopback, read_settings
 
 KEY = "stoq_api_key_0123456789abcdef"
 DEFAULT = "https://app.stoqapp.com"
@@ -165,6 +172,41 @@ def test_extra(extra, name, value):
 def test_a_number_that_is_none(name, value):
     with pytest.raises(InvalidInput, match=f"'{name}' in the connection's extra must be a number from"):
         read(**{name: value})
+
+
+@pytest.fixture
+def warnings(caplog):
+    def texts():
+        return [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+
+    return texts
+
+
+def test_keys_of_the_extra_without_effect_are_named_with_near_misses_and_without_values(warnings):
+    read(time_out="s3cret-1", allow_htp="s3cret-2", sidecar={"token": "s3cret-3"}, timeout=5)
+    (text,) = warnings()
+    assert "no effect here: 'time_out' (did you mean 'timeout'?), 'allow_htp' (did you mean 'allow" in text
+    assert ", 'sidecar'. Those that have: timeout, verify" in text
+    assert "s3cret" not in text
+
+
+def test_a_slip_is_told_where_the_connection_is_refused_because_of_it(warnings):
+    with pytest.raises(InvalidInput, match="plain http"):
+        read("http://shop.example", allow_htp=True)
+    assert "did you mean 'allow_http'" in warnings()[0]
+
+
+@pytest.mark.parametrize(
+    "extra", [{}, dict.fromkeys(("timeout", "verify", "proxy", "points_share")), {"allow_private": True}]
+)
+def test_keys_that_are_read_are_not_warned_of(warnings, extra):
+    read(**extra)
+    assert warnings() == []
+
+
+def test_every_field_of_the_connection_forms_is_known():
+    fields = {**STOQ_CONN_FIELDS, **MEDUSA_CONN_FIELDS, **SURECART_CONN_FIELDS, **PRINTSTUDIO_CONN_FIELDS}
+    assert set(fields) <= set(EXTRA)
 
 
 def test_nothing_secret_in_a_repr():

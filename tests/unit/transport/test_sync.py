@@ -89,6 +89,12 @@ class TestTheKey:
         assert (answer.problem.kind, answer.problem.http_status) == (ProblemKind.PROTOCOL, status)
         assert adapter.call_count == 1
 
+    @pytest.mark.parametrize("location", ["http://[", "https://x:99999999/", "/caf\xe9", "//"])
+    def test_redirects_that_lead_nowhere_are_answers_too(self, clock, location):
+        session, _ = mocked({"status_code": 302, "headers": {"Location": location}})
+        answer = transport_of(session, clock).send(GET)
+        assert (answer.problem.kind, answer.problem.http_status) == (ProblemKind.PROTOCOL, 302)
+
     @pytest.mark.parametrize("target", [f"{EVIL}/x", "http://app.stoqapp.com/x", "//evil.example/x"])
     def test_does_not_go_along_when_the_session_of_a_user_follows_one(self, target):
         session, adapter = mocked({"status_code": 302, "headers": {"Location": target}}, {"json": {}})
@@ -236,6 +242,27 @@ class TestBudget:
         assert clock.slept == []
         assert transport.send(POST, NO_RETRY).problem is None
         assert clock.slept == [24.0]
+
+    def test_a_turn_is_awaited_without_a_call_or_a_price(self, clock):
+        session, adapter = mocked({"json": {}, "headers": self.told(clock, 5)})
+        transport = transport_of(session, clock)
+        transport.send(GET)
+        assert transport.await_turn(POST)
+        waited = clock.waited
+        assert waited == pytest.approx(40, abs=1)
+        assert (adapter.call_count, transport.points_spent) == (1, 1)
+        transport.send(POST)
+        assert clock.waited == waited
+
+    @pytest.mark.parametrize(
+        ("patience", "comes", "waited"), [(23, False, 23), (24, True, 24), (-1, False, 0)]
+    )
+    def test_a_turn_is_awaited_no_longer_than_wanted(self, clock, patience, comes, waited):
+        session, _ = mocked({"status_code": 429, "headers": {"Retry-After": "24"}})
+        transport = transport_of(session, clock)
+        transport.send(GET, NO_RETRY)
+        assert transport.await_turn(GET, clock.now + patience) is comes
+        assert clock.waited == waited
 
     def test_a_sleep_may_end_the_wait(self, clock):
         class Stop(Exception):
