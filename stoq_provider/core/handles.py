@@ -33,7 +33,7 @@ class JobState(str, Enum):
 @dataclass(frozen=True, slots=True)
 class JobHandle:
     """
-    What we keep of a job; goes through XCom as :meth:`to_dict`.
+    What we keep of a job; goes through XCom as :meth:`to_dict`, since Airflow reads no other classes from it.
 
     :param kind: what was asked for, such as ``"export:revenue"`` or ``"bulk_release"``.
     :param job_id: opaque.

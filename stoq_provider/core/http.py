@@ -153,7 +153,7 @@ def read(response: Response, *, now: float, secrets: Sequence[str] = ()) -> Answ
     """
     response = _without(secrets, response)
     try:
-        payload, is_json = json.loads(response.body), True
+        payload, is_json = _sendable(json.loads(response.body), response.body), True
     except (ValueError, RecursionError):
         payload, is_json = None, False
     rate_limit = read_rate_limit(response, payload, now)
@@ -167,6 +167,26 @@ def read(response: Response, *, now: float, secrets: Sequence[str] = ()) -> Answ
         messages = _said(response, payload)
     messages = tuple(one_line(hide_queries(_strike_out(m, secrets))) for m in messages[:MESSAGES])
     return Answer(problem=Problem(kind, messages, response.status, code_of(payload)), rate_limit=rate_limit)
+
+
+def _sendable(payload: Any, body: bytes) -> Any:
+    """
+    Return a payload whose texts can be written anywhere.
+
+    Half of an emoji, which is what JavaScript leaves where it cuts one, is no UTF-8: in a trigger's event it
+    would end Airflow's whole triggerer. NUL is what PostgreSQL can't hold.
+    """
+    return _cleaned(payload) if any(mark in body for mark in (b"\\", b"\xed", b"\0")) else payload
+
+
+def _cleaned(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode().replace("\0", "")
+    if isinstance(value, list):
+        return [_cleaned(item) for item in value]
+    return (
+        {_cleaned(key): _cleaned(item) for key, item in value.items()} if isinstance(value, dict) else value
+    )
 
 
 def _kind_of(status: int) -> ProblemKind:

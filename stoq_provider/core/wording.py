@@ -84,5 +84,20 @@ def one_line(text: str) -> str:
 
 
 def hide_queries(text: str) -> str:
-    """Strike the query out of every URL in a text: in a pre-signed one it is the secret."""
-    return re.sub(r"(https?://[^\s?\"'<>]+)\?[^\s\"'<>]+", r"\1?***", text)
+    """
+    Strike the query and the login out of every URL in a text: in a pre-signed one the query is the secret.
+
+    Signatures are struck by their names as well, should the URL before them be cut or written oddly.
+    """
+    text = _LOGIN.sub(r"\1***@", text)
+    text = _QUERY.sub(r"\1?***", text)
+    return _SIGNATURE.sub(r"\1=***", text)
+
+
+# JSON may write a slash with a backslash before it.
+_URL = r"https?:\\?/\\?/"
+_LOGIN = re.compile(rf"(?i)({_URL})[^\s/?#\"'<>@]+@")
+_QUERY = re.compile(rf"(?i)({_URL}[^\s?\"'<>]+)\?[^\s\"'<>]+")
+_SIGNATURE = re.compile(
+    r"(?i)\b(x-(?:amz|goog)-[a-z-]+|signature|sig|awsaccesskeyid|googleaccessid|token)=(?!\*)[^\s&\"'<>]+"
+)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import json
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -63,6 +64,19 @@ def test_airflows_providers_manager_finds_the_hook(system):
     assert manager.hooks[system].hook_name == HOOKS[system].hook_name
     assert manager.hooks[system].connection_id_attribute_name == f"{system}_conn_id"
     assert HOOKS[system].default_conn_name == f"{system}_default"
+
+
+@SYSTEMS
+@pytest.mark.skipif(
+    airflow.__version__ >= "3.2" or not importlib.util.find_spec("flask_appbuilder"),
+    reason="this Airflow makes no form from hooks",
+)
+def test_airflows_providers_manager_finds_the_form(system):
+    from airflow.providers_manager import ProvidersManager
+
+    manager = ProvidersManager()
+    assert manager.field_behaviours[system]["relabeling"]["password"]
+    assert f"extra__{system}__timeout" in manager.connection_form_widgets
 
 
 def test_configuration_has_defaults_that_airflow_can_read(info):

@@ -1,4 +1,4 @@
-"""The trigger event and the manifest: JSON there and back, nothing secret, nothing unread."""
+"""The trigger event: JSON there and back, nothing secret, nothing unread."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from stoq_provider.core.events import VERSION, JobEnd, WaitEvent
 from stoq_provider.core.handles import JobHandle, JobState, JobStatus
 from stoq_provider.core.http import MalformedAnswer
 from stoq_provider.core.jobs import JobWatch, Outcome, Sight, WatchRules, advance
-from stoq_provider.core.manifest import manifest
 
 HANDLE = JobHandle("stoq", "export:revenue", "exp_1", "/exports/exp_1", None, 1_780_000_000.0)
 READY = JobStatus(
@@ -94,59 +93,3 @@ def test_an_end_is_read_from_a_watch():
     assert JobEnd.of(watch) == JobEnd(HANDLE, Outcome.SUCCEEDED, READY, "", None, 9.0)
     with pytest.raises(AssertionError):
         JobEnd.of(JobWatch(HANDLE, 5.0))
-
-
-def bulk_end(job_id, outcome, total=None, processed=None, error=None, text=""):
-    handle = JobHandle("stoq", "bulk_release", job_id, f"/jobs/{job_id}")
-    status = JobStatus(job_id, "w", JobState.RUNNING, total=total, processed=processed, error=error)
-    return JobEnd(handle, outcome, status, text)
-
-
-class TestManifest:
-    def test_of_an_export(self):
-        file = {"uri": "s3://lake/a.csv", "file_name": "a.csv", "bytes": 512, "rows": 22, "sha256": "ab"}
-        got = manifest(
-            system="stoq",
-            kind="export:revenue",
-            ends=[ENDED],
-            files=[file, file],
-            points_spent=7,
-            started_at=1_780_000_000.0,
-            finished_at=1_780_000_060.5,
-        )
-        assert got == {
-            "schema_version": 1,
-            "system": "stoq",
-            "kind": "export:revenue",
-            "jobs": [
-                {"job_id": "exp_1", "outcome": "succeeded", "total": None, "processed": None, "error": None}
-            ],
-            "files": [file, file],
-            "totals": {"jobs": 1, "total": None, "processed": None, "files": 2, "bytes": 1024, "rows": 44},
-            "unchanged_items": [],
-            "points_spent": 7,
-            "started_at": "2026-05-28T20:26:40.000+00:00",
-            "finished_at": "2026-05-28T20:27:40.500+00:00",
-        }
-        assert "5ecre7" not in json.dumps(got)
-
-    def test_of_several_jobs(self):
-        ends = [
-            bulk_end("a", Outcome.SUCCEEDED, 1000, 1000),
-            bulk_end("b", Outcome.PARTIAL, 47, 40, error="7 skipped"),
-            bulk_end("c", Outcome.SUCCEEDED, text="not an error"),
-            bulk_end("d", Outcome.UNHEALTHY, text="HTTP 503: unavailable"),
-            JobEnd(HANDLE, Outcome.TIMEOUT),
-        ]
-        got = manifest(
-            system="stoq", kind="bulk_release", ends=ends, unchanged_items=(5, 6), started_at=0, finished_at=1
-        )
-        assert (got["totals"]["jobs"], got["totals"]["total"], got["totals"]["processed"]) == (5, 1047, 1040)
-        assert [job["error"] for job in got["jobs"]] == [
-            None,
-            "7 skipped",
-            None,
-            "HTTP 503: unavailable",
-            None,
-        ]
-        assert got["unchanged_items"] == [5, 6]

@@ -226,3 +226,18 @@ def test_a_request_in_messages_has_no_query(method, reads_only):
     request = Request(method, "https://app.stoqapp.com/api/x?email=someone%40example.com")
     assert request.target == f"{method} /api/x"
     assert request.reads_only is reads_only
+
+
+@pytest.mark.parametrize(
+    ("body", "payload"),
+    [
+        (b'{"error": "cut \\ud83d", "n": [1, "\\udc00"]}', {"error": "cut ?", "n": [1, "?"]}),
+        (b'{"file_name": "a\\u0000b"}', {"file_name": "ab"}),
+        (b'"\xed\xa0\xbd"', "?"),
+        (b'{"whole": "\\ud83d\\ude00"}', {"whole": "\U0001f600"}),
+        (b'{"path": "C:\\\\x", "none": null}', {"path": "C:\\x", "none": None}),
+    ],
+)
+def test_texts_that_no_event_could_hold_are_made_whole(body, payload):
+    assert answer(200, body).payload == payload
+    json.dumps(answer(200, body).payload, ensure_ascii=False).encode()

@@ -154,6 +154,8 @@ def test_pendulum_gives_the_same(start, end, zone, first, last):
 def test_previous_day(end, zone, day, length):
     start = end if length == "none" else at("2020-01-01")
     assert dates_of("previous_day", start, end, zone) == {"from": day, "to": day}
+    assert dates_of("previous_day", start, end, zone, run_after=at("2020-01-01")) == {"from": day, "to": day}
+    assert dates_of("previous_day", None, None, zone, run_after=end) == {"from": day, "to": day}
 
 
 @pytest.mark.parametrize(
@@ -161,7 +163,8 @@ def test_previous_day(end, zone, day, length):
     [
         pytest.param("data_interval", None, None, "no data interval", id="none"),
         pytest.param("data_interval", at("2026-05-28"), None, "no data interval", id="no end"),
-        pytest.param("previous_day", None, at("2026-05-28"), "no data interval", id="no start"),
+        pytest.param("data_interval", None, at("2026-05-28"), "no data interval", id="no start"),
+        pytest.param("previous_day", None, None, "no data interval", id="nothing at all"),
         pytest.param("data_interval", at("2026-05-28"), at("2026-05-28"), "previous_day", id="no length"),
         pytest.param("data_interval", at("2026-05-28"), at("2026-05-27"), "no length", id="backwards"),
         pytest.param(
@@ -172,3 +175,8 @@ def test_previous_day(end, zone, day, length):
 def test_what_has_no_dates(window, start, end, told):
     with pytest.raises(InvalidInput, match=told):
         dates_of(window, start, end, UTC)
+
+
+def test_an_interval_is_not_made_up_from_the_moment_of_the_run():
+    with pytest.raises(InvalidInput, match="no data interval"):
+        dates_of("data_interval", None, None, UTC, run_after=at("2026-05-28"))

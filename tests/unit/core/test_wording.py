@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stoq_provider.core.wording import code_of, message_of, messages_of, plain_text
+from stoq_provider.core.wording import code_of, hide_queries, message_of, messages_of, plain_text
 
 
 @pytest.mark.parametrize(
@@ -65,3 +65,30 @@ def test_the_servers_name_of_an_error(payload, code):
 )
 def test_text_of_a_page(body, text):
     assert plain_text(body) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "see https://s3/x.csv?X-Amz-Signature=5ecre7&b=1 please",
+        "see HTTPS://s3/x.csv?sig=5ecre7",
+        r'"url":"https:\/\/s3\/x.csv?X-Goog-Signature=5ecre7"',
+        "s3.example/x.csv?X-Amz-Security-Token=5ecre7",
+        "https://s3/a b.csv?Signature=5ecre7",
+        "https://s3/it's.csv?AWSAccessKeyId=5ecre7&Signature=5ecre7",
+        "https://user:5ecre7@s3/x",
+        "token=5ecre7",
+    ],
+)
+def test_what_signs_a_url_is_struck_out(text):
+    assert "5ecre7" not in hide_queries(text)
+
+
+@pytest.mark.parametrize("text", ["a?b=1", "key=value", "mail@host", "https://s3/x.csv", "signature wanted"])
+def test_other_words_are_left(text):
+    assert hide_queries(text) == text
+
+
+def test_striking_out_twice_changes_nothing():
+    once = hide_queries("https://s3/x?Signature=5ecre7 token=5ecre7")
+    assert hide_queries(once) == once == "https://s3/x?*** token=***"
