@@ -3,7 +3,7 @@ Every night: yesterday's STOQ reports as CSV files in object storage.
 
 Needs a connection ``stoq_default`` (type STOQ, API key as password). The Airflow variable ``stoq_reports``
 says where the files go, such as ``s3://aws_default@lake/stoq``: one folder a day. Running a day again
-replaces its files.
+replaces its files. Triggered by hand, it needs a logical date, which says what day is meant.
 """
 
 from __future__ import annotations

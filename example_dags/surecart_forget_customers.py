@@ -25,7 +25,12 @@ with DAG(
     doc_md=__doc__,
 ):
     plan = SureCartBulkActionOperator(
-        task_id="plan", action_type="delete_customers", record_ids=FORGET_LIST, verify="fail", dry_run=True
+        task_id="plan",
+        action_type="delete_customers",
+        record_ids=FORGET_LIST,
+        on_empty="skip",  # nobody asked: what comes after it is skipped as well
+        verify="fail",
+        dry_run=True,
     )
     forget = SureCartBulkActionOperator(
         task_id="forget",
