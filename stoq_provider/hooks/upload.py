@@ -12,7 +12,7 @@ from requests import exceptions
 
 from stoq_provider.core.http import Answer, Response, read
 from stoq_provider.transport.login import LoginFailed
-from stoq_provider.transport.quiet import quiet_http_logs
+from stoq_provider.transport.quiet import quietly
 from stoq_provider.transport.sync import KeyAuth, describe_failure
 
 if TYPE_CHECKING:
@@ -76,9 +76,10 @@ def upload(session: requests.Session, settings: ShopSettings, url: str, path: An
 def _send(session: requests.Session, settings: ShopSettings, url: str, path: Any, field: str) -> Answer:
     secrets = session.auth.login.secrets if isinstance(session.auth, KeyAuth) else (settings.key,)
     try:
-        with path.open("rb") as file, quiet_http_logs():
+        with path.open("rb") as file:
             form = FileForm(file, field=field, name=path.name, size=_size(path))
-            response = session.post(
+            response = quietly(
+                session.post,
                 url,
                 data=form,
                 headers={"Content-Type": form.content_type},

@@ -25,7 +25,7 @@ from stoq_provider.storage.guard import (
     resolve,
 )
 from stoq_provider.storage.policy import DownloadPolicy
-from stoq_provider.transport.quiet import quiet_http_logs
+from stoq_provider.transport.quiet import quietly
 
 if TYPE_CHECKING:
     import requests
@@ -97,8 +97,7 @@ class Wire:
         import urllib3
 
         try:
-            with quiet_http_logs():
-                return self._send(url, headers)
+            return quietly(self._send, url, headers)
         except Refused as error:
             return Trouble(str(error), final=True)
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:

@@ -28,7 +28,7 @@ from stoq_provider.transport.board import PollBoard
 from stoq_provider.transport.gate import TRIGGERER, Gate
 from stoq_provider.transport.login import Login, LoginFailed
 from stoq_provider.transport.meter import Meter
-from stoq_provider.transport.quiet import quiet_http_logs
+from stoq_provider.transport.quiet import quietly
 from stoq_provider.transport.retrying import RetryLoop, RetryPolicy
 from stoq_provider.transport.settings import ShopSettings
 from stoq_provider.transport.turns import Turns
@@ -140,14 +140,16 @@ class AsyncTransport:
 
     async def _ask(self, request: Request, credentials: dict[str, str]) -> Answer:
         try:
-            with quiet_http_logs():
-                response = await self._client.http.request(
+            response = await quietly(
+                asyncio.ensure_future,
+                self._client.http.request(
                     request.method,
                     request.url,
                     params=request.params,
                     json=request.json,
                     headers={"User-Agent": self._settings.user_agent, **credentials},
-                )
+                ),
+            )
         except httpx.HTTPError as error:
             return Answer(problem=describe_failure(error, self._settings.timeout))
         except httpx.InvalidURL:

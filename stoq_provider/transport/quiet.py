@@ -2,17 +2,16 @@
 Keep the HTTP libraries from logging URLs that are secrets.
 
 urllib3 writes path and query of every request at DEBUG, httpx writes the whole URL at INFO, and a
-pre-signed URL is a bearer secret for days. While :func:`quiet_http_logs` is active, records of these
-libraries are dropped, for the calling thread or task only: other users of the libraries in the same
-process keep their logs.
+pre-signed URL is a bearer secret for days. What :func:`quietly` calls makes no records of these libraries;
+other users of them in the same process keep their logs.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable
+from contextvars import ContextVar, copy_context
+from typing import ParamSpec, TypeVar
 
 LOGGERS = (
     "urllib3.connectionpool",
@@ -31,6 +30,9 @@ LOGGERS = (
 )
 """Loggers whose records may hold a URL, a header or a query."""
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 _quiet: ContextVar[bool] = ContextVar("stoq_quiet_http_logs", default=False)
 
 
@@ -44,20 +46,18 @@ class _WhileNotQuiet(logging.Filter):
 _FILTER = _WhileNotQuiet()
 
 
-@contextmanager
-def quiet_http_logs() -> Iterator[None]:
+def quietly(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """
-    Drop the log records of urllib3, httpx and httpcore made inside the block, at any level.
+    Call a function, and drop the log records that urllib3, httpx and httpcore make meanwhile, at any level.
 
-    Bound to the context, not to the process. A thread started inside the block is not covered, and the
-    block must not reach over a ``yield`` of a generator: the silence would leak to its consumer.
+    The silence belongs to a copy of the caller's context. So it is over with the call, whatever ends it: also
+    an exception that a signal raises at any moment, as Airflow's time-out of a task does. A thread started in
+    the call is not covered; an asyncio task made in it is, for as long as it lives.
     """
     for name in LOGGERS:
         # Each time, because a logging configuration applied in between may have dropped the filter;
         # the logging module ignores a filter it already has.
         logging.getLogger(name).addFilter(_FILTER)
-    token = _quiet.set(True)
-    try:
-        yield
-    finally:
-        _quiet.reset(token)
+    context = copy_context()
+    context.run(_quiet.set, True)
+    return context.run(function, *args, **kwargs)

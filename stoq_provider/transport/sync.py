@@ -17,7 +17,7 @@ from stoq_provider.systems.base import System, origin_of
 from stoq_provider.transport.gate import WORKER, Gate
 from stoq_provider.transport.login import Login, LoginFailed
 from stoq_provider.transport.meter import Meter
-from stoq_provider.transport.quiet import quiet_http_logs
+from stoq_provider.transport.quiet import quietly
 from stoq_provider.transport.retrying import RetryLoop, RetryPolicy
 from stoq_provider.transport.settings import ShopSettings
 
@@ -124,20 +124,20 @@ def exchange(
     :raises LoginFailed: where the token that it needs could not be had, so that it was not sent.
     """
     try:
-        with quiet_http_logs():
-            response = session.request(
-                request.method,
-                request.url,
-                params=dict(request.params) if request.params else None,
-                json=request.json,
-                timeout=settings.timeout,
-                allow_redirects=False,
-            )
-            whole = Response(
-                response.status_code,
-                {name.lower(): value for name, value in response.headers.items()},
-                response.content,
-            )
+        response = quietly(
+            session.request,
+            request.method,
+            request.url,
+            params=dict(request.params) if request.params else None,
+            json=request.json,
+            timeout=settings.timeout,
+            allow_redirects=False,
+        )
+        whole = Response(
+            response.status_code,
+            {name.lower(): value for name, value in response.headers.items()},
+            response.content,
+        )
     except exceptions.RequestException as error:
         return Answer(problem=describe_failure(error, settings.timeout))
     return read(whole, now=clock(), secrets=secrets)

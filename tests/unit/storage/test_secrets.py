@@ -15,7 +15,6 @@ from stoq_provider.exceptions import DownloadError
 from stoq_provider.storage import guard, wire
 from stoq_provider.storage.download import download
 from stoq_provider.storage.policy import DownloadPolicy
-from stoq_provider.transport.quiet import LOGGERS, quiet_http_logs
 
 from .conftest import BODY, SECRET, answer, ignore_range, serve
 
@@ -82,30 +81,6 @@ def test_secret_is_in_no_log_of_a_success(server, policy, out, caplog):
     assert out.read_bytes() == BODY
     assert VALUE not in caplog.text
     assert caplog.records
-
-
-def test_other_requests_keep_their_logs(server, caplog):
-    import requests
-
-    with caplog.at_level(logging.DEBUG):
-        with quiet_http_logs():
-            requests.get(server.url("quiet"), timeout=5)
-        requests.get(server.url("loud"), timeout=5)
-    assert "quiet" not in caplog.text
-    assert "loud" in caplog.text
-
-
-@pytest.mark.parametrize("name", LOGGERS)
-def test_every_logger_is_quiet_inside_and_heard_outside(name, caplog):
-    log = logging.getLogger(name)
-    with caplog.at_level(logging.DEBUG, logger=name):
-        with quiet_http_logs():
-            log.critical("inside")
-            with quiet_http_logs():
-                log.debug("nested")
-            log.debug("still inside")
-        log.debug("outside")
-    assert [record.message for record in caplog.records] == ["outside"]
 
 
 def test_request_carries_no_credentials(server, policy, out, tmp_path, monkeypatch):

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
+import sys
 import threading
 
 import pytest
 import requests
 
 from stoq_provider.core.http import Request
+from stoq_provider.transport import quiet
 from stoq_provider.transport.aio import AsyncTransport, Client, make_client
 from stoq_provider.transport.gate import TRIGGERER, Gate
 from stoq_provider.transport.login import Login
-from stoq_provider.transport.quiet import LOGGERS, quiet_http_logs
+from stoq_provider.transport.quiet import LOGGERS, quietly
 from stoq_provider.transport.retrying import RetryPolicy
 from stoq_provider.transport.sync import SyncTransport, make_session
 
@@ -75,21 +78,23 @@ def test_nothing_is_said_about_a_connection_that_is_refused(everything, free_por
 
 def test_others_keep_their_logs(everything, raw_server):
     server = raw_server("ok")
-    with quiet_http_logs():
-        pass
-    requests.get(f"{server.origin}/other", timeout=5)
+    quietly(int)
+    requests.get(f"{server.origin}/other", timeout=60)
     assert "/other" in everything.text
 
 
 @pytest.mark.parametrize("name", LOGGERS)
 def test_only_the_calling_context_is_quiet(everything, name):
     logger = logging.getLogger(name)
-    with quiet_http_logs():
+
+    def speak():
         logger.warning("mine")
         thread = threading.Thread(target=logger.warning, args=("of another thread",))
         thread.start()
         thread.join()
         logging.getLogger("elsewhere").warning("of another logger")
+
+    quietly(speak)
     logger.warning("afterwards")
     assert [r.message for r in everything.records] == ["of another thread", "of another logger", "afterwards"]
 
@@ -101,47 +106,71 @@ def test_other_tasks_of_the_loop_keep_their_logs(everything):
         inside, said = asyncio.Event(), asyncio.Event()
 
         async def quiet():
-            with quiet_http_logs():
-                inside.set()
-                await said.wait()
-                logger.info("quiet")
+            inside.set()
+            await said.wait()
+            logger.info("quiet")
 
         async def loud():
             await inside.wait()
             logger.info("loud")
             said.set()
 
-        await asyncio.gather(quiet(), loud())
+        await asyncio.gather(quietly(asyncio.ensure_future, quiet()), loud())
 
     asyncio.run(run())
     assert [r.message for r in everything.records if r.name == "httpx"] == ["loud"]
 
 
-def test_an_error_ends_the_silence_and_blocks_may_nest(everything):
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit])
+def test_whatever_ends_the_call_ends_the_silence_and_calls_may_nest(everything, error):
     logger = logging.getLogger("httpx")
-    with pytest.raises(RuntimeError), quiet_http_logs():
-        raise RuntimeError
-    with quiet_http_logs():
-        with quiet_http_logs():
-            logger.info("inner")
-        logger.info("outer")
+
+    def fail():
+        raise error
+
+    with pytest.raises(error):
+        quietly(fail)
+    quietly(lambda: (quietly(logger.info, "inner"), logger.info("outer")))
     logger.info("after")
     assert [r.message for r in everything.records if r.name == "httpx"] == ["after"]
 
 
+def test_a_signal_at_any_step_leaves_nothing_quiet(everything):
+    """A tracing function raises at each line in turn, as a signal may."""
+    logger = logging.getLogger("httpx")
+    step = itertools.count()
+    for fatal in range(200):
+        passed = itertools.count()
+
+        def interrupt(frame, event, argument, fatal=fatal, passed=passed):
+            if frame.f_code.co_filename == quiet.__file__ and next(passed) == fatal:
+                raise InterruptedError
+            return interrupt
+
+        before = sys.gettrace()
+        sys.settrace(interrupt)
+        try:
+            quietly(int)
+            break
+        except InterruptedError:
+            next(step)
+        finally:
+            sys.settrace(before)
+        logger.info("after")
+    assert next(step) > 10
+    assert len([r for r in everything.records if r.name == "httpx"]) == next(step) - 1
+
+
 def test_filters_do_not_pile_up():
     for _ in range(3):
-        with quiet_http_logs():
-            pass
+        quietly(int)
     for name in LOGGERS:
         assert len([f for f in logging.getLogger(name).filters if "Quiet" in type(f).__name__]) == 1
 
 
 def test_a_logging_configuration_that_drops_filters_does_no_harm(everything):
     logger = logging.getLogger("httpx")
-    with quiet_http_logs():
-        pass
+    quietly(int)
     logger.filters.clear()
-    with quiet_http_logs():
-        logger.info("quiet")
+    quietly(logger.info, "quiet")
     assert "quiet" not in [r.message for r in everything.records]
