@@ -8,14 +8,14 @@ from datetime import datetime, timezone
 
 class JobClock:
     """
-    Seconds since the epoch, running `time_scale` times as fast as real time.
+    Seconds since the epoch, running `time_scale` times as fast as real time; 0: it moves only by `advance`.
 
     Lives of jobs, their records and their download links follow this clock; the rate limit does not.
     """
 
     def __init__(self, time_scale: float = 1.0) -> None:
-        if time_scale <= 0:
-            raise ValueError(f"time_scale must be positive, not {time_scale}")
+        if time_scale < 0:
+            raise ValueError(f"time_scale must not be negative, as {time_scale} is")
         self.time_scale = time_scale
         self._epoch = time.time()
         self._started = time.monotonic()

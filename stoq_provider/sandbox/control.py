@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Awaitable, Callable
+from inspect import isawaitable
 from typing import Any, Protocol
 
 from starlette.requests import Request
@@ -22,8 +23,11 @@ from stoq_provider.sandbox.world import World
 class Doors(Protocol):
     """What can close a listening socket for a while."""
 
-    def refuse(self, origin: str, seconds: float) -> None:
-        """Refuse connections to one origin."""
+    def refuse(self, origin: str, seconds: float | None) -> None:
+        """Refuse connections to one origin; `None`: until it is reopened."""
+
+    async def reopen(self) -> None:
+        """Accept connections again everywhere."""
 
 
 class Control:
@@ -42,9 +46,10 @@ class Control:
             self._doors.refuse(fault.origin, fault.seconds)
         return fault.view()
 
-    def disarm(self) -> None:
-        """Forget all faults."""
+    async def disarm(self) -> None:
+        """Forget all faults, and accept connections again."""
         self._world.faults.clear()
+        await self._doors.reopen()
 
     def jobs(self, kind: str = "*", times: int | None = 1, **settings: Any) -> None:
         """Bend the next jobs of a kind."""
@@ -59,9 +64,10 @@ class Control:
         self._world.clock.advance(seconds)
         self._world.settle()
 
-    def reset(self) -> None:
+    async def reset(self) -> None:
         """Back to the start."""
         self._world.reset()
+        await self._doors.reopen()
 
     def state(self) -> dict[str, Any]:
         """Counters and true results."""
@@ -145,7 +151,8 @@ def _post(change: Callable[[Request, dict[str, Any]], Any]) -> Callable[[Request
             body = json.loads(await request.body() or b"{}")
             if not isinstance(body, dict):
                 raise ValueError("body must be an object")
-            return _json(change(request, body) or {"ok": True})
+            done = change(request, body)
+            return _json((await done if isawaitable(done) else done) or {"ok": True})
         except KeyError as error:
             return _json({"errors": [f"no such job: {error.args[0]}"]}, 404)
         except (ValueError, TypeError) as error:

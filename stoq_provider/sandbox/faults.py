@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast, get_args
@@ -49,9 +50,10 @@ class Fault:
         return bool(self.options.get("processed", self.kind in LOOKS_LIKE_SUCCESS))
 
     @property
-    def seconds(self) -> float:
-        """How long a fault lasts that lasts."""
-        return float(self.options.get("seconds", 1.0))
+    def seconds(self) -> float | None:
+        """How long a fault lasts that lasts; `None`: until the faults are disarmed."""
+        seconds = self.options.get("seconds", 1.0)
+        return None if seconds is None else float(seconds)
 
     def fits(self, origin: str, method: str, path: str) -> bool:
         """Whether a request is meant."""
@@ -106,15 +108,31 @@ class FaultBook:
     """All faults of a sandbox, in the order in which they were armed."""
 
     def __init__(self) -> None:
+        self.held = 0
+        """How many requests were left without an answer until now."""
+        self.stalled = 0
+        """How many answers stopped in the middle until now."""
         self._faults: list[Fault] = []
+        self._disarmed = asyncio.Event()
 
     def arm(self, fault: Fault) -> None:
         """Add a fault."""
         self._faults.append(fault)
 
     def clear(self) -> None:
-        """Disarm all."""
+        """Disarm all; requests that are held are dropped."""
         self._faults.clear()
+        self._disarmed.set()
+        self._disarmed = asyncio.Event()
+
+    async def hold(self, fault: Fault) -> None:
+        """Leave a request without an answer, or the rest of it, until the faults are disarmed."""
+        disarmed = self._disarmed
+        if fault.kind == "stall":
+            self.stalled += 1
+        else:
+            self.held += 1
+        await disarmed.wait()
 
     def take(self, origin: str, method: str, path: str) -> Fault | None:
         """The first armed fault that fits, used up once."""

@@ -48,7 +48,8 @@ class FaultLayer:
             else:
                 await self._effects.get(fault.kind, self._replaced)(fault, scope, receive, send)
         except asyncio.CancelledError:
-            # Only a sandbox that stops cancels requests; uvicorn would log each with its traceback.
+            # A sandbox that stops cancels requests, as it drops those it held; uvicorn would log each with
+            # its traceback.
             return
 
     async def _reset_before(self, fault: Fault, scope: Scope, receive: Receive, send: Send) -> None:
@@ -62,7 +63,7 @@ class FaultLayer:
         if not fault.processed:
             # The request has arrived whole: a client that gives up waiting does not undo it.
             arrived = await _arrived(receive)
-            await asyncio.sleep(fault.seconds)
+            await self._wait(fault, scope, receive)
             await self._app(scope, arrived, send)
             return
         messages: list[Message] = []
@@ -71,9 +72,18 @@ class FaultLayer:
             messages.append(message)
 
         await self._app(scope, receive, keep)
-        await asyncio.sleep(fault.seconds)
+        await self._wait(fault, scope, receive)
         for message in messages:
             await send(message)
+
+    async def _wait(self, fault: Fault, scope: Scope, receive: Receive) -> None:
+        """Wait as long as the fault lasts; one without an end ends the request unanswered."""
+        if fault.seconds is not None:
+            await asyncio.sleep(fault.seconds)
+            return
+        await self._world.faults.hold(fault)
+        await abort(scope, receive)
+        raise asyncio.CancelledError
 
     async def _pass_on(self, fault: Fault, scope: Scope, receive: Receive, send: Send) -> None:
         scope["state"]["fault"] = fault.kind
@@ -107,7 +117,7 @@ class FaultLayer:
 
     async def _stall(self, fault: Fault, scope: Scope, receive: Receive, send: Send) -> None:
         async def wait() -> None:
-            await asyncio.sleep(fault.seconds)
+            await self._wait(fault, scope, receive)
 
         await self._app(scope, receive, _Interrupted(send, fault.options.get("after"), wait, goes_on=True))
 

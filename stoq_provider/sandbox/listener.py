@@ -6,6 +6,7 @@ import asyncio
 import socket
 import time
 from email.utils import formatdate
+from math import inf
 
 from starlette.types import ASGIApp
 from uvicorn.config import Config
@@ -67,8 +68,8 @@ class Listener:
             request.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def refuse(self, seconds: float) -> None:
-        """Refuse new connections, and end idle ones, for a while."""
+    def refuse(self, seconds: float | None) -> None:
+        """Refuse new connections, and end idle ones, for a while; `None`: until it is reopened."""
         if self._reopening is not None:
             self._reopening.cancel()
         self._close_listening()
@@ -85,8 +86,8 @@ class Listener:
             self._reopening.cancel()
             await self._listen()
 
-    async def _reopen(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
+    async def _reopen(self, seconds: float | None) -> None:
+        await asyncio.sleep(inf if seconds is None else seconds)
         await self._listen()
 
     async def _listen(self) -> None:

@@ -27,7 +27,7 @@ async def abort(scope: Scope, receive: Receive) -> None:
     """Reset the connection: the peer sees RST, not an orderly end."""
     transport = _transport(scope)
     sock = transport.get_extra_info("socket")
-    if sock is not None:
+    if sock is not None and not transport.is_closing():  # else the peer has hung up already
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     transport.abort()
     await _gone(receive)

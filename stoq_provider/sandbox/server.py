@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -39,7 +39,8 @@ class Sandbox:
     """
     A running sandbox on loopback: STOQ's API and file origins, and an origin for each other system.
 
-    :param time_scale: how much faster than real time jobs live and records and links expire
+    :param time_scale: how much faster than real time jobs live and records and links expire; 0: they do so
+        only by `advance`
     :param seed: makes the shop; the same seed gives the same records
     :param points_limit: points per window and key
     :param window_seconds: length of a window, in real seconds whatever the time scale
@@ -165,13 +166,23 @@ class Sandbox:
         :param fault: one of `stoq_provider.sandbox.faults.KINDS`
         :param options: `method`, `path` (regex), `origin` (`api`, `files`, or a system's name),
             `times` (None: always), `skip` (let so many matching requests pass first), and the options of
-            the kind
+            the kind, such as `seconds` of `delay`, `stall` and `refuse` (None: until disarmed)
         """
         self._call(lambda: self._control.arm(fault, **options))
 
     def disarm(self) -> None:
-        """Forget all faults."""
-        self._call(self._control.disarm)
+        """Forget all faults; requests that are held are dropped, refused connections accepted again."""
+        self._run_in_loop(self._control.disarm())
+
+    @property
+    def held(self) -> int:
+        """How many requests were left without an answer since the last reset: faults with `seconds=None`."""
+        return self._world.faults.held
+
+    @property
+    def stalled(self) -> int:
+        """How many answers stopped in the middle since the last reset: `stall` with `seconds=None`."""
+        return self._world.faults.stalled
 
     def jobs(self, kind: str = "*", *, times: int | None = 1, **settings: Any) -> None:
         """
@@ -214,10 +225,7 @@ class Sandbox:
 
     def reset(self) -> None:
         """Back to the seeded state; connections that are refused are accepted again."""
-        self._call(self._control.reset)
-        assert self._loop is not None
-        for listener in self._listeners.values():
-            asyncio.run_coroutine_threadsafe(listener.reopen(), self._loop).result(START_TIMEOUT)
+        self._run_in_loop(self._control.reset())
 
     @property
     def state(self) -> dict[str, Any]:
@@ -230,9 +238,14 @@ class Sandbox:
         submissions: list[dict[str, Any]] = self.state["submissions"]
         return submissions
 
-    def refuse(self, origin: str, seconds: float) -> None:
+    def refuse(self, origin: str, seconds: float | None) -> None:
         """Refuse connections to one origin; called in the event loop, use `arm("refuse")` elsewhere."""
         self._listeners[origin].refuse(seconds)
+
+    async def reopen(self) -> None:
+        """Accept connections again everywhere; called in the event loop, use `disarm` elsewhere."""
+        for listener in self._listeners.values():
+            await listener.reopen()
 
     def _origin_of(self, side: str) -> str:
         if self._thread is None:
@@ -250,13 +263,17 @@ class Sandbox:
 
     def _call(self, function: Callable[[], T]) -> T:
         """Run in the server's loop, which alone touches the state."""
-        if self._loop is None:
-            raise RuntimeError("the sandbox is not running")
 
         async def run() -> T:
             return function()
 
-        return asyncio.run_coroutine_threadsafe(run(), self._loop).result(START_TIMEOUT)
+        return self._run_in_loop(run())
+
+    def _run_in_loop(self, work: Coroutine[Any, Any, T]) -> T:
+        if self._loop is None:
+            work.close()
+            raise RuntimeError("the sandbox is not running")
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(START_TIMEOUT)
 
     def _ask_once(self) -> None:
         address = self.origin.removeprefix("http://")

@@ -11,8 +11,8 @@ from stoq_provider.sandbox.clock import JobClock
 from stoq_provider.sandbox.jobs import Setting
 
 Controls = dict[str, Callable[..., Any]]
-Power = Callable[[float], None]
-"""Closes the listening socket of a site for so many real seconds."""
+Power = Callable[[float | None], None]
+"""Closes the listening socket of a site for so many real seconds; `None`: until it is reopened."""
 
 
 @dataclass

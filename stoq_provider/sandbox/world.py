@@ -68,10 +68,10 @@ class World:
     State behind all origins. Touched by the server's event loop only.
 
     :param options: how the sandbox is set up
-    :param doors: closes the listening socket of an origin for so many real seconds
+    :param doors: closes the listening socket of an origin for so many real seconds, or until it is reopened
     """
 
-    def __init__(self, options: Options, doors: Callable[[str, float], None] | None = None) -> None:
+    def __init__(self, options: Options, doors: Callable[[str, float | None], None] | None = None) -> None:
         self.options = options
         self.sites: dict[str, Site] = {}
         self._doors = doors
@@ -109,7 +109,7 @@ class World:
         }
 
     def _power(self, name: str) -> Power:
-        def off(seconds: float) -> None:
+        def off(seconds: float | None) -> None:
             if self._doors is not None:
                 self._doors(name, seconds)
 
@@ -124,6 +124,7 @@ class World:
     def reset(self) -> None:
         """Back to the seeded state: no jobs, files, faults, settings or counters; full buckets."""
         self._generation += 1
+        self.faults.clear()
         self._build()
 
     def set_files_port(self, port: int) -> None:

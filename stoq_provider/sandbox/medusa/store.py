@@ -16,7 +16,8 @@ from stoq_provider.sandbox.medusa.jobs import BatchJob, LoopsForever, ServerDied
 from stoq_provider.sandbox.medusa.storage import Storage
 from stoq_provider.sandbox.site import Controls, SiteLog, SiteSetup, take_settings
 
-DOWN_SECONDS = 1.0  # Invented: how long until somebody has started the process again, in real time
+# Invented: how long until somebody has started a process again that died of a step, in real time.
+DOWN_SECONDS = 1.0
 # M: between the stamps of pre_processed and confirmed lay 5 ms. S: both are set in one transaction, so nobody
 # sees the first; the setting `flash_seconds` shows it all the same, for a server with another database.
 STAMPS_APART = 0.005
@@ -37,11 +38,14 @@ class MedusaSite:
         self.jobs: dict[str, BatchJob] = {}
         self.backend_url: str | None = None
         self.deaths = 0
+        self.down_seconds: float | None = DOWN_SECONDS
         self.retired = False
         self._power = setup.power
         self._bus = EventBus(now)
         self._settings: list[Setting] = []
         self._timer: asyncio.TimerHandle | None = None
+        self._moved = asyncio.Event()
+        self._waiting = 0
         self.price_lists = PriceListImport(self.catalogue, self.storage, self.ids, now)
         self._strategies: dict[str, Strategy] = {
             "product-export": ProductExport(self.catalogue, self.storage),
@@ -104,8 +108,9 @@ class MedusaSite:
             raise not_allowed("Cannot cancel completed batch job")
         deaths = self.deaths
         while job.busy_until is not None and not self.retired and self.deaths == deaths:
-            await asyncio.sleep(0.01)
-            self.settle()
+            self._waiting += 1
+            await self._moved.wait()
+            self._waiting -= 1
         if self.deaths != deaths:
             raise ServerDied
         job.mark("canceled_at", self.clock.now())
@@ -124,7 +129,7 @@ class MedusaSite:
         except LoopsForever:
             return
         except ServerDied:
-            self.die()
+            self.die(self.down_seconds)
             return
         job.mark("pre_processed_at", now)
         if job.dry_run:
@@ -185,6 +190,7 @@ class MedusaSite:
         if self.retired:
             return
         self._bus.run(self.clock.now())
+        self._tell()
         # The clock may have been moved, so an older alarm may be too late.
         self._stop_timer()
         self.schedule()
@@ -192,10 +198,15 @@ class MedusaSite:
     def schedule(self) -> None:
         """Wake up in time for the next step, so that it happens also when nobody asks."""
         due = self._bus.next_due
-        if due is None or self._timer is not None or self.retired:
-            return
+        if due is None or self._timer is not None or self.retired or not self.clock.time_scale:
+            return  # a clock that stands is moved by somebody, who settles what is due
         seconds = max(0.0, due - self.clock.now()) / self.clock.time_scale
         self._timer = asyncio.get_running_loop().call_later(seconds + 0.001, self._wake)
+
+    def _tell(self) -> None:
+        """Let calls that wait for the end of a job look again."""
+        self._moved.set()
+        self._moved = asyncio.Event()
 
     def _wake(self) -> None:
         self._timer = None
@@ -205,15 +216,16 @@ class MedusaSite:
         """A reset has put another server in its place."""
         self.retired = True
         self._stop_timer()
+        self._tell()
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def die(self, seconds: float = DOWN_SECONDS, *, forget_queue: bool = False) -> None:
+    def die(self, seconds: float | None = DOWN_SECONDS, *, forget_queue: bool = False) -> None:
         """
-        Kill the process: connections are refused for so many real seconds.
+        Kill the process: connections are refused for so many real seconds, or until the sandbox is disarmed.
 
         Steps that were being done are lost, and their jobs stay as they are for ever; steps that were still
         staged are done once the server is back (M, S). Tokens stay valid: their secret is configuration.
@@ -223,9 +235,10 @@ class MedusaSite:
         self.deaths += 1
         for job in self.jobs.values():
             job.busy_until = None
-        back_at = self.clock.now() + seconds * self.clock.time_scale
+        back_at = self.clock.now() + (seconds or 0) * self.clock.time_scale
         self._bus.restart(back_at, forget_staged=forget_queue)
         self._power(seconds)
+        self._tell()
 
     # Controls and state.
 
@@ -243,6 +256,9 @@ class MedusaSite:
         if status_word is not None:
             job.settings["status_word"] = status_word
 
+    def _set_down(self, seconds: float | None) -> None:
+        self.down_seconds = seconds
+
     def _token_lifetime(self, seconds: float) -> None:
         self.auth.lifetime = float(seconds)
 
@@ -250,9 +266,10 @@ class MedusaSite:
         self.backend_url = url
 
     def controls(self) -> Controls:
-        """`kill`, `expire_tokens`, `token_lifetime`, `next_job`, `job`, `backend_url`."""
+        """`kill`, `down_seconds`, `expire_tokens`, `token_lifetime`, `next_job`, `job`, `backend_url`."""
         return {
             "kill": self.die,
+            "down_seconds": self._set_down,
             "expire_tokens": self.auth.expire_tokens,
             "token_lifetime": self._token_lifetime,
             "next_job": self._next_job,
@@ -267,6 +284,7 @@ class MedusaSite:
             **self.log.view(),
             "jobs": {job.id: job.view() for job in self.jobs.values()},
             "deaths": self.deaths,
+            "waiting_calls": self._waiting,
             "files": {key: blob.size for key, blob in self.storage.files.items()},
             "products": len(self.catalogue.products),
             "variants": len(self.catalogue.variants()),

@@ -8,6 +8,8 @@ import io
 import pytest
 import requests
 
+from .conftest import PATIENCE
+
 
 def rows_of(text):
     return list(csv.DictReader(io.StringIO(text, newline=""), delimiter=";"))
@@ -173,7 +175,7 @@ def test_an_interrupted_download_goes_on_where_it_broke(medusa):
     whole = medusa.download(medusa.finished())
     half = len(whole.content) // 2
     tag = whole.headers["ETag"]
-    rest = requests.get(whole.url, headers={"Range": f"bytes={half}-", "If-Range": tag}, timeout=10)
+    rest = requests.get(whole.url, headers={"Range": f"bytes={half}-", "If-Range": tag}, timeout=PATIENCE)
     assert rest.status_code == 206
     assert whole.content[:half] + rest.content == whole.content
 
@@ -188,21 +190,21 @@ def test_download_faults_work_here_too(medusa, fault, status):
     headers = {"Range": "bytes=100-", "If-Range": whole.headers["ETag"]}
     if status is None:
         with pytest.raises(requests.RequestException):
-            requests.get(whole.url, timeout=10)
+            requests.get(whole.url, timeout=PATIENCE)
         return
-    assert requests.get(whole.url, headers=headers, timeout=10).status_code == status
+    assert requests.get(whole.url, headers=headers, timeout=PATIENCE).status_code == status
 
 
 def test_a_range_beyond_the_file_is_refused(medusa):
     whole = medusa.download(medusa.finished())
-    answer = requests.get(whole.url, headers={"Range": "bytes=999999-"}, timeout=10)
+    answer = requests.get(whole.url, headers={"Range": "bytes=999999-"}, timeout=PATIENCE)
     assert answer.status_code == 416
     assert answer.headers["Content-Range"] == f"bytes */{len(whole.content)}"
 
 
 def test_head_tells_the_size_only(medusa):
     whole = medusa.download(medusa.finished())
-    answer = requests.head(whole.url, timeout=10)
+    answer = requests.head(whole.url, timeout=PATIENCE)
     assert (answer.status_code, answer.headers["Content-Length"]) == (200, str(len(whole.content)))
     assert answer.content == b""
 
@@ -224,7 +226,7 @@ def test_links_are_below_the_configured_address(medusa):
 
 def test_downloads_are_logged_with_the_question_whether_a_key_was_sent(medusa):
     whole = medusa.download(medusa.finished())
-    requests.get(whole.url, headers=medusa.headers, timeout=10)
+    requests.get(whole.url, headers=medusa.headers, timeout=PATIENCE)
     assert [entry["keyed"] for entry in medusa.state["downloads"]] == [False, True]
     assert {entry["bytes"] for entry in medusa.state["downloads"]} == {len(whole.content)}
 

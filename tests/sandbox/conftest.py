@@ -1,14 +1,20 @@
 from __future__ import annotations
 
+import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import requests
 
-from stoq_provider.sandbox import Sandbox
+from stoq_provider.sandbox import Sandbox, points
 from stoq_provider.sandbox.world import BASE_PATH
+
+PATIENCE = 60.0
+"""Real seconds after which something hangs that would otherwise have happened."""
 
 
 class Client:
@@ -22,7 +28,7 @@ class Client:
 
     def call(self, method: str, path: str, **options: Any) -> requests.Response:
         options.setdefault("headers", self.headers)
-        options.setdefault("timeout", 10)
+        options.setdefault("timeout", PATIENCE)
         return self.session.request(method, f"{self.sandbox.origin}{BASE_PATH}{path}", **options)
 
     def get(self, path: str, **options: Any) -> requests.Response:
@@ -33,11 +39,11 @@ class Client:
 
     def control(self, method: str, path: str, **options: Any) -> requests.Response:
         url = f"{self.sandbox.origin}/_sandbox/{path}"
-        return self.session.request(method, url, timeout=10, **options)
+        return self.session.request(method, url, timeout=PATIENCE, **options)
 
     def poll(self, submitted: requests.Response) -> requests.Response:
         url = self.sandbox.origin + submitted.json()["status_url"]
-        return self.session.get(url, headers=self.headers, timeout=10)
+        return self.session.get(url, headers=self.headers, timeout=PATIENCE)
 
     def export(self, report: str = "customers", **body: Any) -> dict[str, Any]:
         """Submit an export that is ready at once, and return its status."""
@@ -47,7 +53,9 @@ class Client:
 
     def file(self, url: str, method: str = "GET", **headers: str) -> requests.Response:
         names = {name.replace("_", "-"): value for name, value in headers.items()}
-        return requests.request(method, url, headers={"Accept-Encoding": "identity"} | names, timeout=10)
+        return requests.request(
+            method, url, headers={"Accept-Encoding": "identity"} | names, timeout=PATIENCE
+        )
 
     def orders(self, state: str, count: int | None = None) -> list[int]:
         """Ids of orders in a state, read without spending points."""
@@ -59,15 +67,33 @@ class Client:
 
 @pytest.fixture(scope="session")
 def shared_sandbox() -> Iterator[Sandbox]:
-    with Sandbox(seed=7) as running:
+    with Sandbox(seed=7, time_scale=0) as running:
         yield running
 
 
 @pytest.fixture
 def sandbox(shared_sandbox: Sandbox) -> Sandbox:
-    """A sandbox in real time in its seeded state; tests move its clock themselves."""
+    """A sandbox in its seeded state whose clock stands still; tests move it."""
     shared_sandbox.reset()
     return shared_sandbox
+
+
+class Wall:
+    """The clock of the windows of points."""
+
+    def __init__(self) -> None:
+        self.now = time.time()
+
+    def forward(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture(autouse=True)
+def wall(monkeypatch: pytest.MonkeyPatch) -> Wall:
+    """No window of points ends while a slow machine works on a test."""
+    made = Wall()
+    monkeypatch.setattr(points, "time", SimpleNamespace(time=lambda: made.now))
+    return made
 
 
 @pytest.fixture
@@ -77,11 +103,24 @@ def client(sandbox: Sandbox) -> Iterator[Client]:
     made.session.close()
 
 
-def wait_until(condition: Any, seconds: float = 5.0) -> None:
-    end = time.monotonic() + seconds
+def wait_until(condition: Callable[[], Any]) -> None:
+    end = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < end, "waited too long"
         time.sleep(0.01)
+
+
+def address(url: str) -> tuple[str, int]:
+    """Where to connect to."""
+    parts = urlsplit(url)
+    assert parts.hostname
+    return parts.hostname, parts.port or 80
+
+
+def connects(url: str) -> bool:
+    """Whether a connection is accepted."""
+    with socket.socket() as probe:
+        return probe.connect_ex(address(url)) == 0
 
 
 class Site:
@@ -99,7 +138,7 @@ class Site:
 
     def call(self, method: str, path: str, **options: Any) -> requests.Response:
         options.setdefault("headers", self.headers)
-        options.setdefault("timeout", 10)
+        options.setdefault("timeout", PATIENCE)
         return requests.request(method, self.origin + path, **options)
 
     def get(self, path: str, **options: Any) -> requests.Response:
@@ -139,7 +178,7 @@ class MedusaClient(Site):
     def download(self, job: dict[str, Any], **headers: str) -> requests.Response:
         body = {"file_key": job["result"]["file_key"]}
         url = self.post("/admin/uploads/download-url", body).json()["download_url"]
-        return requests.get(url, headers=headers, timeout=10)
+        return requests.get(url, headers=headers, timeout=PATIENCE)
 
     def finished(self, kind: str = "product-export", **context: Any) -> dict[str, Any]:
         """A job that has run its course."""

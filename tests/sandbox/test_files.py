@@ -6,6 +6,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from .conftest import PATIENCE
+
 WEEK = 7 * 24 * 3600
 
 
@@ -146,5 +148,7 @@ def test_link_names_the_host_that_was_asked(client, sandbox):
     sandbox.jobs("export", duration=0)
     submitted = client.post("/preorders/reports/revenue/export")
     origin = sandbox.origin.replace("127.0.0.1", "localhost")
-    status = client.session.get(origin + submitted.json()["status_url"], headers=client.headers, timeout=10)
+    status = client.session.get(
+        origin + submitted.json()["status_url"], headers=client.headers, timeout=PATIENCE
+    )
     assert urlsplit(status.json()["download_url"]).hostname == "localhost"

@@ -18,7 +18,7 @@ import requests
 
 from stoq_provider.sandbox import Sandbox
 
-RECORDINGS = Path(__file__).parents[2] / "recordings" / "medusa"
+RECORDINGS = Path(__file__).parents[1] / "recordings" / "medusa"
 HEADER_LINE = (RECORDINGS / "import.csv").read_text().splitlines()[0]
 _JOB = re.compile(r"batch_[0-9A-Z]{26}")
 _MASKS = (
@@ -33,6 +33,8 @@ _MASKS = (
 )
 POLL_SECONDS = 0.25
 LONGEST_POLL = 60
+PATIENCE = 60
+"""Real seconds after which a request hangs."""
 
 
 def masked(value: Any) -> Any:
@@ -98,7 +100,7 @@ class Story:
     def call(self, method: str, path: str, **options: Any) -> requests.Response:
         """A request by somebody with the API token, unless told otherwise."""
         options.setdefault("headers", {"x-medusa-access-token": self.sandbox.medusa_token})
-        return requests.request(method, self.sandbox.medusa_origin + path, timeout=10, **options)
+        return requests.request(method, self.sandbox.medusa_origin + path, timeout=PATIENCE, **options)
 
     def _learn_products(self) -> None:
         catalogue = self.sandbox._world.sites["medusa"].catalogue

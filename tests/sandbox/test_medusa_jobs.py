@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 import requests
 
-from .conftest import wait_until
+from stoq_provider.sandbox import Sandbox, clock
+
+from .conftest import PATIENCE, MedusaClient, connects, wait_until
 
 
 def statuses_until(medusa, job, seconds, step=0.5):
@@ -80,10 +83,12 @@ def test_cancel_while_processing_waits_for_the_end_and_keeps_the_file(medusa):
     path = f"/admin/batch-jobs/{job['id']}/cancel"
     waiting = threading.Thread(target=lambda: answers.append(medusa.post(path)))
     waiting.start()
-    time.sleep(0.15)
+    wait_until(lambda: medusa.state["waiting_calls"] == 1)
+    medusa.sandbox.advance(8)
+    assert medusa.state["waiting_calls"] == 1
     assert answers == []
-    medusa.sandbox.advance(9)
-    waiting.join(5)
+    medusa.sandbox.advance(1)
+    waiting.join(PATIENCE)
     canceled = answers[0].json()["batch_job"]
     assert (answers[0].status_code, canceled["status"]) == (200, "canceled")
     assert canceled["completed_at"] is not None
@@ -155,10 +160,18 @@ def test_lists_are_filtered(medusa, query, count):
 
 
 def test_a_killed_server_refuses_connections_and_comes_back(medusa):
-    medusa.do("kill", seconds=0.3)
+    medusa.do("kill", seconds=None)
     with pytest.raises(requests.ConnectionError):
         medusa.get("/admin/batch-jobs")
-    time.sleep(0.4)
+    medusa.sandbox.disarm()
+    assert medusa.finished()["status"] == "completed"
+
+
+def test_a_killed_server_comes_back_by_itself(medusa):
+    started = time.monotonic()
+    medusa.do("kill", seconds=0.1)
+    wait_until(lambda: connects(medusa.origin))
+    assert time.monotonic() - started >= 0.1
     assert medusa.finished()["status"] == "completed"
 
 
@@ -170,8 +183,8 @@ def test_staged_steps_outlive_the_process_unless_the_queue_is_lost(medusa, forge
     medusa.sandbox.advance(3.1)
     medusa.post(f"/admin/batch-jobs/{waiting['id']}/confirm")
     created = medusa.create()
-    medusa.do("kill", seconds=0.1, forget_queue=forget)
-    time.sleep(0.2)
+    medusa.do("kill", seconds=None, forget_queue=forget)
+    medusa.sandbox.disarm()
     medusa.sandbox.advance(3600)
     assert (medusa.job(waiting)["status"], medusa.job(created)["status"]) == fates
 
@@ -180,8 +193,8 @@ def test_a_step_that_was_being_done_is_lost_with_the_process(medusa):
     medusa.do("next_job", processing_seconds=60)
     job = medusa.create()
     medusa.sandbox.advance(10)
-    medusa.do("kill", seconds=0.1)
-    time.sleep(0.2)
+    medusa.do("kill", seconds=None)
+    medusa.sandbox.disarm()
     medusa.sandbox.advance(3600)
     left = medusa.job(job)
     assert (left["status"], left["processing_at"]) == ("confirmed", None)
@@ -205,37 +218,55 @@ def test_a_server_killed_under_a_cancel_gives_no_answer(medusa):
 
     waiting = threading.Thread(target=cancel)
     waiting.start()
-    time.sleep(0.15)
-    medusa.do("kill", seconds=0.1)
-    waiting.join(5)
+    wait_until(lambda: medusa.state["waiting_calls"] == 1)
+    medusa.do("kill", seconds=None)
+    waiting.join(PATIENCE)
     assert len(failures) == 1
-    time.sleep(0.2)
+    medusa.sandbox.disarm()
     assert medusa.job(job)["canceled_at"] is None
 
 
 @pytest.mark.parametrize("context", [{}, {"fileKey": "nothing.csv"}])
 def test_an_import_without_its_file_kills_the_server(medusa, context):
+    medusa.do("down_seconds", seconds=None)
     other, job = medusa.create(), medusa.create("product-import", **context)
     medusa.sandbox.advance(3.1)
     assert medusa.state["deaths"] == 1
     with pytest.raises(requests.ConnectionError):
         medusa.get("/admin/batch-jobs")
-    wait_until(lambda: _answers(medusa))
+    medusa.sandbox.disarm()
     medusa.sandbox.advance(3600)
     assert medusa.job(job)["status"] == "created"
     assert medusa.job(other)["status"] == "completed"
 
 
-def test_the_server_dies_of_it_though_nobody_asks(medusa):
-    medusa.create("product-import", fileKey="nothing.csv")
-    wait_until(lambda: medusa.state["deaths"] == 1, 5)
+def test_the_server_dies_of_it_though_nobody_asks_and_comes_back():
+    with Sandbox(time_scale=1000) as sandbox:
+        medusa = MedusaClient(sandbox, "medusa")
+        medusa.do("down_seconds", seconds=0.01)
+        medusa.create("product-import", fileKey="nothing.csv")
+        site = sandbox._world.sites["medusa"]  # its `state` would run the steps that are due
+        wait_until(lambda: site.deaths == 1)
+        wait_until(lambda: connects(medusa.origin))
 
 
-def _answers(medusa):
-    try:
-        return medusa.get("/admin/batch-jobs").ok
-    except requests.ConnectionError:
-        return False
+def test_a_cancel_that_waits_is_woken_by_the_end_of_the_job_though_nobody_asks(monkeypatch):
+    real = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(clock, "time", SimpleNamespace(time=time.time, monotonic=lambda: real.now))
+    with Sandbox() as sandbox:
+        medusa = MedusaClient(sandbox, "medusa")
+        medusa.do("next_job", processing_seconds=0.1)
+        job = medusa.create()
+        sandbox.advance(3.05)  # a look every three seconds: at the second one the job is processed
+        sandbox.advance(2.96)
+        answers = []
+        path = f"/admin/batch-jobs/{job['id']}/cancel"
+        waiting = threading.Thread(target=lambda: answers.append(medusa.post(path)))
+        waiting.start()
+        wait_until(lambda: medusa.state["waiting_calls"] == 1)
+        real.now = 1.0
+        waiting.join(PATIENCE)
+        assert answers[0].json()["batch_job"]["completed_at"] is not None
 
 
 def test_tokens_expire_by_the_clock(medusa):

@@ -5,15 +5,14 @@ from __future__ import annotations
 import socket
 import sys
 import threading
-import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 import pytest
 import requests
 
 from stoq_provider.sandbox import Sandbox
 
-from .conftest import Site, wait_until
+from .conftest import PATIENCE, Site, address, connects, wait_until
 
 NAMES = ("medusa", "surecart", "printstudio")
 READS = {"medusa": "/admin/batch-jobs", "surecart": "/v1/bulk_actions", "printstudio": "/api/skus"}
@@ -75,15 +74,15 @@ def test_reset_after_carries_the_request_out(sandbox, surecart):
 
 
 def test_refuses_connections_for_a_while(sandbox, site):
-    sandbox.arm("refuse", seconds=0.3, origin=site.name)
+    sandbox.arm("refuse", seconds=None, origin=site.name)
     with pytest.raises(requests.ConnectionError):
         read(site)
-    time.sleep(0.4)
+    sandbox.disarm()
     assert read(site).status_code == 200
 
 
 def test_reset_opens_the_door_again(sandbox, site):
-    sandbox.arm("refuse", seconds=60, origin=site.name)
+    sandbox.arm("refuse", seconds=None, origin=site.name)
     sandbox.reset()
     assert read(site).status_code == 200
 
@@ -148,60 +147,58 @@ def test_time_runs_faster_for_all(surecart):
         action = {"action_type": "delete_products", "record_ids": fast.state["surecart"]["products"][:1]}
         surecart.post("/v1/bulk_actions", {"bulk_action": action})
         # Six seconds of job time are 30 ms.
-        wait_until(lambda: {job["status"] for job in medusa.state["jobs"].values()} == {"completed"}, 2)
-        wait_until(lambda: {job["status"] for job in surecart.state["jobs"].values()} == {"succeeded"}, 2)
+        wait_until(lambda: {job["status"] for job in medusa.state["jobs"].values()} == {"completed"})
+        wait_until(lambda: {job["status"] for job in surecart.state["jobs"].values()} == {"succeeded"})
 
 
-@contextmanager
-def over_and_over(work, threads=1):
-    """Have threads do something again and again meanwhile; they end with the block, however it ends."""
-    stop = threading.Event()
+@pytest.mark.parametrize("steps", range(5))
+def test_no_request_waits_for_ever_when_the_door_closes(sandbox, steps):
+    """
+    A connection is accepted in one step of the event loop and served in a later one.
 
-    def run():
-        while not stop.is_set():
-            work()
+    The door closes so many steps after the connection has come: before, between or after.
+    """
+    loop, listener = sandbox._loop, sandbox._listeners["medusa"]
 
-    running = [threading.Thread(target=run) for _ in range(threads)]
-    for thread in running:
-        thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        for thread in running:
-            thread.join()
+    def close_in(left):
+        if left:
+            loop.call_soon(close_in, left - 1)
+        else:
+            listener.refuse(None)
 
+    with socket.socket() as connection:
 
-def test_no_request_waits_for_ever_when_the_door_closes(sandbox):
-    waited = []
+        def come():
+            connection.connect(address(sandbox.medusa_origin))
+            connection.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            close_in(steps)
 
-    def ask():
-        try:
-            requests.get(f"{sandbox.medusa_origin}/health", timeout=3)
-        except requests.ConnectionError:
-            time.sleep(0.002)
-        except requests.Timeout as error:
-            waited.append(error)
-
-    with over_and_over(ask, threads=4):
-        for _ in range(40):
-            sandbox.arm("refuse", seconds=0.01, origin="medusa")
-            time.sleep(0.03)
-    assert waited == []
+        sandbox._call(come)
+        connection.settimeout(PATIENCE)
+        with suppress(ConnectionResetError):
+            while connection.recv(65536):
+                pass
+    assert not connects(sandbox.medusa_origin)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere two sockets can't have a port")
 def test_nobody_else_gets_the_port_while_the_door_closes_and_opens(sandbox):
     port = int(sandbox.medusa_origin.rpartition(":")[2])
-    taken = []
+    stop, taken = threading.Event(), []
 
     def grab():
-        with socket.socket() as other, suppress(OSError):
-            other.bind(("127.0.0.1", port))
-            taken.append(port)
+        while not stop.is_set():
+            with socket.socket() as other, suppress(OSError):
+                other.bind(("127.0.0.1", port))
+                taken.append(port)
 
-    with over_and_over(grab):
-        for _ in range(40):
-            sandbox.arm("refuse", seconds=0.005, origin="medusa")
-            time.sleep(0.01)
+    grabbing = threading.Thread(target=grab)
+    grabbing.start()
+    try:
+        for _ in range(100):
+            sandbox.arm("refuse", seconds=None, origin="medusa")
+            sandbox.disarm()
+    finally:
+        stop.set()
+        grabbing.join()
     assert taken == []

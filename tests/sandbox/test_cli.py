@@ -14,7 +14,7 @@ import requests
 from stoq_provider.sandbox import MEDUSA_EMAIL, SANDBOX_KEY
 from stoq_provider.sandbox.cli import SITES, is_loopback, main, parser, site_port
 
-from .conftest import wait_until
+from .conftest import PATIENCE, wait_until
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -29,18 +29,18 @@ def test_script_serves_until_a_signal(tmp_path, number):
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
     )
     try:
-        wait_until(ready.exists, 15)
+        wait_until(ready.exists)
         facts = json.loads(ready.read_text())
         assert {"origin", "files_origin", "key"} <= set(facts)
         assert facts["medusa_email"] == MEDUSA_EMAIL
         answer = requests.get(
             facts["origin"] + "/api/v2/external/preorders/offers",
             headers={"X-Auth-Token": facts["key"]},
-            timeout=5,
+            timeout=PATIENCE,
         )
         assert answer.status_code == 200
         assert answer.headers["X-RateLimit-Remaining"] == "49"
-        assert requests.get(facts["files_origin"] + "/x", timeout=5).status_code == 403
+        assert requests.get(facts["files_origin"] + "/x", timeout=PATIENCE).status_code == 403
         for url, headers in (
             (facts["medusa_origin"] + "/admin/auth", {"x-medusa-access-token": facts["medusa_token"]}),
             (
@@ -49,9 +49,9 @@ def test_script_serves_until_a_signal(tmp_path, number):
             ),
             (facts["printstudio_origin"] + "/api/skus", {"X-API-Key": facts["printstudio_key"]}),
         ):
-            assert requests.get(url, headers=headers, timeout=5).status_code == 200
+            assert requests.get(url, headers=headers, timeout=PATIENCE).status_code == 200
         process.send_signal(number)
-        output, errors = process.communicate(timeout=10)
+        output, errors = process.communicate(timeout=PATIENCE)
     finally:
         process.kill()
     assert process.returncode == 0

@@ -8,6 +8,8 @@ import pytest
 
 from stoq_provider.sandbox import SANDBOX_KEY, Sandbox
 
+from .conftest import PATIENCE
+
 OFFERS = "/preorders/offers"
 ORDERS = "/preorders/orders"
 VARIANTS = "/preorders/product_variants"
@@ -212,7 +214,7 @@ def test_same_seed_same_shop(client):
             client.session.get(
                 f"{one.origin}/api/v2/external{ORDERS}?per_page=200&page=3",
                 headers=client.headers,
-                timeout=10,
+                timeout=PATIENCE,
             ).json()["orders"]
             for one in (client.sandbox, twin, other)
         ]
@@ -224,7 +226,7 @@ def test_extra_keys_are_shops_of_their_own(client):
     with Sandbox(extra_keys=("stoq_api_key_" + "b" * 32,)) as two:
         url = f"{two.origin}/api/v2/external{ORDERS}?per_page=1"
         answers = [
-            client.session.get(url, headers={"X-Auth-Token": key}, timeout=10)
+            client.session.get(url, headers={"X-Auth-Token": key}, timeout=PATIENCE)
             for key in (two.key, "stoq_api_key_" + "b" * 32)
         ]
     assert answers[0].json() != answers[1].json()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from types import SimpleNamespace
 
 import pytest
 
-from stoq_provider.sandbox import Sandbox
+from stoq_provider.sandbox import Sandbox, clock
 
-from .conftest import Client, wait_until
+from .conftest import Client
 
 ORDERS = "/preorders/orders"
 VARIANTS = "/preorders/product_variants"
@@ -261,14 +262,27 @@ def test_misspelt_settings_are_refused(sandbox, settings):
         sandbox.jobs("export", **settings)
 
 
-def test_jobs_run_on_the_scaled_clock():
+def test_jobs_run_on_the_scaled_clock(monkeypatch):
+    real = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(clock, "time", SimpleNamespace(time=time.time, monotonic=lambda: real.now))
     with Sandbox(time_scale=100) as sandbox:
         client = Client(sandbox)
-        started = time.monotonic()
         submitted = client.post("/preorders/reports/revenue/export")
+        real.now = 0.15
         assert client.poll(submitted).json()["status"] == "running"
-        wait_until(lambda: client.poll(submitted).json()["status"] == "ready")
-        assert 0.15 < time.monotonic() - started < 2
+        real.now = 0.25
+        assert client.poll(submitted).json()["status"] == "ready"
+
+
+def test_a_clock_without_a_scale_stands_until_it_is_moved():
+    standing = clock.JobClock(0)
+    begin = standing.now()
+    time.sleep(0.001)
+    assert standing.now() == begin
+    standing.advance(1.5)
+    assert standing.now() == begin + 1.5
+    with pytest.raises(ValueError, match="must not be negative"):
+        clock.JobClock(-1)
 
 
 def test_identical_submissions_are_jobs_of_their_own(client, sandbox):
