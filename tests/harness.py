@@ -22,6 +22,10 @@ except ImportError:
 
 MAX_DEFERRALS = 3
 MAX_POKES = 300
+pause = time.sleep
+"""What passes between two pokes of a sensor in mode ``reschedule``; virtual time takes its place."""
+patience = 60.0
+"""Seconds until a trigger that never fires is given up; only a broken one takes as long."""
 
 
 class Killed(BaseException):
@@ -118,8 +122,9 @@ class TaskRun:
             except TaskDeferred as deferred:
                 return self._resume(deferred)
             except AirflowRescheduleException as again:
-                self.ti.first_poke = self.ti.first_poke or datetime.now(timezone.utc)
-                time.sleep(max(0.0, (again.reschedule_date - datetime.now(timezone.utc)).total_seconds()))
+                now = datetime.fromtimestamp(time.time(), timezone.utc)
+                self.ti.first_poke = self.ti.first_poke or now
+                pause(max(0.0, (again.reschedule_date - now).total_seconds()))
         raise AssertionError("the sensor was rescheduled again and again")
 
     def start(self) -> TaskDeferred | Any:
@@ -195,12 +200,12 @@ async def first_event(trigger: Any) -> Any:
     raise AssertionError("the trigger ended without an event")
 
 
-def run_trigger(path: str, kwargs: dict[str, Any], timeout: float = 30.0) -> Any:
+def run_trigger(path: str, kwargs: dict[str, Any]) -> Any:
     """Build a trigger from its serialised form and return its one event's payload."""
-    return asyncio.run(asyncio.wait_for(first_event(make_trigger(path, kwargs)), timeout))
+    return asyncio.run(asyncio.wait_for(first_event(make_trigger(path, kwargs)), patience))
 
 
-def wait_until(condition: Callable[[], Any], seconds: float = 10.0) -> None:
+def wait_until(condition: Callable[[], Any], seconds: float = 60.0) -> None:
     """Wait for something that another thread does."""
     end = time.monotonic() + seconds
     while not condition():

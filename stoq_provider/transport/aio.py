@@ -61,7 +61,7 @@ class AsyncTransport:
         client: Client,
         gate: Gate,
         board: PollBoard | None = None,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = lambda: time.time(),
         sleep: Callable[[float], Any] = asyncio.sleep,
     ) -> None:
         self._settings = settings

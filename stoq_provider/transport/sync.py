@@ -104,7 +104,7 @@ def make_session(settings: ShopSettings, system: System) -> Session:
     def fetch(request: Request) -> Answer:
         with ShopSession(settings, login) as anonymous:
             anonymous.auth = NoAuth()
-            return exchange(anonymous, request, settings, (settings.key,), time.time)
+            return exchange(anonymous, request, settings, (settings.key,), lambda: time.time())
 
     session = ShopSession(settings, login)
     session.auth = KeyAuth(login, fetch)
@@ -157,7 +157,7 @@ class SyncTransport:
         system: System,
         *,
         sleep: Callable[[float], None] = time.sleep,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = lambda: time.time(),
         meter: Meter | None = None,
     ) -> None:
         self._session = session

@@ -1,13 +1,11 @@
-"""A sandbox for each module, tasks against it, and a clock that both sides share."""
+"""A sandbox for each module, tasks against it, and time that both sides share and nobody waits for."""
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import itertools
 import json
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,6 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 from stoq_provider.core.plan import Submission
 from stoq_provider.exceptions import StoqProviderError
-from stoq_provider.hooks.stoq import StoqHook
 from stoq_provider.hooks.submission import Submitter, TaskIdentity
 from stoq_provider.operators.bulk import StoqBulkOrdersOperator, StoqBulkVariantsOperator
 from stoq_provider.operators.reports import StoqReportExportOperator
@@ -29,26 +26,15 @@ from stoq_provider.storage.state import TaskStateStore
 from stoq_provider.systems.stoq_bulk import ORDER_ACTIONS
 from stoq_provider.transport.sync import SyncTransport
 from tests.harness import Killed, Logs, TaskRun, recorded_logs
+from tests.virtual_time import SPEED, VirtualTime, virtual_time
+
+__all__ = ["SPEED", "VirtualTime", "virtual_time"]
 
 MODES = ("worker", "deferred")
 SENSOR_MODES = ("worker", "deferred", "reschedule")
 POLL = r"/exports/"
 SUBMIT = r"/export$"
 CONN = "AIRFLOW_CONN_STOQ_DEFAULT"
-
-
-class Clock:
-    """Moves the time of the package and of the sandbox alike."""
-
-    def __init__(self, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._sandbox = sandbox
-        self._shift = 0.0
-        real = time.time
-        monkeypatch.setattr(time, "time", lambda: real() + self._shift)
-
-    def forward(self, seconds: float) -> None:
-        self._shift += seconds
-        self._sandbox.advance(seconds)
 
 
 class Bench:
@@ -60,7 +46,7 @@ class Bench:
 
     def export(self, mode: str = "worker", *, store: Any = None, **options: Any) -> TaskRun:
         """An export into the folder; ``options`` are those of the operator."""
-        given = {"report": "revenue", "destination": f"{self.folder}/", "poll_interval": 0.02, "timeout": 60}
+        given = {"report": "revenue", "destination": f"{self.folder}/", "poll_interval": 0.02, "timeout": 600}
         return TaskRun(
             lambda: StoqReportExportOperator(
                 task_id="export", deferrable=mode == "deferred", **{**given, **options}
@@ -75,7 +61,7 @@ class Bench:
 
     def sensor(self, mode: str, job: Any, **options: Any) -> TaskRun:
         """A sensor that stores the file."""
-        given = {"destination": f"{self.folder}/", "poke_interval": 0.02, "timeout": 60}
+        given = {"destination": f"{self.folder}/", "poke_interval": 0.02, "timeout": 600}
         given["mode"] = "reschedule" if mode == "reschedule" else "poke"
         return TaskRun(
             lambda: StoqJobSensor(
@@ -89,7 +75,7 @@ class Bench:
         """A bulk action of either family; ``options`` are those of the operator."""
         orders = action in ORDER_ACTIONS
         operator = StoqBulkOrdersOperator if orders else StoqBulkVariantsOperator
-        given = {"order_ids" if orders else "variant_ids": ids, "poll_interval": 0.02, "timeout": 60}
+        given = {"order_ids" if orders else "variant_ids": ids, "poll_interval": 0.02, "timeout": 600}
         return TaskRun(
             lambda: operator(
                 task_id="bulk", action=action, deferrable=mode == "deferred", **{**given, **options}
@@ -120,12 +106,6 @@ class Bench:
         return sorted(path.name for path in self.folder.rglob("*") if path.is_file())
 
 
-def points_window(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
-    """Let the ledger know the window of a sandbox whose time is scaled; the real one is always of 60 s."""
-    rules = dataclasses.replace(StoqHook.system.points, window=seconds)
-    monkeypatch.setattr(type(StoqHook.system), "points", rules)
-
-
 def fails(
     run: Callable[[], Any], error: type[BaseException], *says: str, final: bool = False
 ) -> StoqProviderError:
@@ -142,14 +122,20 @@ def fails(
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Sandbox]:
-    # An export takes 20 s of the job clock.
-    with Sandbox(time_scale=200) as running:
+    with Sandbox(time_scale=0) as running:
         yield running
 
 
 @pytest.fixture
-def sandbox(server: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
+def clock(virtual_time: VirtualTime) -> VirtualTime:
+    """The time of both sides."""
+    return virtual_time
+
+
+@pytest.fixture
+def sandbox(server: Sandbox, clock: VirtualTime, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
     server.reset()
+    clock.drives(server)
     connect(monkeypatch, server)
     return server
 
@@ -162,7 +148,7 @@ def connect(
         "conn_type": "stoq",
         "host": sandbox.origin,
         "password": key or sandbox.key,
-        "extra": {"timeout": 5, **extra},
+        "extra": {"timeout": 60, **extra},
     }
     monkeypatch.setenv(CONN, json.dumps(connection))
 
@@ -170,11 +156,6 @@ def connect(
 @pytest.fixture
 def bench(sandbox: Sandbox, tmp_path: Path) -> Bench:
     return Bench(sandbox, tmp_path / "lake")
-
-
-@pytest.fixture
-def clock(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Clock:
-    return Clock(sandbox, monkeypatch)
 
 
 @pytest.fixture
@@ -191,7 +172,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(source, "_BACKOFF_SECONDS", 0.02)
     monkeypatch.setattr(
         "stoq_provider.storage.download.DownloadPolicy",
-        functools.partial(DownloadPolicy, stall_timeout=5.0, max_resumes=2),
+        functools.partial(DownloadPolicy, stall_timeout=60.0, max_resumes=2),
     )
     base = sys.modules.get("airflow.sensors.base")
     if hasattr(base, "_orig_start_date"):  # Airflow 2 asks the database

@@ -14,7 +14,7 @@ from stoq_provider.sensors.jobs import MedusaJobSensor
 from stoq_provider.transport import sync
 from tests.harness import Killed, TaskRun
 
-QUICK = {"poll_interval": 0.02, "timeout": 60}
+QUICK = {"poll_interval": 0.02, "timeout": 600}
 COLUMNS = (
     "Product Handle;Product Title;Product Status;Variant Title;Variant SKU;Variant Inventory Quantity;"
     "Variant Allow Backorder;Variant Manage Inventory;Option 1 Name;Option 1 Value;Price EUR"
@@ -42,7 +42,7 @@ def connect(
         "host": sandbox.medusa_origin,
         "login": login,
         "password": password or (sandbox.medusa_password if login else sandbox.medusa_token),
-        "extra": {"timeout": 5, **extra},
+        "extra": {"timeout": 60, **extra},
     }
     monkeypatch.setenv("AIRFLOW_CONN_MEDUSA_DEFAULT", json.dumps(connection))
 
@@ -76,7 +76,7 @@ class MedusaBench:
         return TaskRun(lambda: MedusaConfirmOperator(task_id="confirm", **given))
 
     def sensor(self, mode: str, job: Any, **options: Any) -> TaskRun:
-        given: dict[str, Any] = {"deferrable": mode == "deferred", "poke_interval": 0.02, "timeout": 60}
+        given: dict[str, Any] = {"deferrable": mode == "deferred", "poke_interval": 0.02, "timeout": 600}
         given["mode"] = "reschedule" if mode == "reschedule" else "poke"
         return TaskRun(lambda: MedusaJobSensor(task_id="wait", job=job, **{**given, **options}))
 

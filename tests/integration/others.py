@@ -18,7 +18,7 @@ from stoq_provider.sandbox import Sandbox
 from stoq_provider.sensors.jobs import PrintStudioJobSensor, SureCartJobSensor
 from tests.harness import TaskRun
 
-QUICK = {"poll_interval": 0.02, "timeout": 60}
+QUICK = {"poll_interval": 0.02, "timeout": 600}
 
 
 def connect_other(
@@ -52,7 +52,7 @@ class SureCartBench:
         )
 
     def sensor(self, mode: str, job: Any, **options: Any) -> TaskRun:
-        given = {"job": job, "deferrable": mode == "deferred", "poke_interval": 0.02, "timeout": 60}
+        given = {"job": job, "deferrable": mode == "deferred", "poke_interval": 0.02, "timeout": 600}
         given["mode"] = "reschedule" if mode == "reschedule" else "poke"
         return TaskRun(lambda: SureCartJobSensor(task_id="wait", **{**given, **options}))
 
@@ -97,7 +97,7 @@ class StudioBench:
         return self._run(PrintStudioCancelJobsOperator, given, store)
 
     def sensor(self, mode: str, **options: Any) -> TaskRun:
-        given: dict[str, Any] = {"deferrable": mode == "deferred", "poke_interval": 0.02, "timeout": 60}
+        given: dict[str, Any] = {"deferrable": mode == "deferred", "poke_interval": 0.02, "timeout": 600}
         given["mode"] = "reschedule" if mode == "reschedule" else "poke"
         return TaskRun(lambda: PrintStudioJobSensor(task_id="wait", **{**given, **options}))
 

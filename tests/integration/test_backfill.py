@@ -11,7 +11,7 @@ from stoq_provider.core.ids import check_ids
 from stoq_provider.sandbox import Sandbox
 from stoq_provider.sandbox.shop import ShopSize
 
-from .conftest import MODES, Bench, connect, points_window
+from .conftest import MODES, Bench, connect
 
 COUNT = 100_000
 CHUNKS = 20
@@ -21,17 +21,16 @@ SMALL = 48_000
 
 @pytest.fixture(scope="module")
 def small_shop():
-    # The points are scaled like the time: 360 in 60 s become 360 in 1 s.
-    with Sandbox(time_scale=300, window_seconds=1.0, size=ShopSize(orders=1, variants=8)) as running:
+    with Sandbox(time_scale=0, size=ShopSize(orders=1, variants=8)) as running:
         yield running
 
 
 @pytest.fixture
-def shop(small_shop, monkeypatch):
+def shop(small_shop, clock, monkeypatch):
     small_shop.reset()
+    clock.drives(small_shop, speed=1)
     small_shop.jobs("*", times=None, duration=120)
-    connect(monkeypatch, small_shop, timeout=30)
-    points_window(monkeypatch, 1.0)
+    connect(monkeypatch, small_shop)
     return small_shop
 
 
@@ -60,7 +59,7 @@ def check(shop, run, manifest):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_hundred_thousand_variants(shop, ids, mode):
-    run = Bench(shop, None).bulk("sync_metafields", ids, mode, poll_interval=0.2)
+    run = Bench(shop, None).bulk("sync_metafields", ids, mode, poll_interval=60, timeout=7200)
     manifest = run.execute()
     check(shop, run, manifest)
     assert run.retry()["jobs"] == manifest["jobs"]
@@ -73,7 +72,12 @@ def test_with_verification_the_list_of_unchanged_items_goes_to_a_file(shop, ids,
     # Fewer, longer requests take less time.
     monkeypatch.setattr("stoq_provider.hooks.verification.IDS_IN_A_QUERY", 500)
     run = Bench(shop, None).bulk(
-        "sync_metafields", ids, poll_interval=0.2, verify="warn", destination=f"file://{tmp_path}/lake/"
+        "sync_metafields",
+        ids,
+        poll_interval=60,
+        timeout=7200,
+        verify="warn",
+        destination=f"file://{tmp_path}/lake/",
     )
     manifest = run.execute()
     check(shop, run, manifest)

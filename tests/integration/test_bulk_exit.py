@@ -1,4 +1,8 @@
-"""A worker process that really ends (``os._exit``) around a POST; the next try is another process's."""
+"""
+A worker process that really ends (``os._exit``) around a POST; the next try is another process's.
+
+Importing Airflow takes seconds, so one process that has done it forks a child for each worker.
+"""
 
 from __future__ import annotations
 
@@ -20,33 +24,41 @@ ROOT = Path(__file__).parents[2]
 EXIT = 9
 
 PROGRAM = """
-import os, sys
+import json, os, sys
 import tests.conftest
-import json
-job = json.loads(sys.argv[1])
-os.environ.update(job["environ"])
 from stoq_provider.hooks.submission import Submitter
 from stoq_provider.transport.sync import SyncTransport
 from tests.integration.conftest import Bench
 
 exchange, send = SyncTransport._exchange, Submitter._send
 
-def die_at_post(transport, request):
-    if request.method == "POST" and job["death"] == "before-the-post":
-        os._exit(9)
-    answer = exchange(transport, request)
-    if request.method == "POST" and job["death"] == "after-the-post":
-        os._exit(9)
-    return answer
+def work(job):
+    def die_at_post(transport, request):
+        if request.method == "POST" and job["death"] == "before-the-post":
+            os._exit(9)
+        answer = exchange(transport, request)
+        if request.method == "POST" and job["death"] == "after-the-post":
+            os._exit(9)
+        return answer
 
-def die_at_note(*arguments, **options):
-    send(*arguments, **options)
-    os._exit(9)
+    def die_at_note(*arguments, **options):
+        send(*arguments, **options)
+        os._exit(9)
 
-SyncTransport._exchange = die_at_post
-if job["death"] == "after-the-handle":
-    Submitter._send = die_at_note
-Bench(None, None).bulk(job["action"], job["ids"], job["mode"], store=False).execute()
+    os.environ.update(job["environ"])
+    SyncTransport._exchange = die_at_post
+    if job["death"] == "after-the-handle":
+        Submitter._send = die_at_note
+    Bench(None, None).bulk(job["action"], job["ids"], job["mode"], store=False).execute()
+
+for line in sys.stdin:
+    if os.fork() == 0:
+        try:
+            work(json.loads(line))
+        finally:
+            sys.stderr.flush()
+            os._exit(1)
+    print("ended", os.waitstatus_to_exitcode(os.wait()[1]), flush=True)
 """
 
 
@@ -56,17 +68,31 @@ def environ(monkeypatch, sandbox, tmp_path):
     return {"AIRFLOW__STOQ__STATE_PATH": f"file://{tmp_path}/records", CONN: os.environ[CONN]}
 
 
-def end_in_a_process(environ, **job):
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, json.dumps({**job, "environ": environ})],
+@pytest.fixture(scope="module")
+def workers():
+    """The process that forks the workers."""
+    with subprocess.Popen(
+        [sys.executable, "-c", PROGRAM],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == EXIT, done.stderr
+    ) as process:
+        yield process
+        process.stdin.close()
+
+
+@pytest.fixture
+def end_in_a_process(workers, environ):
+    def end(**job):
+        workers.stdin.write(json.dumps({**job, "environ": environ}) + "\n")
+        workers.stdin.flush()
+        # Airflow may print lines of its own.
+        said = next((line for line in workers.stdout if line.startswith("ended ")), "no worker")
+        assert said.split() == ["ended", str(EXIT)]
+
+    return end
 
 
 # One mode for each case: a process takes its time, and before the wait both modes do the same.
@@ -74,9 +100,9 @@ CASES = list(zip(DEATHS, (1, 2, 1), (*MODES, MODES[0]), strict=True))
 
 
 @pytest.mark.parametrize(("death", "times", "mode"), CASES, ids=DEATHS)
-def test_worker_process_ended_repeat_safe(bench, sandbox, environ, death, times, mode):
+def test_worker_process_ended_repeat_safe(bench, sandbox, end_in_a_process, death, times, mode):
     ids = [1, 2, 3]
-    end_in_a_process(environ, action="release", ids=ids, mode=mode, death=death)
+    end_in_a_process(action="release", ids=ids, mode=mode, death=death)
     assert len(bench.sent()) == (death != "before-the-post")
     manifest = bench.bulk("release", ids, mode, store=False).execute()
     assert bench.sent() == [ids] * times
@@ -84,9 +110,9 @@ def test_worker_process_ended_repeat_safe(bench, sandbox, environ, death, times,
 
 
 @pytest.mark.parametrize(("death", "mode"), list(zip(DEATHS, (*MODES, MODES[0]), strict=True)), ids=DEATHS)
-def test_worker_process_ended_mail_goes_out_once_at_the_most(bench, sandbox, environ, death, mode):
+def test_worker_process_ended_mail_goes_out_once_at_the_most(bench, sandbox, end_in_a_process, death, mode):
     ids = [order["shopify_order_id"] for order in StoqHook().iter_orders(state="awaiting_balance")][:20]
-    end_in_a_process(environ, action=MAIL, ids=ids, mode=mode, death=death)
+    end_in_a_process(action=MAIL, ids=ids, mode=mode, death=death)
     run = bench.bulk(MAIL, ids, mode, store=False)
     if death == "after-the-handle":
         assert run.execute()["jobs"][0]["outcome"] == "succeeded"

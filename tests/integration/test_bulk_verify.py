@@ -12,7 +12,7 @@ from stoq_provider.sandbox import Sandbox
 from stoq_provider.sandbox.shop import ShopSize
 from tests.harness import FakeTaskInstance, Killed
 
-from .conftest import MODES, connect, fails, points_window
+from .conftest import MODES, connect, fails
 
 BODIES = {"set_tags": {"tags": ["late"]}}
 READABLE = (
@@ -241,13 +241,11 @@ def test_orders_are_read_by_whichever_costs_less(bench, sandbox, count, lists, s
     assert requests.get("GET /preorders/orders/:id", 0) == singles
 
 
-def test_single_reads_stay_within_the_points(monkeypatch):
+def test_single_reads_stay_within_the_points(monkeypatch, clock):
     """Fifty items that no list shows, and forty points in a window."""
-    with Sandbox(
-        time_scale=200, points_limit=40, window_seconds=1.0, size=ShopSize(orders=5, variants=50)
-    ) as small:
+    with Sandbox(time_scale=0, points_limit=40, size=ShopSize(orders=5, variants=50)) as small:
+        clock.drives(small)
         connect(monkeypatch, small)
-        points_window(monkeypatch, 1.0)
         from .conftest import Bench
 
         ids = list(range(1, 51))

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from stoq_provider.sandbox import Sandbox
+
 # Heavy; with ``--dist loadgroup`` it has a worker of its own.
 pytestmark = pytest.mark.xdist_group("real-airflow")
 
@@ -36,6 +38,13 @@ def home(tmp_path_factory) -> dict[str, str]:
     command = [sys.executable, "-m", "airflow", "db", "migrate"]
     subprocess.run(command, env=environment, check=True, capture_output=True, timeout=180)
     return environment
+
+
+@pytest.fixture
+def sandbox():
+    """Airflow's processes have real time, so this sandbox has it as well; an export takes 0.1 s."""
+    with Sandbox(time_scale=200) as running:
+        yield running
 
 
 def test_dag_runs_through(home, sandbox, tmp_path):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -24,7 +23,7 @@ from stoq_provider.operators.actions import StoqActionOperator
 from stoq_provider.operators.base import JobOperator
 from stoq_provider.systems.stoq import Stoq
 from stoq_provider.transport.gate import Gate
-from tests.harness import Killed, MemoryStateStore, TaskRun, recorded_logs, wait_until
+from tests.harness import Killed, MemoryStateStore, TaskRun, recorded_logs
 
 from .conftest import MODES, fails
 
@@ -236,62 +235,38 @@ def test_a_file_that_was_refused_and_mended_is_read_again(bench, sandbox, tmp_pa
 # -- nothing was sent -----------------------------------------------------------------------------------
 
 
-def stopped(run, when):
-    """Run a task that is told to stop once something has come about, and return what it raised."""
-    raised = []
-
-    def work():
-        try:
-            run.execute()
-        except Detached as error:
-            raised.append(error)
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    wait_until(when)
-    run.task.on_kill()
-    thread.join(10)
-    (error,) = raised
-    return str(error)
+SAYS = "No remote job was started. A retry submits it."
 
 
-def test_a_task_killed_while_the_server_is_busy_leaves_no_intent(bench, sandbox):
+def test_a_task_killed_while_the_server_is_busy_leaves_no_intent(bench, sandbox, clock):
     sandbox.arm("status", status=409, path=MAIL, times=99, body={"errors": ["Another job is in progress"]})
     run = bench.bulk(MAIL, [1], on_busy="wait")
-    with recorded_logs() as logs:
-        says = stopped(run, lambda: "busy with another job" in logs.text)
-    assert "No remote job was started. A retry submits it." in says
+    clock.at(10, lambda: run.task.on_kill())
+    fails(run.execute, Detached, SAYS)
+    assert clock.passed == 30, "it was killed while it waited for its next attempt"
     assert run.store.records() == []
     sandbox.disarm()
     run.retry()
     assert bench.sent() == [[1]]
 
 
-def test_a_task_killed_while_it_waits_out_a_429_leaves_no_intent(bench, sandbox):
+def test_a_task_killed_while_it_waits_out_a_429_leaves_no_intent(bench, sandbox, clock):
     sandbox.arm("status", status=429, path=MAIL, headers={"Retry-After": "300"})
     run = bench.bulk(MAIL, [1])
-    says = stopped(run, lambda: sandbox.state["faults"][0]["fired"] == 1)
-    assert "No remote job was started. A retry submits it." in says
+    clock.at(100, lambda: run.task.on_kill())
+    fails(run.execute, Detached, SAYS)
     assert run.store.records() == []
     run.retry()
     assert bench.sent() == [[1]]
 
 
-def test_a_task_that_waits_for_its_points_has_no_intent_yet(bench, monkeypatch):
-    waits = threading.Event()
-
-    def wait(gate, request, now):
-        if request.reads_only:
-            return 0.0
-        waits.set()
-        return 60.0
-
+def test_a_task_that_waits_for_its_points_has_no_intent_yet(bench, monkeypatch, clock):
     run = bench.bulk(MAIL, [1])
+    left = []
+    clock.at(10, lambda: (left.extend(run.store.records()), run.task.on_kill()))
     with monkeypatch.context() as patch:
-        patch.setattr(Gate, "wait", wait)
-        left = []
-        says = stopped(run, lambda: waits.is_set() and not left.extend(run.store.records()))
-    assert "No remote job was started. A retry submits it." in says
+        patch.setattr(Gate, "wait", lambda gate, request, now: 0.0 if request.reads_only else 60.0)
+        fails(run.execute, Detached, SAYS)
     assert not [record for record in left if "intent_at" in record], "nor would a worker killed now"
     run.retry()
     assert bench.sent() == [[1]]

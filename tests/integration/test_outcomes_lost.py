@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from contextlib import suppress
 
 import pytest
 
@@ -227,54 +226,27 @@ def test_task_cleared_by_a_person_on_clear_reuse_still_resubmits_what_failed(ben
 # -- killed by a person ---------------------------------------------------------------------------------
 
 
-def in_thread(run) -> tuple[threading.Thread, list]:
-    raised: list = []
-
-    def work() -> None:
-        with suppress(ImportError, AttributeError):
-            # Airflow 2 keeps for each thread who called execute, and sets that up in the first one only.
-            from airflow.models.baseoperator import ExecutorSafeguard
-
-            ExecutorSafeguard._sentinel.callers = {}
-        try:
-            raised.append(run.execute())
-        except Exception as error:
-            raised.append(error)
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    return thread, raised
-
-
-def test_task_killed_ends_the_wait_and_logs_that_the_job_goes_on(bench, sandbox, logs):
+def test_task_killed_ends_the_wait_and_logs_that_the_job_goes_on(bench, sandbox, clock, logs):
     sandbox.jobs("export", outcome="forever")
-    run = bench.export("worker", poll_interval=30)
-    thread, raised = in_thread(run)
-    wait_until(lambda: run.ti.xcoms.get("job_ids") and run.task.__dict__.get("hook"))
-    run.task.on_kill()
-    thread.join(5)
-    assert not thread.is_alive()
-    assert type(raised[0]) is Detached
-    assert "goes on" in str(raised[0])
+    run = bench.export("worker")
+    clock.at(0.1, lambda: run.task.on_kill())
+    error = fails(run.execute, Detached, "goes on")
     assert f"Detached from STOQ; jobs submitted: {bench.job_id}. They go on" in logs.text
     assert bench.jobs[bench.job_id]["status"] == "running"
     sandbox.end_job(bench.job_id)
-    run.changes = {"poll_interval": 0.02}
     assert run.retry()["jobs"][0]["job_id"] == bench.job_id
     assert bench.submissions == 1
+    assert clock.passed < 1, error
 
 
 def test_task_killed_during_the_download_publishes_nothing(bench, sandbox):
     sandbox.jobs("export", duration=0, rows=200_000)
-    sandbox.arm("stall", origin="files", after=3_000_000, seconds=0.25)
+    sandbox.arm("stall", origin="files", after=3_000_000, seconds=None)
     run = bench.export("worker")
-    thread, raised = in_thread(run)
-    wait_until(lambda: sandbox.state["downloads"])
-    run.task.on_kill()
-    thread.join(10)
-    assert not thread.is_alive()
-    assert type(raised[0]) is DownloadError
-    assert "told to stop" in str(raised[0])
+    killer = threading.Thread(target=lambda: (wait_until(lambda: sandbox.stalled), run.task.on_kill()))
+    killer.start()
+    fails(run.execute, DownloadError, "told to stop")
+    killer.join()
     assert bench.files() == []
     assert len(run.retry()["files"]) == 1
     assert bench.submissions == 1
@@ -286,25 +258,19 @@ def test_task_killed_before_it_began_does_nothing(bench, logs):
     assert "Detached" not in logs.text
 
 
-def test_task_killed_a_sensor_stops_and_cancels_nothing(bench, sandbox):
+def test_task_killed_a_sensor_stops_and_cancels_nothing(bench, sandbox, clock):
     sandbox.jobs("export", outcome="forever")
     run = bench.sensor("worker", bench.submitted())
     sandbox.arm("status", status=429, path=POLL, headers={"Retry-After": "30"}, times=None)
-    thread, raised = in_thread(run)
-    wait_until(lambda: sandbox.state["faults"][0]["fired"] >= 1)
-    run.task.on_kill()
-    thread.join(5)
-    assert not thread.is_alive()
-    assert type(raised[0]) is Detached
+    clock.at(10, lambda: run.task.on_kill())
+    fails(run.execute, Detached)
+    assert sandbox.state["faults"][0]["fired"] == 1
     assert bench.jobs[bench.job_id]["status"] == "running"
 
 
-def test_task_killed_a_sensor_that_pokes_does_not_poke_again(bench, sandbox):
+def test_task_killed_a_sensor_that_pokes_does_not_poke_again(bench, sandbox, clock):
     sandbox.jobs("export", outcome="forever")
     run = bench.sensor("worker", bench.submitted())
-    thread, raised = in_thread(run)
-    wait_until(lambda: sandbox.state["requests"].get(STATUS_REQUESTS, 0) >= 2)
-    run.task.on_kill()
-    thread.join(3)
-    assert not thread.is_alive()
-    assert type(raised[0]) is Detached
+    clock.at(0.05, lambda: run.task.on_kill())
+    fails(run.execute, Detached)
+    assert sandbox.state["requests"][STATUS_REQUESTS] == 3

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import threading
-import time
-from contextlib import suppress
 
 import pytest
 
@@ -87,7 +85,8 @@ def test_completed_import_changes_the_shop_once_and_a_retry_nothing(medusa, mode
 
 def test_completed_jobs_of_one_task_cost_one_request_a_poll(medusa):
     handles = [handle for _ in range(25) for handle in medusa.submitted()]
-    wait_until(lambda: all(job["status"] == "completed" for job in medusa.jobs.values()))
+    medusa.sandbox.advance(60)
+    assert {job["status"] for job in medusa.jobs.values()} == {"completed"}
     manifest = medusa.sensor("worker", handles).execute()
     assert [job["outcome"] for job in manifest["jobs"]] == ["succeeded"] * 25
     # 20 in the one, 5 in the other; the bench itself asks for none.
@@ -181,10 +180,7 @@ def test_dry_run_of_an_export_is_confirmed_and_stored_by_another_task(medusa):
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("fault", ["reset_before", "reset_after"])
-def test_dry_run_whose_confirmation_gets_no_answer_is_confirmed_once(
-    medusa, sandbox, mode, fault, monkeypatch
-):
-    monkeypatch.setattr("stoq_provider.operators.medusa.MedusaHook.sleep", lambda hook, seconds: None)
+def test_dry_run_whose_confirmation_gets_no_answer_is_confirmed_once(medusa, sandbox, mode, fault):
     sandbox.arm(fault, origin="medusa", method="POST", path="/confirm$")
     run = medusa.imports(mode, dry_run=True, confirm=True)
     assert told_of(run.execute())["outcome"] == "succeeded"
@@ -222,35 +218,38 @@ def test_failed_export_is_submitted_again_by_a_retry(medusa, mode):
 def waiting_and_cancelled(medusa):
     """Cancel a job that waits for a decision."""
     (handle,) = medusa.submitted(dry_run=True)
-    wait_until(lambda: medusa.job["status"] == "pre_processed")
+    medusa.sandbox.advance(20)
+    assert medusa.job["status"] == "pre_processed"
     MedusaHook().cancel(handle)
     return handle
 
 
 def running_and_cancelled(medusa):
-    """Cancel a job that still has a step before it; one that was too quick is followed by another."""
-    while True:
-        (handle,) = medusa.submitted()
-        with suppress(ValidationRejected):
-            MedusaHook().cancel(handle)
-            return handle
-        assert len(medusa.jobs) < 50
+    """Cancel a job that still has a step before it, which then fails."""
+    (handle,) = medusa.submitted()
+    assert medusa.job["status"] == "created"
+    MedusaHook().cancel(handle)
+    medusa.sandbox.advance(20)
+    return handle
 
 
 @pytest.mark.parametrize("mode", SENSOR_MODES)
 @pytest.mark.parametrize("later", ["canceled", "failed"])
 def test_cancelled_by_a_person_is_a_cancellation_also_once_it_reads_failed(medusa, mode, later):
     handle = waiting_and_cancelled(medusa) if later == "canceled" else running_and_cancelled(medusa)
-    wait_until(lambda: medusa.jobs[handle["job_id"]]["status"] == later)
+    assert medusa.job["status"] == later
     fails(medusa.sensor(mode, [handle]).execute, JobCancelled, "was cancelled at Medusa", final=True)
 
 
 def test_cancelled_while_it_worked_tells_that_the_work_was_done(medusa):
     medusa.bend("next_job", processing_seconds=200)
     (handle,) = medusa.submitted()
-    wait_until(lambda: medusa.job["status"] == "confirmed")
-    time.sleep(0.03)
-    MedusaHook().cancel(handle)
+    medusa.sandbox.advance(100)
+    cancellation = threading.Thread(target=MedusaHook().cancel, args=(handle,))
+    cancellation.start()
+    wait_until(lambda: medusa.state["waiting_calls"])
+    medusa.sandbox.advance(200)
+    cancellation.join()
     assert medusa.job["completed_at"]
     fails(
         medusa.sensor("worker", [handle]).execute, JobCancelled, "its work was done all the same", final=True
@@ -287,16 +286,19 @@ def test_401_fails_at_once_and_once_the_token_is_right_the_job_is_found(medusa, 
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_401_of_a_token_that_has_expired_renews_it(medusa, sandbox, mode, monkeypatch):
+def test_401_of_a_token_that_has_expired_renews_it(medusa, sandbox, clock, mode, monkeypatch):
     connect(monkeypatch, sandbox, login=sandbox.medusa_email)
-    medusa.bend("next_job", processing_seconds=100)  # 0.5 s here
-    thread, ended = in_thread(medusa.imports(mode))
-    wait_until(lambda: medusa.submissions and medusa.job["status"] == "confirmed")
-    logins = medusa.sent("POST /admin/auth/token")
-    medusa.bend("expire_tokens")
-    thread.join(10)
-    assert told_of(ended[0])["outcome"] == "succeeded"
-    assert medusa.sent("POST /admin/auth/token") > logins
+    medusa.bend("next_job", processing_seconds=100)
+    logins = []
+
+    def expire():
+        assert medusa.job["status"] == "confirmed"
+        logins.append(medusa.sent("POST /admin/auth/token"))
+        medusa.bend("expire_tokens")
+
+    clock.at(0.3, expire)
+    assert told_of(medusa.imports(mode).execute())["outcome"] == "succeeded"
+    assert medusa.sent("POST /admin/auth/token") > logins[0]
     assert medusa.submissions == 1
 
 
@@ -317,79 +319,56 @@ def test_a_job_of_another_user_is_said_to_be_one(medusa, sandbox, mode, monkeypa
 # -- killed ---------------------------------------------------------------------------------------------
 
 
-def in_thread(run):
-    raised = []
-
-    def work():
-        try:
-            raised.append(run.execute())
-        except Exception as error:
-            raised.append(error)
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    return thread, raised
-
-
-def test_task_killed_cancels_its_job_and_a_retry_submits_it_again(medusa, logs):
+def test_task_killed_cancels_its_job_and_a_retry_submits_it_again(medusa, clock, logs):
     medusa.bend("next_job", stuck=True)
-    run = medusa.imports(poll_interval=30)
-    thread, raised = in_thread(run)
-    wait_until(lambda: run.ti.xcoms.get("job_ids"))
-    run.task.on_kill()
-    thread.join(5)
-    assert not thread.is_alive()
-    assert type(raised[0]) is Detached
-    assert "cancelled before it did anything" in str(raised[0])
+    run = medusa.imports()
+    clock.at(0.1, lambda: run.task.on_kill())
+    fails(run.execute, Detached, "cancelled before it did anything")
     assert "cancelled before it did anything; a retry or a clear submits it again" in logs.text
     assert medusa.job["status"] == "canceled"
-    run.changes = {"poll_interval": 0.02}
     assert told_of(run.retry())["outcome"] == "succeeded"
     assert (medusa.submissions, medusa.uploads, medusa.state["products"]) == (2, 1, 37)
 
 
-def test_task_killed_while_its_job_is_processed_waits_only_so_long(medusa, monkeypatch):
-    monkeypatch.setattr(stopping, "STOP_SECONDS", 0.3)
-    medusa.bend("next_job", processing_seconds=400)  # 2 s here
+def test_task_killed_while_its_job_is_processed_waits_only_so_long(medusa, clock, monkeypatch):
+    """The call to cancel is answered when the processing is over, and till then the clock stands."""
+    monkeypatch.setattr(stopping, "STOP_SECONDS", 0.5)
+    medusa.bend("next_job", processing_seconds=400)
     run = medusa.imports()
-    thread, raised = in_thread(run)
-    wait_until(lambda: run.ti.xcoms.get("job_ids") and medusa.job["status"] == "confirmed")
-    time.sleep(0.05)
-    began = time.monotonic()
-    run.task.on_kill()
-    assert time.monotonic() - began < 1.0
-    thread.join(5)
-    assert "no answer to the cancellation" in str(raised[0])
-    wait_until(lambda: medusa.job["completed_at"])
+
+    def kill():
+        assert medusa.job["status"] == "confirmed"
+        run.task.on_kill()
+
+    clock.at(1, kill)
+    fails(run.execute, Detached, "no answer to the cancellation")
+    wait_until(lambda: medusa.state["waiting_calls"])
+    medusa.sandbox.advance(400)
+    wait_until(lambda: medusa.job["canceled_at"])
     fails(run.retry, JobCancelled, "its work was done all the same", final=True)
     assert (medusa.submissions, medusa.state["products"]) == (1, 37)
 
 
 @pytest.mark.parametrize("fault", [{"status": 400}, {"status": 404}, {"status": 409}])
-def test_task_killed_with_nothing_left_to_cancel_says_so(medusa, sandbox, fault, logs):
+def test_task_killed_with_nothing_left_to_cancel_says_so(medusa, sandbox, clock, fault, logs):
     medusa.bend("next_job", stuck=True)
     sandbox.arm(
         "status", origin="medusa", path="/cancel$", body={"type": "not_allowed", "message": "no"}, **fault
     )
-    run = medusa.export(poll_interval=30)
-    thread, _ = in_thread(run)
-    wait_until(lambda: run.ti.xcoms.get("job_ids"))
-    run.task.on_kill()
-    thread.join(5)
+    run = medusa.export()
+    clock.at(0.1, lambda: run.task.on_kill())
+    fails(run.execute, Detached)
     assert "there is nothing to cancel" in logs.text
 
 
 @pytest.mark.parametrize("kind", ["sensor", "confirm"])
-def test_task_killed_that_did_not_submit_cancels_nothing(medusa, kind):
+def test_task_killed_that_did_not_submit_cancels_nothing(medusa, clock, kind):
     medusa.bend("next_job", stuck=True)
     handles = medusa.submitted(dry_run=True)
-    slow = {"poke_interval": 0.2} if kind == "sensor" else {"poll_interval": 30}
-    run = medusa.sensor("worker", handles, **slow) if kind == "sensor" else medusa.confirm(handles, **slow)
-    thread, raised = in_thread(run)
-    wait_until(lambda: medusa.sent("GET /admin/batch-jobs/{id}"))
-    run.task.on_kill()
-    thread.join(5)
-    assert type(raised[0]) is Detached
+    run = medusa.sensor("worker", handles) if kind == "sensor" else medusa.confirm(handles)
+    clock.at(0.1, lambda: run.task.on_kill())
+    fails(run.execute, Detached)
+    assert medusa.sent("GET /admin/batch-jobs/{id}")
     assert (medusa.job["status"], medusa.sent("POST /admin/batch-jobs/{id}/cancel")) == ("created", 0)
 
 

@@ -14,14 +14,14 @@ from stoq_provider.exceptions import (
 from stoq_provider.hooks.stoq import StoqHook
 from tests.harness import MemoryStateStore
 
-from .conftest import MODES, SUBMIT, connect, fails, mail
+from .conftest import MODES, SUBMIT, fails, mail
 
 MAIL = r"/bulk_send_payment_collection_url$"
 # How an answer gets lost on the way, and whether the server has started the job all the same.
 LOST = [
     pytest.param("reset_after", {}, 1, id="reset-after"),
     pytest.param("reset_before", {}, 0, id="reset-before"),
-    pytest.param("delay", {"seconds": 1.2, "processed": True}, 1, id="timeout"),
+    pytest.param("delay", {"seconds": None, "processed": True}, 1, id="timeout"),
     pytest.param("status", {"status": 500, "processed": True}, 1, id="500"),
     pytest.param("status", {"status": 502}, 0, id="502"),
     pytest.param("garbage", {}, 1, id="cut-json"),
@@ -30,11 +30,6 @@ LOST = [
     pytest.param("json", {"body": {"ok": True}, "status": 202}, 1, id="json-without-a-job"),
     pytest.param("truncated", {"after": 5}, 1, id="truncated"),
 ]
-
-
-@pytest.fixture(autouse=True)
-def short_timeout(monkeypatch, sandbox):
-    connect(monkeypatch, sandbox, timeout=0.7)
 
 
 # -- refused --------------------------------------------------------------------------------------------

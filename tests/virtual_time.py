@@ -1,0 +1,221 @@
+"""
+Time that moves only while the package waits.
+
+The package talks to a real server over real sockets here; only its own waits (between polls, for points,
+after a 429) take no time: they move the clocks of both sides instead. So it makes no difference how fast the
+machine is. While a request is under way time stands still, except where the server was told to say nothing:
+then the client's time-out is the next thing that can happen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+import select
+import selectors
+import sys
+import time
+from collections.abc import Callable, Coroutine
+from datetime import datetime, timezone
+from types import SimpleNamespace
+from typing import Any, TypeVar
+
+import httpx
+import pytest
+from airflow.providers.common.compat.sdk import BaseSensorOperator
+from urllib3.connection import HTTPConnection
+
+from stoq_provider.hooks.shop import ShopHook
+from stoq_provider.sandbox import Sandbox
+from tests import harness
+
+T = TypeVar("T")
+
+SPEED = 200
+"""Seconds of a server's job clock in one second that the package waits: an export takes 20 of them."""
+
+TICK = 1e-6
+"""Seconds of the shortest wait."""
+
+GLANCE = 0.01
+"""Real seconds between two looks whether a server that owes an answer was told to say nothing."""
+
+
+class VirtualTime:
+    """Stands for ``time.time`` and for the waits of hooks and event loops."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self._start = float(int(time.time()))
+        self.passed = 0.0
+        self._servers: dict[Sandbox, float] = {}
+        self._gave_up = 0
+        self._appointments: list[tuple[float, int, Callable[[], Any]]] = []
+        self._serial = itertools.count()
+        self._sockets_time_out(patch)
+        patch.setattr(time, "time", self.now)
+        patch.setattr(ShopHook, "sleep", self._hook_sleep(ShopHook.sleep))
+        patch.setattr(asyncio, "run", self.run)
+        patch.setattr(harness, "pause", self.sleep)
+        patch.setattr(harness, "patience", 1e9)
+        self._sensors_wait(patch)
+
+    def now(self) -> float:
+        """Unix seconds."""
+        return self._start + self.passed
+
+    def drives(self, server: Sandbox, *, speed: float = SPEED) -> None:
+        """Let the clock of a server, made with ``time_scale=0``, follow; ``speed`` as :data:`SPEED`."""
+        self._servers[server] = speed
+        self._gave_up += server.held
+
+    def forward(self, seconds: float) -> None:
+        """Move the time of both sides by as much."""
+        self.passed += seconds
+        for server in self._servers:
+            server.advance(seconds)
+
+    def sleep(self, seconds: float) -> None:
+        """Let the package wait: jobs go on faster, and appointments are kept on the way."""
+        # Unix seconds are not finer than that; a wait that moves nothing would be begun again and again.
+        until = self.passed + max(seconds, TICK if seconds > 0 else 0.0)
+        while self._appointments and self._appointments[0][0] <= until:
+            at, _, action = heapq.heappop(self._appointments)
+            self._wait(at - self.passed)
+            action()
+        self._wait(until - self.passed)
+
+    def at(self, seconds: float, action: Callable[[], Any]) -> None:
+        """Do something while the package waits, that many seconds from now."""
+        heapq.heappush(self._appointments, (self.passed + seconds, next(self._serial), action))
+
+    def _wait(self, seconds: float) -> None:
+        if seconds > 0:
+            self.passed += seconds
+            for server, speed in self._servers.items():
+                server.advance(seconds * speed)
+
+    @property
+    def silent(self) -> int:
+        """How many requests are under way that no server will answer."""
+        return sum(server.held for server in self._servers) - self._gave_up
+
+    def gave_up(self) -> None:
+        """Take note that a client waits no longer for one of them."""
+        self._gave_up += 1
+
+    # -- the waits of a worker -----------------------------------------------------------------------
+
+    def _hook_sleep(self, wait: Callable[[ShopHook, float], None]) -> Callable[[ShopHook, float], None]:
+        def sleep(hook: ShopHook, seconds: float) -> None:
+            if not hook.stopped:
+                self.sleep(seconds)
+            wait(hook, 0)  # raises where the task was told to stop
+
+        return sleep
+
+    def _sockets_time_out(self, patch: pytest.MonkeyPatch) -> None:
+        """Let a blocking request time out when its server was told to say nothing, and only then."""
+        answer = HTTPConnection.getresponse
+
+        def getresponse(connection: HTTPConnection) -> Any:
+            while connection.sock and not select.select([connection.sock], [], [], GLANCE)[0]:
+                if self.silent:
+                    self.gave_up()
+                    connection.timeout = GLANCE
+                    break
+            return answer(connection)
+
+        patch.setattr(HTTPConnection, "getresponse", getresponse)
+
+    def _sensors_wait(self, patch: pytest.MonkeyPatch) -> None:
+        """Give Airflow's own base class of sensors this time: it looks at three clocks."""
+        module = sys.modules[BaseSensorOperator.__module__]
+        clock = SimpleNamespace(time=self.now, monotonic=self.now, sleep=self.sleep)
+        patch.setattr(module, "time", clock)
+        patch.setattr(
+            module, "timezone", SimpleNamespace(**{**vars(module.timezone), "utcnow": self._utcnow})
+        )
+
+    def _utcnow(self) -> datetime:
+        return datetime.fromtimestamp(self.now(), timezone.utc)
+
+    # -- the waits of a triggerer --------------------------------------------------------------------
+
+    def run(self, work: Coroutine[Any, Any, T], **_: Any) -> T:
+        """Stand for ``asyncio.run``."""
+        loop = JumpingLoop(self)
+        try:
+            asyncio.set_event_loop(loop)
+            return loop.run_until_complete(work)
+        finally:
+            loop.run_until_complete(loop.shutdown_asyncgens())
+            loop.run_until_complete(loop.shutdown_default_executor())
+            asyncio.set_event_loop(None)
+            loop.close()
+
+
+class JumpingLoop(asyncio.SelectorEventLoop):
+    """An event loop whose time jumps to the next timer when no answer and no thread is awaited."""
+
+    def __init__(self, virtual: VirtualTime) -> None:
+        self.virtual = virtual
+        self.under_way = 0
+        super().__init__(_Jumping(self))
+
+    def time(self) -> float:
+        # Not Unix seconds: a timer is due from a nanosecond before its time on, and they are not that fine.
+        return self.virtual.passed
+
+    @property
+    def awaits_something(self) -> bool:
+        return self.under_way > self.virtual.silent
+
+    def run_in_executor(self, executor: Any, function: Any, *args: Any) -> Any:
+        self.under_way += 1
+        future = super().run_in_executor(executor, function, *args)
+        future.add_done_callback(self._arrived)
+        return future
+
+    def _arrived(self, _: Any) -> None:
+        self.under_way -= 1
+
+
+class _Jumping(selectors.DefaultSelector):
+    def __init__(self, loop: JumpingLoop) -> None:
+        super().__init__()
+        self._loop = loop
+
+    def select(self, timeout: float | None = None) -> Any:
+        if timeout is not None and timeout <= 0:
+            return super().select(0)
+        while True:
+            ready = super().select(GLANCE if self._loop.awaits_something else 0)
+            if ready:
+                return ready
+            if not self._loop.awaits_something and timeout is not None:
+                self._loop.virtual.sleep(timeout)
+                return ready
+            if not self._loop.awaits_something:
+                return super().select(None)
+
+
+@pytest.fixture
+def virtual_time(monkeypatch: pytest.MonkeyPatch) -> VirtualTime:
+    send = httpx.AsyncClient.send
+
+    async def counted(client: httpx.AsyncClient, *args: Any, **options: Any) -> httpx.Response:
+        loop = asyncio.get_running_loop()
+        if not isinstance(loop, JumpingLoop):
+            return await send(client, *args, **options)
+        loop.under_way += 1
+        try:
+            return await send(client, *args, **options)
+        except httpx.ReadTimeout:
+            loop.virtual.gave_up()
+            raise
+        finally:
+            loop.under_way -= 1
+
+    monkeypatch.setattr(httpx.AsyncClient, "send", counted)
+    return VirtualTime(monkeypatch)
