@@ -8,7 +8,7 @@ import time
 from email.utils import formatdate
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stoq_provider.core.http import RateLimit, Response, read, read_rate_limit
@@ -98,9 +98,16 @@ def test_how_long_to_wait(status, payload, values, retry_after):
 GARBAGE = ["", " ", "-", "nan", "inf", "-inf", "1e400", "9" * 400, "360, 360;w=60", "\x00", "0x10", "٣٦٠x"]
 
 
-@pytest.mark.parametrize("value", GARBAGE)
 @pytest.mark.parametrize(
-    "name", ["x_ratelimit_limit", "x_ratelimit_remaining", "x_ratelimit_reset", "retry_after"]
+    ("name", "value"),
+    [
+        # One reader of numbers for all; only after it Retry-After is tried as a date.
+        *(("retry_after", value) for value in GARBAGE),
+        *((f"x_ratelimit_{name}", "nan") for name in ("limit", "remaining", "reset")),
+        ("x_ratelimit_limit", ""),
+        ("x_ratelimit_remaining", "1e400"),
+        ("x_ratelimit_reset", "9" * 400),
+    ],
 )
 def test_garbage_says_nothing(name, value):
     assert limits(429, **{name: value}) == RateLimit()
@@ -136,7 +143,8 @@ def test_a_date_without_a_zone_is_in_gmt_whatever_the_machine_thinks(monkeypatch
         time.tzset()
 
 
-@settings(deadline=None)
+# How long an example takes says nothing of the package, only of the machine.
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     status=st.sampled_from([200, 202, 301, 404, 429, 500]),
     said=st.dictionaries(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import replace
 
@@ -31,76 +32,61 @@ LEFT_BEHIND = {
     **{outcome.value: SENT.ended(end_of(outcome)) for outcome in Outcome},
     "held": replace(SENT, held=True),
 }
-NO_JOB_TO_REUSE = ("intent", "failed", "expired", "cancelled", "not_found")
-HELD_AFTER_A_CLEAR = ("denied", "held")
-
-
-def expected(left, same_clear, on_clear, repeat, export):
-    """Say what the outcome table says of the next try."""
-    if left == "nothing":
-        return Step.SUBMIT
-    if not same_clear and on_clear == "resubmit" and left not in HELD_AFTER_A_CLEAR:
-        return Step.SUBMIT
-    if not same_clear and left in NO_JOB_TO_REUSE:
-        return Step.STOP if repeat is RepeatSafety.NEVER else Step.REPEAT
-    if left == "cancelled" or (left == "expired" and not export):
-        return Step.STOP
-    if left in ("intent", "failed", "expired"):
-        return Step.STOP if repeat is RepeatSafety.NEVER else Step.REPEAT
-    return Step.REATTACH
-
-
-@pytest.mark.parametrize("repeat", RepeatSafety)
-@pytest.mark.parametrize("on_clear", ["resubmit", "reuse"])
-@pytest.mark.parametrize("clears", [1, 2], ids=["a retry", "after a clear"])
-@pytest.mark.parametrize("left", LEFT_BEHIND)
-@pytest.mark.parametrize("export", [True, False], ids=["export", "bulk"])
-def test_what_a_try_does(export, left, clears, on_clear, repeat):
-    got = decide(LEFT_BEHIND[left], clears=clears, on_clear=on_clear, repeat=repeat, repeat_expired=export)
-    assert got is expected(left, clears == 1, on_clear, repeat, export)
-
-
-ROWS = [
-    # the outcome table's own rows, written out: (id, what was left, clears, on_clear, repeat, step);
-    # "bulk" in the id tells that it is no export
-    ("first try", "nothing", 1, "resubmit", "never", Step.SUBMIT),
-    ("failed, repeat-safe", "failed", 1, "resubmit", "safe", Step.REPEAT),
-    ("failed, not repeat-safe", "failed", 1, "resubmit", "never", Step.STOP),
-    ("cancelled, repeat-safe", "cancelled", 1, "resubmit", "safe", Step.STOP),
-    ("cancelled, cleared", "cancelled", 2, "resubmit", "never", Step.SUBMIT),
-    ("not found", "not_found", 1, "resubmit", "safe", Step.REATTACH),
-    ("expired export", "expired", 1, "resubmit", "safe", Step.REPEAT),
-    ("expired bulk", "expired", 1, "resubmit", "safe", Step.STOP),
-    ("expired bulk, cleared", "expired", 2, "resubmit", "safe", Step.SUBMIT),
-    ("unhealthy", "unhealthy", 1, "resubmit", "safe", Step.REATTACH),
-    ("401, key mended, cleared", "denied", 2, "resubmit", "safe", Step.REATTACH),
-    ("killed after the intent, repeat-safe", "intent", 1, "resubmit", "safe", Step.REPEAT),
-    ("killed after the intent, with a warning", "intent", 1, "resubmit", "warn", Step.REPEAT),
-    ("killed after the intent, not repeat-safe", "intent", 1, "resubmit", "never", Step.STOP),
-    ("killed after the intent, cleared", "intent", 2, "resubmit", "never", Step.SUBMIT),
-    ("killed after the intent, cleared to reuse", "intent", 2, "reuse", "never", Step.STOP),
-    ("cancelled, cleared to reuse", "cancelled", 2, "reuse", "safe", Step.REPEAT),
-    ("killed after the handle", "handle", 1, "resubmit", "never", Step.REATTACH),
-    ("timeout", "timeout", 1, "resubmit", "never", Step.REATTACH),
-    ("succeeded, download broken", "succeeded", 1, "resubmit", "never", Step.REATTACH),
-    ("succeeded, cleared", "succeeded", 2, "resubmit", "never", Step.SUBMIT),
-    ("succeeded, cleared to reuse", "succeeded", 2, "reuse", "never", Step.REATTACH),
+SUBMIT = dict.fromkeys(RepeatSafety, Step.SUBMIT)
+REATTACH = dict.fromkeys(RepeatSafety, Step.REATTACH)
+STOP = dict.fromkeys(RepeatSafety, Step.STOP)
+AGAIN = {
+    RepeatSafety.SAFE: Step.REPEAT,
+    RepeatSafety.WARN: Step.REPEAT,
+    RepeatSafety.NEVER: Step.STOP,
+}
+TRIES = {
+    # clears of the task (1 is that of the records), and what on_clear may be
+    "a retry": (1, ("resubmit", "reuse")),
+    "after a clear": (2, ("resubmit",)),
+    "after a clear to reuse": (2, ("reuse",)),
+}
+TABLE = [
+    # what was left behind, and what each of these tries does
+    ("nothing", SUBMIT, SUBMIT, SUBMIT),
+    ("intent", AGAIN, SUBMIT, AGAIN),  # killed after the intent, or the answer was lost
+    ("handle", REATTACH, SUBMIT, REATTACH),  # killed after the handle
+    ("succeeded", REATTACH, SUBMIT, REATTACH),  # the download broke
+    ("partial", REATTACH, SUBMIT, REATTACH),
+    ("waiting", REATTACH, SUBMIT, REATTACH),
+    ("failed", AGAIN, SUBMIT, AGAIN),
+    ("cancelled", STOP, SUBMIT, AGAIN),
+    ("not_found", REATTACH, SUBMIT, AGAIN),
+    ("expired export", AGAIN, SUBMIT, AGAIN),
+    ("expired bulk", STOP, SUBMIT, AGAIN),
+    ("unhealthy", REATTACH, SUBMIT, REATTACH),
+    ("denied", REATTACH, REATTACH, REATTACH),  # the key is right by then
+    ("timeout", REATTACH, SUBMIT, REATTACH),
+    ("held", REATTACH, REATTACH, REATTACH),
 ]
 
 
+def test_the_table_has_a_row_for_all_that_can_be_left_behind():
+    assert {left.partition(" ")[0] for left, *_ in TABLE} == set(LEFT_BEHIND)
+
+
 @pytest.mark.parametrize(
-    ("left", "clears", "on_clear", "repeat", "step", "export"),
-    [pytest.param(*row[1:], "bulk" not in row[0], id=row[0]) for row in ROWS],
+    ("left", "after", "steps"),
+    [
+        pytest.param(left, after, steps, id=f"{left}, {after}")
+        for left, *row in TABLE
+        for after, steps in zip(TRIES, row, strict=True)
+    ],
 )
-def test_outcome_table(left, clears, on_clear, repeat, step, export):
-    got = decide(
-        LEFT_BEHIND[left],
-        clears=clears,
-        on_clear=on_clear,
-        repeat=RepeatSafety(repeat),
-        repeat_expired=export,
-    )
-    assert got is step
+def test_what_a_try_does(left, after, steps):
+    name, _, only = left.partition(" ")
+    clears, ways = TRIES[after]
+    kinds = {"export": (True,), "bulk": (False,)}.get(only, (True, False))
+    for repeat, on_clear, export in itertools.product(RepeatSafety, ways, kinds):
+        got = decide(
+            LEFT_BEHIND[name], clears=clears, on_clear=on_clear, repeat=repeat, repeat_expired=export
+        )
+        assert got is steps[repeat], (repeat, on_clear, export)
 
 
 def test_a_key_refused_before_there_was_a_job_is_no_reason_to_reattach():

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
@@ -35,8 +33,45 @@ FATE = {
     Outcome.DENIED: "goes on",
     Outcome.TIMEOUT: "goes on",
 }
-FINAL = (Outcome.CANCELLED, Outcome.NOT_FOUND, Outcome.DENIED)
-REATTACHES = (Outcome.UNHEALTHY, Outcome.TIMEOUT)
+NEVER, WARN = {"repeat": RepeatSafety.NEVER}, {"repeat": RepeatSafety.WARN}
+UNRECORDED, BULK = {"recorded": False}, {"export": False}
+WAITS = "A retry waits for the same job and submits nothing."
+LOOKS = "A retry of this task looks again and submits nothing"
+NEXT = [
+    # how it ended, what is unusual, what a retry does, and whether Airflow retries
+    (Outcome.FAILED, {}, "A retry submits it again.", True),
+    (Outcome.FAILED, WARN | UNRECORDED | BULK, "A retry submits it again.", True),
+    (Outcome.FAILED, NEVER, "not submitted again by itself, because repeating bulk_release is not", False),
+    (Outcome.FAILED, NEVER | UNRECORDED, "not submitted again by itself", False),
+    (Outcome.CANCELLED, {}, "The task is not retried; clearing it submits the job again.", False),
+    (Outcome.CANCELLED, NEVER | UNRECORDED, "The task is not retried", False),
+    (Outcome.NOT_FOUND, {}, "The task is not retried. Check that the connection's key", False),
+    (Outcome.NOT_FOUND, NEVER | UNRECORDED, "The task is not retried", False),
+    (Outcome.EXPIRED, {}, "A retry submits it again.", True),
+    (Outcome.EXPIRED, WARN | UNRECORDED, "A retry submits it again.", True),
+    (Outcome.EXPIRED, BULK, "not submitted again by itself, because bulk_release most likely ran", False),
+    (Outcome.EXPIRED, NEVER, "not submitted again by itself", False),
+    (Outcome.UNHEALTHY, {}, WAITS, True),
+    (Outcome.UNHEALTHY, NEVER | BULK, WAITS, True),
+    (Outcome.UNHEALTHY, UNRECORDED, "A retry submits a new job", True),
+    (Outcome.UNHEALTHY, UNRECORDED | NEVER, "The task is not retried: no record of the job", False),
+    (Outcome.DENIED, {}, "clear the task: it finds the same job again.", False),
+    (Outcome.DENIED, UNRECORDED | NEVER, "The task is not retried, since the key", False),
+    (Outcome.TIMEOUT, {}, WAITS, True),
+    (Outcome.TIMEOUT, NEVER | BULK, WAITS, True),
+    (Outcome.TIMEOUT, WARN | UNRECORDED | BULK, "A retry submits a new job", True),
+    (Outcome.TIMEOUT, UNRECORDED | NEVER, "The task is not retried: no record of the job", False),
+]
+OF_A_SENSOR = [
+    # the same of a task that did not submit the job, as far as anything might tempt it to do so
+    (Outcome.FAILED, NEVER, LOOKS, True),
+    (Outcome.CANCELLED, {}, "not retried; it submits nothing in any case.", False),
+    (Outcome.NOT_FOUND, {}, "not retried; it submits nothing in any case.", False),
+    (Outcome.EXPIRED, BULK, LOOKS, True),
+    (Outcome.UNHEALTHY, UNRECORDED | NEVER, LOOKS, True),
+    (Outcome.DENIED, UNRECORDED, "not retried; it submits nothing in any case.", False),
+    (Outcome.TIMEOUT, UNRECORDED, LOOKS, True),
+]
 
 
 def of_end(
@@ -57,35 +92,23 @@ def of_end(
 
 def test_every_bad_outcome_is_in_the_tables():
     assert set(WHAT) == set(FATE) == set(BAD)
+    for rows in (NEXT, OF_A_SENSOR):
+        assert {outcome for outcome, *_ in rows} == set(BAD)
 
 
 @pytest.mark.parametrize(
-    ("outcome", "owner", "recorded", "repeat", "export"),
-    list(itertools.product(BAD, [True, False], [True, False], RepeatSafety, [True, False])),
+    ("outcome", "unusual", "again", "retried", "owner"),
+    [(*row, True) for row in NEXT] + [(*row, False) for row in OF_A_SENSOR],
 )
-def test_message_has_three_parts(outcome, owner, recorded, repeat, export):
-    error = of_end(outcome, owner=owner, recorded=recorded, repeat=repeat, export=export)
+def test_message_has_three_parts(outcome, unusual, again, retried, owner):
+    error = of_end(outcome, owner=owner, **unusual)
     text = str(error)
     assert WHAT[outcome] in text
     assert "bulk_1" in text
     assert "(HTTP 500: oops)" in text
     assert FATE[outcome] in text
-    never = repeat is RepeatSafety.NEVER or (outcome is Outcome.EXPIRED and not export)
-    lost = never and not recorded and outcome in REATTACHES
-    if not owner:
-        again = "submits nothing in any case" if outcome in FINAL else "looks again and submits nothing"
-    elif outcome in FINAL:
-        again = "not retried"
-    elif lost:
-        again = "The task is not retried: no record of the job could be kept"
-    elif outcome in REATTACHES:
-        again = "waits for the same job and submits nothing" if recorded else "submits a new job"
-    else:
-        again = "not submitted again by itself" if never else "A retry submits it again"
     assert again in text
-    ended = never and outcome in (Outcome.FAILED, Outcome.EXPIRED)
-    final = outcome in FINAL or (owner and (ended or lost))
-    assert isinstance(error, AirflowFailException) is final
+    assert isinstance(error, AirflowFailException) is not retried
     assert (error.job_id, error.http_status, error.points_left) == ("bulk_1", 500, 7)
     assert error.server_messages == ("HTTP 500: oops",)
     assert "{" not in text
@@ -104,7 +127,7 @@ def test_no_words_of_the_server_leave_no_empty_brackets(outcome):
     assert error.server_messages == ()
 
 
-@pytest.mark.parametrize("outcome", REATTACHES)
+@pytest.mark.parametrize("outcome", [Outcome.UNHEALTHY, Outcome.TIMEOUT])
 def test_never_claims_reattaching_without_a_record(outcome):
     assert "submits nothing" not in str(of_end(outcome, recorded=False))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from random import Random
 from types import SimpleNamespace
 
 import httpx
@@ -208,6 +209,10 @@ class TestAWorker:
 
 
 class TestATrigger:
+    @pytest.fixture(autouse=True)
+    def the_same_jitter_in_each_run(self, monkeypatch):
+        monkeypatch.setattr("stoq_provider.hooks.waiting.random", Random(7))
+
     def test_waits_until_every_job_has_ended(self):
         shop = Shop(ends_after({"a": 20, "b": 70, "c": 45}))
         waited = run(shop.wait("a", "b", "c"))

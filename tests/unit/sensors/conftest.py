@@ -12,7 +12,10 @@ from stoq_provider.hooks.stoq import StoqHook
 from stoq_provider.hooks.waiting import WaitPlan, event_of
 from stoq_provider.sensors.jobs import StoqJobSensor
 from tests.harness import TaskRun
-from tests.unit.hooks.conftest import API, CONN, KEY, api, logs  # noqa: F401
+from tests.unit.hooks.conftest import API, CONN, KEY, api, logs
+from tests.virtual_time import VirtualTime, virtual_time
+
+__all__ = ["api", "logs", "virtual_time"]
 
 PATH = "/api/v2/external/preorders/reports/exports/"
 HANDLE = {
@@ -45,8 +48,13 @@ def no_database(monkeypatch):
         monkeypatch.setattr(base, "_orig_start_date", lambda **_: None)
 
 
+@pytest.fixture(autouse=True)
+def time_passes_while_sensors_wait(virtual_time: VirtualTime) -> None:
+    """No sensor waits in real time, and none is late because the machine is slow."""
+
+
 def run(job=HANDLE, **options) -> TaskRun:
-    given = {"poke_interval": 0.01, "timeout": 5, **options}
+    given = {"poke_interval": 10, "timeout": 600, **options}
     return TaskRun(lambda: StoqJobSensor(task_id="wait", job=job, **given))
 
 

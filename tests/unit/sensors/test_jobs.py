@@ -21,38 +21,24 @@ from tests.unit.sensors.conftest import HANDLE, OTHER, PATH, answers, run
 # -- what a job may be ----------------------------------------------------------------------------------
 
 
-ONE = {
-    "handle": HANDLE,
-    "list": [HANDLE],
-    "tuple": (HANDLE,),
-    "lists of mapped tasks": [[HANDLE], []],
-    "twice": [HANDLE, [HANDLE]],
-    "json": json.dumps(HANDLE),
-    "json list": json.dumps([HANDLE]),
-    "rendered python": repr([HANDLE]),
-    "status url": f"{PATH}exp_1",
-    "absolute status url": f"https://app.stoqapp.com{PATH}exp_1",
-    "list of urls": [f"{PATH}exp_1"],
-}
+# All forms stand in the test of systems' ``read_handles``; these here show that sensors go by it.
+ONE = {"handle": HANDLE, "rendered python": repr([HANDLE]), "status url": f"{PATH}exp_1"}
 
 
 @pytest.mark.parametrize("form", ONE)
-def test_every_form_of_one_job(api, form):
+def test_forms_of_one_job(api, form):
     answers(api, "exp_1", "ready")
     manifest = run(ONE[form]).execute()
     assert [job["job_id"] for job in manifest["jobs"]] == ["exp_1"]
     assert api.call_count == 1
 
 
-@pytest.mark.parametrize("form", ONE)
-def test_every_form_of_one_job_reaches_the_trigger(api, form):
-    deferred = run(ONE[form], deferrable=True).start()
-    assert [job["job_id"] for job in deferred.trigger.jobs] == ["exp_1"]
+def test_a_job_reaches_the_trigger_as_a_handle(api):
+    deferred = run(json.dumps([HANDLE, f"{PATH}exp_2"]), deferrable=True).start()
+    assert [job["job_id"] for job in deferred.trigger.jobs] == ["exp_1", "exp_2"]
 
 
-@pytest.mark.parametrize(
-    "job", [[HANDLE, OTHER], [[HANDLE], [OTHER]], json.dumps([[HANDLE], [OTHER]]), [HANDLE, f"{PATH}exp_2"]]
-)
+@pytest.mark.parametrize("job", [[HANDLE, OTHER], json.dumps([[HANDLE], [f"{PATH}exp_2"]])])
 def test_several_jobs_are_waited_for_together(api, job):
     answers(api, "exp_1", "ready")
     answers(api, "exp_2", "running", "running", "ready")
@@ -63,22 +49,14 @@ def test_several_jobs_are_waited_for_together(api, job):
 
 
 @pytest.mark.parametrize(
-    ("job", "words"),
+    ("job", "words", "deferrable"),
     [
-        ([], "list of handles is empty"),
-        ([[], []], "list of handles is empty"),
-        ("exp_1", "no status URL"),
-        ("", "no status URL"),
-        (None, "not NoneType"),
-        (5, "not int"),
-        ([5], "not int"),
-        ({"job_id": "exp_1"}, "needs 'system'"),
-        ({**HANDLE, "system": "medusa"}, "belongs to 'medusa'"),
-        ("{'broken", "neither JSON nor a handle"),
-        ({**HANDLE, "submitted_at": "yesterday"}, "ISO 8601"),
+        ([], "list of handles is empty", False),
+        ("exp_1", "no status URL", True),
+        (None, "not NoneType", True),
+        ({**HANDLE, "system": "medusa"}, "belongs to 'medusa'", False),
     ],
 )
-@pytest.mark.parametrize("deferrable", [False, True])
 def test_what_is_no_job_is_refused(api, job, words, deferrable):
     with pytest.raises(ValidationRejected, match=words) as caught:
         run(job, deferrable=deferrable).execute()
@@ -126,16 +104,15 @@ def test_poke_interval_counts_while_deferred_unless_poll_interval_is_given(api, 
 
 
 @pytest.mark.parametrize(
-    ("defaults", "options", "expected"),
+    ("of", "defaults", "options", "expected"),
     [
-        ({"poke_interval": 300}, {}, 300.0),
-        ({"poke_interval": timedelta(minutes=5)}, {}, 300.0),
-        ({"poke_interval": 300}, {"poke_interval": 7}, 7.0),
-        ({"poke_interval": 300}, {"poll_interval": 3}, 3.0),
-        ({"retries": 1}, {}, None),
+        ("dag", {"poke_interval": 300}, {}, 300.0),
+        ("task", {"poke_interval": timedelta(minutes=5)}, {}, 300.0),
+        ("task", {"poke_interval": 300}, {"poke_interval": 7}, 7.0),
+        ("dag", {"poke_interval": 300}, {"poll_interval": 3}, 3.0),
+        ("dag", {"retries": 1}, {}, None),
     ],
 )
-@pytest.mark.parametrize("of", ["dag", "task"])
 def test_poke_interval_of_default_args_counts_while_deferred_too(defaults, options, expected, of):
     given = {"task_id": "wait", "job": HANDLE, "deferrable": True, **options}
     start = datetime(2026, 5, 1, tzinfo=timezone.utc)

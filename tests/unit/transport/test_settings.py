@@ -167,8 +167,13 @@ def test_extra(extra, name, value):
     assert type(got) is type(value)
 
 
-@pytest.mark.parametrize("name", ["timeout", "points_share"])
-@pytest.mark.parametrize("value", ["soon", 0, -1, "nan", "inf", 1e9, [], {}, "1,5"])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("timeout", value) for value in ("soon", 0, -1, "nan", "inf", 1e9, [], {}, "1,5")),
+        *(("points_share", value) for value in ("soon", 0, 1.5)),
+    ],
+)
 def test_a_number_that_is_none(name, value):
     with pytest.raises(InvalidInput, match=f"'{name}' in the connection's extra must be a number from"):
         read(**{name: value})
