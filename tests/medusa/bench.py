@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,16 +13,22 @@ from typing import Any
 
 import pytest
 
+from stoq_provider.hooks.shop import ShopHook
 from stoq_provider.operators.medusa import MedusaBatchJobOperator, MedusaConfirmOperator
 from stoq_provider.sensors.jobs import MedusaJobSensor
 from tests.harness import TaskRun
 from tests.medusa.client import Client, Row, table
-from tests.medusa.servers import PATIENCE, Server
+from tests.medusa.servers import INTERVAL, PATIENCE, Server
 
 MODES = ("worker", "deferred")
 MARK = "test_mark"
 """Key of ``context`` that tells whose job it is; the server keeps it."""
 PARALLEL = 40
+NOTHING = {"filterable_fields": {"title": "no product has this title"}}
+"""
+An export whose file is always the same. Exports that begin in the same millisecond share a file (M), so
+where they run beside imports they may not differ.
+"""
 
 
 class Run(TaskRun):
@@ -43,6 +50,34 @@ class Run(TaskRun):
 
         threading.Thread(target=work, daemon=True).start()
         return ended
+
+
+class Ahead:
+    """
+    The package's clock, which a test puts forward: whatever waits for a moment finds that it has come.
+
+    ``asleep`` is set while a task on the worker sleeps.
+    """
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self._by = 0.0
+        self.asleep = threading.Event()
+        real, wait = time.time, ShopHook.sleep
+
+        def sleep(hook: ShopHook, seconds: float) -> None:
+            until = time.time() + seconds
+            self.asleep.set()
+            try:
+                while (left := until - time.time()) > 0:
+                    wait(hook, min(left, INTERVAL))
+            finally:
+                self.asleep.clear()
+
+        patch.setattr(time, "time", lambda: real() + self._by)
+        patch.setattr(ShopHook, "sleep", sleep)
+
+    def forward(self, seconds: float) -> None:
+        self._by += seconds
 
 
 class Bench:
@@ -77,7 +112,7 @@ class Bench:
             "host": origin or self.server.origin,
             "login": login,
             "password": secret,
-            "extra": {"timeout": 20},
+            "extra": {"timeout": PATIENCE},
         }
         self._patch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(connection))
         return conn_id

@@ -6,7 +6,7 @@ import csv
 import io
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import requests
@@ -87,24 +87,14 @@ class Client:
         listing: dict[str, Any] = answer.json()
         return listing
 
-    def caught_at(
-        self,
-        status: str,
-        make: Callable[[], dict[str, Any]],
-        act: Callable[[dict[str, Any]], requests.Response],
-    ) -> tuple[dict[str, Any], requests.Response]:
-        """
-        Make a job, bring it to a status that it soon leaves, act, and return the job and the answer.
+    def waiting(self, **body: Any) -> dict[str, Any]:
+        """Make a dry run, and wait until it waits."""
+        return self.until(self.create(**body, dry_run=True), "pre_processed")
 
-        The server may take its next step in between; then its stamps tell, and another job is made.
-        """
-        after = {"created": "pre_processed_at", "confirmed": "processing_at"}[status]
-        for _ in range(5):
-            job = self.until(make(), status)
-            answer = act(job)
-            if self.job(job["id"])[after] is None:
-                return job, answer
-        raise AssertionError(f"no job could be caught while it was {status}")
+    def outlived(self, job: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the job once a later one went all its way: what could happen to it has happened by then."""
+        self.run()
+        return self.job(job["id"])
 
     # -- files
 

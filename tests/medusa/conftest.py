@@ -6,14 +6,15 @@ One set of tests for a real Medusa and for the sandbox, so that the sandbox is h
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
 from typing import Any
 
 import pytest
 
-from tests.medusa.bench import Bench, Crew
+from tests.medusa.bench import Ahead, Bench, Crew
 from tests.medusa.client import Client
-from tests.medusa.lab import Medusa
 from tests.medusa.servers import Server, running
 
 SERVERS = {"sandbox": ["sandbox"], "real": ["medusa"], "both": ["sandbox", "medusa"]}
@@ -29,21 +30,23 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "server" in metafunc.fixturenames:
         # Unknown where the whole of tests/ is collected: options come from the folders that are named.
         names = SERVERS[metafunc.config.getoption("medusa", "sandbox")]
-        metafunc.parametrize("server", names, indirect=True, scope="session")
+        # Tests that kill a server have one of their own, with a queue of its own.
+        use = "kills" if getattr(metafunc.module, "KILLS_SERVERS", False) else "shared"
+        given = [pytest.param((name, use), id=name) for name in names]
+        metafunc.parametrize("server", given, indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")
-def server(request: pytest.FixtureRequest) -> Iterator[Server]:
-    """A running server; one at a time, since all tests of one come before those of the other."""
-    with running(request.param) as server:
-        yield server
+def servers() -> Iterator[Callable[[str, str], Server]]:
+    """Starts a server of a name for a use, once; they run until the end."""
+    with ExitStack() as stack:
+        yield cache(lambda name, use: stack.enter_context(running(name)))
 
 
 @pytest.fixture(scope="session")
-def medusa() -> Iterator[Medusa]:
-    """A real Medusa, for what only concerns the lab itself."""
-    with Medusa() as medusa:
-        yield medusa
+def server(request: pytest.FixtureRequest, servers: Callable[[str, str], Server]) -> Server:
+    """A running server, for all tests of a worker; those that kill servers have another."""
+    return servers(*request.param)
 
 
 @pytest.fixture(scope="session")
@@ -71,6 +74,12 @@ def bench(
 ) -> Bench:
     """Makes tasks at the server, with the API token if nothing else is said."""
     return Bench(server, client, patch, tmp_path_factory.mktemp("lake"))
+
+
+@pytest.fixture
+def ahead(monkeypatch: pytest.MonkeyPatch) -> Ahead:
+    """The package's clock."""
+    return Ahead(monkeypatch)
 
 
 @pytest.fixture(scope="module")

@@ -23,13 +23,23 @@ import requests
 
 from tests.medusa import seed
 from tests.medusa.postgres import Postgres
-from tests.medusa.processes import Guarded, LabError, free_port, run, tail
+from tests.medusa.processes import PATIENCE, Guarded, LabError, free_port, run, tail
 
 SOURCES = Path(__file__).with_name("lab")
 CACHE = Path(__file__).parents[2] / ".medusa-lab"
 PACKAGES = ("package.json", "package-lock.json")
 PROGRAMS = ("medusa-config.js", "server.js")
 OLDEST_NODE = 18
+
+PAUSE = 0.4
+"""Seconds between two looks of the server at its queue; by itself Medusa takes three (``lab/server.js``)."""
+
+BUSY = """
+SELECT (SELECT count(*) FROM staged_job WHERE event_name IN ('batch.created', 'batch.confirmed'))
+  + (SELECT count(*) FROM pg_stat_activity
+     WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() AND xact_start IS NOT NULL)
+"""
+"""How many steps wait in the queue, between other news, or are being done, each in a transaction."""
 
 
 class Medusa:
@@ -76,9 +86,39 @@ class Medusa:
         self._shop.server.stop()
         self._shop.serve()
 
-    def forget(self, job_id: str) -> None:
-        """Take what waits for this job out of the queue; the server may be dead."""
-        self._shop.database.execute(f"DELETE FROM staged_job WHERE data->>'id' = '{job_id}'")
+    def stop_server(self) -> None:
+        """Stop the server, which may have died by itself; the database goes on."""
+        self._shop.server.stop()
+
+    def queue(self, order: str) -> None:
+        """
+        Say when the server looks at its queue; after a start it does so every `PAUSE`.
+
+        :param order: ``hold`` it, have the server ``look`` at it once while it is held, or ``release`` it.
+            All return once that is done; a look is done when all that was in the queue has begun.
+        """
+        requests.post(f"{self.origin}/lab/queue/{order}", timeout=PATIENCE).raise_for_status()
+
+    def empty_queue(self) -> None:
+        """Forget every step that waits; while the server is dead."""
+        assert not self.running
+        self._shop.database.execute("DELETE FROM staged_job")
+
+    def idle(self) -> bool:
+        """Whether the server runs, nothing waits in its queue, and nothing is being done."""
+        try:
+            self.queue("hold")
+        except requests.RequestException:
+            return False
+        idle = self._shop.database.value(BUSY) == "0"
+        self.queue("release")
+        return idle
+
+    @contextmanager
+    def locked(self, table: str) -> Iterator[None]:
+        """Have every step wait that needs this table."""
+        with self._shop.database.locked(table):
+            yield
 
     @property
     def running(self) -> bool:
@@ -115,6 +155,7 @@ class _Shop:
             "DATABASE_URL": self.database.url,
             "SHOP_ORIGIN": self._origin,
             "SHOP_PORT": str(port),
+            "SHOP_PAUSE": str(int(1000 * PAUSE)),
             "NODE_ENV": "development",
             "NODE_NO_WARNINGS": "1",
             "MEDUSA_DISABLE_TELEMETRY": "true",
@@ -200,7 +241,9 @@ def _install() -> None:
         shutil.copy(SOURCES / name, half)
     # Install scripts of several hundred packages are nobody's business; none of them is needed.
     options = ["--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error"]
-    run("npm ci", [_npm(), "ci", *options], _logs() / "npm.log", cwd=half)
+    # The lock file holds digests and no addresses. Those are in npm's cache where the packages are, and need
+    # not be asked for again: that is half of the time.
+    run("npm ci", [_npm(), "ci", "--prefer-offline", *options], _logs() / "npm.log", cwd=half)
     half.rename(folder)
 
 

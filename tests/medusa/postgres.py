@@ -10,7 +10,8 @@ import shutil
 import signal
 import socket
 import subprocess
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.medusa.processes import Guarded, LabError, free_port, run
@@ -97,13 +98,14 @@ class Postgres:
 
     def client(self, program: str, *arguments: str | Path) -> None:
         """Run one of PostgreSQL's client programs."""
-        where = {
-            "PGHOST": "127.0.0.1",
-            "PGPORT": str(self._port),
-            "PGUSER": OWNER,
-            "PGPASSWORD": self._password,
-        }
-        run(program, [self._programs / program, *arguments], self._log, cwd=self._folder, environment=where)
+        environment = self._access
+        run(
+            program,
+            [self._programs / program, *arguments],
+            self._log,
+            cwd=self._folder,
+            environment=environment,
+        )
 
     def dump(self, file: Path) -> None:
         """Write the database to a file that `restore` reads."""
@@ -116,6 +118,54 @@ class Postgres:
     def execute(self, statement: str) -> None:
         """Run a statement on the database."""
         self._psql(f"--command={statement}")
+
+    def value(self, query: str) -> str:
+        """Return the one value that a query gives."""
+        ask = [*self._bare_psql(), f"--command={query}"]
+        done = subprocess.run(
+            ask,
+            cwd=self._folder,
+            env={**os.environ, **self._access},
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+        return done.stdout.strip()
+
+    @contextmanager
+    def locked(self, table: str) -> Iterator[None]:
+        """Keep everybody else out of a table, readers as well."""
+        holder = subprocess.Popen(
+            self._bare_psql(),
+            cwd=self._folder,
+            env={**os.environ, **self._access},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert holder.stdin is not None
+        assert holder.stdout is not None
+        with holder:
+            # At the end of its input psql leaves, and the transaction and its lock go with it.
+            holder.stdin.write(f"BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE; SELECT 'locked';\n")
+            holder.stdin.flush()
+            said = holder.stdout.readline().strip()
+            assert said == "locked", said
+            yield
+
+    def _bare_psql(self) -> list[str]:
+        plain = ["--quiet", "--no-psqlrc", "--set=ON_ERROR_STOP=1", "--tuples-only", "--no-align"]
+        return [str(self._programs / "psql"), *plain, DATABASE]
+
+    @property
+    def _access(self) -> dict[str, str]:
+        """What client programs are told by their environment."""
+        return {
+            "PGHOST": "127.0.0.1",
+            "PGPORT": str(self._port),
+            "PGUSER": OWNER,
+            "PGPASSWORD": self._password,
+        }
 
     def _psql(self, *what: str) -> None:
         once = ["--quiet", "--no-psqlrc", "--single-transaction", "--set=ON_ERROR_STOP=1"]

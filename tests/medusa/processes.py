@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -13,6 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 
 GUARD = Path(__file__).with_name("guard.py")
+PORTS = range(10240, 65536)
+OUTGOING = Path("/proc/sys/net/ipv4/ip_local_port_range")
 PATIENCE = 90.0
 """Seconds until a program counts as unable to start; much longer than any takes on a quiet machine."""
 
@@ -140,7 +143,16 @@ def tail(log: Path, size: int = LOG_SHOWN) -> str:
 
 
 def free_port() -> int:
-    """Return a port of the loopback interface that nobody listens on."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    """
+    Return a port of the loopback interface that nobody listens on.
+
+    The program that is to listen there takes seconds to start. So it is none of those that the system gives
+    to outgoing connections, of which the tests make many meanwhile.
+    """
+    first, last = map(int, OUTGOING.read_text("ascii").split()) if OUTGOING.exists() else (32768, 65535)
+    ports = [port for port in PORTS if not first <= port <= last]
+    for port in [*random.sample(ports, min(100, len(ports))), 0]:
+        with socket.socket() as sock, suppress(OSError):
+            sock.bind(("127.0.0.1", port))
+            return int(sock.getsockname()[1])
+    raise LabError("no port is free")

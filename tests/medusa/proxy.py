@@ -97,7 +97,7 @@ class Proxy:
     def _serve(self, client: socket.socket) -> None:
         with client, suppress(OSError):
             try:
-                server = socket.create_connection(self._target, 5)
+                server = socket.create_connection(self._target, 60)
             except OSError:
                 _reset(client)
                 return

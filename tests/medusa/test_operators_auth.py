@@ -18,7 +18,14 @@ pytestmark = pytest.mark.xdist_group("medusa-auth")
 LOGIN, UPLOAD, SUBMIT = "^POST /admin/auth/token$", "^POST /admin/uploads/protected$", f"^POST {JOBS}$"
 POLL = f"^GET {JOBS}/"
 FAULTS = {"login": "", "poll refused": POLL, "submission refused": SUBMIT, "upload refused": UPLOAD}
-KINDS = ("product-export", "product-import")
+# Uploads and submissions are the worker's, however it waits.
+LOGINS = [
+    *(("login", mode) for mode in MODES),
+    *(("poll refused", mode) for mode in MODES),
+    ("submission refused", "worker"),
+    ("upload refused", "worker"),
+]
+TOKENS = [("product-export", "worker"), ("product-import", "deferred")]
 
 
 class Scenes:
@@ -27,24 +34,23 @@ class Scenes:
     def __init__(self, bench: Bench, crew: Crew, server: Server, stack: ExitStack) -> None:
         self.bench, self.crew = bench, crew
         self.proxies: dict[str, Proxy] = {}
-        for mode in MODES:
-            for fault, line in FAULTS.items():
-                proxy = self._proxy(f"{fault} {mode}", server, stack)
-                if line:
-                    proxy.spoil(line)
-                conn_id = bench.connect(proxy.origin, login=server.email)
-                crew.start(f"{fault} {mode}", bench.imports(desk(new_handle()), mode, medusa_conn_id=conn_id))
-            for kind in KINDS:
-                proxy = self._proxy(f"{kind} {mode}", server, stack)
-                proxy.spoil(POLL, times=float("inf"))
-                options = {"medusa_conn_id": bench.connect(proxy.origin)}
-                exports = kind == "product-export"
-                run = (
-                    bench.export(mode, **options)
-                    if exports
-                    else bench.imports(desk(new_handle()), mode, **options)
-                )
-                crew.start(f"{kind} {mode}", run)
+        for fault, mode in LOGINS:
+            proxy = self._proxy(f"{fault} {mode}", server, stack)
+            if FAULTS[fault]:
+                proxy.spoil(FAULTS[fault])
+            conn_id = bench.connect(proxy.origin, login=server.email)
+            crew.start(f"{fault} {mode}", bench.imports(desk(new_handle()), mode, medusa_conn_id=conn_id))
+        for kind, mode in TOKENS:
+            proxy = self._proxy(f"{kind} {mode}", server, stack)
+            proxy.spoil(POLL, times=float("inf"))
+            options = {"medusa_conn_id": bench.connect(proxy.origin)}
+            exports = kind == "product-export"
+            run = (
+                bench.export(mode, **options)
+                if exports
+                else bench.imports(desk(new_handle()), mode, **options)
+            )
+            crew.start(f"{kind} {mode}", run)
         crew.wait()
 
     def _proxy(self, name: str, server: Server, stack: ExitStack) -> Proxy:
@@ -58,8 +64,7 @@ def scenes(bench: Bench, crew: Crew, server: Server) -> Iterator[Scenes]:
         yield Scenes(bench, crew, server, stack)
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize(("fault", "mode"), LOGINS)
 def test_a_login_does_what_a_token_does_and_is_renewed_when_it_is_refused(
     scenes: Scenes, fault: str, mode: str
 ) -> None:
@@ -75,8 +80,7 @@ def test_a_login_does_what_a_token_does_and_is_renewed_when_it_is_refused(
     assert proxy.count(SUBMIT) == (2 if fault == "submission refused" else 1)
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("kind", "mode"), TOKENS)
 def test_a_token_that_is_refused_fails_at_once_and_a_clear_finds_the_same_job(
     scenes: Scenes, kind: str, mode: str
 ) -> None:
@@ -92,10 +96,9 @@ def test_a_token_that_is_refused_fails_at_once_and_a_clear_finds_the_same_job(
     assert (job["outcome"], proxy.count(SUBMIT)) == ("succeeded", 1)
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_a_wrong_token_starts_no_job_and_a_clear_submits(bench: Bench, mode: str) -> None:
+def test_a_wrong_token_starts_no_job_and_a_clear_submits(bench: Bench) -> None:
     conn_id = bench.connect(token="wrong-token")
-    run = bench.export(mode, medusa_conn_id=conn_id)
+    run = bench.export("deferred", medusa_conn_id=conn_id)
     fails(run.execute, AuthenticationError, "Unauthorized", "No remote job was started", final=True)
     assert bench.made(run) == []
     bench.connect(conn_id=conn_id)

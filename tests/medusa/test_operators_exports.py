@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from itertools import product
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -13,29 +12,28 @@ from airflow.providers.common.compat.sdk import AirflowSkipException
 from stoq_provider.exceptions import JobFailed
 from stoq_provider.hooks.medusa import MedusaHook
 from tests.integration.conftest import fails
-from tests.medusa.bench import MODES, Bench, Crew, job_of
+from tests.medusa.bench import MODES, NOTHING, Bench, Crew, job_of
 from tests.medusa.client import Client, rows_of
 from tests.medusa.proxy import Proxy, store_elsewhere
 from tests.medusa.servers import Server
 
 pytestmark = pytest.mark.xdist_group("medusa-exports")
-TYPES = ("product-export", "order-export")
-NONE = {"filterable_fields": {"title": "no product has this title"}}
+EXPORTS = [("product-export", "worker"), ("order-export", "deferred")]
 MANY = 22
 """Jobs in one wait; one request asks for 20."""
 
 
 @pytest.fixture(scope="module")
 def ended(bench: Bench, crew: Crew) -> Crew:
-    for job_type, mode in product(TYPES, MODES):
+    for job_type, mode in EXPORTS:
         crew.start(f"{job_type} {mode}", bench.export(mode, job_type))
     crew.start("parquet", bench.export(format="parquet"))
     crew.start("bad filter", bench.export(context={"filterable_fields": {"nope": "x"}}))
     crew.wait()
     # Not beside the others: exports of one type that begin in the same millisecond share a file (M).
-    for mode in MODES:
-        crew.start(f"empty {mode}", bench.export(mode, context=NONE))
-    crew.start("empty skipped", bench.export(context=NONE, download_options={"on_empty": "skip"}))
+    crew.start("empty", bench.export("deferred", context=NOTHING))
+    crew.start("empty skipped", bench.export(context=NOTHING, download_options={"on_empty": "skip"}))
+    crew.wait()
     return crew
 
 
@@ -43,8 +41,7 @@ def content(uri: str) -> bytes:
     return Path(unquote(urlsplit(uri).path)).read_bytes()
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("job_type", TYPES)
+@pytest.mark.parametrize(("job_type", "mode"), EXPORTS)
 def test_an_export_is_stored_as_the_server_made_it(
     ended: Crew, bench: Bench, client: Client, job_type: str, mode: str
 ) -> None:
@@ -63,18 +60,19 @@ def test_an_export_is_stored_as_the_server_made_it(
     assert bool(run.triggers) is (mode == "deferred")
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_an_export_that_is_tried_again_is_the_same_job(ended: Crew, bench: Bench, mode: str) -> None:
-    manifest, run = ended.end(f"product-export {mode}"), ended.runs[f"product-export {mode}"]
+@pytest.mark.parametrize(("job_type", "mode"), EXPORTS)
+def test_an_export_that_is_tried_again_is_the_same_job(
+    ended: Crew, bench: Bench, job_type: str, mode: str
+) -> None:
+    manifest, run = ended.end(f"{job_type} {mode}"), ended.runs[f"{job_type} {mode}"]
     again = run.retry()
     assert job_of(again)["job_id"] == job_of(manifest)["job_id"]
     assert again["files"] == manifest["files"]
     assert len(bench.made(run)) == 1
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_an_export_without_a_match_is_a_header_of_a_file(ended: Crew, mode: str) -> None:
-    manifest = ended.end(f"empty {mode}")
+def test_an_export_without_a_match_is_a_header_of_a_file(ended: Crew) -> None:
+    manifest = ended.end("empty")
     (stored,) = manifest["files"]
     assert (job_of(manifest)["outcome"], stored["rows"]) == ("succeeded", 0)
     assert job_of(manifest)["total"] is None, "an export of nothing has no counts"
@@ -118,7 +116,7 @@ def test_a_file_store_elsewhere_gives_the_file_and_sees_no_token(bench: Bench, s
 def test_many_jobs_are_waited_for_by_one_request_for_twenty(bench: Bench, server: Server, mode: str) -> None:
     hook = MedusaHook(bench.conn_id)
     # By their ids: nothing tells when they were submitted, so that all are due at once.
-    job_ids = [hook.submit_batch_job("product-export", NONE).job_id for _ in range(MANY)]
+    job_ids = [hook.submit_batch_job("product-export", NOTHING).job_id for _ in range(MANY)]
     with Proxy(server.origin) as proxy:
         sensor = bench.sensor(job_ids, mode, medusa_conn_id=bench.connect(proxy.origin))
         manifest = sensor.execute()

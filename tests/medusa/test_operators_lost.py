@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from itertools import product
 
 import pytest
 
@@ -14,15 +13,17 @@ from stoq_provider.systems.medusa_context import CORRELATION
 from tests.harness import Killed, recorded_logs
 from tests.integration.conftest import fails
 from tests.integration.medusa_bench import die_at
-from tests.medusa.bench import MODES, Bench, Crew, Run, desk, job_of, new_handle
+from tests.medusa.bench import MODES, NOTHING, Bench, Crew, Run, desk, job_of, new_handle
 from tests.medusa.client import JOBS
 from tests.medusa.proxy import Proxy
 from tests.medusa.servers import Server
 
 pytestmark = pytest.mark.xdist_group("medusa-lost")
 SUBMIT, UPLOAD, CONFIRM = f"^POST {JOBS}$", "^POST /admin/uploads/protected$", "/confirm$"
-KINDS = ("product-export", "product-import")
-KILLS = ("before", "after")
+# Each two of moment, kind and way of waiting meet once.
+SUBMITS = [("product-export", "worker"), ("product-import", "deferred")]
+BEFORE = [("product-export", "deferred"), ("product-import", "worker")]
+AFTER = [("product-export", "worker"), ("product-import", "deferred")]
 
 
 class Scenes:
@@ -34,17 +35,19 @@ class Scenes:
         self.handles: dict[str, str] = {}
         self.marks: dict[str, str] = {}
         # What kills a worker would reach into tasks beside it, so that comes first.
-        killed = [self._killed(*scene) for scene in product(KILLS, KINDS, MODES)]
+        killed = [self._killed("before", *scene) for scene in BEFORE]
+        killed += [self._killed("after", *scene) for scene in AFTER]
         for name, run in killed:
             crew.start(name, run, run.retry)
-        for kind, mode in product(KINDS, MODES):
+        for kind, mode in SUBMITS:
             run, proxy = self._task(f"submit {kind} {mode}", kind, mode)
             proxy.cut(SUBMIT)
             crew.start(f"submit {kind} {mode}", run)
-        for (name, line), mode in product((("confirm", CONFIRM), ("upload", UPLOAD)), MODES):
-            run, proxy = self._task(f"{name} {mode}", "product-import", mode, confirm=True)
+        # An upload is the worker's, however it waits.
+        for name, line in {**{f"confirm {mode}": CONFIRM for mode in MODES}, "upload worker": UPLOAD}.items():
+            run, proxy = self._task(name, "product-import", name.split()[1], confirm=True)
             proxy.cut(line)
-            crew.start(f"{name} {mode}", run)
+            crew.start(name, run)
         crew.wait()
         for proxy in self.proxies.values():
             proxy.mend()
@@ -54,7 +57,7 @@ class Scenes:
         proxy = self.proxies[name] = self.stack.enter_context(Proxy(self.server.origin))
         conn_id = self.bench.connect(proxy.origin)
         if kind == "product-export":
-            return self.bench.export(mode, medusa_conn_id=conn_id), proxy
+            return self.bench.export(mode, context=NOTHING, medusa_conn_id=conn_id), proxy
         handle = self.handles[name] = new_handle()
         decision = {"dry_run": True, "confirm": "always"} if confirm else {}
         return self.bench.imports(desk(handle), mode, medusa_conn_id=conn_id, **decision), proxy
@@ -94,8 +97,7 @@ def check_one_job(scenes: Scenes, name: str, *, posts: int = 1) -> None:
         assert [row["Variant Title"] for row in scenes.shop[scenes.handles[name]]] == ["S", "M"]
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("kind", "mode"), SUBMITS)
 def test_a_submission_whose_answer_is_lost_is_found_in_the_list(scenes: Scenes, kind: str, mode: str) -> None:
     name = f"submit {kind} {mode}"
     check_one_job(scenes, name)
@@ -103,8 +105,7 @@ def test_a_submission_whose_answer_is_lost_is_found_in_the_list(scenes: Scenes, 
     assert scenes.proxies[name].count(UPLOAD) == (1 if kind == "product-import" else 0)
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("kind", "mode"), AFTER)
 def test_a_worker_killed_after_the_post_has_its_job_adopted(scenes: Scenes, kind: str, mode: str) -> None:
     name = f"after {kind} {mode}"
     check_one_job(scenes, name)
@@ -112,8 +113,7 @@ def test_a_worker_killed_after_the_post_has_its_job_adopted(scenes: Scenes, kind
     assert made["context"][CORRELATION] == scenes.marks[name]
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("kind", "mode"), BEFORE)
 def test_a_worker_killed_before_the_post_has_it_sent_under_the_same_mark(
     scenes: Scenes, kind: str, mode: str
 ) -> None:
@@ -123,10 +123,8 @@ def test_a_worker_killed_before_the_post_has_it_sent_under_the_same_mark(
     assert made["context"][CORRELATION] == scenes.marks[name]
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("point", KILLS)
-def test_a_retry_of_an_import_uploads_nothing_again(scenes: Scenes, point: str, mode: str) -> None:
-    name = f"{point} product-import {mode}"
+@pytest.mark.parametrize("name", ["before product-import worker", "after product-import deferred"])
+def test_a_retry_of_an_import_uploads_nothing_again(scenes: Scenes, name: str) -> None:
     scenes.crew.end(name)
     assert scenes.proxies[name].count(UPLOAD) == 1
 
@@ -138,10 +136,9 @@ def test_a_confirmation_whose_answer_is_lost_is_given_once(scenes: Scenes, mode:
     assert (proxy.fired, proxy.count(CONFIRM)) == (1, 1)
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_an_upload_whose_answer_is_lost_is_made_again_and_imported_once(scenes: Scenes, mode: str) -> None:
-    check_one_job(scenes, f"upload {mode}")
-    assert scenes.proxies[f"upload {mode}"].count(UPLOAD) == 2
+def test_an_upload_whose_answer_is_lost_is_made_again_and_imported_once(scenes: Scenes) -> None:
+    check_one_job(scenes, "upload worker")
+    assert scenes.proxies["upload worker"].count(UPLOAD) == 2
 
 
 def test_a_lost_submission_whose_list_can_not_be_read_is_not_repeated_and_found_later(
