@@ -10,15 +10,25 @@ import ssl
 import struct
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
-from stoq_provider.storage import rows, source
+from stoq_provider.storage import lanes, many, rows, source
 from stoq_provider.storage.download import StoredFile, download
 from stoq_provider.storage.policy import DownloadPolicy
+from tests.unit.transport.silence import HANG_SECONDS, PATIENCE, declare, silence
+
+__all__ = ["silence"]
+
+# How long an example takes says nothing about the package, only about the machine.
+settings.register_profile("storage", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("storage")
 
 SECRET = "X-Amz-Signature=5ecre7s1gnature"
 ROWS = 30_000
@@ -31,14 +41,22 @@ Behaviour = Callable[["Handler"], None]
 
 
 class FaultServer:
-    """Answers request number n by ``plan[n]``, and all later ones by ``serve()``."""
+    """
+    Answers request number n by ``plan[n]``, and all later ones by ``serve()``.
+
+    ``holding``: how many answers it has left off, without an end. ``waited_out``: how many of them it had to
+    break off itself, after ``patience`` seconds, because the client would not.
+    """
 
     def __init__(self) -> None:
         self.body = BODY
         self.etag: str | None = '"v1"'
         self.plan: list[Behaviour] = []
         self.requests: list[tuple[str, dict[str, str]]] = []
-        self.released = threading.Event()
+        self.holding = self.waited_out = 0
+        self.patience = HANG_SECONDS
+        self._changed = threading.Condition()
+        self._stopped = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self._server.owner = self  # type: ignore[attr-defined]
@@ -49,8 +67,40 @@ class FaultServer:
     def url(self, signature: str = SECRET, scheme: str = "http") -> str:
         return f"{scheme}://127.0.0.1:{self.port}/exports/result.csv?{signature}"
 
+    def behaviour(self, path: str, headers: dict[str, str]) -> Behaviour:
+        """Take note of a request, and say how it is answered."""
+        with self._changed:
+            number = len(self.requests)
+            self.requests.append((path, headers))
+        return self.plan[number] if number < len(self.plan) else serve()
+
+    def hold(self, go_on: Callable[[], object] | None = None) -> None:
+        """
+        Leave an answer off until the test is over.
+
+        :param go_on: called all the time meanwhile; raises once the client has left.
+        """
+        with self._changed:
+            self.holding += 1
+            self._changed.notify_all()
+        pause = self.patience if go_on is None else 0.01
+        for _ in range(int(self.patience / pause)):
+            if self._stopped.wait(pause):
+                return
+            if go_on is not None:
+                go_on()
+        self.waited_out += 1
+
+    def wait_until_it_holds(self) -> None:
+        with self._changed:
+            assert self._changed.wait_for(self.holds, HANG_SECONDS), "nobody asked"
+
+    def holds(self) -> bool:
+        """Whether an answer was left off: a moment to stop at."""
+        return self.holding > 0
+
     def stop(self) -> None:
-        self.released.set()
+        self._stopped.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -68,14 +118,10 @@ class Handler(BaseHTTPRequestHandler):
         return self.server.owner  # type: ignore[attr-defined,no-any-return]
 
     def do_GET(self) -> None:
-        number = len(self.owner.requests)
-        self.owner.requests.append((self.path, {k.lower(): v for k, v in self.headers.items()}))
+        behave = self.owner.behaviour(self.path, {k.lower(): v for k, v in self.headers.items()})
         self.close_connection = True
-        try:
-            plan = self.owner.plan
-            (plan[number] if number < len(plan) else serve())(self)
-        except (BrokenPipeError, ConnectionResetError):
-            pass  # the client has left
+        with suppress(BrokenPipeError, ConnectionResetError):  # the client has left
+            behave(self)
 
     def start(self, status: int, headers: dict[str, Any]) -> None:
         self.send_response(status)
@@ -94,14 +140,18 @@ def break_off(h: Handler, how: str) -> None:
         h.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         h.connection.close()
     elif how == "stall":
-        h.owner.released.wait(10)
+        declare(h.connection)
+        h.owner.hold()
+    elif how == "hold":
+        h.owner.hold()
 
 
 def serve(stop_after: int | None = None, how: str = "fin", **overrides: Any) -> Behaviour:
     """
     Serve the body as a good store does; with ``stop_after``, that many bytes of it and then break off.
 
-    :param how: ``fin`` closes, ``rst`` resets, ``stall`` stays silent.
+    :param how: ``fin`` closes, ``rst`` resets, ``stall`` stays silent, so that the client times out, ``hold``
+        too, but the client goes on waiting.
     :param overrides: ``status`` and headers by name with ``_`` for ``-``; ``None`` leaves a header out.
     """
 
@@ -165,14 +215,49 @@ def unframed(length: int | None = None) -> Behaviour:
     return behave
 
 
+def drip(fast: int = 0) -> Behaviour:
+    """Send so many bytes at once, then one every now and then, and never come to the end."""
+
+    def behave(h: Handler) -> None:
+        h.start(200, {"Content-Length": fast + 10**6, "ETag": h.owner.etag})
+        h.wfile.write(b"x" * fast)
+        h.owner.hold(partial(h.wfile.write, b"x"))
+
+    return behave
+
+
+class Clock:
+    """Stands for the module ``time``: it goes on only where somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultServer]:
+def server(monkeypatch: pytest.MonkeyPatch, silence: None) -> Iterator[FaultServer]:
     monkeypatch.setattr(source, "_BACKOFF_SECONDS", 0.01)
+    for module in (lanes, many):
+        monkeypatch.setattr(module, "_TICK_SECONDS", 0.05)
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
     fault_server = FaultServer()
     yield fault_server
     fault_server.stop()
+    assert not fault_server.waited_out, "nobody ended what waited for bytes"
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The time by which downloads wait and know their deadline."""
+    made = Clock()
+    monkeypatch.setattr(source, "time", made)
+    return made
 
 
 @pytest.fixture(scope="session")
@@ -225,7 +310,7 @@ def tls(server: FaultServer, certificate: str, monkeypatch: pytest.MonkeyPatch) 
 @pytest.fixture
 def policy() -> DownloadPolicy:
     """As the hook sets it for a sandbox on loopback."""
-    return DownloadPolicy(allow_loopback=True, stall_timeout=5)
+    return DownloadPolicy(allow_loopback=True, connect_timeout=PATIENCE, stall_timeout=PATIENCE)
 
 
 @pytest.fixture(autouse=True)

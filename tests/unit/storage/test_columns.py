@@ -184,9 +184,23 @@ def test_where_there_is_a_quoted_nothing_errors_name_the_right_place(tmp_path):
         convert(tmp_path, text, column_types={"c": "int64"})
 
 
-@pytest.mark.parametrize("written", ["timestamp[{}, tz={}]", "timestamp[{},tz={}]", "timestamp[{},{}]"])
-@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
-@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "America/Argentina/Ushuaia", "+02:00"])
+@pytest.mark.parametrize(
+    ("zone", "unit", "written"),
+    [
+        ("UTC", "s", "timestamp[{}, tz={}]"),
+        ("UTC", "ms", "timestamp[{},tz={}]"),
+        ("UTC", "us", "timestamp[{},{}]"),
+        ("Europe/Berlin", "ms", "timestamp[{},{}]"),
+        ("Europe/Berlin", "us", "timestamp[{}, tz={}]"),
+        ("Europe/Berlin", "ns", "timestamp[{},tz={}]"),
+        ("America/Argentina/Ushuaia", "s", "timestamp[{},tz={}]"),
+        ("America/Argentina/Ushuaia", "ns", "timestamp[{}, tz={}]"),
+        ("America/Argentina/Ushuaia", "us", "timestamp[{},{}]"),
+        ("+02:00", "s", "timestamp[{},{}]"),
+        ("+02:00", "ms", "timestamp[{}, tz={}]"),
+        ("+02:00", "us", "timestamp[{},tz={}]"),
+    ],
+)
 def test_a_timestamp_with_a_zone_is_given(tmp_path, small_blocks, written, unit, zone):
     lines = ["at,n", *[",1"] * 50, "2026-07-01T10:00:00Z,2"]
     _, table = convert(tmp_path, "\n".join(lines), column_types={"at": written.format(unit, zone)})

@@ -21,11 +21,13 @@ from stoq_provider.storage.native import ObstoreUpload, UploadFailed
 from stoq_provider.storage.sink import open_sink
 from stoq_provider.storage.target import Target
 
-from .conftest import BODY, serve
+from .conftest import BODY, HANG_SECONDS, serve
 from .fake_s3 import FakeS3
 
 obstore = pytest.importorskip("obstore")
 MIB = 1024 * 1024
+UNIT = 64 * 1024
+"""A part is five of them."""
 NUMBERS = itertools.count()
 
 
@@ -46,14 +48,15 @@ def store(s3):
         region="us-east-1",
         access_key_id="k",
         secret_access_key="s",
-        client_options={"allow_http": True},
+        client_options={"allow_http": True, "timeout": "60s", "connect_timeout": "60s"},
         retry_config={"max_retries": 0},
     )
 
 
 @pytest.fixture
 def begin(store, monkeypatch):
-    monkeypatch.setattr(native, "PART_BYTES", 5 * MIB)
+    monkeypatch.setattr(native, "PART_BYTES", 5 * UNIT)
+    monkeypatch.setattr(native, "_SETTLE_SECONDS", 0.0)  # this server forgets all parts that come late
     return lambda: ObstoreUpload(store, "dir/x.csv")
 
 
@@ -62,10 +65,10 @@ def upload(begin):
     return begin()
 
 
-def fill(upload, mebibytes):
-    data = b"".join(bytes([n]) * MIB for n in range(mebibytes))
-    for n in range(mebibytes):
-        upload.write(data[n * MIB : (n + 1) * MIB])
+def fill(upload, units):
+    data = b"".join(bytes([n]) * UNIT for n in range(units))
+    for n in range(units):
+        upload.write(data[n * UNIT : (n + 1) * UNIT])
     return data
 
 
@@ -74,9 +77,9 @@ def fill_and_commit(upload):
     upload.commit()
 
 
-@pytest.mark.parametrize("mebibytes", [1, 5, 12, 40])
-def test_object_appears_with_the_commit_only(s3, upload, mebibytes):
-    data = fill(upload, mebibytes)
+@pytest.mark.parametrize("units", [1, 5, 12, 40])
+def test_object_appears_with_the_commit_only(s3, upload, units):
+    data = fill(upload, units)
     assert s3.objects == {}
     upload.commit()
     assert s3.objects == {"lake/dir/x.csv": data}
@@ -85,11 +88,11 @@ def test_object_appears_with_the_commit_only(s3, upload, mebibytes):
     assert s3.steps.count("DELETE uploadId") == 0
 
 
-@pytest.mark.parametrize("mebibytes", [0, 1, 12, 40])
-def test_aborted_upload_is_forgotten_by_the_store(s3, upload, mebibytes):
-    fill(upload, mebibytes)
-    if mebibytes > 10:
-        assert s3.part_came.wait(5)
+@pytest.mark.parametrize("units", [0, 1, 12, 40])
+def test_aborted_upload_is_forgotten_by_the_store(s3, upload, units):
+    fill(upload, units)
+    if units > 10:
+        assert s3.part_came.wait(HANG_SECONDS)
     upload.abort()
     upload.abort()
     gc.collect()
@@ -117,10 +120,12 @@ def test_abort_that_the_store_refuses_is_told(s3, upload):
         upload.abort()
 
 
-def test_no_thread_is_left(upload):
+def test_no_thread_is_left(begin):
+    before = threading.enumerate()
+    upload = begin()
     fill(upload, 6)
     upload.abort()
-    assert not [t for t in threading.enumerate() if t.name == "stoq-upload"]
+    assert [t for t in threading.enumerate() if t.name == "stoq-upload" and t not in before] == []
 
 
 def test_very_large_objects_get_larger_parts(store):

@@ -80,9 +80,17 @@ def test_a_quoted_empty_text_is_no_null(tmp_path):
     assert convert(tmp_path, 'x,y\n"",1\na,2\n')[1].column("x").to_pylist() == ["", "a"]
 
 
-@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
-@pytest.mark.parametrize("end", ["\n", "\r\n"])
-@pytest.mark.parametrize("bom", ["", "\ufeff"])
+@pytest.mark.parametrize(
+    ("delimiter", "end", "bom"),
+    [
+        (",", "\n", ""),
+        (",", "\r\n", "\ufeff"),
+        (";", "\n", "\ufeff"),
+        (";", "\r\n", ""),
+        ("\t", "\n", "\ufeff"),
+        ("\t", "\r\n", ""),
+    ],
+)
 def test_delimiters_line_ends_and_a_bom(tmp_path, delimiter, end, bom):
     text = bom + end.join([delimiter.join(["a", "b"]), delimiter.join(["1", "x"]), ""])
     assert convert(tmp_path, text)[1].to_pylist() == [{"a": 1, "b": "x"}]
@@ -152,8 +160,9 @@ def test_a_blank_line_is_a_row_where_there_is_one_column(tmp_path, small_blocks,
     assert entry.rows == len(values)
 
 
-@pytest.mark.parametrize("end", ["\n", "\r\n"])
-@pytest.mark.parametrize("row", [1, 2, 50, 100])
+@pytest.mark.parametrize(
+    ("row", "end"), [(1, "\n"), (1, "\r\n"), (2, "\n"), (50, "\r\n"), (100, "\n"), (100, "\r\n")]
+)
 def test_a_blank_line_among_several_columns_is_an_error_that_says_where(tmp_path, small_blocks, row, end):
     lines = [f'{n},"two\n\nlines"' for n in range(100)]
     lines[row - 1] = ""

@@ -59,7 +59,7 @@ FAULTS = {
 @pytest.mark.parametrize("fault", FAULTS)
 def test_secret_is_in_no_log_and_no_error(server, policy, out, caplog, fault):
     server.plan = FAULTS[fault]
-    policy = dataclasses.replace(policy, max_resumes=2, stall_timeout=0.3)
+    policy = dataclasses.replace(policy, max_resumes=2)
     server.body = BODY if fault != "changed" else b'"'
     with caplog.at_level(logging.DEBUG), pytest.raises(DownloadError) as caught:
         download(server.url, str(out), file_name=None, policy=policy, job_id="j")

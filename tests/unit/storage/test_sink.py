@@ -153,9 +153,21 @@ def test_large_object_is_committed_in_a_step_of_its_own(store, protocol, size):
     assert store.transaction.files == []
 
 
-@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit])
-@pytest.mark.parametrize("size", [0, 999, 1001, 5000])
-@pytest.mark.parametrize("protocol", ["s3", "gs", "abfs"])
+@pytest.mark.parametrize(
+    ("protocol", "size", "error"),
+    [
+        ("s3", 0, RuntimeError),
+        ("s3", 999, KeyboardInterrupt),
+        ("s3", 1001, SystemExit),
+        ("s3", 5000, RuntimeError),
+        ("gs", 999, SystemExit),
+        ("gs", 1001, RuntimeError),
+        ("gs", 5000, KeyboardInterrupt),
+        ("abfs", 0, KeyboardInterrupt),
+        ("abfs", 1001, RuntimeError),
+        ("abfs", 5000, SystemExit),
+    ],
+)
 def test_nothing_after_an_exception_and_garbage_collection(protocol, size, error):
     store = FakeAzureStore() if protocol == "abfs" else FakeStore()
 

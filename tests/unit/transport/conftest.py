@@ -5,12 +5,17 @@ from __future__ import annotations
 import socket
 import struct
 import threading
+from contextlib import suppress
 
 import pytest
 
 from stoq_provider.core.http import Request
 from stoq_provider.systems.stoq import Stoq
 from stoq_provider.transport.settings import ShopSettings
+
+from .silence import HANG_SECONDS, declare, silence
+
+__all__ = ["silence"]
 
 ORIGIN = "https://app.stoqapp.com"
 KEY = "stoq_api_key_0123456789abcdef"
@@ -93,16 +98,21 @@ class RawServer:
                 connection, _ = self._listener.accept()
             except OSError:
                 return
-            connection.settimeout(5)
-            head = connection.recv(65_536)
-            if head:
-                self.heads.append(head)
-                way = self.plan[min(len(self.heads), len(self.plan)) - 1]
-                if way == "silent":
-                    self._kept.append(connection)
-                    continue
-                self._answer(connection, way)
-            connection.close()
+            connection.settimeout(HANG_SECONDS)
+            with suppress(OSError):  # the client has left
+                self._take(connection)
+
+    def _take(self, connection: socket.socket) -> None:
+        head = connection.recv(65_536)
+        if head:
+            self.heads.append(head)
+            way = self.plan[min(len(self.heads), len(self.plan)) - 1]
+            if way == "silent":
+                self._kept.append(connection)
+                declare(connection)
+                return
+            self._answer(connection, way)
+        connection.close()
 
     def _answer(self, connection: socket.socket, way: str) -> None:
         if way == "ok":
@@ -119,13 +129,13 @@ class RawServer:
     def stop(self) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        self._thread.join(5)
+        self._thread.join(HANG_SECONDS)
         for connection in self._kept:
             connection.close()
 
 
 @pytest.fixture
-def raw_server():
+def raw_server(silence):
     servers: list[RawServer] = []
 
     def start(*plan: str) -> RawServer:
@@ -139,6 +149,7 @@ def raw_server():
 
 @pytest.fixture
 def free_port():
-    """Return a port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
+    """Return a port that nobody listens on. It is taken, though, so that no server of others gets it."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 
 import httpx
 import pytest
@@ -16,7 +15,9 @@ from stoq_provider.transport.gate import TRIGGERER, WORKER, Gate
 from stoq_provider.transport.login import Login
 from stoq_provider.transport.retrying import NO_RETRY
 
+from . import silence
 from .conftest import GET, KEY, ORIGIN, POST, STOQ, Clock, settings
+from .silence import PATIENCE
 
 
 def exchange(clock, handler, *requests, policy=None, **more):
@@ -122,7 +123,7 @@ def test_an_address_of_no_use_is_a_problem_not_an_error(clock, path):
 class TestRealConnections:
     def send(self, origin, request, clock, **more):
         async def run():
-            told = settings(origin, **{"timeout": 0.3, **more})
+            told = settings(origin, **{"timeout": PATIENCE, **more})
             async with make_client(told) as client:
                 transport = AsyncTransport(
                     told,
@@ -134,7 +135,7 @@ class TestRealConnections:
                 )
                 return await transport.send(request)
 
-        return asyncio.run(run())
+        return silence.run(run())
 
     @pytest.mark.parametrize(
         "way", ["reset", "reset in the head", "truncated", "closed", "silent", "not http"]
@@ -232,7 +233,7 @@ class TestShared:
             async def wait(ready):
                 async with shared_transport(settings(), STOQ) as transport:
                     ready.set_result(transport._client)
-                    await asyncio.sleep(60)
+                    await asyncio.Event().wait()
 
             ready = asyncio.get_running_loop().create_future()
             task = asyncio.ensure_future(wait(ready))
@@ -290,7 +291,7 @@ class TestShared:
         asyncio.run(run())
         assert seen == [True, False]
 
-    def test_every_user_has_its_own_name_and_bill(self, monkeypatch):
+    def test_every_user_has_its_own_name_and_bill(self, monkeypatch, clock):
         seen = []
 
         def handler(sent):
@@ -304,10 +305,11 @@ class TestShared:
         async def run():
             other = aio.ShopSettings(ORIGIN, KEY, user_agent="tests/2")
             async with shared_transport(settings(), STOQ) as one, shared_transport(other, STOQ) as two:
+                one._clock = two._clock = clock
                 await one.send(GET)
                 await two.send(GET)
                 await two.send(POST)
-                left = one.gate.budget.left(time.time())
+                left = one.gate.budget.left(clock())
                 return one.points_spent, two.points_spent, left, one.gate is two.gate
 
         assert asyncio.run(run()) == (1, 3, 284, True)

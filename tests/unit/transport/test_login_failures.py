@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 
 import httpx
 import pytest
@@ -17,6 +16,7 @@ from stoq_provider.transport.login import Login
 from stoq_provider.transport.retrying import NO_RETRY, RetryPolicy
 
 from .login_server import PASSWORD, READ, SYSTEM, WRITE, Server, over_httpx, over_requests, settings
+from .virtual import clock, run
 
 
 @pytest.fixture(params=[over_requests, over_httpx], ids=["sync", "async"])
@@ -41,10 +41,11 @@ NO_ANSWER = {
 
 
 class TestALoginThatFails:
-    @pytest.mark.parametrize("call", [READ, WRITE], ids=["read", "write"])
-    @pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
+    @pytest.mark.parametrize(
+        ("status", "call"), [(400, READ), (401, WRITE), (403, WRITE), (404, READ), (422, WRITE)]
+    )
     def test_a_wrong_password_is_an_authentication_problem_and_nothing_else_is_sent(
-        self, send, server, call, status
+        self, send, server, status, call
     ):
         server.logins += [(status, {}, {"errors": [f"wrong password {PASSWORD}"]})] * 9
         (answer,) = send(call, policy=RetryPolicy())
@@ -54,8 +55,13 @@ class TestALoginThatFails:
         assert PASSWORD not in answer.problem.text
         assert server.paths == ["POST /login"]
 
-    @pytest.mark.parametrize("failure", [500, 502, 503, 0, 1, 302, "no token", "no JSON"])
-    @pytest.mark.parametrize("call", [READ, WRITE], ids=["read", "write"])
+    @pytest.mark.parametrize(
+        ("failure", "call"),
+        [
+            *((failure, WRITE) for failure in (500, 503, 0, 1, 302, "no token", "no JSON")),
+            *((failure, READ) for failure in (502, 1)),
+        ],
+    )
     def test_whatever_else_it_is_the_call_behind_it_surely_was_not_sent(
         self, driver, server, clock, failure, call
     ):
@@ -117,7 +123,7 @@ class TestALoginThatFails:
 
 
 class TestManyAtOnce:
-    """All users of a client, in one event loop."""
+    """All users of a client, in one event loop, in virtual time."""
 
     def gather(self, server, *calls, cancel=(), before=()):
         async def answer(sent):
@@ -132,14 +138,13 @@ class TestManyAtOnce:
                 client, gate = Client(http, Login(settings(), SYSTEM)), Gate(SYSTEM, 0.8, TRIGGERER)
 
                 def user():
-                    return AsyncTransport(settings(), SYSTEM, client=client, gate=gate)
+                    return AsyncTransport(settings(), SYSTEM, client=client, gate=gate, clock=clock)
 
                 for call in before:
                     await user().send(call)
                     server.expire()
                 tasks = [
-                    asyncio.ensure_future(user().send_paid(call, gate.spend(call, time.time())))
-                    for call in calls
+                    asyncio.ensure_future(user().send_paid(call, gate.spend(call, clock()))) for call in calls
                 ]
                 await asyncio.sleep(0.007)
                 for number in cancel:
@@ -147,7 +152,7 @@ class TestManyAtOnce:
                 answers = await asyncio.gather(*tasks, return_exceptions=True)
                 return answers, gate
 
-        answers, gate = asyncio.run(all_at_once())
+        answers, gate = run(all_at_once())
         assert gate._under_way == 0, "whatever became of a call, it is settled"
         return answers
 

@@ -20,7 +20,9 @@ from stoq_provider.transport.quiet import LOGGERS, quietly
 from stoq_provider.transport.retrying import RetryPolicy
 from stoq_provider.transport.sync import SyncTransport, make_session
 
+from . import silence
 from .conftest import KEY, STOQ, settings
+from .silence import PATIENCE
 
 SECRET = "X-Amz-Signature=5ecre7"
 POLICY = RetryPolicy(attempts=2)
@@ -37,13 +39,13 @@ def everything(caplog):
 
 
 def by_sync(origin, request, clock):
-    told = settings(origin, timeout=0.3)
+    told = settings(origin, timeout=PATIENCE)
     SyncTransport(make_session(told, STOQ), told, STOQ, sleep=clock.sleep, clock=clock).send(request, POLICY)
 
 
 def by_async(origin, request, clock):
     async def run():
-        told = settings(origin, timeout=0.3)
+        told = settings(origin, timeout=PATIENCE)
         async with make_client(told) as client:
             transport = AsyncTransport(
                 told,
@@ -55,7 +57,7 @@ def by_async(origin, request, clock):
             )
             await transport.send(request, POLICY)
 
-    asyncio.run(run())
+    silence.run(run())
 
 
 @pytest.mark.parametrize("way", ["ok", "reset", "truncated", "not http", "silent"])

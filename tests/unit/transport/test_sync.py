@@ -14,6 +14,7 @@ from stoq_provider.transport.retrying import NO_RETRY, RetryPolicy
 from stoq_provider.transport.sync import KeyAuth, SyncTransport, make_session
 
 from .conftest import GET, KEY, ORIGIN, POST, STOQ, settings
+from .silence import PATIENCE
 
 EVIL = "https://evil.example"
 ONCE = RetryPolicy(attempts=1)
@@ -142,7 +143,7 @@ FAILURES = [
 
 class TestRealConnections:
     def at(self, origin, clock, **more):
-        more = {"timeout": 0.3, **more}
+        more = {"timeout": PATIENCE, **more}
         return transport_of(make_session(settings(origin, **more), STOQ), clock, **more)
 
     @pytest.mark.parametrize(("way", "kind"), FAILURES, ids=[f[0] for f in FAILURES])
