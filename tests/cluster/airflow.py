@@ -20,7 +20,7 @@ from cryptography.fernet import Fernet
 from stoq_provider.sandbox import Sandbox
 from tests.cluster.processes import Component, kill_all, kill_process
 from tests.cluster.rest import Api, Run
-from tests.cluster.waiting import until
+from tests.cluster.waiting import PATIENCE, until
 
 log = logging.getLogger(__name__)
 ROOT = Path(__file__).parents[2]
@@ -44,8 +44,8 @@ SETTINGS = {
     "SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
     "SCHEDULER__JOB_HEARTBEAT_SEC": "1",
     "SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "5",
-    # A task whose supervisor is gone is noticed by its silence. Shorter, and a busy machine kills live tasks.
-    "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "8",
+    # A task whose supervisor is gone is noticed by its silence. A shorter one than the usual would have live
+    # tasks killed on a busy machine; :meth:`Cluster.kill_task` moves the last heartbeat instead.
     "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "1",
     "WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
     "WORKERS__EXECUTION_API_RETRY_WAIT_MIN": "0.2",
@@ -75,7 +75,7 @@ class Cluster:
         self.api = Api(f"http://127.0.0.1:{port}")
         self.environment = _environment(self.home, port) | {
             f"AIRFLOW_CONN_{name.upper()}": json.dumps(
-                {"conn_type": "stoq", "host": sandbox.origin, "password": key}
+                {"conn_type": "stoq", "host": sandbox.origin, "password": key, "extra": {"timeout": PATIENCE}}
             )
             for name, key in {"stoq_default": sandbox.key, **connections}.items()
         }
@@ -120,7 +120,7 @@ class Cluster:
 
     def until_healthy(self) -> None:
         """Wait until each component has reported."""
-        until("a healthy cluster", self._healthy, 120)
+        until("a healthy cluster", self._healthy)
 
     def component_logs(self) -> dict[str, str]:
         """Return what each component wrote, by the name of its file."""
@@ -140,6 +140,8 @@ class Cluster:
         pids = json.loads(file.read_text())
         for name in ("supervisor", "task") if supervisor else ("task",):
             kill_process(pids[name], self.home)
+        if supervisor:
+            self._let_silence_count(run, try_number)
 
     # -- what the API does not show -----------------------------------------------------------------
 
@@ -154,6 +156,19 @@ class Cluster:
         """The database file; what was written last stands in a second one beside it."""
         return self.home / "airflow.db"
 
+    def _let_silence_count(self, run: Run, try_number: int) -> None:
+        """Move the last heartbeat of a try into the past, until the scheduler has taken note of it."""
+        move = (
+            "update task_instance set last_heartbeat_at = '2000-01-01 00:00:00.000000' "
+            "where dag_id = ? and run_id = ? and try_number = ? and state = 'running'"
+        )
+
+        def noticed() -> bool:
+            with closing(sqlite3.connect(self.database, timeout=PATIENCE)) as database, database:
+                return database.execute(move, (run.dag_id, run.run_id, try_number)).rowcount == 0
+
+        until(f"the scheduler to miss {run}", noticed)
+
     # -- steps --------------------------------------------------------------------------------------
 
     def _migrate(self) -> None:
@@ -166,7 +181,7 @@ class Cluster:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                timeout=120,
+                timeout=PATIENCE,
                 check=True,
             )
 

@@ -10,7 +10,7 @@ import requests
 
 from tests.cluster.waiting import PATIENCE, until
 
-TIMEOUT = 30.0
+TIMEOUT = 60.0
 LOG_SHOWN = 6000
 """Characters of a task's log that a failure shows."""
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,9 +13,10 @@ import requests
 
 from stoq_provider.sandbox import Sandbox
 from stoq_provider.sandbox.shop import ShopSize
+from tests.examples.runner import ROOT, Runner
 from tests.integration.medusa_bench import NEW
 
-ROOT = Path(__file__).parents[2]
+DAGS = ROOT / "example_dags"
 API = "/api/v2/external/preorders"
 
 
@@ -27,14 +26,19 @@ class Airflow:
     def __init__(self, home: Path, sandbox: Sandbox) -> None:
         self.home = home
         self.sandbox = sandbox
-        self.environment = {
+        output = home / "output"
+        output.mkdir()
+        self.runner = Runner(DAGS, output, self._environment())
+
+    def _environment(self) -> dict[str, str]:
+        home, sandbox = self.home, self.sandbox
+        return {
             **os.environ,
             "PYTHONPATH": str(ROOT),
             "PYTHONWARNINGS": "ignore",
             "AIRFLOW_HOME": str(home),
-            "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "example_dags"),
+            "AIRFLOW__CORE__DAGS_FOLDER": str(DAGS),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-            "AIRFLOW__CORE__DEFAULT_TASK_RETRY_DELAY": "1",
             "AIRFLOW__STOQ__POLL_INTERVAL": "0.1",
             "AIRFLOW_VAR_STOQ_REPORTS": (home / "reports").as_uri(),
             "AIRFLOW_VAR_STOQ_PLANS": (home / "plans").as_uri(),
@@ -60,20 +64,6 @@ class Airflow:
                 }
             ),
         }
-        self.run("db", "migrate")
-
-    def run(self, *arguments: str) -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", "airflow", *arguments],
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        output = done.stdout + done.stderr
-        assert done.returncode == 0, output[-4000:]
-        return output
 
     def last_states(self, dag_id: str) -> dict[str, str]:
         """How the tasks of the last run of a DAG ended."""
@@ -90,7 +80,7 @@ class Airflow:
             f"{self.sandbox.origin}{API}{path}",
             params=query,
             headers={"X-Auth-Token": self.sandbox.key},
-            timeout=10,
+            timeout=60,
         )
         return answer.json()
 
@@ -98,7 +88,9 @@ class Airflow:
 @pytest.fixture(scope="module")
 def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
     with Sandbox(time_scale=100, size=ShopSize(offers=4)) as sandbox:
-        yield Airflow(tmp_path_factory.mktemp("airflow"), sandbox)
+        airflow = Airflow(tmp_path_factory.mktemp("airflow"), sandbox)
+        with airflow.runner:
+            yield airflow
 
 
 @pytest.fixture(autouse=True)
@@ -107,7 +99,7 @@ def fresh(airflow: Airflow) -> None:
 
 
 def test_daily_reports(airflow: Airflow) -> None:
-    airflow.run("dags", "test", "stoq_daily_reports", "2026-05-28T00:00:00+02:00")
+    airflow.runner.run("stoq_daily_reports", logical_date="2026-05-28T00:00:00+02:00")
     manifests = json.loads((airflow.home / "reports/2026-05-27/manifest.json").read_text())
     files = [file for manifest in manifests for file in manifest["files"]]
     assert len(files) == 5
@@ -121,21 +113,21 @@ def test_release_on_stock(airflow: Airflow) -> None:
     held = [o["shopify_order_id"] for o in orders if o["state"] in ("placed", "balance_collected")]
     lines = ["sku,order_id", *(f"A,{order_id}" for order_id in held)]
     (airflow.home / "release.csv").write_text("\n".join(lines) + "\n")
-    airflow.run("dags", "test", "stoq_release_on_stock")
+    airflow.runner.run("stoq_release_on_stock")
     assert [sent["ids"] for sent in airflow.sandbox.submissions] == [held]
     assert {airflow.get(f"/orders/{order_id}")["state"] for order_id in held[:5]} == {"released"}
 
 
 def test_release_on_stock_of_no_orders_is_skipped(airflow: Airflow) -> None:
     (airflow.home / "release.csv").write_text("sku,order_id\n")
-    airflow.run("dags", "test", "stoq_release_on_stock")
+    airflow.runner.run("stoq_release_on_stock")
     assert airflow.last_states("stoq_release_on_stock") == {"plan": "skipped", "release": "skipped"}
     assert airflow.sandbox.submissions == []
 
 
 def test_metafield_backfill(airflow: Airflow) -> None:
     offers = airflow.get("/offers", per_page=200)["offers"]
-    airflow.run("dags", "test", "stoq_metafield_backfill")
+    airflow.runner.run("stoq_metafield_backfill")
     sent = airflow.sandbox.submissions
     assert len(sent) == len(offers)
     assert {entry["kind"] for entry in sent} == {"bulk_sync_metafields"}
@@ -149,8 +141,7 @@ def test_approved_cancel(airflow: Airflow) -> None:
     order = airflow.get("/orders", state="placed", per_page=200)["orders"][0]
     offer = order["line_items"][0]["offer_id"]
     listed = airflow.get("/orders", state="placed", offer_id=offer, per_page=200)["orders"]
-    chosen = {"-c": json.dumps({"offer_id": offer}), "--mark-success-pattern": "approve"}
-    airflow.run("dags", "test", "stoq_approved_cancel", *[part for pair in chosen.items() for part in pair])
+    airflow.runner.run("stoq_approved_cancel", conf={"offer_id": offer}, mark_success="approve")
     (sent,) = airflow.sandbox.submissions
     assert sorted(sent["ids"]) == sorted(o["shopify_order_id"] for o in listed)
     assert airflow.get(f"/orders/{listed[0]['shopify_order_id']}")["state"] == "cancelled"
@@ -159,7 +150,7 @@ def test_approved_cancel(airflow: Airflow) -> None:
 def test_surecart_forget_customers(airflow: Airflow) -> None:
     there = airflow.sandbox.state["surecart"]["customers"]
     (airflow.home / "forget.csv").write_text("\n".join(["email,customer_id", *(f"x,{i}" for i in there[:5])]))
-    airflow.run("dags", "test", "surecart_forget_customers")
+    airflow.runner.run("surecart_forget_customers")
     state = airflow.sandbox.state["surecart"]
     assert [sent["ids"] for sent in state["submissions"]] == [there[:5]]
     assert state["customers"] == there[5:]
@@ -167,7 +158,7 @@ def test_surecart_forget_customers(airflow: Airflow) -> None:
 
 def test_surecart_forget_nobody_is_skipped(airflow: Airflow) -> None:
     (airflow.home / "forget.csv").write_text("email,customer_id\n")
-    airflow.run("dags", "test", "surecart_forget_customers")
+    airflow.runner.run("surecart_forget_customers")
     assert airflow.last_states("surecart_forget_customers") == {"plan": "skipped", "forget": "skipped"}
     assert airflow.sandbox.state["surecart"]["submissions"] == []
 
@@ -176,7 +167,7 @@ def test_printstudio_print_run(airflow: Airflow) -> None:
     orders = [{"customerId": f"c{n}", "lineItems": [{"skuId": "sku_001", "quantity": 1}]} for n in range(60)]
     (airflow.home / "orders.json").write_text(json.dumps(orders))
     airflow.sandbox.control("printstudio", "pace", state_seconds=10, payment_seconds=10)
-    airflow.run("dags", "test", "printstudio_print_run")
+    airflow.runner.run("printstudio_print_run")
     state = airflow.sandbox.state["printstudio"]
     assert [sent["count"] for sent in state["submissions"]] == [50, 10]
     assert {order["status"] for order in state["orders"].values()} <= {"ready", "shipped"}
@@ -188,7 +179,7 @@ def test_medusa_approved_import(airflow: Airflow) -> None:
     if tuple(map(int, __version__.split(".")[:2])) < (3, 1):
         pytest.skip("Airflow before 3.1 has no approval operator")
     (airflow.home / "products.csv").write_text(NEW)
-    airflow.run("dags", "test", "medusa_approved_import", "--mark-success-pattern", "approve")
+    airflow.runner.run("medusa_approved_import", mark_success="approve")
     state = airflow.sandbox.state["medusa"]
     assert [(sent["kind"], sent["dry_run"]) for sent in state["submissions"]] == [
         ("product-import", True),

@@ -10,7 +10,7 @@ from typing import Any
 
 from stoq_provider.storage.download import DownloadPolicy, StoredFile, download
 from tests.stores.origin import Served
-from tests.stores.stores import Store
+from tests.stores.stores import LATE, Store
 
 MIB = 1024 * 1024
 KEY = "reports/day=2026-05-28/export.csv"
@@ -23,7 +23,7 @@ class Body:
     """
     A CSV file.
 
-    :param late: an offset that lies behind what any store takes in one request, if the file is that long.
+    :param late: :data:`LATE`, or the middle of a file that is not as long.
     """
 
     content: bytes
@@ -43,8 +43,8 @@ def small(version: int = 1) -> Body:
 
 @cache
 def large(version: int = 1) -> Body:
-    """A file of more than 20 MB, which goes out in several parts."""
-    return _body(400_000, version)
+    """A file of nearly 18 MiB, which goes out in several parts: the largest of any writer has 16 MiB."""
+    return _body(350_000, version)
 
 
 def _body(rows: int, version: int) -> Body:
@@ -54,7 +54,7 @@ def _body(rows: int, version: int) -> Body:
         for i in range(rows)
     )
     content = ("id,note,amount,state\r\n" + "".join(lines)).encode()
-    return Body(content, rows, late=18 * MIB if len(content) > 20 * MIB else len(content) // 2)
+    return Body(content, rows, late=LATE if len(content) > LATE else len(content) // 2)
 
 
 def fetch(

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
@@ -24,12 +24,13 @@ from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import IO, Any, Literal
 
+from tests.stores.running import ENVIRONMENT
 from tests.stores.servers import die_with_parent
 
 ROOT = Path(__file__).parents[2]
-START_SECONDS = 60.0
-EXIT_SECONDS = 30.0
-"""How long a process may take to end after it was told to."""
+START_SECONDS = 300.0
+EXIT_SECONDS = 60.0
+"""How long a process may take to end after it was told to; only one that hangs takes as long."""
 
 _S3 = ("airflow.providers.amazon.aws.fs.s3", "airflow.providers.amazon.aws.hooks.s3", "s3fs", "obstore")
 MODULES = {
@@ -59,13 +60,16 @@ class Job:
 
     :param on_term: what SIGTERM does: ``raise`` an exception, tell the download to ``stop``, let the process
         ``die`` of it, or have the main thread ``return`` while the download runs in another.
+    :param environment: Airflow's connections.
+    :param killed: ends itself by a SIGKILL just ``before`` or ``after`` it publishes the file.
     """
 
     url: str
     destination: str
     rows: int
     on_term: OnTerm
-    stall_timeout: float = 1.0
+    environment: dict[str, str]
+    killed: Literal["before", "after"] | None = None
 
 
 @dataclass(frozen=True)
@@ -77,15 +81,17 @@ class Ended:
 
 
 class Nursery:
-    """The process that forks the children of one store, one at a time; its errors go to ``log``."""
+    """The process that forks the children of some stores, one at a time; its errors go to ``log``."""
 
-    def __init__(self, store: str, log: IO[bytes]) -> None:
+    def __init__(self, stores: Iterable[str], log: IO[bytes]) -> None:
         self._log = log
         self._lines: SimpleQueue[str] = SimpleQueue()
         self._child: int | None = None
+        modules = dict.fromkeys(module for store in stores for module in MODULES[store])
         self._process = subprocess.Popen(
-            [sys.executable, "-m", __name__, *MODULES[store]],
+            [sys.executable, "-m", __name__, *modules],
             cwd=ROOT,
+            env={**os.environ, **ENVIRONMENT},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
@@ -185,6 +191,9 @@ def _redirect_output() -> None:
 
 
 def _work(job: Job) -> None:
+    os.environ.update(job.environment)
+    if job.killed is not None:
+        _die_at_publication(job.killed)
     told: list[int] = []  # no lock: the main thread might hold it when the handler runs
     if job.on_term == "raise":
         signal.signal(signal.SIGTERM, _raise)
@@ -196,6 +205,23 @@ def _work(job: Job) -> None:
     threading.Thread(target=_download, args=(job, lambda: False), daemon=True).start()
     while not told:
         time.sleep(0.01)
+
+
+def _die_at_publication(when: Literal["before", "after"]) -> None:
+    from stoq_provider.storage.objects import ObjectSink
+    from stoq_provider.storage.sink import LocalSink
+
+    for sink in (LocalSink, ObjectSink):
+        sink.commit = _killing(sink.commit, when)  # type: ignore[method-assign]
+
+
+def _killing(commit: Callable[[Any], None], when: Literal["before", "after"]) -> Callable[[Any], None]:
+    def killing(sink: Any) -> None:
+        if when == "after":
+            commit(sink)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    return killing
 
 
 def _raise(number: int, frame: Any) -> None:
@@ -210,7 +236,7 @@ def _download(job: Job, should_stop: Callable[[], bool]) -> None:
         job.destination,
         file_name=None,
         expected_rows=job.rows,
-        policy=DownloadPolicy(allow_loopback=True, stall_timeout=job.stall_timeout),
+        policy=DownloadPolicy(allow_loopback=True),
         should_stop=should_stop,
     )
 

@@ -1,4 +1,4 @@
-"""Every test here runs on every store."""
+"""Every test here runs on every store, unless it says on which."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ from contextlib import ExitStack
 
 import pytest
 
+from stoq_provider.storage import source
 from tests.stores.bodies import KEY, STANDING
 from tests.stores.origin import Origin
 from tests.stores.running import STORES, running
 from tests.stores.stores import Store
+from tests.unit.transport.silence import silence
+
+__all__ = ["silence"]
 
 
 @pytest.fixture(scope="session")
@@ -45,6 +49,12 @@ def standing(request: pytest.FixtureRequest, store: Store) -> bytes | None:
     if request.param is not None:
         store.put(KEY, request.param)
     return request.param  # type: ignore[no-any-return]
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Resume at once: how long to wait for that is tested without a store."""
+    monkeypatch.setattr(source, "_BACKOFF_SECONDS", 0.01)
 
 
 @pytest.fixture(scope="session")

@@ -24,9 +24,11 @@ from types import TracebackType
 from typing import Literal
 from urllib.parse import parse_qs, urlsplit
 
+from tests.unit.transport.silence import declare
+
 PIECE = 256 * 1024
 _RANGE = re.compile(r"bytes=(\d+)-")
-_DRAIN_SECONDS = 30.0
+_DRAIN_SECONDS = 60.0
 
 
 @dataclass
@@ -35,14 +37,15 @@ class Break:
     What goes wrong in the answer that reaches a byte.
 
     :param at: bytes of the file that are delivered for sure before it.
-    :param how: ``reset`` the connection, ``close`` it in order, or ``stall``: nothing more comes, but the
-        connection stays.
+    :param how: ``reset`` the connection, ``close`` it in order, or send nothing more although it stays:
+        ``stall``, at which a client times out, in tests with the fixture ``silence``; or ``hold``, at which
+        it goes on waiting.
     :param times: in how many answers; ``None``: in all.
     :param then: called when it happens, before the connection ends.
     """
 
     at: int
-    how: Literal["reset", "close", "stall"] = "reset"
+    how: Literal["reset", "close", "stall", "hold"] = "reset"
     times: int | None = 1
     then: Callable[[], None] = lambda: None
 
@@ -202,6 +205,8 @@ class _Answer(socketserver.StreamRequestHandler):
         fault.times = None if fault.times is None else fault.times - 1
         fault.then()
         if fault.how == "stall":
+            declare(self.connection)
+        if fault.how in ("stall", "hold"):
             let_go.wait()
         elif fault.how == "reset":
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

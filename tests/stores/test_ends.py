@@ -12,38 +12,48 @@ import signal
 from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from tests.stores.bodies import KEY, MIB, STANDING, fetch, large
-from tests.stores.children import Job, Nursery, OnTerm
-from tests.stores.kills import MOMENTS, SIGNALS, kill_at_random_moments, usual_seconds
+from tests.stores.children import EXIT_SECONDS, Job, Nursery, OnTerm
 from tests.stores.origin import Break, Origin
-from tests.stores.stores import Store
+from tests.stores.running import STORES
+from tests.stores.stores import LATE, Store
 
-WAYS: list[tuple[str, signal.Signals, OnTerm]] = [
-    ("sigterm-raises", signal.SIGTERM, "raise"),
-    ("sigterm-stops", signal.SIGTERM, "stop"),
-    ("sigterm-returns", signal.SIGTERM, "return"),
-    ("sigterm-unhandled", signal.SIGTERM, "die"),
-    ("sigkill", signal.SIGKILL, "die"),
+WAYS: dict[str, tuple[signal.Signals, OnTerm]] = {
+    "sigterm-raises": (signal.SIGTERM, "raise"),
+    "sigterm-stops": (signal.SIGTERM, "stop"),
+    "sigterm-returns": (signal.SIGTERM, "return"),
+    "sigterm-unhandled": (signal.SIGTERM, "die"),
+    "sigkill": (signal.SIGKILL, "die"),
+}
+# Early, no upload has begun, so that all stores are alike. And to a process, a SIGTERM that nobody handles is
+# as good as a SIGKILL.
+CASES = [
+    *(pytest.param("file", *way, MIB, None, id=f"file-{name}-early") for name, way in WAYS.items()),
+    *(
+        pytest.param(store, *way, LATE, STANDING, id=f"{store}-{name}-late-over-an-old-one")
+        for store in STORES
+        for name, way in WAYS.items()
+        if store == "file" or name != "sigterm-unhandled"
+    ),
 ]
 
 
 @pytest.fixture(scope="session")
-def nursery(session_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
+def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
     path: Path = tmp_path_factory.mktemp("children") / "log.txt"
-    with path.open("ab") as log, Nursery(session_store.name, log) as nursery:
+    with path.open("ab") as log, Nursery(STORES, log) as nursery:
         yield nursery
 
 
 @pytest.mark.parametrize(
-    ("offset", "standing"),
-    [(MIB, None), (large().late, STANDING)],
-    ids=["early", "late-over-an-old-one"],
-    indirect=["standing"],
+    ("session_store", "number", "on_term", "offset", "standing"),
+    CASES,
+    indirect=["session_store", "standing"],
 )
-@pytest.mark.parametrize(("number", "on_term"), [pytest.param(*way[1:], id=way[0]) for way in WAYS])
 def test_a_process_that_ends_publishes_nothing(
     store: Store,
     nursery: Nursery,
@@ -56,8 +66,15 @@ def test_a_process_that_ends_publishes_nothing(
     body = large()
     file = origin.serve(body.content)
     child: Future[int] = Future()
-    file.breaks = [Break(offset, "stall", then=lambda: os.kill(child.result(30), number))]
-    child.set_result(nursery.start(Job(file.url(), store.uri(KEY), body.rows, on_term)))
+
+    def end() -> None:
+        if offset == LATE:
+            store.settle()
+        os.kill(child.result(EXIT_SECONDS), number)
+
+    file.breaks = [Break(offset, "hold", then=end)]
+    job = Job(file.url(), store.uri(KEY), body.rows, on_term, store.connections)
+    child.set_result(nursery.start(job))
     ended = nursery.wait()
     assert ended.code == {"raise": 1, "stop": 1, "return": 0, "die": -number}[on_term]
     assert store.get(KEY) == standing
@@ -75,15 +92,20 @@ def test_a_process_that_is_left_alone_publishes_the_file(
 ) -> None:
     body = large()
     file = origin.serve(body.content)
-    nursery.start(Job(file.url(), store.uri(KEY), body.rows, "raise"))
+    nursery.start(Job(file.url(), store.uri(KEY), body.rows, "raise", store.connections))
     assert nursery.wait().code == 0
     assert store.get(KEY) == body.content
     assert store.leftovers() == []
 
 
-def test_no_moment_of_a_kill_publishes_a_part(store: Store, nursery: Nursery, origin: Origin) -> None:
-    usual = usual_seconds(store, nursery, origin)
-    for number in SIGNALS:
-        counts = kill_at_random_moments(store, nursery, origin, number, usual=usual, moments=MOMENTS)
-        assert counts.bad() == []
-        assert counts.moments == MOMENTS
+@pytest.mark.parametrize("killed", ["before", "after"])
+def test_a_kill_at_publication_leaves_the_old_file_or_the_new_one(
+    store: Store, nursery: Nursery, origin: Origin, killed: Literal["before", "after"]
+) -> None:
+    body = large()
+    file = origin.serve(body.content)
+    store.put(KEY, STANDING)
+    nursery.start(Job(file.url(), store.uri(KEY), body.rows, "die", store.connections, killed))
+    assert nursery.wait().code == -signal.SIGKILL
+    assert store.get(KEY) == (STANDING if killed == "before" else body.content)
+    assert store.visible() == [KEY]

@@ -7,14 +7,19 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
 
 from stoq_provider.exceptions import DownloadError, VerificationError
 from tests.stores.bodies import STANDING, Body, check_nothing_happened, check_whole, fetch, large, small
+from tests.stores.choice import on, on_disk
 from tests.stores.origin import Break, Origin, Served
-from tests.stores.stores import Store
+from tests.stores.stores import LATE, Store
+
+Arrange = Callable[[Served, Body], dict[str, Any]]
+"""Lets a download fail: bends what is served, and returns arguments of the download."""
 
 FAR = 7
 """By how much the job's row count is wrong: more than a header line."""
@@ -40,12 +45,12 @@ def reset_for_good(file: Served, body: Body) -> dict[str, Any]:
 
 def stalled_for_good(file: Served, body: Body) -> dict[str, Any]:
     file.breaks = [Break(body.late, "stall", times=None)]
-    return {"max_resumes": 0, "stall_timeout": 1.0}
+    return {"max_resumes": 0}
 
 
 def too_slow(file: Served, body: Body) -> dict[str, Any]:
-    file.breaks = [Break(body.late, "stall", times=None)]
-    return {"max_resumes": 8, "stall_timeout": 0.3, "deadline": 1.0}
+    file.breaks = [Break(body.late, "hold", times=None)]
+    return {"deadline": 1.0}
 
 
 def wrong_row_count(file: Served, body: Body) -> dict[str, Any]:
@@ -78,16 +83,16 @@ def no_fresh_url(file: Served, body: Body) -> dict[str, Any]:
 
 def told_to_stop(file: Served, body: Body) -> dict[str, Any]:
     stop = threading.Event()
-    file.breaks = [Break(body.late, "stall", then=stop.set)]
-    return {"should_stop": stop.is_set, "stall_timeout": 1.0}
+    file.breaks = [Break(body.late, "hold", then=stop.set)]
+    return {"should_stop": stop.is_set}
 
 
 def killed_by_an_exception(file: Served, body: Body) -> dict[str, Any]:
-    file.breaks = [Break(body.late, "stall", then=lambda: os.kill(os.getpid(), signal.SIGALRM))]
-    return {"stall_timeout": 30}
+    file.breaks = [Break(body.late, "hold", then=lambda: os.kill(os.getpid(), signal.SIGALRM))]
+    return {}
 
 
-FAILURES: list[tuple[Callable[[Served, Body], dict[str, Any]], type[BaseException], str | None]] = [
+FAILURES: list[tuple[Arrange, type[BaseException], str | None]] = [
     (truncated, DownloadError, "gave up"),
     (reset_for_good, DownloadError, "gave up"),
     (stalled_for_good, DownloadError, "timed out"),
@@ -113,10 +118,45 @@ def _alarm_raises() -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
+def let_parts_arrive(store: Store, file: Served) -> None:
+    """Have nothing on its way to the store when the download fails."""
+    file.breaks = file.breaks or [Break(LATE)]
+    for each in file.breaks:
+        each.then = partial(_both, store.settle, each.then)
+
+
+def _both(first: Callable[[], None], second: Callable[[], None]) -> None:
+    first()
+    second()
+
+
+def check_failure(
+    store: Store,
+    origin: Origin,
+    standing: bytes | None,
+    body: Body,
+    arrange: Arrange,
+    error: type[BaseException],
+    text: str | None,
+) -> None:
+    file = origin.serve(body.content)
+    arguments = arrange(file, body)
+    if body.late == LATE:
+        let_parts_arrive(store, file)
+    with _alarm_raises(), pytest.raises(error, match=text) as caught:
+        fetch(store, file, **arguments)
+    check_nothing_happened(store, standing)
+    if isinstance(caught.value, DownloadError):
+        assert "Nothing was published" in str(caught.value)
+        assert "signature" not in str(caught.value)
+
+
+@on_disk
+@pytest.mark.usefixtures("silence")
 @pytest.mark.parametrize(
     ("make", "standing"),
-    [(small, None), (large, None), (large, STANDING)],
-    ids=["small", "large", "large-over-an-old-one"],
+    [(small, None), (large, STANDING)],
+    ids=["small", "large-over-an-old-one"],
     indirect=["standing"],
 )
 @pytest.mark.parametrize(
@@ -126,25 +166,39 @@ def test_a_failed_download_publishes_nothing(
     store: Store,
     origin: Origin,
     standing: bytes | None,
-    arrange: Callable[[Served, Body], dict[str, Any]],
+    arrange: Arrange,
     error: type[BaseException],
     text: str | None,
     make: Callable[[], Body],
 ) -> None:
-    body = make()
-    file = origin.serve(body.content)
-    arguments = arrange(file, body)
-    with _alarm_raises(), pytest.raises(error, match=text) as caught:
-        fetch(store, file, **arguments)
-    check_nothing_happened(store, standing)
-    if isinstance(caught.value, DownloadError):
-        assert "Nothing was published" in str(caught.value)
-        assert "signature" not in str(caught.value)
+    check_failure(store, origin, standing, make(), arrange, error, text)
+
+
+# What a writer notices of a failure is when it comes, amid an upload or after all was written, and whether
+# code that looks for an ``Exception`` sees it.
+@on("s3", "s3-fsspec", "gs", "abfs")
+@pytest.mark.parametrize(
+    ("arrange", "make", "standing"),
+    [
+        (wrong_row_count, small, None),
+        (reset_for_good, large, None),
+        (wrong_row_count, large, STANDING),
+        (killed_by_an_exception, large, STANDING),
+    ],
+    ids=["small-at-the-end", "amid-an-upload", "at-the-end-over-an-old-one", "exception-over-an-old-one"],
+    indirect=["standing"],
+)
+def test_no_writer_publishes_a_failed_download(
+    store: Store, origin: Origin, standing: bytes | None, arrange: Arrange, make: Callable[[], Body]
+) -> None:
+    error, text = next((error, text) for each, error, text in FAILURES if each is arrange)
+    check_failure(store, origin, standing, make(), arrange, error, text)
 
 
 def test_the_next_try_succeeds_where_one_failed(store: Store, origin: Origin) -> None:
     body = large()
     file = origin.serve(body.content)
+    let_parts_arrive(store, file)
     with pytest.raises(VerificationError):
         fetch(store, file, rows=body.rows + FAR)
     check_whole(store, fetch(store, file, rows=body.rows), body)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -15,7 +15,8 @@ from stoq_provider.exceptions import DownloadError, StoqProviderError, Validatio
 from stoq_provider.operators.bulk import StoqBulkOrdersOperator
 from stoq_provider.operators.reports import StoqReportExportOperator
 from stoq_provider.sandbox import Sandbox
-from tests.harness import TaskRun
+from tests.harness import TaskRun, wait_until
+from tests.stores.choice import on, on_disk, on_each_file_system
 from tests.stores.stores import BUCKET, Store
 
 
@@ -38,7 +39,13 @@ def export(destination: str, **parameters: Any) -> StoqReportExportOperator:
     return StoqReportExportOperator(task_id="export", destination=destination, **{**defaults, **parameters})
 
 
-@pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferred"])
+# A download is the worker's, also of a task that deferred.
+@pytest.mark.parametrize(
+    ("session_store", "deferrable"),
+    [("file", False), ("file", True), ("s3", False), ("gs", False), ("abfs", False)],
+    ids=["file-worker", "file-deferred", "s3-worker", "gs-worker", "abfs-worker"],
+    indirect=["session_store"],
+)
 def test_an_export_lands_whole(store: Store, sandbox: Sandbox, deferrable: bool) -> None:
     sandbox.jobs(kind="export", rows=20)
     folder = store.uri("reports/")
@@ -50,6 +57,7 @@ def test_an_export_lands_whole(store: Store, sandbox: Sandbox, deferrable: bool)
     assert file["rows"] == 20
 
 
+@on_disk
 def test_rows_that_differ_publish_nothing(store: Store, sandbox: Sandbox) -> None:
     sandbox.jobs(kind="export", rows=20, row_count_lie=7)
     with pytest.raises(DownloadError, match="Nothing was published"):
@@ -57,8 +65,22 @@ def test_rows_that_differ_publish_nothing(store: Store, sandbox: Sandbox) -> Non
     assert store.visible() == []
 
 
-@pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferred"])
-@pytest.mark.parametrize("keep_csv", [False, True], ids=["alone", "with-csv"])
+@pytest.mark.parametrize(
+    ("session_store", "deferrable", "keep_csv"),
+    [
+        ("file", False, False),
+        ("file", True, True),
+        ("s3", False, True),
+        ("gs", False, True),
+        ("abfs", False, True),
+    ],
+    ids=[
+        "file-worker-alone",
+        "file-deferred-with-csv",
+        *(f"{name}-worker-with-csv" for name in ("s3", "gs", "abfs")),
+    ],
+    indirect=["session_store"],
+)
 def test_an_export_lands_as_parquet(store: Store, sandbox: Sandbox, deferrable: bool, keep_csv: bool) -> None:
     pq = pytest.importorskip("pyarrow.parquet")
     sandbox.jobs(kind="export", rows=20)
@@ -76,6 +98,7 @@ def test_an_export_lands_as_parquet(store: Store, sandbox: Sandbox, deferrable: 
     assert store.leftovers() == []
 
 
+@on_disk
 @pytest.mark.parametrize("keep_csv", [False, True], ids=["alone", "with-csv"])
 def test_rows_that_differ_publish_no_parquet(store: Store, sandbox: Sandbox, keep_csv: bool) -> None:
     sandbox.jobs(kind="export", rows=20, row_count_lie=7)
@@ -86,6 +109,7 @@ def test_rows_that_differ_publish_no_parquet(store: Store, sandbox: Sandbox, kee
     assert store.leftovers() == []
 
 
+@on_disk
 def test_the_same_content_is_left_alone_by_a_task(store: Store, sandbox: Sandbox) -> None:
     sandbox.jobs(kind="export", rows=20, times=None)
     folder = store.uri("reports/")
@@ -103,33 +127,44 @@ def test_the_same_content_is_left_alone_by_a_task(store: Store, sandbox: Sandbox
     assert store.get(key) == body
 
 
+@on_disk
 def test_a_task_told_to_stop_publishes_nothing(store: Store, sandbox: Sandbox) -> None:
     sandbox.jobs(kind="export", rows=20_000)
-    sandbox.arm("stall", origin="files", after=500_000, seconds=3, times=1)
+    sandbox.arm("stall", origin="files", after=500_000, seconds=None)
     task = export(store.uri("reports/"))
-    timer = threading.Timer(1.5, task.on_kill)
-    timer.start()
-    with pytest.raises(StoqProviderError):
-        TaskRun(lambda: task).execute()
-    timer.cancel()
+    with ThreadPoolExecutor(1) as pool:
+        stopping = pool.submit(_stop_amid_the_file, task, sandbox)
+        with pytest.raises(StoqProviderError, match="told to stop"):
+            TaskRun(lambda: task).execute()
+        stopping.result()
     assert store.visible() == []
     assert store.leftovers() == []
 
 
+def _stop_amid_the_file(task: StoqReportExportOperator, sandbox: Sandbox) -> None:
+    try:
+        wait_until(lambda: sandbox.stalled)
+    finally:
+        task.on_kill()
+
+
+@on_each_file_system
 def test_records_let_the_next_try_find_the_job(
     store: Store, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW__STOQ__STATE_PATH", store.uri("records"))
-    sandbox.jobs(kind="export", duration=400)
+    sandbox.jobs(kind="export", duration=1e6)
     run = TaskRun(lambda: export(store.uri("reports/"), timeout=0.2), store=False)
     with pytest.raises(StoqProviderError, match="did not end in time"):
         run.execute()
-    run.make = lambda: export(store.uri("reports/"), timeout=30)
+    sandbox.end_job(sandbox.submissions[0]["job_id"])
+    run.make = lambda: export(store.uri("reports/"), timeout=600)
     assert run.retry()["files"]
     assert len(sandbox.submissions) == 1
     assert any(key.startswith("records/") for key in store.visible())
 
 
+@on("file", "s3")
 def test_a_record_store_that_can_not_be_used_sends_nothing(
     store: Store, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -139,7 +174,7 @@ def test_a_record_store_that_can_not_be_used_sends_nothing(
     assert not sandbox.submissions
 
 
-@pytest.mark.parametrize("session_store", ["s3", "gs", "abfs"], indirect=True)
+@on("s3", "gs", "abfs")
 def test_a_connection_that_does_not_exist_is_refused_before_anything_is_sent(
     store: Store, sandbox: Sandbox
 ) -> None:
@@ -149,6 +184,7 @@ def test_a_connection_that_does_not_exist_is_refused_before_anything_is_sent(
     assert not sandbox.submissions
 
 
+@on_each_file_system
 def test_ids_come_from_a_file(store: Store, sandbox: Sandbox) -> None:
     store.put("ids.csv", b"sku,order\nA,5500000154496\nB,5500000154368\n")
     given = {"path": store.uri("ids.csv"), "column": "order"}

@@ -9,12 +9,15 @@ from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from stoq_provider.exceptions import DownloadError
 from tests.stores.bodies import KEY, STANDING, Body, check_whole, fetch, large, small
+from tests.stores.choice import on_each_file_system
 from tests.stores.origin import Origin
+from tests.stores.running import STORES
 from tests.stores.stores import Store
 
 SIZES = [pytest.param(small, id="small"), pytest.param(large, id="large")]
 
 
+@on_each_file_system
 @pytest.mark.parametrize("make", SIZES)
 def test_the_same_content_is_left_alone(store: Store, origin: Origin, make: Callable[[], Body]) -> None:
     body = make()
@@ -27,13 +30,20 @@ def test_the_same_content_is_left_alone(store: Store, origin: Origin, make: Call
 
 
 @pytest.mark.parametrize(
-    ("make", "stood"),
+    ("session_store", "make", "stood"),
     [
-        pytest.param(small, lambda: small(2).content, id="other-bytes"),
-        pytest.param(small, lambda: small().content + b"\n", id="longer"),
-        pytest.param(small, lambda: STANDING, id="shorter"),
-        pytest.param(large, lambda: large(2).content, id="other-bytes-large"),
+        pytest.param("file", small, lambda: small().content + b"\n", id="file-longer"),
+        pytest.param("file", small, lambda: STANDING, id="file-shorter"),
+        *(
+            pytest.param(name, small, lambda: small(2).content, id=f"{name}-other-bytes")
+            for name in ("file", "s3", "gs", "abfs")
+        ),
+        *(
+            pytest.param(name, large, lambda: large(2).content, id=f"{name}-other-bytes-large")
+            for name in STORES
+        ),
     ],
+    indirect=["session_store"],
 )
 def test_other_content_is_replaced(
     store: Store, origin: Origin, make: Callable[[], Body], stood: Callable[[], bytes]
@@ -51,12 +61,14 @@ def test_the_other_bytes_are_of_the_same_length() -> None:
     assert len(small(2).content) == len(small().content)
 
 
+@on_each_file_system
 def test_without_an_object_the_file_is_stored(store: Store, origin: Origin) -> None:
     stored = fetch(store, origin.serve(small().content), rows=small().rows, overwrite="if_different")
     check_whole(store, stored, small())
     assert stored.written
 
 
+@on_each_file_system
 def test_what_changed_behind_our_back_is_seen(store: Store, origin: Origin) -> None:
     """File systems remember listings, which may be old."""
     store.put(KEY, STANDING)
@@ -72,6 +84,7 @@ def test_what_changed_behind_our_back_is_seen(store: Store, origin: Origin) -> N
     assert store.get(KEY) == small().content
 
 
+@on_each_file_system
 def test_true_writes_the_same_content_once_more(store: Store, origin: Origin) -> None:
     """Also the proof that a version tells one writing from another."""
     store.put(KEY, small().content)
@@ -82,6 +95,7 @@ def test_true_writes_the_same_content_once_more(store: Store, origin: Origin) ->
     assert store.version(KEY) != before
 
 
+@on_each_file_system
 def test_a_file_that_does_not_fit_replaces_nothing(store: Store, origin: Origin) -> None:
     store.put(KEY, STANDING)
     before = store.version(KEY)

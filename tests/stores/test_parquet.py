@@ -13,18 +13,15 @@ from stoq_provider.exceptions import DownloadError, VerificationError
 from stoq_provider.storage.download import DownloadPolicy, StoredFile, download_files
 from stoq_provider.storage.parquet import parquet
 from tests.stores.bodies import KEY, STANDING, Body, large, small
+from tests.stores.choice import on_disk, on_each_file_system
 from tests.stores.origin import Break, Origin, Served
-from tests.stores.stores import Store
+from tests.stores.running import STORES
+from tests.stores.stores import LATE, Store
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
 
 PARQUET = KEY.removesuffix(".csv") + ".parquet"
-KINDS = [
-    pytest.param(small, False, id="small"),
-    pytest.param(small, True, id="small-with-csv"),
-    pytest.param(large, True, id="large-with-csv"),
-]
 
 
 def fetch(
@@ -66,7 +63,16 @@ def both(request: pytest.FixtureRequest, store: Store) -> bytes | None:
     return request.param  # type: ignore[no-any-return]
 
 
-@pytest.mark.parametrize(("make", "keep_csv"), KINDS)
+# Beside a large file, which is uploaded in parts, on every store.
+@pytest.mark.parametrize(
+    ("session_store", "make", "keep_csv"),
+    [
+        *((name, small, False) for name in ("file", "s3", "gs", "abfs")),
+        ("file", small, True),
+        *((name, large, True) for name in STORES),
+    ],
+    indirect=["session_store"],
+)
 def test_a_file_lands_whole(store: Store, origin: Origin, make: Callable[[], Body], keep_csv: bool) -> None:
     body = make()
     *csv, stored = fetch(store, origin.serve(body.content), rows=body.rows, keep_csv=keep_csv)
@@ -77,6 +83,7 @@ def test_a_file_lands_whole(store: Store, origin: Origin, make: Callable[[], Bod
     assert store.leftovers() == []
 
 
+@on_each_file_system
 def test_old_files_are_replaced(store: Store, origin: Origin) -> None:
     body = small()
     for key in (KEY, PARQUET):
@@ -88,6 +95,7 @@ def test_old_files_are_replaced(store: Store, origin: Origin) -> None:
     assert store.get(KEY) == body.content
 
 
+@on_disk
 def test_a_reset_is_resumed(store: Store, origin: Origin) -> None:
     body = small()
     file = origin.serve(body.content)
@@ -103,25 +111,40 @@ def nothing_happened(store: Store, standing: bytes | None) -> None:
     assert store.leftovers() == []
 
 
-@pytest.mark.parametrize(("make", "keep_csv"), KINDS)
+@pytest.mark.parametrize(
+    ("session_store", "both", "make", "keep_csv"),
+    [
+        ("file", None, small, False),
+        ("file", STANDING, small, True),
+        *((name, STANDING, large, True) for name in STORES),
+    ],
+    indirect=["session_store", "both"],
+)
 def test_a_wrong_row_count_publishes_nothing(
     store: Store, origin: Origin, both: bytes | None, make: Callable[[], Body], keep_csv: bool
 ) -> None:
     body = make()
+    file = origin.serve(body.content)
+    if body.late == LATE:
+        file.breaks = [Break(LATE, then=store.settle)]
     with pytest.raises(VerificationError, match=f"announced {body.rows + 5} rows"):
-        fetch(store, origin.serve(body.content), rows=body.rows + 5, keep_csv=keep_csv)
+        fetch(store, file, rows=body.rows + 5, keep_csv=keep_csv)
     nothing_happened(store, both)
 
 
+@on_each_file_system
 def test_a_value_that_does_not_fit_publishes_nothing(store: Store, origin: Origin) -> None:
     for key in (KEY, PARQUET):
         store.put(key, STANDING)
     content = large().content + b'0400000,"x",much,held\r\n'
+    file = origin.serve(content)
+    file.breaks = [Break(LATE, then=store.settle)]
     with pytest.raises(VerificationError, match="amount"):
-        fetch(store, origin.serve(content), rows=None, keep_csv=True)
+        fetch(store, file, rows=None, keep_csv=True)
     nothing_happened(store, STANDING)
 
 
+@on_disk
 def test_a_transfer_that_never_ends_well_publishes_nothing(
     store: Store, origin: Origin, both: bytes | None
 ) -> None:
