@@ -11,6 +11,7 @@ MEDUSA_WORKERS ?= 4
 BETWEEN = 3.0 3.1 3.2
 MEETS_AIRFLOW = tests/integration/test_dag.py $(addprefix tests/unit/,operators sensors triggers \
 	hooks/test_connection.py hooks/test_memory.py storage/test_state.py storage/test_target.py test_provider_info.py)
+IMPORTS_AIRFLOW = $(addprefix tests/unit/,hooks operators sensors storage triggers test_imports.py test_provider_info.py)
 SAY = @printf '\n== %s\n'
 
 # $(call install,environment,constraints,extra). uv takes seconds for what takes pip minutes. It does not read
@@ -22,7 +23,8 @@ define install
 		|| $(1)/bin/python $(PIP_INSTALL) --constraint $(2) --editable '.[$(3)]'
 endef
 
-.PHONY: bench-download bench-points help demo sandbox test lint types unit test-oldest test-matrix test-stores test-kills test-cluster test-medusa clean
+.PHONY: bench-download bench-points help environments demo sandbox test lint types unit test-busy test-sandbox \
+	test-oldest test-matrix test-stores test-kills test-cluster test-medusa clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -30,21 +32,21 @@ help: ## List the targets
 
 # -- environments: a stamp for each set of packages, renewed when what it is made from changes ----------
 
-.venv/.demo: pyproject.toml constraints.txt
+.venv/.demo: pyproject.toml constraints/3.3.txt
 	$(SAY) 'Installing Airflow and this package into .venv (once)'
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed; try: make PYTHON=python3.12 ...")'
 	@$(PYTHON) -m venv .venv
-	$(call install,.venv,constraints.txt,sandbox)
+	$(call install,.venv,constraints/3.3.txt,sandbox)
 	@touch $@
 
 .venv/.test: .venv/.demo
 	$(SAY) 'Installing the tools of the tests into .venv'
-	$(call install,.venv,constraints.txt,check)
+	$(call install,.venv,constraints/3.3.txt,check)
 	@touch $@
 
 .venv/.stores: .venv/.test
 	$(SAY) 'Installing the clients and servers of object stores into .venv (once)'
-	$(call install,.venv,constraints.txt,stores)
+	$(call install,.venv,constraints/3.3.txt,stores)
 	@touch $@
 
 tests/stores/node_modules/.package-lock.json: tests/stores/package-lock.json
@@ -53,10 +55,10 @@ tests/stores/node_modules/.package-lock.json: tests/stores/package-lock.json
 	@touch $@
 
 .PRECIOUS: .venv-%/.test
-.venv-%/.test: pyproject.toml .ci/constraints-%.txt
+.venv-%/.test: pyproject.toml constraints/%.txt
 	$(SAY) 'Installing Airflow $* into .venv-$* (once)'
 	@$(PYTHON) -m venv .venv-$*
-	$(call install,.venv-$*,.ci/constraints-$*.txt,test)
+	$(call install,.venv-$*,constraints/$*.txt,test)
 	@touch $@
 
 .medusa-lab/.stamp: .venv/.test $(wildcard tests/medusa/lab/*) $(addprefix tests/medusa/,lab.py postgres.py seed.py)
@@ -66,8 +68,11 @@ tests/stores/node_modules/.package-lock.json: tests/stores/package-lock.json
 
 .venv/.bench: .venv/.stores
 	$(SAY) 'Installing what downloads are measured against into .venv'
-	$(call install,.venv,constraints.txt,bench)
+	$(call install,.venv,constraints/3.3.txt,bench)
 	@touch $@
+
+environments: .venv/.stores tests/stores/node_modules/.package-lock.json .medusa-lab/.stamp \
+	.venv-2.11/.test $(BETWEEN:%=.venv-%/.test)
 
 # -- targets -------------------------------------------------------------------------------------------
 
@@ -92,9 +97,16 @@ unit: .venv/.test
 	$(SAY) 'pytest'
 	@.venv/bin/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
 
-test-oldest: .venv-2.11/.test ## The unit tests on Airflow 2.11
+test-busy: .venv/.test ## The fast tests three times, shuffled, beside four busy processes (20 minutes)
+	@.venv/bin/python -m tests.busy -n $(WORKERS) --dist loadgroup $(ARGS)
+
+test-sandbox: .venv/.test ## The sandbox itself, and how like the real Medusa it is
+	$(SAY) 'pytest on the sandbox'
+	@.venv/bin/python -m pytest tests/sandbox tests/medusa -n $(WORKERS) --dist loadgroup $(ARGS)
+
+test-oldest: .venv-2.11/.test ## The unit tests of what imports Airflow, on 2.11
 	$(SAY) 'pytest on Airflow 2.11'
-	@.venv-2.11/bin/python -m pytest tests/unit -n $(WORKERS) --dist loadgroup $(ARGS)
+	@.venv-2.11/bin/python -m pytest $(IMPORTS_AIRFLOW) -n $(WORKERS) --dist loadgroup $(ARGS)
 
 test-matrix: $(BETWEEN:%=test-on-%) ## The tests of what meets Airflow, on the versions in between
 

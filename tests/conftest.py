@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import random
 import tempfile
+
+import pytest
 
 _HOME = tempfile.mkdtemp(prefix="stoq-airflow-")
 os.environ.update(
@@ -16,3 +19,18 @@ os.environ.update(
 for _name in list(os.environ):
     if _name.startswith(("AIRFLOW_CONN_", "AIRFLOW__STOQ__")):
         del os.environ[_name]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--shuffle", metavar="SEED", help="run modules, and the tests of each, in random order")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    seed = config.getoption("--shuffle")
+    if seed is None:
+        return
+    shuffled = random.Random(seed)
+    shuffled.shuffle(items)
+    # The tests of a module stay together: they share servers.
+    modules = {str(item.path): shuffled.random() for item in items}
+    items.sort(key=lambda item: modules[str(item.path)])
