@@ -122,11 +122,11 @@ test-kills: .venv/.stores tests/stores/node_modules/.package-lock.json ## kill -
 	$(SAY) 'Downloads killed at random moments'
 	@.venv/bin/python -m tests.stores.kills $(ARGS)
 
-test-cluster: .venv/.test ## The example DAGs, and killed workers and triggerers, in a real Airflow (four minutes)
+test-cluster: .venv/.test ## The example DAGs, and killed workers and triggerers, in a real Airflow (five minutes)
 	$(SAY) 'pytest on the example DAGs and on an Airflow cluster'
 	@.venv/bin/python -m pytest tests/examples tests/cluster $(ARGS)
 
-test-medusa: .medusa-lab/.stamp ## Batch jobs on a real Medusa server (needs Node.js; four minutes)
+test-medusa: .medusa-lab/.stamp ## Batch jobs on a real Medusa server (needs Node.js; three minutes)
 	$(SAY) 'pytest on a Medusa server'
 	@.venv/bin/python -m pytest tests/medusa --medusa=real -n $(MEDUSA_WORKERS) --dist loadfile $(ARGS)
 

@@ -7,6 +7,14 @@ import random
 import tempfile
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# How long an example takes says nothing about the package, only about the machine; and a run that fails is
+# to fail again.
+settings.register_profile(
+    "steady", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("steady")
 
 _HOME = tempfile.mkdtemp(prefix="stoq-airflow-")
 os.environ.update(

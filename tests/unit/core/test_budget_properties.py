@@ -39,7 +39,7 @@ def traffic(draw):
     return calls
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(server=servers, calls=traffic(), share=st.sampled_from([0.3, 0.8, 0.9]))
 def test_when_nobody_else_spends_nothing_is_refused(server, calls, share):
     done = run(server, calls, share=share, connections=CONNECTIONS)
@@ -61,7 +61,7 @@ def busiest_minute(sent):
     return most
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     server=servers,
     calls=traffic(),
@@ -100,7 +100,7 @@ deeds = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(deeds, max_size=60), st.floats(0, 1))
 def test_whatever_is_told_and_whatever_the_clock_does(history, share):
     now = 1_000_000_000.0
@@ -127,7 +127,7 @@ def test_whatever_is_told_and_whatever_the_clock_does(history, share):
     assert ledger.wait(2, now) == 0
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.lists(
         st.tuples(st.integers(0, 360), st.floats(0, 55), st.sampled_from([0, 1, 2])), min_size=1, max_size=30

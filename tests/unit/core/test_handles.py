@@ -7,7 +7,7 @@ import json
 import pickle
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from stoq_provider.core.handles import JobHandle, JobState, JobStatus, from_iso, iso
@@ -155,7 +155,6 @@ def test_what_is_no_time(text):
         from_iso(text)
 
 
-@settings(deadline=None)
 @given(st.floats(min_value=0, max_value=4e9))
 def test_times_go_there_and_back_to_the_millisecond(at):
     assert abs(from_iso(iso(at)) - at) < 0.001

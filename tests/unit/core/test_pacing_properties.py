@@ -57,7 +57,7 @@ def sane(client, longest):
     assert client.done, "everything is sent in the end"
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(server=servers, client=clients(told=st.booleans()))
 def test_when_nobody_else_spends_the_limit_is_never_passed(server, client):
     simulate(server, client)
@@ -67,7 +67,7 @@ def test_when_nobody_else_spends_the_limit_is_never_passed(server, client):
     sane(client, 121.0)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(server=servers, client=clients(steps=steps))
 def test_when_the_clock_jumps_meanwhile_no_more_is_refused_than_was_under_way(server, client):
     """Set forward, it lets the ledger forget; it learns again from answers, which know no later call."""
@@ -76,7 +76,7 @@ def test_when_the_clock_jumps_meanwhile_no_more_is_refused_than_was_under_way(se
     sane(client, 121.0)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     server=servers,
     client=clients(steps=steps),
@@ -93,7 +93,7 @@ def test_while_others_spend_any_part_of_the_points_all_is_sent_and_refusals_are_
         assert not [at for at, _ in client.sent if told < at < until - 1e-6]
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(
     server=servers,
     first=st.sampled_from([0.02, 0.5, 2.0]),
@@ -124,7 +124,7 @@ deeds = st.one_of(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     history=st.lists(deeds, max_size=60),
     share=st.floats(0, 1),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from itertools import cycle
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from stoq_provider.core.http import Answer, Problem, ProblemKind, RateLimit
@@ -33,7 +33,6 @@ sights = st.builds(sight_of, whats, st.one_of(st.none(), st.floats(0, 1e6)))
 units = st.floats(0, 1)
 
 
-@settings(deadline=None)
 @given(
     timeout=st.floats(0, 400),
     poll_interval=st.one_of(st.none(), st.floats(1, 1000)),
@@ -86,7 +85,6 @@ def test_it_ends_by_the_deadline_and_keeps_its_distance(
     assert ended == {w.handle.job_id for w in watches}
 
 
-@settings(deadline=None)
 @given(
     sight=sights.filter(lambda s: s.status is None or s.status.state in OPEN),
     age=st.floats(0, 86_000),

@@ -188,7 +188,7 @@ deeds = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(deeds, max_size=50))
 def test_it_does_what_the_model_does(history):
     waiting, model, now = PollQueue(), Model(), T0
@@ -215,7 +215,7 @@ def test_it_does_what_the_model_does(history):
             assert first == min(dues)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(deeds, max_size=50), st.lists(st.floats(-1e6, 1e6), min_size=50, max_size=50))
 def test_whatever_the_clock_does_no_key_is_lost_and_none_comes_twice(history, jumps):
     waiting, now = PollQueue(), T0
@@ -235,7 +235,7 @@ def test_whatever_the_clock_does_no_key_is_lost_and_none_comes_twice(history, ju
     assert {key for key, _ in waiting.take(T0 + 1e9, 100)} == there
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.tuples(st.floats(0, 300), st.booleans()), min_size=1, max_size=60), st.integers(1, 5))
 def test_the_head_start_is_bounded(asks, size):
     """Nobody is passed by one that became due more than the head start later."""

@@ -8,7 +8,7 @@ import time
 from email.utils import formatdate
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from stoq_provider.core.http import RateLimit, Response, read, read_rate_limit
@@ -143,8 +143,6 @@ def test_a_date_without_a_zone_is_in_gmt_whatever_the_machine_thinks(monkeypatch
         time.tzset()
 
 
-# How long an example takes says nothing of the package, only of the machine.
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     status=st.sampled_from([200, 202, 301, 404, 429, 500]),
     said=st.dictionaries(

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 from stoq_provider.storage import lanes, many, rows, source
 from stoq_provider.storage.download import StoredFile, download
@@ -25,10 +24,6 @@ from stoq_provider.storage.policy import DownloadPolicy
 from tests.unit.transport.silence import HANG_SECONDS, PATIENCE, declare, silence
 
 __all__ = ["silence"]
-
-# How long an example takes says nothing about the package, only about the machine.
-settings.register_profile("storage", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("storage")
 
 SECRET = "X-Amz-Signature=5ecre7s1gnature"
 ROWS = 30_000

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from stoq_provider.storage import checks
@@ -67,7 +67,6 @@ def fast():
 pieces = st.sampled_from([b"a", b'"', b"\n", b'""', b"\r\n", b"b" * 61, b"\n" * 64, b'"' * 65, b"c" * 200])
 
 
-@settings(deadline=None)  # the first loads numpy
 @given(st.lists(pieces, max_size=60), st.lists(st.integers(0, 3000), max_size=8))
 def test_large_files_are_counted_alike(parts, cuts):
     data = b"".join(parts)

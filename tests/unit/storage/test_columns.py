@@ -108,7 +108,7 @@ def test_one_value_that_does_not_fit_among_those_that_do_is_found(tmp_path):
             convert(tmp_path, text)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.text("0159.-", max_size=4) | st.text("01-+. eExX\n\u0661", max_size=3), max_size=4))
 def test_a_number_converts_if_it_is_written_as_numbers_are(texts):
     """What the fast check of a whole block says is what a slow one of each value says."""

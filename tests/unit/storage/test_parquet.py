@@ -204,7 +204,7 @@ def test_a_record_without_end_is_refused(tmp_path, monkeypatch, small_blocks):
 cells = st.text(st.sampled_from('ab1,;"\n\r é'), max_size=8)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(cells, cells), max_size=30), st.integers(1, 40))
 def test_every_text_comes_through_whatever_the_blocks(tmp_path_factory, rows, pieces):
     tmp_path = tmp_path_factory.mktemp("rows")
