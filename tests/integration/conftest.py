@@ -6,7 +6,7 @@ import functools
 import itertools
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +138,16 @@ def sandbox(server: Sandbox, clock: VirtualTime, monkeypatch: pytest.MonkeyPatch
     clock.drives(server)
     connect(monkeypatch, server)
     return server
+
+
+def in_turn(rows: Iterable[Any], *axes: Sequence[Any]) -> list[Any]:
+    """Let each row meet one value of every other axis, and the axes' own values all meet one another."""
+    cases = []
+    for row, others in zip(rows, itertools.cycle(itertools.product(*axes)), strict=False):
+        values = getattr(row, "values", row) if isinstance(row, tuple) else (row,)
+        label = getattr(row, "id", None)
+        cases.append(pytest.param(*values, *others, id=label and "-".join((label, *map(str, others)))))
+    return cases
 
 
 def connect(

@@ -9,7 +9,7 @@ import pytest
 from stoq_provider.operators.bulk import StoqBulkVariantsOperator
 from tests.harness import TaskRun
 
-from .conftest import MODES
+from .conftest import MODES, in_turn
 
 
 @pytest.fixture(autouse=True)
@@ -17,17 +17,19 @@ def short_jobs(sandbox):
     sandbox.jobs("*", times=None, duration=5)
 
 
-@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(
-    ("action", "count", "sizes"),
-    [
-        ("release", 1, [1]),
-        ("release", 1000, [1000]),
-        ("release", 1001, [1000, 1]),
-        ("cancel", 2500, [1000, 1000, 500]),
-        ("sync_metafields", 5000, [5000]),
-        ("reset_metafields", 5001, [5000, 1]),
-    ],
+    ("action", "count", "sizes", "mode"),
+    in_turn(
+        [
+            ("release", 1, [1]),
+            ("release", 1000, [1000]),
+            ("release", 1001, [1000, 1]),
+            ("cancel", 2500, [1000, 1000, 500]),
+            ("sync_metafields", 5000, [5000]),
+            ("reset_metafields", 5001, [5000, 1]),
+        ],
+        MODES,
+    ),
 )
 def test_every_id_goes_out_once_in_order(bench, mode, action, count, sizes):
     ids = list(range(10**12, 10**12 + count))
@@ -55,9 +57,8 @@ def test_a_deferred_task_has_one_trigger_for_all_its_jobs(bench, mode):
     assert [len(kwargs["jobs"]) for _, kwargs in run.triggers] == ([] if mode == "worker" else [3])
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_without_waiting_the_handles_are_returned(bench, mode):
-    run = bench.bulk("release", range(1, 1502), mode, wait_for_completion=False)
+def test_without_waiting_the_handles_are_returned(bench):
+    run = bench.bulk("release", range(1, 1502), wait_for_completion=False)
     handles = json.loads(json.dumps(run.execute()))
     assert [handle["item_count"] for handle in handles] == [1000, 501]
     assert {(handle["system"], handle["kind"]) for handle in handles} == {("stoq", "bulk_release")}

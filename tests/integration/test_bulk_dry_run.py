@@ -8,8 +8,6 @@ import pytest
 
 from stoq_provider.hooks.stoq import StoqHook
 
-from .conftest import MODES
-
 KEYS = {"submit", "poll", "verify", "total"}
 TABLE = [
     ("release", 2500, 3, "safe", 2500),
@@ -22,12 +20,11 @@ TABLE = [
 ]
 
 
-@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(("action", "count", "submissions", "safety", "reads"), TABLE)
-def test_the_plan(bench, sandbox, mode, action, count, submissions, safety, reads):
+def test_the_plan(bench, sandbox, action, count, submissions, safety, reads):
     ids = [*range(1, count + 1), 1, 2]
     body = {"tags": ["late"]} if action == "set_tags" else None
-    run = bench.bulk(action, ids, mode, dry_run=True, verify="warn", body=body, max_items=200_000)
+    run = bench.bulk(action, ids, dry_run=True, verify="warn", body=body, max_items=200_000)
     plan = json.loads(json.dumps(run.execute()))
     assert plan["dry_run"] is True
     assert (plan["action"], plan["items"], plan["duplicates"]) == (action, count, 2)
@@ -47,10 +44,9 @@ def test_without_verify_nothing_is_read_back_and_the_plan_says_so(bench):
     assert (plan["verification"], plan["points"]["verify"]) == (None, 0)
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_a_selection_is_resolved_and_not_kept(bench, sandbox, mode):
+def test_a_selection_is_resolved_and_not_kept(bench, sandbox):
     wanted = [order for order in StoqHook().iter_orders() if order["state"] == "placed"]
-    run = bench.bulk("release", {"state": "placed"}, mode, dry_run=True)
+    run = bench.bulk("release", {"state": "placed"}, dry_run=True)
     assert run.execute()["items"] == len(wanted)
     assert bench.submissions == 0
     assert run.store.records() == []

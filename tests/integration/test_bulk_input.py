@@ -7,7 +7,7 @@ from airflow.providers.common.compat.sdk import AirflowSkipException
 
 from stoq_provider.exceptions import ValidationRejected
 
-from .conftest import MODES, fails
+from .conftest import fails
 
 GOOD = list(range(1, 2501))
 RELEASE, SYNC, TAGS = "release", "sync_metafields", "set_tags"
@@ -79,10 +79,9 @@ SELECTIONS = [
 ]
 
 
-@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(("action", "ids", "options", "says"), [*LISTS, *PARAMETERS, *SELECTIONS])
-def test_bad_input_sends_nothing(bench, sandbox, mode, action, ids, options, says):
-    run = bench.bulk(action, ids, mode, **options)
+def test_bad_input_sends_nothing(bench, sandbox, action, ids, options, says):
+    run = bench.bulk(action, ids, **options)
     error = fails(run.execute, ValidationRejected, *says, "Nothing was sent", final=True)
     assert bench.submissions == 0
     assert sandbox.state["requests"] == {}
@@ -110,40 +109,36 @@ FILES = [
 ]
 
 
-@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(("column", "content", "options", "says"), FILES)
-def test_a_bad_file_sends_nothing(bench, sandbox, tmp_path, mode, column, content, options, says):
+def test_a_bad_file_sends_nothing(bench, sandbox, tmp_path, column, content, options, says):
     file = tmp_path / "ids"
     file.write_bytes(content)
     given = str(file) if column is None else {"path": str(file), "column": column}
-    run = bench.bulk(RELEASE, given, mode)
+    run = bench.bulk(RELEASE, given)
     fails(run.execute, ValidationRejected, *says, "Nothing was sent", final=True)
     assert sandbox.state["requests"] == {}
 
 
-@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(
     "given", [[], {"state": "placed", "from": "2030-01-01"}, "file"], ids=["list", "selection", "file"]
 )
-def test_no_items_skip_the_task_where_that_is_wanted(bench, tmp_path, mode, given):
+def test_no_items_skip_the_task_where_that_is_wanted(bench, tmp_path, given):
     (tmp_path / "ids").write_text("\ufeff\n")
-    run = bench.bulk(RELEASE, str(tmp_path / "ids") if given == "file" else given, mode, on_empty="skip")
+    run = bench.bulk(RELEASE, str(tmp_path / "ids") if given == "file" else given, on_empty="skip")
     with pytest.raises(AirflowSkipException, match=r"no items.*Nothing was sent"):
         run.execute()
     assert bench.submissions == 0
 
 
-@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("write", [list, str], ids=["list", "text"])
-def test_duplicates_are_dropped_in_order_and_counted(bench, mode, write, logs):
-    bench.bulk(RELEASE, write([9, 3, 9, 9, 5, 3]), mode).execute()
+def test_duplicates_are_dropped_in_order_and_counted(bench, write, logs):
+    bench.bulk(RELEASE, write([9, 3, 9, 9, 5, 3])).execute()
     assert bench.sent() == [[9, 3, 5]]
     assert "3 items in 1 submissions, 3 duplicates dropped" in logs.text
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_a_list_that_only_the_server_refuses_is_final_and_leaves_no_record(bench, mode):
-    run = bench.bulk(RELEASE, [1], mode, extra_body={"force": "yes"})
+def test_a_list_that_only_the_server_refuses_is_final_and_leaves_no_record(bench):
+    run = bench.bulk(RELEASE, [1], extra_body={"force": "yes"})
     fails(run.execute, ValidationRejected, "force must be a boolean", "No remote job was started", final=True)
     assert bench.submissions == 0
     assert run.store.records() == []

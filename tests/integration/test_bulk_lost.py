@@ -8,12 +8,23 @@ from stoq_provider.exceptions import SubmissionUncertain
 from stoq_provider.hooks.stoq import StoqHook
 from tests.harness import Killed, MemoryStateStore
 
-from .conftest import DEATHS, MODES, fails, kill_worker
+from .conftest import DEATHS, MODES, fails, in_turn, kill_worker
 
 MAIL = "send_payment_collection_url"
 SAFE = ("release", "sync_metafields")
 CAPS = {"release": 1000, "sync_metafields": 5000}
 STORES = ("task state store", "state_path")
+
+
+# Every two values of different columns meet.
+KILLS = [
+    ("before-the-post", "task state store", "release", "worker"),
+    ("before-the-post", "state_path", "sync_metafields", "deferred"),
+    ("after-the-post", "task state store", "sync_metafields", "worker"),
+    ("after-the-post", "state_path", "release", "deferred"),
+    ("after-the-handle", "task state store", "release", "deferred"),
+    ("after-the-handle", "state_path", "sync_metafields", "worker"),
+]
 
 
 @pytest.fixture(autouse=True)
@@ -49,23 +60,20 @@ def mails(bench):
 # -- safe to repeat -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("action", SAFE)
-@pytest.mark.parametrize(("death", "times"), list(zip(DEATHS, (1, 2, 1), strict=True)))
-def test_worker_killed_the_next_try_has_one_job_it_waits_for(bench, mode, action, death, times, store, logs):
+@pytest.mark.parametrize(("death", "store", "action", "mode"), KILLS, indirect=["store"])
+def test_worker_killed_the_next_try_has_one_job_it_waits_for(bench, death, store, action, mode, logs):
     run = bench.bulk(action, [1, 2, 3], mode, store=store)
     killed(run, death)
     manifest = run.retry()
-    assert bench.sent() == [[1, 2, 3]] * times
+    assert bench.sent() == [[1, 2, 3]] * (2 if death == "after-the-post" else 1)
     assert manifest["jobs"][0]["job_id"] == bench.sandbox.submissions[-1]["job_id"]
     assert bool(logs.warnings(f"An earlier try was lost while it sent bulk_{action}")) is (death != DEATHS[2])
     assert bool("An earlier try submitted job" in logs.text) is (death == DEATHS[2])
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("action", SAFE)
-@pytest.mark.parametrize("death", DEATHS)
-def test_worker_killed_at_the_second_of_three_chunks(bench, mode, action, death, logs):
+@pytest.mark.parametrize(("death", "action"), in_turn(DEATHS, SAFE))
+def test_worker_killed_at_the_second_of_three_chunks(bench, mode, death, action, logs):
     cap = CAPS[action]
     ids = list(range(1, 2 * cap + 2))
     run = bench.bulk(action, ids, mode)
@@ -113,10 +121,9 @@ def test_worker_killed_without_a_store_the_next_try_submits_anew_as_was_warned(b
 # -- never to be repeated -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("death", DEATHS[:2])
-def test_worker_killed_before_the_handle_mail_is_not_sent_again(bench, mode, death, store):
-    run = bench.bulk(MAIL, every_order()[-500:], mode, store=store)
+def test_worker_killed_before_the_handle_mail_is_not_sent_again(bench, death, store):
+    run = bench.bulk(MAIL, every_order()[-500:], store=store)
     killed(run, death)
     sent = len(bench.sent())
     assert sent == (death == "after-the-post")
@@ -187,9 +194,8 @@ def test_worker_killed_a_clear_after_looking_submits_what_was_in_doubt(bench, mo
     assert bench.sent() == [[1, 2]]
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_worker_killed_a_clear_to_reuse_stops_at_what_is_in_doubt(bench, mode):
-    run = bench.bulk(MAIL, [1, 2], mode, on_clear="reuse")
+def test_worker_killed_a_clear_to_reuse_stops_at_what_is_in_doubt(bench):
+    run = bench.bulk(MAIL, [1, 2], on_clear="reuse")
     killed(run, "before-the-post")
     run.clear()
     fails(run.execute, SubmissionUncertain, "on_clear='resubmit'", final=True)

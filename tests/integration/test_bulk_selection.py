@@ -9,7 +9,7 @@ from stoq_provider.hooks.stoq import StoqHook
 from stoq_provider.storage.state import StateError
 from tests.harness import Killed
 
-from .conftest import DEATHS, MODES, fails, kill_worker
+from .conftest import DEATHS, MODES, fails, in_turn, kill_worker
 
 STORES = ("task state store", "state_path")
 
@@ -56,8 +56,7 @@ def test_variants_of_an_offer(bench):
     assert len(sent) == len(set(sent)) == 8
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("death", DEATHS)
+@pytest.mark.parametrize(("death", "mode"), in_turn(DEATHS, MODES))
 def test_a_selection_that_shrinks_meanwhile_is_the_same_for_the_next_try(bench, sandbox, mode, death, store):
     """The lost try has released the orders, so the same filter finds none of them any more."""
     wanted = placed()
@@ -90,8 +89,7 @@ def test_a_selection_of_several_chunks_is_cut_alike_and_only_the_rest_is_sent(be
     assert sandbox.state["requests"]["GET /preorders/orders"] == listed
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("column", [None, "order_id"])
+@pytest.mark.parametrize(("column", "mode"), in_turn([None, "order_id"], MODES))
 def test_a_file_that_changes_between_the_tries_is_the_same_for_the_next(bench, tmp_path, mode, column, store):
     file = tmp_path / "ids.csv"
     file.write_text("order_id\n1\n2\n" if column else "1\n2\n")

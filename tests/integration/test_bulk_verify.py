@@ -12,7 +12,7 @@ from stoq_provider.sandbox import Sandbox
 from stoq_provider.sandbox.shop import ShopSize
 from tests.harness import FakeTaskInstance, Killed
 
-from .conftest import MODES, connect, fails
+from .conftest import MODES, connect, fails, in_turn
 
 BODIES = {"set_tags": {"tags": ["late"]}}
 READABLE = (
@@ -55,9 +55,7 @@ def make(bench, action, ids, mode, verify, **options):
     return bench.bulk(action, ids, mode, verify=verify, **{"body": BODIES.get(action), **options})
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("verify", ["warn", "fail"])
-@pytest.mark.parametrize("action", READABLE)
+@pytest.mark.parametrize(("action", "verify", "mode"), in_turn(READABLE, ["warn", "fail"], MODES))
 def test_everything_changed(bench, mode, action, verify, logs):
     manifest = make(bench, action, items(action), mode, verify).execute()
     assert manifest["unchanged_items"] == []
@@ -65,8 +63,7 @@ def test_everything_changed(bench, mode, action, verify, logs):
     assert not logs.warnings("read-back")
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("action", READABLE)
+@pytest.mark.parametrize(("action", "mode"), in_turn(READABLE, MODES))
 def test_warn_succeeds_and_reports_what_is_unchanged(bench, sandbox, mode, action, logs):
     ids = items(action)
     sandbox.jobs("*", times=None, item_errors=[ids[7], ids[3]])
@@ -78,8 +75,7 @@ def test_warn_succeeds_and_reports_what_is_unchanged(bench, sandbox, mode, actio
     assert manifest["points_spent"] <= sandbox.state["points_spent"]
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("action", READABLE)
+@pytest.mark.parametrize(("action", "mode"), in_turn(READABLE, MODES))
 def test_fail_fails_and_retries_send_only_what_is_unchanged_round_after_round(bench, sandbox, mode, action):
     ids = items(action)
     run = make(bench, action, ids, mode, "fail")

@@ -16,7 +16,7 @@ from stoq_provider.operators.medusa import MedusaConfirmOperator
 from stoq_provider.systems.medusa_context import CORRELATION
 from tests.harness import Killed
 
-from .conftest import MODES, fails
+from .conftest import MODES, fails, in_turn
 from .medusa_bench import MedusaBench, connect, die_at
 
 SUBMIT = r"/admin/batch-jobs$"
@@ -53,8 +53,7 @@ def outcome(manifest):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize(("fault", "options", "processed"), LOST)
+@pytest.mark.parametrize(("fault", "options", "processed", "mode"), in_turn(LOST, MODES))
 def test_submit_ambiguous_ends_with_one_job(medusa, sandbox, kind, mode, fault, options, processed, logs):
     sandbox.arm(fault, origin="medusa", method="POST", path=SUBMIT, **options)
     run = job_of(medusa, kind, mode)
@@ -66,11 +65,10 @@ def test_submit_ambiguous_ends_with_one_job(medusa, sandbox, kind, mode, fault, 
     assert medusa.submissions == 1
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_submit_ambiguous_and_the_list_can_not_be_read_an_import_is_not_repeated(medusa, sandbox, mode):
+def test_submit_ambiguous_and_the_list_can_not_be_read_an_import_is_not_repeated(medusa, sandbox):
     sandbox.arm("reset_after", origin="medusa", method="POST", path=SUBMIT)
     sandbox.arm("status", origin="medusa", method="GET", path=SUBMIT, status=503, times=None)
-    run = medusa.imports(mode)
+    run = medusa.imports()
     says = (
         "product-import was sent",
         "its list of jobs could not be read (HTTP 503",
@@ -129,8 +127,7 @@ def test_submit_ambiguous_and_the_job_stands_on_a_later_page(medusa, sandbox, mo
     assert medusa.sent("GET /admin/batch-jobs") == 3
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(("kind", "mode"), in_turn(KINDS, MODES))
 @pytest.mark.parametrize("after", [False, True], ids=["before-the-post", "after-the-post"])
 def test_worker_killed_around_the_post_ends_with_one_job(medusa, monkeypatch, kind, mode, after):
     run = job_of(medusa, kind, mode)

@@ -11,7 +11,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from stoq_provider.exceptions import DownloadError, ValidationRejected, VerificationError
 from stoq_provider.storage.policy import DownloadPolicy
 
-from .conftest import MODES, POLL, SENSOR_MODES, fails
+from .conftest import MODES, POLL, SENSOR_MODES, fails, in_turn
 
 FATE = (
     "Nothing was published",
@@ -45,8 +45,7 @@ def whole(bench, manifest) -> None:
     assert bench.files() == [stored["file_name"]]
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize(("fault", "options"), BROKEN)
+@pytest.mark.parametrize(("fault", "options", "mode"), in_turn(BROKEN, MODES))
 def test_download_broken_is_resumed(bench, sandbox, large, mode, fault, options, logs):
     sandbox.arm(fault, origin="files", times=2, **options)
     patience = {"download_options": {"stall_timeout": 1.0}} if fault == "stall" else {}
@@ -66,11 +65,10 @@ def test_download_broken_is_resumed_by_a_sensor(bench, sandbox, large, mode):
     whole(bench, bench.sensor(mode, handles).execute())
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_download_broken_by_another_version_of_the_file_starts_over(bench, sandbox, large, mode):
+def test_download_broken_by_another_version_of_the_file_starts_over(bench, sandbox, large):
     sandbox.arm("truncated", origin="files", after=500_000, times=1)
     sandbox.arm("changed_etag", times=2)
-    whole(bench, bench.export(mode).execute())
+    whole(bench, bench.export().execute())
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -92,8 +90,7 @@ def test_download_broken_by_a_url_that_expires_between_two_tries(bench, sandbox,
     assert bench.submissions == 1
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize(("fault", "options"), BROKEN)
+@pytest.mark.parametrize(("fault", "options", "mode"), in_turn(BROKEN, MODES))
 def test_download_broken_for_good_fails_publishes_nothing_and_the_next_try_downloads_again(
     bench, sandbox, large, monkeypatch, mode, fault, options
 ):
@@ -111,9 +108,8 @@ def test_download_broken_for_good_fails_publishes_nothing_and_the_next_try_downl
     assert bench.submissions == 1
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_download_broken_leaves_the_file_of_the_run_before_as_it_was(bench, sandbox, large, mode):
-    run = bench.export(mode)
+def test_download_broken_leaves_the_file_of_the_run_before_as_it_was(bench, sandbox, large):
+    run = bench.export()
     whole(bench, run.execute())
     (name,) = bench.files()
     before = (bench.folder / name).read_bytes()
@@ -123,8 +119,7 @@ def test_download_broken_leaves_the_file_of_the_run_before_as_it_was(bench, sand
     assert bench.files() == [name]
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("lie", [7, ROWS + 2])
+@pytest.mark.parametrize(("lie", "mode"), in_turn([7, ROWS + 2], MODES))
 def test_size_or_rows_differ_fails_and_publishes_nothing(bench, sandbox, large, mode, lie):
     sandbox.jobs("export", times=1, row_count_lie=lie)
     run = bench.export(mode)
@@ -146,48 +141,43 @@ def test_size_or_rows_differ_fails_a_sensor(bench, sandbox, large, mode):
     assert bench.files() == []
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_size_or_rows_of_an_empty_report_are_explicit(bench, sandbox, mode):
+def test_size_or_rows_of_an_empty_report_are_explicit(bench, sandbox):
     sandbox.jobs("export", rows=0)
-    manifest = bench.export(mode).execute()
+    manifest = bench.export().execute()
     assert manifest["files"][0]["rows"] == 0
     assert manifest["totals"]["rows"] == 0
     assert len(bench.files()) == 1
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_key_is_never_sent_to_the_origin_of_the_files(bench, sandbox, mode):
-    bench.export(mode).execute()
+def test_key_is_never_sent_to_the_origin_of_the_files(bench, sandbox):
+    bench.export().execute()
     assert sandbox.state["keyed_file_requests"] == 0
 
 
-@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(
     "name", ["../../etc/passwd", "/etc/passwd", "..\\..\\boot.ini", ".hidden", "a/b/../c.csv", ""]
 )
-def test_file_name_of_the_server_stays_within_the_destination(bench, sandbox, mode, name):
+def test_file_name_of_the_server_stays_within_the_destination(bench, sandbox, name):
     sandbox.jobs("export", duration=0, file_name=name)
-    (stored,) = bench.export(mode).execute()["files"]
+    (stored,) = bench.export().execute()["files"]
     assert (bench.folder / stored["file_name"]).is_file()
     assert bench.files() == [stored["file_name"]]
     assert not stored["file_name"].startswith(".")
 
 
-@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("destination", ["", "ftp://host/x", "s3://", "http://host/x"])
 def test_destination_that_cannot_be_written_to_is_refused_before_anything_is_sent(
-    bench, sandbox, mode, destination
+    bench, sandbox, destination
 ):
-    run = bench.export(mode, destination=destination)
+    run = bench.export(destination=destination)
     fails(run.execute, ValidationRejected, "not retried", final=True)
     assert sandbox.state["requests"] == {}
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_overwrite_off_refuses_what_stands_there_before_anything_is_sent(bench, sandbox, mode):
+def test_overwrite_off_refuses_what_stands_there_before_anything_is_sent(bench, sandbox):
     bench.folder.mkdir(parents=True)
     (bench.folder / "there.csv").write_text("x")
-    run = bench.export(mode, destination=str(bench.folder / "there.csv"), overwrite=False)
+    run = bench.export(destination=str(bench.folder / "there.csv"), overwrite=False)
     fails(run.execute, ValidationRejected, "overwrite is off", final=True)
     assert bench.submissions == 0
     assert (bench.folder / "there.csv").read_text() == "x"

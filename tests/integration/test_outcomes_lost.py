@@ -21,7 +21,7 @@ from tests.harness import (
     wait_until,
 )
 
-from .conftest import MODES, POLL, fails, mail
+from .conftest import MODES, POLL, fails, in_turn, mail
 
 STATUS_REQUESTS = "GET /preorders/reports/exports/:job_id"
 
@@ -109,9 +109,9 @@ def test_worker_killed_after_the_handle_a_fresh_process_reattaches_too(bench, mo
     assert bench.submissions == 1
 
 
-@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(
-    ("field", "value"), [("map_index", 3), ("run_id", "manual__2"), ("dag_id", "other"), ("task_id", "other")]
+    ("field", "value", "mode"),
+    in_turn([("map_index", 3), ("run_id", "manual__2"), ("dag_id", "other"), ("task_id", "other")], MODES),
 )
 def test_worker_killed_after_the_handle_another_task_instance_has_its_own_job(bench, mode, field, value):
     store = MemoryStateStore()

@@ -23,7 +23,7 @@ from stoq_provider.hooks.shop import Detached
 from stoq_provider.sandbox.medusa.storage import Storage
 from tests.harness import wait_until
 
-from .conftest import MODES, SENSOR_MODES, fails
+from .conftest import MODES, SENSOR_MODES, fails, in_turn
 from .medusa_bench import BAD, NEW, MedusaBench, connect
 
 POLL = r"/admin/batch-jobs/batch_[^/]+$"
@@ -145,8 +145,7 @@ def test_dry_run_without_counts_is_left_waiting(medusa, monkeypatch):
     assert medusa.job["status"] == "pre_processed"
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("form", ["manifest", "text", "id", "handle"])
+@pytest.mark.parametrize(("form", "mode"), in_turn(["manifest", "text", "id", "handle"], MODES))
 def test_dry_run_is_confirmed_by_another_task(medusa, mode, form):
     manifest = medusa.imports(dry_run=True).execute()
     job_id = told_of(manifest)["job_id"]

@@ -217,11 +217,10 @@ def test_401_or_403_at_poll_fails_a_sensor_at_once(bench, sandbox, mode):
     assert run.retry()["jobs"][0]["outcome"] == "succeeded"
 
 
-@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("status", [401, 403])
-def test_401_or_403_at_submit_fails_at_once_and_starts_no_job(bench, sandbox, mode, status):
+def test_401_or_403_at_submit_fails_at_once_and_starts_no_job(bench, sandbox, status):
     sandbox.arm("status", status=status, path=SUBMIT, times=1)
-    run = bench.export(mode)
+    run = bench.export()
     error = fails(
         run.execute,
         AuthenticationError,

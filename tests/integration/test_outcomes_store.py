@@ -10,7 +10,7 @@ from stoq_provider.exceptions import DownloadError, JobTimeout, ProtocolError
 from stoq_provider.storage.state import KEY_PREFIX, StateError
 from tests.harness import Killed, MemoryStateStore
 
-from .conftest import MODES, POLL, fails
+from .conftest import MODES, POLL, fails, in_turn
 from .test_outcomes_lost import kill_at_xcom
 
 NO_RECORD = "No record of the submission can be kept"
@@ -23,20 +23,21 @@ def state_folder(monkeypatch, tmp_path):
     return folder
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_state_store_that_cannot_be_read_nothing_is_sent(bench, mode):
+def test_state_store_that_cannot_be_read_nothing_is_sent(bench):
     store = MemoryStateStore()
     store.broken = True
-    run = bench.export(mode, store=store)
+    run = bench.export(store=store)
     fails(run.execute, StateError, "could not be read", "nothing more was sent", "A retry looks again")
     assert bench.submissions == 0
     store.broken = False
     assert run.retry()["jobs"][0]["outcome"] == "succeeded"
 
 
-@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(
-    "row", ['{"version": 99}', '{"version": 1}', "[]", '"x"', '{"version": 1, "handle": {"job_id": 5}}']
+    ("row", "mode"),
+    in_turn(
+        ['{"version": 99}', '{"version": 1}', "[]", '"x"', '{"version": 1, "handle": {"job_id": 5}}'], MODES
+    ),
 )
 def test_state_store_that_holds_what_nobody_understands_nothing_is_sent(bench, mode, row):
     run = bench.export(mode)
@@ -63,15 +64,12 @@ def test_state_store_that_breaks_after_the_post_does_not_lose_the_job(bench, mod
     assert logs.warnings(f"Job {bench.job_id} was submitted, but that could not be written down")
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_state_store_that_breaks_before_the_post_sends_nothing(bench, mode):
+def test_state_store_that_breaks_before_the_post_sends_nothing(bench):
     class Full(MemoryStateStore):
         def set(self, key, value, *, retention=None):
             raise RuntimeError("the disk is full")
 
-    fails(
-        bench.export(mode, store=Full()).execute, StateError, "could not be written", "nothing more was sent"
-    )
+    fails(bench.export(store=Full()).execute, StateError, "could not be written", "nothing more was sent")
     assert bench.submissions == 0
 
 
@@ -91,9 +89,8 @@ def test_state_path_keeps_the_record_where_airflow_has_no_store(bench, state_fol
     assert NO_RECORD not in logs.text
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_state_path_that_is_cut_short_nothing_is_sent(bench, state_folder, mode):
-    run = bench.export(mode, store=False)
+def test_state_path_that_is_cut_short_nothing_is_sent(bench, state_folder):
+    run = bench.export(store=False)
     run.execute()
     (row,) = state_folder.iterdir()
     row.write_text(row.read_text()[:40])
@@ -101,9 +98,8 @@ def test_state_path_that_is_cut_short_nothing_is_sent(bench, state_folder, mode)
     assert bench.submissions == 1
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_state_path_gives_way_to_the_store_of_airflow(bench, state_folder, mode):
-    run = bench.export(mode)
+def test_state_path_gives_way_to_the_store_of_airflow(bench, state_folder):
+    run = bench.export()
     run.execute()
     assert len(run.store.rows) == 1
     assert not state_folder.exists()

@@ -14,7 +14,7 @@ from stoq_provider.exceptions import (
 from stoq_provider.hooks.stoq import StoqHook
 from tests.harness import MemoryStateStore
 
-from .conftest import MODES, SUBMIT, fails, mail
+from .conftest import MODES, SUBMIT, fails, in_turn, mail
 
 MAIL = r"/bulk_send_payment_collection_url$"
 # How an answer gets lost on the way, and whether the server has started the job all the same.
@@ -35,11 +35,10 @@ LOST = [
 # -- refused --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_submit_refused_409_fails_with_the_hint_and_a_retry_submits(bench, sandbox, mode):
+def test_submit_refused_409_fails_with_the_hint_and_a_retry_submits(bench, sandbox):
     body = {"errors": ["Another job is in progress for this offer. Try again later."]}
     sandbox.arm("status", status=409, body=body, path=SUBMIT, times=1)
-    run = bench.export(mode)
+    run = bench.export()
     error = fails(
         run.execute,
         ActionRejected,
@@ -54,39 +53,35 @@ def test_submit_refused_409_fails_with_the_hint_and_a_retry_submits(bench, sandb
     assert bench.submissions == 1
 
 
-@pytest.mark.parametrize("mode", MODES)
 def test_submit_refused_409_of_another_job_is_waited_out_where_on_busy_says_so(
-    bench, sandbox, monkeypatch, mode, logs
+    bench, sandbox, monkeypatch, logs
 ):
     monkeypatch.setattr("stoq_provider.hooks.base.BUSY_INTERVAL", 0.05)
     body = {"errors": ["Another job is in progress for this offer. Try again later."]}
     sandbox.arm("status", status=409, body=body, path=SUBMIT, times=3)
-    assert bench.export(mode, on_busy="wait").execute()["jobs"][0]["outcome"] == "succeeded"
+    assert bench.export(on_busy="wait").execute()["jobs"][0]["outcome"] == "succeeded"
     assert bench.submissions == 1
     assert "busy with another job" in logs.text
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_submit_refused_409_of_another_job_for_longer_than_the_timeout(bench, sandbox, monkeypatch, mode):
+def test_submit_refused_409_of_another_job_for_longer_than_the_timeout(bench, sandbox, monkeypatch):
     monkeypatch.setattr("stoq_provider.hooks.base.BUSY_INTERVAL", 0.05)
     body = {"errors": ["Another job is in progress for this offer."]}
     sandbox.arm("status", status=409, body=body, path=SUBMIT, times=None)
-    run = bench.export(mode, on_busy="wait", timeout=0.3)
+    run = bench.export(on_busy="wait", timeout=0.3)
     fails(run.execute, ActionRejected, "Another job is in progress", "No remote job was started")
     assert sandbox.state["faults"][0]["fired"] > 1
     assert bench.submissions == 0
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_submit_refused_409_for_the_wrong_state_is_not_waited_out(bench, sandbox, mode):
+def test_submit_refused_409_for_the_wrong_state_is_not_waited_out(bench, sandbox):
     sandbox.arm("status", status=409, body={"errors": ["Offer is archived"]}, path=SUBMIT, times=1)
-    fails(bench.export(mode, on_busy="wait").execute, ActionRejected, "Offer is archived")
+    fails(bench.export(on_busy="wait").execute, ActionRejected, "Offer is archived")
     assert sandbox.state["faults"][0]["fired"] == 1
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_submit_refused_422_fails_with_the_hint_and_is_not_retried(bench, sandbox, mode):
-    run = bench.export(mode, extra_body={"from": "2026-06-31"})
+def test_submit_refused_422_fails_with_the_hint_and_is_not_retried(bench, sandbox):
+    run = bench.export(extra_body={"from": "2026-06-31"})
     error = fails(
         run.execute, ValidationRejected, "from", "No remote job was started", "not retried", final=True
     )
@@ -96,26 +91,23 @@ def test_submit_refused_422_fails_with_the_hint_and_is_not_retried(bench, sandbo
     assert run.store.records() == []
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_submit_refused_422_by_our_own_check_sends_nothing(bench, sandbox, mode):
-    run = bench.export(mode, filters={"form": "2026-05-01"})
+def test_submit_refused_422_by_our_own_check_sends_nothing(bench, sandbox):
+    run = bench.export(filters={"form": "2026-05-01"})
     fails(run.execute, ValidationRejected, "no filter 'form'", "'from'", "Nothing was sent", final=True)
     assert sandbox.state["requests"] == {}
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_submit_refused_404_because_no_such_report_exists_any_more(bench, sandbox, mode):
+def test_submit_refused_404_because_no_such_report_exists_any_more(bench, sandbox):
     sandbox.arm("status", status=404, path=SUBMIT, times=1)
     error = fails(
-        bench.export(mode).execute, ValidationRejected, "No remote job was started", "not retried", final=True
+        bench.export().execute, ValidationRejected, "No remote job was started", "not retried", final=True
     )
     assert error.http_status == 404
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_submit_refused_connection_is_tried_again_then_a_retry_submits(bench, sandbox, mode):
+def test_submit_refused_connection_is_tried_again_then_a_retry_submits(bench, sandbox):
     sandbox.arm("refuse", seconds=30)
-    run = bench.export(mode)
+    run = bench.export()
     try:
         error = fails(
             run.execute,
@@ -135,8 +127,7 @@ def test_submit_refused_connection_is_tried_again_then_a_retry_submits(bench, sa
 # -- ambiguous, and safe to repeat ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize(("fault", "options", "started"), LOST)
+@pytest.mark.parametrize(("fault", "options", "started", "mode"), in_turn(LOST, MODES))
 def test_submit_ambiguous_repeat_safe_submits_again(bench, sandbox, mode, fault, options, started, logs):
     sandbox.arm(fault, path=SUBMIT, times=1, **options)
     run = bench.export(mode)
@@ -147,16 +138,15 @@ def test_submit_ambiguous_repeat_safe_submits_again(bench, sandbox, mode, fault,
     assert logs.warnings("is safe to repeat, so it is sent again")
 
 
-@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(
     ("fault", "error"),
     [("reset_after", ServiceUnavailable), ("status", ServiceUnavailable), ("garbage", ProtocolError)],
 )
 def test_submit_ambiguous_repeat_safe_gives_up_and_the_next_try_submits_again(
-    bench, sandbox, mode, fault, error, logs
+    bench, sandbox, fault, error, logs
 ):
     sandbox.arm(fault, path=SUBMIT, times=3)
-    run = bench.export(mode)
+    run = bench.export()
     raised = fails(run.execute, error, "no clear answer in 3 attempts", "which does no harm", "submits again")
     assert raised.job_started is None
     (record,) = run.store.records()
@@ -168,11 +158,10 @@ def test_submit_ambiguous_repeat_safe_gives_up_and_the_next_try_submits_again(
     assert logs.warnings("A job may run that nobody waits for")
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_submit_ambiguous_status_url_on_another_origin_is_not_followed(bench, sandbox, mode):
+def test_submit_ambiguous_status_url_on_another_origin_is_not_followed(bench, sandbox):
     body = {"job_id": "exp_1", "status_url": "http://evil.example/api/v2/external/x"}
     sandbox.arm("json", path=SUBMIT, times=None, status=202, body=body, processed=False)
-    fails(bench.export(mode).execute, ProtocolError, "another origin", "submits again")
+    fails(bench.export().execute, ProtocolError, "another origin", "submits again")
 
 
 # -- ambiguous, and never to be repeated ----------------------------------------------------------------

@@ -18,7 +18,7 @@ from stoq_provider.exceptions import (
 from stoq_provider.hooks.surecart import SureCartHook
 from tests.harness import Killed
 
-from .conftest import MODES, SENSOR_MODES, fails, kill_worker
+from .conftest import MODES, SENSOR_MODES, fails, in_turn, kill_worker
 from .others import SureCartBench, connect_other
 
 
@@ -36,8 +36,7 @@ def strangers(count):
 # -- how an action ends -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("action", ["delete_customers", "delete_products"])
+@pytest.mark.parametrize(("action", "mode"), in_turn(["delete_customers", "delete_products"], MODES))
 def test_succeeded(shop, mode, action):
     records = action.removeprefix("delete_")
     ids = shop.state[records][:12]
@@ -160,8 +159,7 @@ def test_a_dry_run_submits_nothing(shop):
 # -- submitting -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("fault", ["reset_before", "reset_after"])
+@pytest.mark.parametrize(("fault", "mode"), in_turn(["reset_before", "reset_after"], MODES))
 def test_an_ambiguous_submission_is_sent_again(shop, sandbox, mode, fault):
     ids = shop.customers(3)
     sandbox.arm(fault, origin="surecart", method="POST", path="/bulk_actions$", times=1)
@@ -182,8 +180,9 @@ def test_a_refused_submission_says_why_and_is_not_retried(shop):
     )
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("point", ["before-the-post", "after-the-post", "after-the-handle"])
+@pytest.mark.parametrize(
+    ("point", "mode"), in_turn(["before-the-post", "after-the-post", "after-the-handle"], MODES)
+)
 def test_a_killed_worker(shop, monkeypatch, mode, point):
     ids = shop.customers(3)
     run = shop.delete(ids, mode, verify="warn")
