@@ -8,7 +8,7 @@ import json
 import signal
 import socket
 import sys
-import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -142,9 +142,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     if not is_loopback(arguments.host):
         print(f"Warning: listening on {arguments.host}, which others can reach.", file=sys.stderr)
-    stop = threading.Event()
+    told: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, lambda received, _: told.append(received))
     sandbox = Sandbox(
         host=arguments.host,
         port=arguments.port,
@@ -160,7 +160,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with sandbox:
             _announce(sandbox, arguments.ready_file)
-            stop.wait()
+            # Not a lock: a thread of the server may take the signal, and Python tells the main thread of it
+            # once that one runs again.
+            while not told:
+                time.sleep(0.1)
     except OSError as error:
         print(_refusal(arguments, error), file=sys.stderr)
         return 1

@@ -61,14 +61,9 @@ class Worker(threading.Thread):
         self.patron = _patron()
 
     def start(self) -> None:
-        """
-        Start it undisturbed: a signal that raises in the middle of it would end the new thread unseen.
-
-        Signals raise in the main thread only. Another thread must not touch its mask: on the way it may take
-        a signal of the process for itself, and a main thread that waits for a lock would never hear of it.
-        """
+        """Start it undisturbed: a signal that raises in the middle of it would end the new thread unseen."""
         mask = getattr(signal, "pthread_sigmask", None)
-        if mask is None or threading.current_thread() is not threading.main_thread():
+        if mask is None:
             super().start()
             return
         before = mask(signal.SIG_BLOCK, signal.valid_signals())

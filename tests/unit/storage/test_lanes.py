@@ -2,7 +2,6 @@
 # ruff: noqa: PT012
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
 import threading
@@ -177,29 +176,6 @@ def test_lane_that_was_dropped_never_looks_as_if_it_had_published():
         lane.commit()
     with pytest.raises(RuntimeError, match="dropped"):
         lane.put(b"x")
-
-
-def test_signals_are_held_back_from_a_start_in_the_main_thread_only(monkeypatch):
-    """A thread that changes its mask may take a signal that the main thread waits for."""
-    mask, masked = signal.pthread_sigmask, []
-
-    def noted(how, signals):
-        masked.append((threading.current_thread(), how))
-        return mask(how, signals)
-
-    def start():
-        worker = lanes.Worker(nothing, "quick")
-        worker.start()
-        worker.join()
-
-    monkeypatch.setattr(signal, "pthread_sigmask", noted)
-    start()
-    main = threading.main_thread()
-    assert masked == [(main, signal.SIG_BLOCK), (main, signal.SIG_SETMASK)]
-    other = threading.Thread(target=start)
-    other.start()
-    other.join()
-    assert len(masked) == 2
 
 
 # --- the end of the interpreter ----------------------------------------------------------------------
