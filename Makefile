@@ -3,6 +3,8 @@
 # make help   the other targets
 
 PYTHON ?= python3
+# Else every process of every test compiles Airflow anew.
+unexport PYTHONDONTWRITEBYTECODE
 # One more than the cores of a small machine: many tests wait.
 WORKERS ?= 3
 # Tests at Medusa mostly wait for its next step; each worker has a server of its own.
