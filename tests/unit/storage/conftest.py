@@ -21,6 +21,7 @@ import pytest
 from stoq_provider.storage import lanes, many, rows, source
 from stoq_provider.storage.download import StoredFile, download
 from stoq_provider.storage.policy import DownloadPolicy
+from tests.harness import wait_until
 from tests.unit.transport.silence import HANG_SECONDS, PATIENCE, declare, silence
 
 __all__ = ["silence"]
@@ -167,6 +168,16 @@ def serve(stop_after: int | None = None, how: str = "fin", **overrides: Any) -> 
         h.wfile.write(part if stop_after is None else part[:stop_after])
         if stop_after is not None:
             break_off(h, how)
+
+    return behave
+
+
+def serve_once(condition: Callable[[], object]) -> Behaviour:
+    """Serve the body when what another thread does has come so far."""
+
+    def behave(h: Handler) -> None:
+        wait_until(condition)
+        serve()(h)
 
     return behave
 
