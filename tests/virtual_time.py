@@ -14,6 +14,7 @@ import heapq
 import itertools
 import select
 import selectors
+import socket
 import sys
 import time
 from collections.abc import Callable, Coroutine
@@ -24,7 +25,6 @@ from typing import Any, TypeVar
 import httpx
 import pytest
 from airflow.providers.common.compat.sdk import BaseSensorOperator
-from urllib3.connection import HTTPConnection
 
 from stoq_provider.hooks.shop import ShopHook
 from stoq_provider.sandbox import Sandbox
@@ -48,6 +48,10 @@ class VirtualTime:
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self._start = float(int(time.time()))
         self.passed = 0.0
+        self.ends_stalls = False
+        """Whether a download that stalls for good times out as well; else somebody has to stop it."""
+        self.time_outs: list[float | None] = []
+        """How long clients would have waited, by their own settings, when they gave up."""
         self._servers: dict[Sandbox, float] = {}
         self._gave_up = 0
         self._appointments: list[tuple[float, int, Callable[[], Any]]] = []
@@ -97,8 +101,9 @@ class VirtualTime:
 
     @property
     def silent(self) -> int:
-        """How many requests are under way that no server will answer."""
-        return sum(server.held for server in self._servers) - self._gave_up
+        """How many requests are under way that no server will answer, or not to the end."""
+        stalled = sum(server.stalled for server in self._servers) if self.ends_stalls else 0
+        return sum(server.held for server in self._servers) + stalled - self._gave_up
 
     def gave_up(self) -> None:
         """Take note that a client waits no longer for one of them."""
@@ -115,18 +120,22 @@ class VirtualTime:
         return sleep
 
     def _sockets_time_out(self, patch: pytest.MonkeyPatch) -> None:
-        """Let a blocking request time out when its server was told to say nothing, and only then."""
-        answer = HTTPConnection.getresponse
+        """Let a blocking read time out when its server was told to say nothing, and only then."""
+        receive = socket.socket.recv_into
 
-        def getresponse(connection: HTTPConnection) -> Any:
-            while connection.sock and not select.select([connection.sock], [], [], GLANCE)[0]:
-                if self.silent:
-                    self.gave_up()
-                    connection.timeout = GLANCE
+        def recv_into(sock: socket.socket, *args: Any) -> int:
+            while sock.gettimeout() != 0 and sock.fileno() >= 0:
+                silent = self.silent
+                # In this order: what was sent before has come by then.
+                if select.select([sock], [], [], GLANCE)[0]:
                     break
-            return answer(connection)
+                if silent:
+                    self.gave_up()
+                    self.time_outs.append(sock.gettimeout())
+                    raise TimeoutError("timed out")
+            return receive(sock, *args)
 
-        patch.setattr(HTTPConnection, "getresponse", getresponse)
+        patch.setattr(socket.socket, "recv_into", recv_into)
 
     def _sensors_wait(self, patch: pytest.MonkeyPatch) -> None:
         """Give Airflow's own base class of sensors this time: it looks at three clocks."""

@@ -163,16 +163,20 @@ def test_max_resumes(bench, sandbox, task):
     assert bench.files() == []
 
 
-def test_stall_timeout(bench, sandbox, task, logs):
-    sandbox.arm("stall", origin="files", after=100, seconds=0.25, times=1)
-    assert stored(bench, task(stall_timeout=0.1, max_resumes=9).execute())
-    assert logs.warnings("going on")
+def test_stall_timeout(bench, sandbox, clock, task, logs):
+    clock.ends_stalls = True
+    sandbox.arm("stall", origin="files", after=100, seconds=None, times=1)
+    assert stored(bench, task(stall_timeout=7.5).execute())
+    assert clock.time_outs == [7.5]
+    assert len(logs.warnings("going on")) == 1
 
 
-def test_deadline(bench, sandbox, task):
-    sandbox.arm("stall", origin="files", after=100, seconds=0.5, times=None)
-    run = task(deadline=0.07, stall_timeout=0.05)
-    fails(run.execute, DownloadError, "not done within the deadline of 0.07 s")
+def test_deadline(bench, sandbox, clock, task):
+    """A millisecond, which has passed long before anybody takes note of a stall."""
+    clock.ends_stalls = True
+    sandbox.arm("stall", origin="files", after=100, seconds=None, times=None)
+    run = task(deadline=0.001)
+    fails(run.execute, DownloadError, "not done within the deadline of 0.001 s")
     assert bench.files() == []
 
 

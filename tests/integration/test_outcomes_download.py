@@ -23,15 +23,16 @@ ROWS = 40_000
 BROKEN = [
     pytest.param("truncated", {"after": 500_000}, id="cut"),
     pytest.param("truncated", {"after": 500_000, "reset": True}, id="reset"),
-    pytest.param("stall", {"after": 500_000, "seconds": 5.0}, id="stall"),
+    pytest.param("stall", {"after": 500_000, "seconds": None}, id="stall"),
     pytest.param("status", {"status": 503}, id="503"),
     pytest.param("reset_before", {}, id="reset-at-once"),
 ]
 
 
 @pytest.fixture
-def large(sandbox):
+def large(sandbox, clock):
     """All exports are of about a megabyte and ready at once."""
+    clock.ends_stalls = True
     sandbox.jobs("export", times=None, duration=0, rows=ROWS)
 
 
@@ -48,8 +49,7 @@ def whole(bench, manifest) -> None:
 @pytest.mark.parametrize(("fault", "options", "mode"), in_turn(BROKEN, MODES))
 def test_download_broken_is_resumed(bench, sandbox, large, mode, fault, options, logs):
     sandbox.arm(fault, origin="files", times=2, **options)
-    patience = {"download_options": {"stall_timeout": 1.0}} if fault == "stall" else {}
-    whole(bench, bench.export(mode, **patience).execute())
+    whole(bench, bench.export(mode).execute())
     assert len(logs.warnings("going on")) == 2
     if options.get("after"):
         starts = [entry.get("start") for entry in sandbox.state["downloads"]]
@@ -94,7 +94,7 @@ def test_download_broken_by_a_url_that_expires_between_two_tries(bench, sandbox,
 def test_download_broken_for_good_fails_publishes_nothing_and_the_next_try_downloads_again(
     bench, sandbox, large, monkeypatch, mode, fault, options
 ):
-    policy = functools.partial(DownloadPolicy, stall_timeout=1.0, max_resumes=1)
+    policy = functools.partial(DownloadPolicy, max_resumes=1)
     monkeypatch.setattr("stoq_provider.storage.download.DownloadPolicy", policy)
     options = {**options, "after": 1000} if "after" in options else options
     sandbox.arm(fault, origin="files", times=None, **options)

@@ -19,7 +19,7 @@ from stoq_provider.hooks.stoq import StoqHook
 from stoq_provider.sandbox import Sandbox
 from tests.harness import make_trigger, recorded_logs
 
-from .conftest import MODES, POLL, SENSOR_MODES, SUBMIT, connect
+from .conftest import MODES, POLL, SENSOR_MODES, SUBMIT, VirtualTime, connect
 
 # The server's own log lines are the remote side.
 SERVER_LOGGERS = ("uvicorn", "uvicorn.access", "uvicorn.error", "asyncio")
@@ -68,8 +68,9 @@ def chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 @pytest.fixture
-def haul(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[Haul]:
+def haul(sandbox: Sandbox, clock: VirtualTime, monkeypatch: pytest.MonkeyPatch) -> Iterator[Haul]:
     """Record everything at DEBUG, also what the HTTP libraries log, and every signature that was made."""
+    clock.ends_stalls = True
     haul = Haul({sandbox.key})
     sign = sandbox._world.signature
 
@@ -141,7 +142,7 @@ FAULTS = {
     "poll garbage": [("garbage", {"path": POLL, "times": 2})],
     "download cut": [("truncated", {"origin": "files", "after": 200})],
     "download reset for good": [("truncated", {"origin": "files", "after": 0, "reset": True, "times": None})],
-    "download stalls for good": [("stall", {"origin": "files", "after": 10, "seconds": 0.5, "times": None})],
+    "download stalls for good": [("stall", {"origin": "files", "after": 10, "seconds": None, "times": None})],
     "download refused at once": [("reset_before", {"origin": "files", "times": None})],
     "download url expired": [("expired_url", {"times": None})],
     "download 500": [("status", {"origin": "files", "status": 500, "times": None})],
@@ -150,7 +151,6 @@ FAULTS = {
         ("status", {"origin": "files", "status": 302, "headers": {"Location": "http://elsewhere/x"}})
     ],
 }
-IMPATIENT = {"stall_timeout": 0.3}
 
 
 def arm(sandbox: Sandbox, name: str) -> None:
@@ -171,7 +171,7 @@ def cases(modes, names):
 @pytest.mark.parametrize(("name", "mode"), cases(MODES, FAULTS))
 def test_operator_leaves_no_secret(bench, sandbox, haul, mode, name):
     arm(sandbox, name)
-    run = bench.export(mode, unhealthy_after=0.15, download_options=IMPATIENT)
+    run = bench.export(mode, unhealthy_after=0.15)
     collect(haul, run)
     collect(haul, run, run.retry)
     if name == "none":
@@ -184,7 +184,7 @@ def test_operator_leaves_no_secret(bench, sandbox, haul, mode, name):
 def test_sensor_leaves_no_secret(bench, sandbox, haul, mode, name):
     handles = bench.submitted()
     arm(sandbox, name)
-    run = bench.sensor(mode, handles, unhealthy_after=0.15, timeout=0.5, download_options=IMPATIENT)
+    run = bench.sensor(mode, handles, unhealthy_after=0.15, timeout=0.5)
     collect(haul, run)
 
 
