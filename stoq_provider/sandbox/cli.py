@@ -142,9 +142,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     if not is_loopback(arguments.host):
         print(f"Warning: listening on {arguments.host}, which others can reach.", file=sys.stderr)
-    told: list[int] = []
+    received: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda received, _: told.append(received))
+        signal.signal(number, lambda number, _: received.append(number))
     sandbox = Sandbox(
         host=arguments.host,
         port=arguments.port,
@@ -162,7 +162,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             _announce(sandbox, arguments.ready_file)
             # Not a lock: a thread of the server may take the signal, and Python tells the main thread of it
             # once that one runs again.
-            while not told:
+            while not received:
                 time.sleep(0.1)
     except OSError as error:
         print(_refusal(arguments, error), file=sys.stderr)

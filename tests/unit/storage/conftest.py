@@ -172,8 +172,8 @@ def serve(stop_after: int | None = None, how: str = "fin", **overrides: Any) -> 
     return behave
 
 
-def serve_once(condition: Callable[[], object]) -> Behaviour:
-    """Serve the body when what another thread does has come so far."""
+def serve_when(condition: Callable[[], object]) -> Behaviour:
+    """Serve the body, but not before another thread has come so far."""
 
     def behave(h: Handler) -> None:
         wait_until(condition)

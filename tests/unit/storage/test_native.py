@@ -21,7 +21,7 @@ from stoq_provider.storage.native import ObstoreUpload, UploadFailed
 from stoq_provider.storage.sink import open_sink
 from stoq_provider.storage.target import Target
 
-from .conftest import BODY, HANG_SECONDS, serve, serve_once
+from .conftest import BODY, HANG_SECONDS, serve, serve_when
 from .fake_s3 import FakeS3
 
 obstore = pytest.importorskip("obstore")
@@ -155,7 +155,7 @@ def test_download_by_obstore(to_s3, s3):
 
 def test_download_that_starts_over(to_s3, s3, server):
     server.etag = None
-    server.plan = [serve(stop_after=300_000), serve_once(lambda: s3.steps)]
+    server.plan = [serve(stop_after=300_000), serve_when(lambda: s3.steps)]
     to_s3()
     assert s3.objects == {"lake/x.csv": BODY}
     assert s3.uploads == {}

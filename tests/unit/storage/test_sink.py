@@ -14,7 +14,7 @@ from stoq_provider.storage.objects import ObjectSink
 from stoq_provider.storage.sink import LocalSink, open_sink
 from stoq_provider.storage.target import Target
 
-from .conftest import BODY, serve, serve_once
+from .conftest import BODY, serve, serve_when
 
 
 class FakeFile:
@@ -270,7 +270,7 @@ def test_download_to_a_store(to_store, server, store):
 
 def test_download_that_starts_over_discards_the_first_upload(to_store, server, store):
     server.etag = None
-    server.plan = [serve(stop_after=300_000), serve_once(lambda: store.steps)]
+    server.plan = [serve(stop_after=300_000), serve_when(lambda: store.steps)]
     to_store()
     assert store.objects == {"bucket/key": BODY}
     assert store.steps == ["open", "discard", "open", "close", "commit"]
