@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import quote
 
 from stoq_provider.core.http import MalformedAnswer
-from stoq_provider.core.plan import InvalidInput
+from stoq_provider.core.validation import InvalidInput
 
 FAN_OUTS = ("add_variants", "bulk_toggle_inventory_policy")
 """Actions that go on in the background without a job handle (documented: bulk)."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from stoq_provider.core.budget import PointsRules
 from stoq_provider.core.polling import Cadence
+from stoq_provider.core.rate_limit import PointsRules
 
 SECONDS_PER_ITEM = 0.06
 """Inferred: most jobs of fewer than 500 items are said to end within 30 s."""

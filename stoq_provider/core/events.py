@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from stoq_provider.core.handles import JobHandle, JobStatus, from_iso, iso
 from stoq_provider.core.http import MalformedAnswer
-from stoq_provider.core.jobs import JobWatch, Outcome
+from stoq_provider.core.lifecycle import JobWatch, Outcome
+from stoq_provider.core.models import JobHandle, JobStatus, from_iso, iso
 
 VERSION = 1
 

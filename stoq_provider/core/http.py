@@ -17,7 +17,7 @@ from enum import Enum
 from typing import Any
 from urllib.parse import urlsplit
 
-from stoq_provider.core.wording import code_of, hide_queries, messages_of, one_line, plain_text
+from stoq_provider.core.error_text import code_of, hide_queries, messages_of, one_line, plain_text
 
 LONGEST_WAIT = 3600.0
 """Seconds that we wait at the most when told to: a broken figure must not stop a shop for good."""

@@ -8,7 +8,7 @@ others take more than was left to them.
 
 from __future__ import annotations
 
-from stoq_provider.core.budget import PointsBudget
+from stoq_provider.core.rate_limit import PointsBudget
 
 _TICK = 1e-6
 

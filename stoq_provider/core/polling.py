@@ -12,16 +12,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from stoq_provider.core.http import RateLimit
-from stoq_provider.core.jobs import (
-    JobHandle,
-    JobState,
-    JobWatch,
-    Sight,
-    SightKind,
-    WatchRules,
-    advance,
-    give_up,
-)
+from stoq_provider.core.lifecycle import JobWatch, Sight, SightKind, WatchRules, advance, give_up
+from stoq_provider.core.models import JobHandle, JobState
 
 JITTER = 0.05
 """An interval is stretched by up to this part of itself, never shortened."""

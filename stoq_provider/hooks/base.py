@@ -15,9 +15,10 @@ from typing import Any
 from uuid import uuid4
 
 from stoq_provider.core.http import Answer, MalformedAnswer, Problem, ProblemKind, Request
-from stoq_provider.core.jobs import JobHandle, JobStatus
-from stoq_provider.core.plan import InvalidInput, Submission, check_json
-from stoq_provider.core.record import RepeatSafety, new_correlation
+from stoq_provider.core.models import JobHandle, JobStatus
+from stoq_provider.core.records import RepeatSafety, new_correlation
+from stoq_provider.core.submission import Submission
+from stoq_provider.core.validation import InvalidInput, check_json
 from stoq_provider.exceptions import StoqProviderError, SubmissionUncertain
 from stoq_provider.hooks.errors import of_problem, typed
 from stoq_provider.hooks.finding import Found, find

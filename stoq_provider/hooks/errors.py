@@ -8,9 +8,9 @@ from contextlib import contextmanager
 
 from stoq_provider.core.events import JobEnd
 from stoq_provider.core.http import MalformedAnswer, Problem, ProblemKind
-from stoq_provider.core.jobs import Outcome
-from stoq_provider.core.plan import InvalidInput
-from stoq_provider.core.record import RepeatSafety
+from stoq_provider.core.lifecycle import Outcome
+from stoq_provider.core.records import RepeatSafety
+from stoq_provider.core.validation import InvalidInput
 from stoq_provider.exceptions import (
     ActionRejected,
     AuthenticationError,

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from stoq_provider.core.hints import near_misses
 from stoq_provider.core.manifest import parquet_name
+from stoq_provider.core.validation import near_misses
 from stoq_provider.exceptions import ValidationRejected
 from stoq_provider.hooks.storing import at_once_problem, store_all
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from stoq_provider.core.http import MalformedAnswer
 
 if TYPE_CHECKING:
-    from stoq_provider.core.jobs import JobHandle
-    from stoq_provider.core.plan import Submission
+    from stoq_provider.core.models import JobHandle
+    from stoq_provider.core.submission import Submission
     from stoq_provider.hooks.base import JobHook
 
 LOOKS = (0.0, 3.0, 7.0)

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from stoq_provider.core.http import Answer, MalformedAnswer, ProblemKind, Request
-from stoq_provider.core.jobs import JobHandle
-from stoq_provider.core.plan import Submission
+from stoq_provider.core.models import JobHandle
+from stoq_provider.core.submission import Submission
 from stoq_provider.exceptions import ProtocolError, StoqProviderError, ValidationRejected
 from stoq_provider.get_provider_info import MEDUSA_CONN_FIELDS, MEDUSA_UI
 from stoq_provider.hooks.base import NOTHING_SENT, JobHook

@@ -12,10 +12,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from stoq_provider.core.handles import from_iso, iso
 from stoq_provider.core.http import MalformedAnswer
-from stoq_provider.core.jobs import JobWatch
-from stoq_provider.core.record import identity
+from stoq_provider.core.lifecycle import JobWatch
+from stoq_provider.core.models import from_iso, iso
+from stoq_provider.core.records import identity
 from stoq_provider.exceptions import StoqProviderError
 from stoq_provider.hooks import options
 from stoq_provider.storage.state import StateStore, open_store

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from stoq_provider.core.jobs import JobState, JobStatus
-from stoq_provider.core.plan import InvalidInput, Submission
-from stoq_provider.core.record import RepeatSafety
+from stoq_provider.core.models import JobState, JobStatus
+from stoq_provider.core.records import RepeatSafety
+from stoq_provider.core.submission import Submission
+from stoq_provider.core.validation import InvalidInput
 from stoq_provider.exceptions import FinalJobFailed, JobFailed, ValidationRejected
 from stoq_provider.get_provider_info import PRINTSTUDIO_CONN_FIELDS, PRINTSTUDIO_UI
 from stoq_provider.hooks.base import NOTHING_SENT, JobHook

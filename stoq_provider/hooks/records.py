@@ -8,8 +8,8 @@ from typing import Any
 
 from stoq_provider.core.events import JobEnd
 from stoq_provider.core.http import MalformedAnswer
-from stoq_provider.core.plan import Submission
-from stoq_provider.core.record import GONE, RepeatSafety, SubmissionRecord, can_be_reused, counts, identity
+from stoq_provider.core.records import GONE, RepeatSafety, SubmissionRecord, can_be_reused, counts, identity
+from stoq_provider.core.submission import Submission
 from stoq_provider.exceptions import ProtocolError, StoqProviderError
 from stoq_provider.hooks.base import JobHook
 from stoq_provider.hooks.repeating import sends_something_else
@@ -54,7 +54,7 @@ class Records:
     """
     Reads and writes the records of one task instance.
 
-    :param on_clear: see :func:`stoq_provider.core.record.counts`.
+    :param on_clear: see :func:`stoq_provider.core.records.counts`.
     """
 
     def __init__(self, hook: JobHook, store: StateStore, task: TaskIdentity, *, on_clear: str) -> None:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from stoq_provider.core.jobs import Outcome
-from stoq_provider.core.record import SubmissionRecord
+from stoq_provider.core.lifecycle import Outcome
+from stoq_provider.core.records import SubmissionRecord
 from stoq_provider.exceptions import (
     FinalJobExpired,
     FinalJobFailed,
@@ -19,7 +19,7 @@ from stoq_provider.exceptions import (
 from stoq_provider.systems.base import System
 
 if TYPE_CHECKING:
-    from stoq_provider.core.plan import Submission
+    from stoq_provider.core.submission import Submission
     from stoq_provider.hooks.submission import Submitter
 
 

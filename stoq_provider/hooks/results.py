@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from stoq_provider.core.events import JobEnd, WaitEvent
-from stoq_provider.core.jobs import Outcome
+from stoq_provider.core.lifecycle import Outcome
 from stoq_provider.core.manifest import manifest
 from stoq_provider.exceptions import StoqProviderError
 from stoq_provider.hooks.errors import forgotten, of_end

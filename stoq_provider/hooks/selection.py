@@ -16,8 +16,15 @@ from hashlib import sha256
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
-from stoq_provider.core.ids import NUMBERS, IdKind, IdList, check_ids, read_ids
-from stoq_provider.core.plan import InvalidInput, read_text
+from stoq_provider.core.validation import (
+    NUMBERS,
+    IdKind,
+    IdList,
+    InvalidInput,
+    check_ids,
+    read_ids,
+    read_text,
+)
 from stoq_provider.exceptions import ValidationRejected
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from stoq_provider.core.hints import near_misses
-from stoq_provider.core.jobs import JobHandle
-from stoq_provider.core.plan import InvalidInput, Submission
+from stoq_provider.core.models import JobHandle
+from stoq_provider.core.submission import Submission
+from stoq_provider.core.validation import InvalidInput, near_misses
 from stoq_provider.get_provider_info import STOQ_CONN_FIELDS, STOQ_UI
 from stoq_provider.hooks.base import NOTHING_SENT, JobHook
 from stoq_provider.hooks.errors import typed

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from stoq_provider.core.events import WaitEvent
-from stoq_provider.core.jobs import JobHandle, JobStatus
+from stoq_provider.core.models import JobHandle, JobStatus
 from stoq_provider.exceptions import DownloadError, ValidationRejected
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 Submit once: the record around a POST.
 
 The intent is written before the call and the handle after it. What an earlier try left behind decides
-whether this try submits, repeats, finds its job again, or stops (``core.record.decide``).
+whether this try submits, repeats, finds its job again, or stops (``core.records.decide``).
 """
 
 from __future__ import annotations
@@ -11,15 +11,9 @@ import time
 from dataclasses import dataclass, replace
 from uuid import uuid4
 
-from stoq_provider.core.jobs import JobHandle
-from stoq_provider.core.plan import Submission
-from stoq_provider.core.record import (
-    RepeatSafety,
-    Step,
-    SubmissionRecord,
-    decide,
-    new_correlation,
-)
+from stoq_provider.core.models import JobHandle
+from stoq_provider.core.records import RepeatSafety, Step, SubmissionRecord, decide, new_correlation
+from stoq_provider.core.submission import Submission
 from stoq_provider.exceptions import StoqProviderError, SubmissionUncertain
 from stoq_provider.hooks.base import JobHook
 from stoq_provider.hooks.records import Records, TaskIdentity
@@ -48,7 +42,7 @@ class Submitter(Records):
     """
     Submits what a task wants, each submission once.
 
-    :param on_clear: see :func:`stoq_provider.core.record.counts`.
+    :param on_clear: see :func:`stoq_provider.core.records.counts`.
     :param busy_patience: seconds to wait while the server is busy with another job.
     """
 

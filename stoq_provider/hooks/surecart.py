@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from stoq_provider.core.ids import chunks
-from stoq_provider.core.jobs import JobHandle
+from stoq_provider.core.models import JobHandle
+from stoq_provider.core.validation import chunks
 from stoq_provider.get_provider_info import SURECART_CONN_FIELDS, SURECART_UI
 from stoq_provider.hooks.base import NOTHING_SENT, JobHook
 from stoq_provider.hooks.errors import typed

@@ -10,7 +10,7 @@ from stoq_provider.exceptions import StoqProviderError, SubmissionInterrupted, S
 from stoq_provider.systems.base import System
 
 if TYPE_CHECKING:
-    from stoq_provider.core.plan import Submission
+    from stoq_provider.core.submission import Submission
     from stoq_provider.hooks.submission import Submitter
 
 

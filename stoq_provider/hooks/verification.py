@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from stoq_provider.core.ids import chunks
+from stoq_provider.core.validation import chunks
 from stoq_provider.exceptions import ValidationRejected
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from stoq_provider.core.events import JobEnd, WaitEvent
-from stoq_provider.core.jobs import JobHandle, JobWatch
+from stoq_provider.core.lifecycle import JobWatch
+from stoq_provider.core.models import JobHandle
 from stoq_provider.core.polling import Poller, PollNote
 from stoq_provider.systems.base import System
 from stoq_provider.transport.settings import ShopSettings

@@ -7,7 +7,7 @@ from ast import literal_eval
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from stoq_provider.core.plan import InvalidInput
+from stoq_provider.core.validation import InvalidInput
 from stoq_provider.exceptions import ValidationRejected
 
 

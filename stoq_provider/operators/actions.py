@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from stoq_provider.core.actions import FAN_OUTS
-from stoq_provider.core.plan import InvalidInput, check_json, read_mapping
-from stoq_provider.core.wording import hide_queries
+from stoq_provider.core.error_text import hide_queries
+from stoq_provider.core.validation import InvalidInput, check_json, read_mapping
 from stoq_provider.exceptions import StoqProviderError, SubmissionUncertain
 from stoq_provider.hooks import options
 from stoq_provider.hooks.errors import typed

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from stoq_provider.core.record import RepeatSafety
+from stoq_provider.core.records import RepeatSafety
 from stoq_provider.exceptions import StoqProviderError, ValidationRejected
 from stoq_provider.hooks import options
 from stoq_provider.hooks.repeating import after_others
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from stoq_provider.core.events import WaitEvent
-    from stoq_provider.core.plan import Submission
+    from stoq_provider.core.submission import Submission
 
 
 class JobOperator(WaitingOperator):

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from stoq_provider.core.ids import chunks
+from stoq_provider.core.validation import chunks
 from stoq_provider.hooks.selection import Selection
 from stoq_provider.hooks.stoq import StoqHook
 from stoq_provider.hooks.verification import ReadBack, most_reads, read_back
@@ -15,7 +15,7 @@ from stoq_provider.systems import stoq_bulk
 from stoq_provider.triggers.jobs import StoqJobTrigger
 
 if TYPE_CHECKING:
-    from stoq_provider.core.plan import Submission
+    from stoq_provider.core.submission import Submission
 
 
 class StoqBulkOperator(ItemsOperator):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from stoq_provider.core.events import WaitEvent
-    from stoq_provider.core.jobs import JobHandle
+    from stoq_provider.core.models import JobHandle
     from stoq_provider.exceptions import StoqProviderError
 
 

@@ -12,9 +12,9 @@ from airflow.providers.common.compat.sdk import AirflowSkipException
 
 from stoq_provider.core.estimate import estimate
 from stoq_provider.core.events import JobEnd
-from stoq_provider.core.ids import IdList
-from stoq_provider.core.jobs import Outcome
-from stoq_provider.core.plan import InvalidInput, Submission
+from stoq_provider.core.lifecycle import Outcome
+from stoq_provider.core.submission import Submission
+from stoq_provider.core.validation import IdList, InvalidInput
 from stoq_provider.exceptions import ItemsUnchanged, StoqProviderError
 from stoq_provider.hooks.base import NOTHING_SENT
 from stoq_provider.hooks.errors import typed

@@ -8,8 +8,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from stoq_provider.core.events import JobEnd
-from stoq_provider.core.jobs import JobState, Outcome
-from stoq_provider.core.plan import InvalidInput, Submission
+from stoq_provider.core.lifecycle import Outcome
+from stoq_provider.core.models import JobState
+from stoq_provider.core.submission import Submission
+from stoq_provider.core.validation import InvalidInput
 from stoq_provider.exceptions import JobCancelled, StoqProviderError, ValidationRejected
 from stoq_provider.hooks.base import NOTHING_SENT
 from stoq_provider.hooks.errors import typed
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from stoq_provider.core.events import WaitEvent
-    from stoq_provider.core.jobs import JobHandle
+    from stoq_provider.core.models import JobHandle
     from stoq_provider.hooks.submission import Submitter
 
 CONFIRM_ATTEMPTS = 3

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from stoq_provider.core.ids import TEXTS
-from stoq_provider.core.jobs import JobState
-from stoq_provider.core.plan import Submission
+from stoq_provider.core.models import JobState
+from stoq_provider.core.submission import Submission
+from stoq_provider.core.validation import TEXTS
 from stoq_provider.hooks.base import NOTHING_SENT
 from stoq_provider.hooks.errors import typed
 from stoq_provider.hooks.results import store_items

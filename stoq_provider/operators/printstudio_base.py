@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from stoq_provider.core.jobs import Outcome
-from stoq_provider.core.plan import InvalidInput, Submission
+from stoq_provider.core.lifecycle import Outcome
+from stoq_provider.core.submission import Submission
+from stoq_provider.core.validation import InvalidInput
 from stoq_provider.exceptions import StoqProviderError, SubmissionUncertain
 from stoq_provider.hooks.printstudio import PrintStudioHook
 from stoq_provider.hooks.repeating import after_others

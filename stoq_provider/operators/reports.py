@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from stoq_provider.core.plan import InvalidInput, Submission, read_mapping
+from stoq_provider.core.submission import Submission
+from stoq_provider.core.validation import InvalidInput, read_mapping
 from stoq_provider.core.window import dates_of
 from stoq_provider.hooks.base import NOTHING_SENT
 from stoq_provider.hooks.errors import typed

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from stoq_provider.core.ids import UUIDS, chunks
-from stoq_provider.core.plan import InvalidInput, Submission
+from stoq_provider.core.submission import Submission
+from stoq_provider.core.validation import UUIDS, InvalidInput, chunks
 from stoq_provider.hooks.results import LONG_LIST, store_items
 from stoq_provider.hooks.selection import Items
 from stoq_provider.hooks.surecart import SureCartHook

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from airflow.providers.common.compat.sdk import BaseOperator, conf
 
 from stoq_provider.core.events import JobEnd
-from stoq_provider.core.jobs import Outcome
+from stoq_provider.core.lifecycle import Outcome
 from stoq_provider.exceptions import FinalPollingUnhealthy, PollingUnhealthy, ProtocolError, StoqProviderError
 from stoq_provider.hooks import options, results
 from stoq_provider.hooks.errors import NO_RECORD, NOT_RETRIED, WAIT_AGAIN, typed
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from stoq_provider.core.events import WaitEvent
-    from stoq_provider.core.jobs import JobHandle
+    from stoq_provider.core.models import JobHandle
     from stoq_provider.core.polling import Poller
     from stoq_provider.hooks.base import JobHook
 

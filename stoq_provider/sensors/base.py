@@ -18,7 +18,7 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from stoq_provider.core.jobs import JobHandle
+from stoq_provider.core.models import JobHandle
 from stoq_provider.exceptions import PollingUnhealthy
 from stoq_provider.hooks import options, results
 from stoq_provider.hooks.errors import WAIT_AGAIN, typed

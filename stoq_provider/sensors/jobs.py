@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from stoq_provider.core.plan import InvalidInput
+from stoq_provider.core.validation import InvalidInput
 from stoq_provider.hooks.stoq import StoqHook
 from stoq_provider.sensors.base import JobSensor
 from stoq_provider.triggers.jobs import (
@@ -16,7 +16,7 @@ from stoq_provider.triggers.jobs import (
 )
 
 if TYPE_CHECKING:
-    from stoq_provider.core.jobs import JobHandle
+    from stoq_provider.core.models import JobHandle
     from stoq_provider.hooks.medusa import MedusaHook
     from stoq_provider.hooks.printstudio import PrintStudioHook
     from stoq_provider.hooks.surecart import SureCartHook

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from stoq_provider.core.events import JobEnd
-from stoq_provider.core.jobs import Outcome
+from stoq_provider.core.lifecycle import Outcome
 
 CLEAR = (
     "Airflow does not retry a sensor whose time is up; clear the task to look again, which submits nothing."

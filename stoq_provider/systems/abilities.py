@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from stoq_provider.core.http import MalformedAnswer, Request
 
 if TYPE_CHECKING:
-    from stoq_provider.core.jobs import JobHandle, JobStatus
-    from stoq_provider.core.plan import Submission
+    from stoq_provider.core.models import JobHandle, JobStatus
+    from stoq_provider.core.submission import Submission
 
 
 @dataclass(frozen=True, slots=True)

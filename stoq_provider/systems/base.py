@@ -14,12 +14,14 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-from stoq_provider.core.budget import PointsRules
 from stoq_provider.core.http import Answer, MalformedAnswer, Request
-from stoq_provider.core.jobs import JobHandle, JobState, JobStatus, Sight, WatchRules
-from stoq_provider.core.plan import InvalidInput, Submission, read_text
+from stoq_provider.core.lifecycle import Sight, WatchRules
+from stoq_provider.core.models import JobHandle, JobState, JobStatus
 from stoq_provider.core.polling import Cadence
-from stoq_provider.core.record import RepeatSafety
+from stoq_provider.core.rate_limit import PointsRules
+from stoq_provider.core.records import RepeatSafety
+from stoq_provider.core.submission import Submission
+from stoq_provider.core.validation import InvalidInput, read_text
 from stoq_provider.systems.abilities import Abilities
 
 

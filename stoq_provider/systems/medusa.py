@@ -11,13 +11,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from stoq_provider.core.budget import PointsRules
-from stoq_provider.core.handles import iso
 from stoq_provider.core.http import Answer, MalformedAnswer, ProblemKind, Request
-from stoq_provider.core.jobs import JobHandle, JobState, JobStatus, Sight, SightKind, WatchRules
-from stoq_provider.core.plan import InvalidInput, Submission
+from stoq_provider.core.lifecycle import Sight, SightKind, WatchRules
+from stoq_provider.core.models import JobHandle, JobState, JobStatus, iso
 from stoq_provider.core.polling import Cadence
-from stoq_provider.core.record import RepeatSafety
+from stoq_provider.core.rate_limit import PointsRules
+from stoq_provider.core.records import RepeatSafety
+from stoq_provider.core.submission import Submission
+from stoq_provider.core.validation import InvalidInput
 from stoq_provider.systems.abilities import FoundPage
 from stoq_provider.systems.base import System, loads_text, optional_int, require
 from stoq_provider.systems.medusa_context import CORRELATION, DRY_RUN, PATH, is_export, job_type_of

@@ -12,7 +12,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from stoq_provider.core.plan import InvalidInput, Preparation, Submission, read_mapping
+from stoq_provider.core.submission import Preparation, Submission
+from stoq_provider.core.validation import InvalidInput, read_mapping
 
 CORRELATION = "airflow_correlation"
 """Key of ``context`` under which a submission carries its mark; the server keeps it untouched (M)."""
@@ -82,7 +83,7 @@ def check_context(job_type: str, context: Any, *, has_source: bool) -> dict[str,
     """
     Return the context as it is sent.
 
-    :param context: as :func:`~stoq_provider.core.plan.read_mapping` takes it.
+    :param context: as :func:`~stoq_provider.core.validation.read_mapping` takes it.
     :param has_source: whether the file key comes from an upload that is still to be made.
     :raises InvalidInput: naming the key and the reason.
     """

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from stoq_provider.core.plan import InvalidInput
+from stoq_provider.core.validation import InvalidInput
 
 _MAX_CHANGES = re.compile(r"max_changes\s*:\s*(\d{1,12})")
 

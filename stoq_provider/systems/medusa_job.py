@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from stoq_provider.core.handles import from_iso
+from stoq_provider.core.error_text import hide_queries, message_of
 from stoq_provider.core.http import MalformedAnswer
-from stoq_provider.core.wording import hide_queries, message_of
+from stoq_provider.core.models import from_iso
 from stoq_provider.systems.base import optional_int
 
 LONGEST_LIST, LONGEST_TEXT = 20, 500

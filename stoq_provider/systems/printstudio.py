@@ -14,13 +14,14 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from stoq_provider.core.budget import PointsRules
 from stoq_provider.core.http import MalformedAnswer, Request
-from stoq_provider.core.ids import TEXTS, check_ids
-from stoq_provider.core.jobs import JobHandle, JobState, JobStatus, WatchRules
-from stoq_provider.core.plan import Submission
+from stoq_provider.core.lifecycle import WatchRules
+from stoq_provider.core.models import JobHandle, JobState, JobStatus
 from stoq_provider.core.polling import Cadence
-from stoq_provider.core.record import RepeatSafety
+from stoq_provider.core.rate_limit import PointsRules
+from stoq_provider.core.records import RepeatSafety
+from stoq_provider.core.submission import Submission
+from stoq_provider.core.validation import TEXTS, check_ids
 from stoq_provider.systems.assumptions import Assumption
 from stoq_provider.systems.base import System
 from stoq_provider.systems.printstudio_answers import read_result

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from stoq_provider.core.http import MalformedAnswer
-from stoq_provider.core.jobs import JobState, JobStatus
-from stoq_provider.core.plan import Submission
+from stoq_provider.core.models import JobState, JobStatus
+from stoq_provider.core.submission import Submission
 
 ERRORS_KEPT = 20
 """Errors of single items that a manifest names for each call."""

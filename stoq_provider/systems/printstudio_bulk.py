@@ -12,11 +12,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stoq_provider.core.budget import PointsRules
-from stoq_provider.core.hints import near_misses
-from stoq_provider.core.ids import TEXTS, check_ids
-from stoq_provider.core.plan import InvalidInput, Submission, merge, read_text
-from stoq_provider.core.record import RepeatSafety
+from stoq_provider.core.rate_limit import PointsRules
+from stoq_provider.core.records import RepeatSafety
+from stoq_provider.core.submission import Submission
+from stoq_provider.core.validation import TEXTS, InvalidInput, check_ids, merge, near_misses, read_text
 from stoq_provider.systems.printstudio_states import PRINT_JOB
 
 SHOWN = 5
@@ -223,6 +222,6 @@ def job_ids(ids: Any, *, most: int) -> tuple[str, ...]:
     """
     Check ids of print jobs and drop duplicates.
 
-    :raises InvalidInput: as :func:`~stoq_provider.core.ids.check_ids`.
+    :raises InvalidInput: as :func:`~stoq_provider.core.validation.check_ids`.
     """
     return check_ids(ids, what="job_ids", most=most, kind=TEXTS).ids

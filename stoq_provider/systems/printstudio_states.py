@@ -11,9 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stoq_provider.core.hints import near_misses
-from stoq_provider.core.jobs import JobState
-from stoq_provider.core.plan import InvalidInput
+from stoq_provider.core.models import JobState
+from stoq_provider.core.validation import InvalidInput, near_misses
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,13 +12,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from stoq_provider.core.budget import PointsRules
+from stoq_provider.core.error_text import hide_queries
 from stoq_provider.core.http import MalformedAnswer
-from stoq_provider.core.jobs import JobHandle, JobState, JobStatus
-from stoq_provider.core.plan import Submission, merge
+from stoq_provider.core.models import JobHandle, JobState, JobStatus
 from stoq_provider.core.polling import Cadence
-from stoq_provider.core.record import RepeatSafety
-from stoq_provider.core.wording import hide_queries
+from stoq_provider.core.rate_limit import PointsRules
+from stoq_provider.core.records import RepeatSafety
+from stoq_provider.core.submission import Submission
+from stoq_provider.core.validation import merge
 from stoq_provider.systems import stoq_bulk
 from stoq_provider.systems.assumptions import Assumption
 from stoq_provider.systems.base import System, optional_int, require

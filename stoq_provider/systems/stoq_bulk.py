@@ -12,9 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from stoq_provider.core.hints import near_misses
-from stoq_provider.core.ids import check_ids
-from stoq_provider.core.plan import InvalidInput, Submission, merge, read_mapping
+from stoq_provider.core.submission import Submission
+from stoq_provider.core.validation import InvalidInput, check_ids, merge, near_misses, read_mapping
 
 Check = Callable[[Mapping[str, Any], Mapping[str, Any]], "bool | None"]
 """Takes an item as read and the body that was sent; ``None``: the item does not tell."""
@@ -160,7 +159,7 @@ def check_body(action: BulkAction, body: Any) -> dict[str, Any]:
     """
     Check what is sent beside the ids.
 
-    :param body: as :func:`~stoq_provider.core.plan.read_mapping` takes it.
+    :param body: as :func:`~stoq_provider.core.validation.read_mapping` takes it.
     :raises InvalidInput: naming the key that is missing or unknown.
     """
     read = read_mapping(body, "body") or {}

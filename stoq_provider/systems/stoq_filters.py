@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
-from stoq_provider.core.hints import near_misses
-from stoq_provider.core.plan import InvalidInput, read_mapping
+from stoq_provider.core.validation import InvalidInput, near_misses, read_mapping
 
 COMMON_FILTERS = ("from", "to", "offer_id", "offer_ids", "currency")
 _BREAKDOWN = ("product_id", "variant_id", "market_id")
@@ -29,7 +28,7 @@ def check(report: str, filters: Any) -> dict[str, Any]:
     """
     Return the filters as they are sent: dates as ISO dates, empty ones left out.
 
-    :param filters: as :func:`~stoq_provider.core.plan.read_mapping` takes it.
+    :param filters: as :func:`~stoq_provider.core.validation.read_mapping` takes it.
     :raises InvalidInput: naming the filter that breaks a rule.
     """
     read = read_mapping(filters, "filters") or {}

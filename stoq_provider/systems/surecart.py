@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from stoq_provider.core.budget import PointsRules
-from stoq_provider.core.hints import near_misses
 from stoq_provider.core.http import Answer, MalformedAnswer, ProblemKind, Request
-from stoq_provider.core.ids import UUIDS, check_ids
-from stoq_provider.core.jobs import JobHandle, JobState, JobStatus, Sight, SightKind, WatchRules
-from stoq_provider.core.plan import InvalidInput, Submission, merge
+from stoq_provider.core.lifecycle import Sight, SightKind, WatchRules
+from stoq_provider.core.models import JobHandle, JobState, JobStatus
 from stoq_provider.core.polling import Cadence
-from stoq_provider.core.record import RepeatSafety
+from stoq_provider.core.rate_limit import PointsRules
+from stoq_provider.core.records import RepeatSafety
+from stoq_provider.core.submission import Submission
+from stoq_provider.core.validation import UUIDS, InvalidInput, check_ids, merge, near_misses
 from stoq_provider.systems.assumptions import Assumption
 from stoq_provider.systems.base import System, require
 

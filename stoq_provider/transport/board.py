@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from stoq_provider.core.http import Request
-from stoq_provider.core.jobs import JobHandle
+from stoq_provider.core.models import JobHandle
+from stoq_provider.core.poll_queue import PollQueue
 from stoq_provider.core.polling import PollWish
-from stoq_provider.core.queue import PollQueue
 from stoq_provider.systems.base import System
 from stoq_provider.transport.gate import Gate
 from stoq_provider.transport.seat import Key, Seat, Sighting, key_of

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from stoq_provider.core.budget import PointsBudget
 from stoq_provider.core.http import Answer, ProblemKind, RateLimit, Request
 from stoq_provider.core.pacing import Pace
+from stoq_provider.core.rate_limit import PointsBudget
 from stoq_provider.systems.base import System
 from stoq_provider.transport.meter import Meter, NoMeter
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from stoq_provider.core.http import RateLimit
-from stoq_provider.core.jobs import JobHandle, Sight
+from stoq_provider.core.lifecycle import Sight
+from stoq_provider.core.models import JobHandle
 from stoq_provider.core.polling import PollWish
 
 if TYPE_CHECKING:

@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from stoq_provider.core.hints import near_misses
-from stoq_provider.core.plan import InvalidInput
+from stoq_provider.core.validation import InvalidInput, near_misses
 
 _log = logging.getLogger(__name__)
 

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from stoq_provider.core.handles import JobHandle, from_iso, iso
+from stoq_provider.core.models import JobHandle, from_iso, iso
 from stoq_provider.hooks.base import JobHook, user_agent
 from stoq_provider.hooks.stoq import StoqHook
 from stoq_provider.hooks.waiting import WaitPlan, event_of, wait_async
 
 if TYPE_CHECKING:
-    from stoq_provider.core.jobs import JobWatch
+    from stoq_provider.core.lifecycle import JobWatch
 
 
 class JobTrigger(BaseTrigger):

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from stoq_provider.core.plan import Submission
+from stoq_provider.core.submission import Submission
 from stoq_provider.exceptions import StoqProviderError
 from stoq_provider.hooks.submission import Submitter, TaskIdentity
 from stoq_provider.operators.bulk import StoqBulkOrdersOperator, StoqBulkVariantsOperator

@@ -7,7 +7,7 @@ import tracemalloc
 
 import pytest
 
-from stoq_provider.core.ids import check_ids
+from stoq_provider.core.validation import check_ids
 from stoq_provider.sandbox import Sandbox
 from stoq_provider.sandbox.shop import ShopSize
 

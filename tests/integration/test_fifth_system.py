@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from stoq_provider.core import handles, http, plan, polling, record
-from stoq_provider.core.budget import PointsRules
+from stoq_provider.core import http, models, polling, records, submission
+from stoq_provider.core.rate_limit import PointsRules
 from stoq_provider.exceptions import SubmissionUncertain
 from stoq_provider.hooks.base import JobHook
 from stoq_provider.operators.base import JobOperator
@@ -27,7 +27,7 @@ def acme(monkeypatch):
     """The README's class, executed as it stands there, and the three small classes it speaks of."""
     (source,) = re.findall(r"```python\n(class Acme\(System\):.*?)```", README.read_text(), re.DOTALL)
     names = {"PointsRules": PointsRules}
-    for module in (base, handles, http, plan, polling, record):
+    for module in (base, models, http, submission, polling, records):
         names |= vars(module)
     exec(source, names)  # what a reader would paste
 
@@ -47,8 +47,8 @@ def acme(monkeypatch):
         def make_hook(self):
             return AcmeHook("acme_default")
 
-        def plan(self, context, submitter):
-            return [plan.Submission(kind=self.kind, path="/jobs", body={"kind": self.kind})]
+        def submission(self, context, submitter):
+            return [submission.Submission(kind=self.kind, path="/jobs", body={"kind": self.kind})]
 
     monkeypatch.setenv("AIRFLOW_CONN_ACME_DEFAULT", json.dumps({"conn_type": "acme", "password": "key-1"}))
     return AcmeOperator

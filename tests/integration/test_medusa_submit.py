@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stoq_provider.core.record import RepeatSafety
+from stoq_provider.core.records import RepeatSafety
 from stoq_provider.exceptions import (
     ServiceUnavailable,
     SubmissionUncertain,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stoq_provider.core.jobs import WatchRules
+from stoq_provider.core.lifecycle import WatchRules
 from stoq_provider.exceptions import JobExpired, JobNotFound, PollingUnhealthy
 from stoq_provider.hooks.stoq import StoqHook
 from stoq_provider.systems.stoq import Stoq

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from stoq_provider.core.budget import PointsRules
+from stoq_provider.core.rate_limit import PointsRules
 from stoq_provider.exceptions import (
     ActionRejected,
     AuthenticationError,

@@ -19,9 +19,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from stoq_provider.core.events import JobEnd
 from stoq_provider.core.http import Answer, Problem, ProblemKind
-from stoq_provider.core.jobs import Outcome
-from stoq_provider.core.plan import Submission
-from stoq_provider.core.record import RepeatSafety, counts
+from stoq_provider.core.lifecycle import Outcome
+from stoq_provider.core.records import RepeatSafety, counts
+from stoq_provider.core.submission import Submission
 from stoq_provider.exceptions import AuthenticationError, StoqProviderError, SubmissionUncertain
 from stoq_provider.hooks.stoq import StoqHook
 from stoq_provider.hooks.submission import Submitted, Submitter, TaskIdentity

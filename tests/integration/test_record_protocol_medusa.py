@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 
 from stoq_provider.core.http import Answer, Problem, ProblemKind
-from stoq_provider.core.record import RepeatSafety
+from stoq_provider.core.records import RepeatSafety
 from stoq_provider.exceptions import SubmissionUncertain
 from stoq_provider.hooks.medusa import MedusaHook
 from stoq_provider.hooks.submission import Submitter, TaskIdentity

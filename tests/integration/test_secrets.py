@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
 
-from stoq_provider.core.jobs import JobHandle
+from stoq_provider.core.models import JobHandle
 from stoq_provider.hooks.stoq import StoqHook
 from stoq_provider.sandbox import Sandbox
 from tests.harness import make_trigger, recorded_logs

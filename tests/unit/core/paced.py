@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import count, pairwise
 
-from stoq_provider.core.budget import PointsBudget, PointsRules
 from stoq_provider.core.http import Response, read_rate_limit
 from stoq_provider.core.pacing import Pace
+from stoq_provider.core.rate_limit import PointsBudget, PointsRules
 
 from .shop import STOQ, Server
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from email.utils import formatdate
 
-from stoq_provider.core.budget import PointsBudget, PointsRules
 from stoq_provider.core.http import Response, read_rate_limit
+from stoq_provider.core.rate_limit import PointsBudget, PointsRules
 
 STOQ = PointsRules(limit=360, window=60.0, read=1, write=2)
 

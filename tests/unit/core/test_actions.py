@@ -6,7 +6,7 @@ import pytest
 
 from stoq_provider.core.actions import Action, find, read_manifest
 from stoq_provider.core.http import MalformedAnswer
-from stoq_provider.core.plan import InvalidInput
+from stoq_provider.core.validation import InvalidInput
 
 MANIFEST = {
     "version": "v2",

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stoq_provider.core.budget import PointsRules
 from stoq_provider.core.estimate import estimate
 from stoq_provider.core.polling import Cadence
+from stoq_provider.core.rate_limit import PointsRules
 
 RULES = PointsRules(limit=360, window=60.0, read=1, write=2)
 CADENCE = Cadence(then=15.0, steps=((60.0, 5.0),))

@@ -8,9 +8,9 @@ import json
 import pytest
 
 from stoq_provider.core.events import VERSION, JobEnd, WaitEvent
-from stoq_provider.core.handles import JobHandle, JobState, JobStatus
 from stoq_provider.core.http import MalformedAnswer
-from stoq_provider.core.jobs import JobWatch, Outcome, Sight, WatchRules, advance
+from stoq_provider.core.lifecycle import JobWatch, Outcome, Sight, WatchRules, advance
+from stoq_provider.core.models import JobHandle, JobState, JobStatus
 
 HANDLE = JobHandle("stoq", "export:revenue", "exp_1", "/exports/exp_1", None, 1_780_000_000.0)
 READY = JobStatus(

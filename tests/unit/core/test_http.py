@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from stoq_provider.core.error_text import MESSAGE_LENGTH
 from stoq_provider.core.http import (
     MESSAGES,
     Answer,
@@ -15,7 +16,6 @@ from stoq_provider.core.http import (
     Response,
     read,
 )
-from stoq_provider.core.wording import MESSAGE_LENGTH
 
 NOW = 1_780_000_000.0
 KEY = "stoq_api_key_0123456789abcdefghijklmnopqrstuv"

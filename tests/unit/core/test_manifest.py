@@ -7,9 +7,9 @@ import json
 import pytest
 
 from stoq_provider.core.events import JobEnd
-from stoq_provider.core.handles import JobHandle, JobState, JobStatus
-from stoq_provider.core.jobs import Outcome
+from stoq_provider.core.lifecycle import Outcome
 from stoq_provider.core.manifest import manifest
+from stoq_provider.core.models import JobHandle, JobState, JobStatus
 
 from .test_events import ENDED, HANDLE
 

@@ -6,9 +6,9 @@ import math
 
 import pytest
 
-from stoq_provider.core.budget import PointsBudget
 from stoq_provider.core.http import RateLimit
 from stoq_provider.core.pacing import Pace
+from stoq_provider.core.rate_limit import PointsBudget
 
 from .paced import START, Call, Client, load, longest_rest, most_within, simulate
 from .shop import STOQ, Server

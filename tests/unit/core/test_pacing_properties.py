@@ -7,9 +7,9 @@ import math
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stoq_provider.core.budget import PointsBudget
 from stoq_provider.core.http import RateLimit
 from stoq_provider.core.pacing import Pace
+from stoq_provider.core.rate_limit import PointsBudget
 
 from .paced import CONNECTIONS, START, Call, Client, load, most_within, simulate
 from .shop import STOQ, Server

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from stoq_provider.core.http import Answer, Problem, ProblemKind, RateLimit
-from stoq_provider.core.jobs import JobHandle, JobState, JobStatus, JobWatch, Outcome, Sight, WatchRules
+from stoq_provider.core.lifecycle import JobWatch, Outcome, Sight, WatchRules
+from stoq_provider.core.models import JobHandle, JobState, JobStatus
 from stoq_provider.core.polling import JITTER, LONGEST_BACKOFF, LONGEST_STRETCH, Cadence, PollDecision, Poller
 
 T0 = 1_000_000.0

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stoq_provider.core.http import Answer, Problem, ProblemKind, RateLimit
-from stoq_provider.core.jobs import JobHandle, JobState, JobStatus, JobWatch, Sight, WatchRules
+from stoq_provider.core.lifecycle import JobWatch, Sight, WatchRules
+from stoq_provider.core.models import JobHandle, JobState, JobStatus
 from stoq_provider.core.polling import LONGEST_BACKOFF, Cadence, Poller
 
 T0 = 1_000_000.0

@@ -1,170 +1,297 @@
-"""What the headers say of the shop's points."""
+"""The ledger of a shop's points, rule by rule."""
 
 from __future__ import annotations
 
-import json
-import math
-import time
-from email.utils import formatdate
-
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from stoq_provider.core.http import RateLimit, Response, read, read_rate_limit
+from stoq_provider.core.http import RateLimit
+from stoq_provider.core.rate_limit import SAME_WINDOW, PointsBudget, PointsRules
 
-NOW = 1_780_000_000.0
-
-
-def headers(**values):
-    return {name.replace("_", "-"): str(value) for name, value in values.items()}
+T0 = 1_000_000.0
+STOQ = PointsRules(limit=360, window=60.0, read=1, write=2)
 
 
-def limits(status=200, payload=None, now=NOW, **values):
-    return read_rate_limit(Response(status, headers(**values), b""), payload, now)
+def budget(share=0.8, rules=STOQ):
+    return PointsBudget(rules, share)
+
+
+def spend(ledger, points, now=T0):
+    for _ in range(points):
+        ledger.spend(1, now)
+
+
+@pytest.mark.parametrize(("reads_only", "price"), [(True, 1), (False, 2)])
+def test_price(reads_only, price):
+    assert STOQ.price(reads_only=reads_only) == price
 
 
 @pytest.mark.parametrize(
-    ("values", "expected"),
-    [
-        pytest.param({}, RateLimit(), id="nothing said"),
-        pytest.param(
-            {"x_ratelimit_limit": 360, "x_ratelimit_remaining": 12, "x_ratelimit_reset": int(NOW) + 40},
-            RateLimit(360, 12, 40.0),
-            id="all said",
-        ),
-        pytest.param({"x_ratelimit_reset": int(NOW) - 5}, RateLimit(reset_in=0.0), id="reset has passed"),
-        pytest.param({"x_ratelimit_remaining": "0"}, RateLimit(remaining=0), id="nothing left"),
-        pytest.param({"x_ratelimit_remaining": "11.9"}, RateLimit(remaining=11), id="rounded down"),
-        pytest.param({"retry_after": "24"}, RateLimit(retry_after=24.0), id="Retry-After in seconds"),
-        pytest.param({"retry_after": "-3"}, RateLimit(retry_after=0.0), id="Retry-After negative"),
-        pytest.param(
-            {"retry_after": formatdate(NOW + 24, usegmt=True)},
-            RateLimit(retry_after=24.0),
-            id="Retry-After as a date",
-        ),
-        pytest.param(
-            {"retry_after": formatdate(NOW - 24, usegmt=True)},
-            RateLimit(retry_after=0.0),
-            id="Retry-After as a past date",
-        ),
-    ],
+    ("share", "left"),
+    [(1.0, 360), (0.8, 288), (0.5, 180), (0.05, 18), (0.001, 3), (0.0, 3), (-1.0, 3), (7.0, 360)],
 )
-def test_what_is_said(values, expected):
-    assert limits(**values) == expected
+def test_our_share(share, left):
+    assert budget(share).left(T0) == left
 
 
-@pytest.mark.parametrize("skew", [-86_400, -90, 90, 86_400])
-def test_a_wrong_clock_on_either_side_does_no_harm(skew):
-    server = NOW + skew
-    got = limits(
-        429,
-        date=formatdate(server, usegmt=True),
-        x_ratelimit_reset=int(server) + 40,
-        retry_after=formatdate(server + 24, usegmt=True),
+@pytest.mark.parametrize("limit", [2, 3, 5, 360])
+@pytest.mark.parametrize("share", [0.05, 0.8, 1.0])
+def test_a_write_always_fits(limit, share):
+    assert budget(share, PointsRules(limit, 60.0, 1, 2)).wait(2, T0) == 0
+    told = budget(share)
+    told.learn(RateLimit(limit=limit, remaining=limit, reset_in=60.0), T0)
+    assert told.wait(2, T0) == 0
+
+
+class TestOneWindow:
+    def test_what_is_spent_is_gone_until_the_window_ends(self):
+        ledger = budget()
+        spend(ledger, 287)
+        assert (ledger.left(T0 + 5), ledger.wait(1, T0 + 5)) == (1, 0.0)
+        assert ledger.wait(2, T0 + 5) == 55.0
+        spend(ledger, 1)
+        assert ledger.wait(1, T0 + 5) == 55.0
+        assert ledger.wait(1, T0 + 59.9) == pytest.approx(0.1)
+        assert (ledger.left(T0 + 60), ledger.wait(2, T0 + 60)) == (288, 0.0)
+
+    def test_it_begins_with_the_first_call(self):
+        ledger = budget()
+        assert ledger.left(T0) == 288
+        spend(ledger, 288, T0 + 500)
+        assert ledger.wait(1, T0 + 501) == 59.0
+
+    def test_the_servers_end_replaces_our_guess(self):
+        ledger = budget()
+        ledger.spend(1, T0)
+        ledger.learn(RateLimit(remaining=0, reset_in=7.0), T0 + 1)
+        assert ledger.wait(1, T0 + 1) == 7.0
+
+    def test_its_end_only_moves_later_once_it_is_told(self):
+        ledger = budget()
+        for reset_in, ends in [(20.0, 20.0), (10.0, 20.0), (20.0 + SAME_WINDOW, 20.0 + SAME_WINDOW)]:
+            ledger.learn(RateLimit(remaining=0, reset_in=reset_in), T0)
+            assert ledger.wait(1, T0) == ends
+
+    def test_no_window_is_longer_than_documented(self):
+        ledger = budget()
+        spend(ledger, 288)
+        ledger.learn(RateLimit(remaining=72, reset_in=86_400.0), T0)
+        assert ledger.wait(1, T0) == 60.0
+
+    @pytest.mark.parametrize(
+        ("told", "left"),
+        [
+            pytest.param([350], 287, id="others spent of their part"),
+            pytest.param([100, 350], 92, id="an older answer comes late"),
+            pytest.param([359], 287, id="as expected"),
+            pytest.param([360], 287, id="more than we know of"),
+            pytest.param([200], 192, id="others spent more than their part, and will go on"),
+            pytest.param([7], 0, id="only the margin is left"),
+            pytest.param([0], 0, id="nothing"),
+        ],
     )
-    assert (got.reset_in, got.retry_after) == (40.0, 24.0)
+    def test_the_estimate_only_falls(self, told, left):
+        ledger = budget()
+        ledger.spend(1, T0)
+        for remaining in told:
+            ledger.learn(RateLimit(limit=360, remaining=remaining, reset_in=50.0), T0)
+        assert ledger.left(T0) == left
+
+    def test_an_answer_that_was_under_way_does_not_raise_it(self):
+        ledger = budget()
+        spend(ledger, 100)
+        ledger.learn(RateLimit(remaining=359, reset_in=60.0), T0 + 1)
+        assert ledger.left(T0 + 1) == 188
+
+    def test_a_later_window_starts_with_what_the_server_says(self):
+        ledger = budget()
+        ledger.learn(RateLimit(remaining=0, reset_in=10.0), T0)
+        ledger.learn(RateLimit(remaining=160, reset_in=60.0), T0 + 9.9)
+        assert ledger.left(T0 + 10) == 152
+
+    def test_what_is_left_in_an_ended_window_says_nothing_about_the_next(self):
+        ledger = budget()
+        ledger.spend(1, T0)
+        ledger.learn(RateLimit(remaining=0, reset_in=10.0), T0)
+        assert ledger.wait(1, T0) == 10.0
+        assert ledger.left(T0 + 10) == 179
+        assert ledger.left(T0 + 60) == 288
 
 
-@pytest.mark.parametrize(
-    ("status", "payload", "values", "retry_after"),
-    [
-        pytest.param(
-            429,
-            {"retry_after": 30},
-            {"retry_after": 24, "x_ratelimit_reset": int(NOW) + 50},
-            24.0,
-            id="the header first",
-        ),
-        pytest.param(
-            429, {"retry_after": 30}, {"x_ratelimit_reset": int(NOW) + 50}, 30.0, id="then the body"
-        ),
-        pytest.param(429, {"retry_after": "30"}, {}, 30.0, id="the body as text"),
-        pytest.param(429, {"retry_after": -1}, {}, 0.0, id="a negative body"),
-        pytest.param(
-            429, {"retry_after": "soon"}, {"x_ratelimit_reset": int(NOW) + 50}, 50.0, id="then the reset"
-        ),
-        pytest.param(429, [24], {}, None, id="a body that is a list"),
-        pytest.param(429, None, {}, None, id="nothing"),
-        pytest.param(503, {"retry_after": 30}, {"x_ratelimit_reset": int(NOW) + 50}, None, id="not a 429"),
-        pytest.param(503, None, {"retry_after": 7}, 7.0, id="a 503 with the header"),
-        pytest.param(429, {"retry_after": 30}, {"retry_after": "garbage"}, 30.0, id="a garbage header"),
-    ],
-)
-def test_how_long_to_wait(status, payload, values, retry_after):
-    assert limits(status, payload, **values).retry_after == retry_after
+class TestAnyStretchOfAWindowsLength:
+    def test_a_new_window_does_not_allow_a_second_burst(self):
+        ledger = budget()
+        spend(ledger, 200)
+        ledger.learn(RateLimit(remaining=160, reset_in=10.0), T0)
+        assert ledger.left(T0 + 10) == 88
+        spend(ledger, 88, T0 + 10)
+        assert ledger.wait(1, T0 + 10) == 50.0
+        assert ledger.left(T0 + 60) == 200
+
+    def test_it_waits_for_as_much_as_the_call_costs(self):
+        ledger = budget()
+        for second in range(288):
+            ledger.spend(1, T0 + second / 100)
+        ledger.learn(RateLimit(remaining=72, reset_in=5.0), T0 + 3)
+        assert ledger.wait(1, T0 + 10) == pytest.approx(50.0)
+        assert ledger.wait(2, T0 + 10) == pytest.approx(50.01)
 
 
-GARBAGE = ["", " ", "-", "nan", "inf", "-inf", "1e400", "9" * 400, "360, 360;w=60", "\x00", "0x10", "٣٦٠x"]
+class TestWhatOthersSpentLately:
+    """In any stretch of a window's length, whichever windows of the server it lies in."""
+
+    def others(self, points, reset_in, now=T0):
+        ledger = budget()
+        ledger.learn(RateLimit(limit=360, remaining=360 - points, reset_in=reset_in), now)
+        return ledger
+
+    @pytest.mark.parametrize(
+        ("points", "left"),
+        [
+            pytest.param(0, 288, id="nothing"),
+            pytest.param(60, 288, id="less than was left to them"),
+            pytest.param(100, 252, id="more than that: what they leave, less the margin"),
+            pytest.param(160, 192, id="nearly half"),
+            pytest.param(200, 180, id="more than half: half is ours in a new window"),
+            pytest.param(360, 180, id="all"),
+        ],
+    )
+    def test_it_is_left_to_them_in_the_next_window(self, points, left):
+        ledger = self.others(points, reset_in=10.0)
+        assert ledger.left(T0 + 10) == left
+        assert ledger.left(T0 + 59.9) == left
+        assert ledger.left(T0 + 60) == 288
+
+    def test_what_they_spend_in_two_windows_adds_up(self):
+        ledger = self.others(60, reset_in=10.0)
+        ledger.learn(RateLimit(limit=360, remaining=300, reset_in=50.0), T0 + 20)
+        assert ledger.left(T0 + 20) == 232
+        assert ledger.left(T0 + 61) == 288
+
+    def test_it_counts_once_however_often_it_is_told(self):
+        ledger = self.others(100, reset_in=10.0)
+        for second in range(9):
+            ledger.learn(RateLimit(limit=360, remaining=260, reset_in=10.0 - second), T0 + second)
+        assert ledger.left(T0 + 10) == 252
+        assert ledger.left(T0 + 60) == 288
+
+    @pytest.mark.parametrize("seconds", [1, 5, 11, 25])
+    def test_an_answer_that_was_long_on_its_way_adds_nothing(self, seconds):
+        ledger = self.others(100, reset_in=50.0)
+        ledger.learn(RateLimit(limit=360, remaining=260, reset_in=50.0), T0 + seconds)
+        ledger.learn(RateLimit(limit=360, remaining=260, reset_in=50.0 - seconds), T0 + seconds)
+        assert ledger.left(T0 + seconds) == 252
+        assert ledger.left(T0 + 51) == 252
+        assert ledger.left(T0 + 60) == 288
+
+    def test_a_wait_lasts_until_theirs_or_ours_is_old_enough(self):
+        ledger = self.others(150, reset_in=10.0)
+        spend(ledger, 202, T0 + 10)
+        assert ledger.left(T0 + 10) == 0
+        assert ledger.wait(1, T0 + 10) == 50.0
+        spend(ledger, 86, T0 + 60)
+        assert ledger.wait(1, T0 + 60) == 10.0
+
+    def test_a_write_always_fits(self):
+        ledger = budget(share=1.0, rules=PointsRules(3, 60.0, 1, 2))
+        ledger.learn(RateLimit(limit=3, remaining=0, reset_in=10.0), T0)
+        assert ledger.wait(2, T0 + 10) == 0
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        # One reader of numbers for all; only after it Retry-After is tried as a date.
-        *(("retry_after", value) for value in GARBAGE),
-        *((f"x_ratelimit_{name}", "nan") for name in ("limit", "remaining", "reset")),
-        ("x_ratelimit_limit", ""),
-        ("x_ratelimit_remaining", "1e400"),
-        ("x_ratelimit_reset", "9" * 400),
-    ],
-)
-def test_garbage_says_nothing(name, value):
-    assert limits(429, **{name: value}) == RateLimit()
+class TestLimit:
+    def test_another_limit_is_taken_over(self):
+        ledger = budget()
+        ledger.learn(RateLimit(limit=100, remaining=100, reset_in=60.0), T0)
+        assert ledger.left(T0) == 80
+        assert ledger.left(T0 + 60) == 80
+
+    @pytest.mark.parametrize(("share", "left"), [(0.8, 2880), (0.05, 180)])
+    def test_a_higher_limit_counts_at_once(self, share, left):
+        ledger = budget(share)
+        ledger.learn(RateLimit(limit=3600, remaining=3600, reset_in=60.0), T0)
+        assert ledger.left(T0) == left
+        silent = budget(share)
+        silent.learn(RateLimit(limit=3600), T0)
+        assert silent.wait(2, T0) == 0.0
+
+    def test_another_limit_forgets_nothing_that_was_spent(self):
+        ledger = budget()
+        spend(ledger, 100)
+        ledger.learn(RateLimit(limit=1000), T0)
+        assert ledger.left(T0) == 700
+        ledger.learn(RateLimit(limit=100), T0)
+        assert ledger.left(T0) == 0
+
+    @pytest.mark.parametrize("limit", [0, 1])
+    def test_a_limit_that_no_call_fits_into_is_nonsense(self, limit):
+        ledger = budget()
+        ledger.learn(RateLimit(limit=limit), T0)
+        assert (ledger.left(T0), ledger.wait(2, T0)) == (288, 0.0)
 
 
-@pytest.mark.parametrize("value", [*GARBAGE, "Thu, 99 Foo 2026", "Mon, 01 Jan 99999999999 00:00:00 GMT"])
-def test_a_garbage_date_is_not_used(value):
-    assert limits(date=value, x_ratelimit_reset=int(NOW) + 40).reset_in == 40.0
+class TestRetryAfter:
+    def test_nothing_is_spent_before_it(self):
+        ledger = budget()
+        ledger.learn(RateLimit(retry_after=24.0), T0)
+        assert (ledger.left(T0 + 23.9), ledger.wait(1, T0)) == (0, 24.0)
+        assert (ledger.left(T0 + 24), ledger.wait(2, T0 + 24)) == (288, 0.0)
+
+    def test_the_longest_counts(self):
+        ledger = budget()
+        for seconds, wait in [(24.0, 24.0), (5.0, 24.0), (30.0, 30.0)]:
+            ledger.learn(RateLimit(retry_after=seconds), T0)
+            assert ledger.wait(1, T0) == wait
+
+    def test_it_outlasts_the_window(self):
+        ledger = budget()
+        ledger.learn(RateLimit(remaining=0, reset_in=5.0, retry_after=24.0), T0)
+        assert ledger.wait(1, T0 + 6) == 18.0
+
+    @pytest.mark.parametrize(("spent_at", "wait"), [(None, 60.0), (T0 - 45, 15.0)])
+    def test_a_429_that_says_nothing_closes_the_rest_of_the_window(self, spent_at, wait):
+        ledger = budget()
+        if spent_at is not None:
+            ledger.spend(1, spent_at)
+        ledger.learn(RateLimit(), T0, refused=True)
+        assert (ledger.left(T0), ledger.wait(1, T0)) == (0, wait)
+        assert ledger.wait(1, T0 + wait) == 0.0
 
 
-@pytest.mark.parametrize("name", ["x_ratelimit_limit", "x_ratelimit_remaining"])
-def test_points_are_never_negative(name):
-    assert limits(**{name: -4}) == RateLimit()
+class TestOddAnswers:
+    @pytest.mark.parametrize("spent_before", [False, True])
+    def test_remaining_without_a_reset(self, spent_before):
+        ledger = budget()
+        if spent_before:
+            ledger.spend(1, T0 - 60)
+            assert ledger.left(T0) == 288
+        ledger.learn(RateLimit(remaining=0), T0)
+        assert ledger.wait(1, T0) == 60.0
+        assert ledger.wait(1, T0 + 60) == 0.0
+
+    def test_a_reset_that_is_now(self):
+        ledger = budget()
+        ledger.spend(2, T0)
+        ledger.learn(RateLimit(remaining=0, reset_in=0.0), T0)
+        assert ledger.wait(2, T0) == 0.0
+
+    def test_nothing_said_changes_nothing(self):
+        ledger = budget()
+        ledger.spend(2, T0)
+        ledger.learn(RateLimit(), T0)
+        assert ledger.left(T0) == 286
 
 
-@pytest.mark.parametrize("value", ["1e999", "NaN", "Infinity", "9" * 400, "[]", "{}", "null"])
-def test_a_body_that_says_nonsense(value):
-    body = f'{{"error": "slow", "retry_after": {value}}}'.encode()
-    got = read(Response(429, headers(x_ratelimit_reset=int(NOW) + 9), body), now=NOW)
-    assert got.rate_limit.retry_after == 9.0
+class TestAClockThatIsSetBack:
+    @pytest.mark.parametrize("back", [1.0, 3600.0, 1e9])
+    def test_it_delays_by_no_more_than_a_window(self, back):
+        ledger = budget()
+        spend(ledger, 288)
+        ledger.learn(RateLimit(remaining=0, reset_in=50.0), T0)
+        assert 0 < ledger.wait(1, T0 - back) <= 60.0
+        assert ledger.wait(1, T0 - back + 60.0) == 0.0
 
-
-@pytest.mark.skipif(not hasattr(time, "tzset"), reason="needs tzset")
-@pytest.mark.parametrize("zone", ["", " -0000"])
-def test_a_date_without_a_zone_is_in_gmt_whatever_the_machine_thinks(monkeypatch, zone):
-    monkeypatch.setenv("TZ", "America/New_York")
-    time.tzset()
-    try:
-        date = formatdate(NOW, usegmt=True).removesuffix(" GMT") + zone
-        assert limits(date=date, x_ratelimit_reset=int(NOW) + 40).reset_in == 40.0
-    finally:
-        monkeypatch.undo()
-        time.tzset()
-
-
-@given(
-    status=st.sampled_from([200, 202, 301, 404, 429, 500]),
-    said=st.dictionaries(
-        st.sampled_from(
-            ["date", "retry-after", "x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"]
-        ),
-        st.one_of(st.text(max_size=40), st.floats().map(str), st.integers().map(str)),
-    ),
-    body=st.one_of(
-        st.binary(max_size=40),
-        st.recursive(
-            st.one_of(st.none(), st.floats(), st.integers(), st.text(max_size=5)),
-            lambda inner: (
-                st.dictionaries(st.sampled_from(["errors", "error", "message", "retry_after"]), inner)
-                | st.lists(inner, max_size=3)
-            ),
-            max_leaves=5,
-        ).map(lambda value: json.dumps(value).encode()),
-    ),
-)
-def test_whatever_is_said_is_read(status, said, body):
-    got = read(Response(status, said, body), now=NOW)
-    for number in (got.rate_limit.reset_in, got.rate_limit.retry_after):
-        assert number is None or (number >= 0 and math.isfinite(number))
-    assert (got.problem is None) <= (200 <= status < 300)
+    @pytest.mark.parametrize("back", [1.0, 3600.0, 1e9])
+    def test_retry_after_is_not_stretched(self, back):
+        ledger = budget()
+        ledger.learn(RateLimit(retry_after=24.0), T0)
+        assert ledger.wait(1, T0 - back) == 24.0
+        assert ledger.wait(1, T0 - back + 24.0) == 0.0

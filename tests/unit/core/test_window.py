@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import pendulum
 import pytest
 
-from stoq_provider.core.plan import InvalidInput
+from stoq_provider.core.validation import InvalidInput
 from stoq_provider.core.window import dates_of
 
 UTC = timezone.utc

@@ -8,8 +8,9 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from stoq_provider import exceptions
 from stoq_provider.core.events import JobEnd
 from stoq_provider.core.http import Problem, ProblemKind
-from stoq_provider.core.jobs import JobHandle, Outcome
-from stoq_provider.core.record import RepeatSafety
+from stoq_provider.core.lifecycle import Outcome
+from stoq_provider.core.models import JobHandle
+from stoq_provider.core.records import RepeatSafety
 from stoq_provider.exceptions import StoqProviderError
 from stoq_provider.hooks import errors
 

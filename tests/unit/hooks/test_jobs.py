@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import requests
 
-from stoq_provider.core.jobs import JobHandle, JobState
+from stoq_provider.core.models import JobHandle, JobState
 from stoq_provider.exceptions import (
     ActionRejected,
     AuthenticationError,

@@ -11,8 +11,8 @@ from types import SimpleNamespace
 import pytest
 import requests
 
-from stoq_provider.core.jobs import JobHandle
-from stoq_provider.core.record import SubmissionRecord
+from stoq_provider.core.models import JobHandle
+from stoq_provider.core.records import SubmissionRecord
 from stoq_provider.exceptions import (
     AuthenticationError,
     ProtocolError,

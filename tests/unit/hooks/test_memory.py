@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from types import SimpleNamespace
 
-from stoq_provider.core.jobs import JobHandle, JobWatch
+from stoq_provider.core.lifecycle import JobWatch
+from stoq_provider.core.models import JobHandle
 from stoq_provider.hooks.memory import WatchMemory
 from tests.harness import MemoryStateStore
 

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from airflow.providers.common.compat.sdk import Stats
 
-from stoq_provider.core.handles import JobHandle
+from stoq_provider.core.models import JobHandle
 from stoq_provider.hooks.metrics import AirflowMeter
 from stoq_provider.hooks.waiting import WaitPlan, wait_sync
 from stoq_provider.transport import gate, meter

@@ -7,7 +7,7 @@ import uuid
 
 import pytest
 
-from stoq_provider.core.jobs import JobState
+from stoq_provider.core.models import JobState
 from stoq_provider.exceptions import (
     FinalJobFailed,
     JobFailed,

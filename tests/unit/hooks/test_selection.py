@@ -8,8 +8,7 @@ import uuid
 
 import pytest
 
-from stoq_provider.core.ids import UUIDS, IdList
-from stoq_provider.core.plan import InvalidInput
+from stoq_provider.core.validation import UUIDS, IdList, InvalidInput
 from stoq_provider.exceptions import ValidationRejected
 from stoq_provider.hooks.selection import PIECE, TEXT_PIECE, Items, Selection
 from stoq_provider.hooks.submission import Submitter, TaskIdentity

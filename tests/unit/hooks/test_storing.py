@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from stoq_provider.core.jobs import JobHandle
+from stoq_provider.core.models import JobHandle
 from stoq_provider.exceptions import DownloadError, VerificationError
 from stoq_provider.hooks.medusa import MedusaHook
 from stoq_provider.hooks.stoq import StoqHook

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from stoq_provider.core.plan import InvalidInput
+from stoq_provider.core.validation import InvalidInput
 from stoq_provider.exceptions import ValidationRejected
 from stoq_provider.hooks.watched import watched_ids
 

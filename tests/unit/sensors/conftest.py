@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from stoq_provider.core.jobs import JobHandle, JobWatch, Outcome
+from stoq_provider.core.lifecycle import JobWatch, Outcome
+from stoq_provider.core.models import JobHandle
 from stoq_provider.hooks.stoq import StoqHook
 from stoq_provider.hooks.waiting import WaitPlan, event_of
 from stoq_provider.sensors.jobs import StoqJobSensor

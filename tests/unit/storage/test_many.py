@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stoq_provider.core.jobs import JobHandle, JobState, JobStatus, Outcome
+from stoq_provider.core.lifecycle import Outcome
+from stoq_provider.core.models import JobHandle, JobState, JobStatus
 from stoq_provider.exceptions import DownloadError, ValidationRejected
 from stoq_provider.hooks import storing
 from stoq_provider.hooks.storing import FreshUrl, _without_conn_id, store_all, store_result

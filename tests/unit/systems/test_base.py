@@ -6,10 +6,11 @@ import json
 
 import pytest
 
-from stoq_provider.core.handles import JobHandle
 from stoq_provider.core.http import Answer, MalformedAnswer, Problem, ProblemKind, RateLimit
-from stoq_provider.core.jobs import SightKind
-from stoq_provider.core.plan import InvalidInput, Submission
+from stoq_provider.core.lifecycle import SightKind
+from stoq_provider.core.models import JobHandle
+from stoq_provider.core.submission import Submission
+from stoq_provider.core.validation import InvalidInput
 from stoq_provider.systems.base import optional_int, origin_of, query_pairs, require
 from stoq_provider.systems.stoq import Stoq
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from stoq_provider.core.handles import JobHandle, JobState, JobStatus
 from stoq_provider.core.http import Answer, MalformedAnswer, ProblemKind, Response, read
-from stoq_provider.core.jobs import SightKind
-from stoq_provider.core.plan import InvalidInput
-from stoq_provider.core.record import RepeatSafety
+from stoq_provider.core.lifecycle import SightKind
+from stoq_provider.core.models import JobHandle, JobState, JobStatus
+from stoq_provider.core.records import RepeatSafety
+from stoq_provider.core.validation import InvalidInput
 from stoq_provider.systems.medusa import Medusa
 from stoq_provider.systems.medusa_context import CORRELATION, submission, with_file
 from stoq_provider.systems.medusa_decision import Policy, changes_of, read_policy

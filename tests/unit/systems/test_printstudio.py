@@ -7,9 +7,9 @@ import math
 import pytest
 
 from stoq_provider.core.http import MalformedAnswer, Request
-from stoq_provider.core.jobs import JobHandle, JobState
-from stoq_provider.core.plan import InvalidInput
-from stoq_provider.core.record import RepeatSafety
+from stoq_provider.core.models import JobHandle, JobState
+from stoq_provider.core.records import RepeatSafety
+from stoq_provider.core.validation import InvalidInput
 from stoq_provider.systems import printstudio_bulk
 from stoq_provider.systems.printstudio import ASSUMPTIONS, PrintStudio
 from stoq_provider.systems.printstudio_states import ORDER, PRINT_JOB, Goal

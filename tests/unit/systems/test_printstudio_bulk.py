@@ -7,8 +7,9 @@ import json
 import pytest
 
 from stoq_provider.core.http import MalformedAnswer
-from stoq_provider.core.jobs import JobState
-from stoq_provider.core.plan import InvalidInput, Submission
+from stoq_provider.core.models import JobState
+from stoq_provider.core.submission import Submission
+from stoq_provider.core.validation import InvalidInput
 from stoq_provider.systems import printstudio_bulk as bulk
 from stoq_provider.systems.printstudio_answers import ERRORS_KEPT, read_result
 

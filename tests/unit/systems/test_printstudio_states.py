@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from stoq_provider.core.jobs import JobState
-from stoq_provider.core.plan import InvalidInput
+from stoq_provider.core.models import JobState
+from stoq_provider.core.validation import InvalidInput
 from stoq_provider.systems.printstudio_states import ORDER, PRINT_JOB, Goal
 
 R, S, F, C, U = (

@@ -7,10 +7,11 @@ import json
 
 import pytest
 
-from stoq_provider.core.handles import JobHandle, JobState, JobStatus
 from stoq_provider.core.http import MalformedAnswer
-from stoq_provider.core.plan import InvalidInput, Submission
-from stoq_provider.core.record import RepeatSafety
+from stoq_provider.core.models import JobHandle, JobState, JobStatus
+from stoq_provider.core.records import RepeatSafety
+from stoq_provider.core.submission import Submission
+from stoq_provider.core.validation import InvalidInput
 from stoq_provider.systems.stoq import ASSUMPTIONS, REPEAT_SAFETY, Stoq, export
 
 STOQ = Stoq()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from stoq_provider.core.plan import InvalidInput
-from stoq_provider.core.record import RepeatSafety
+from stoq_provider.core.records import RepeatSafety
+from stoq_provider.core.validation import InvalidInput
 from stoq_provider.systems import stoq_bulk
 from stoq_provider.systems.stoq import REPEAT_SAFETY, Stoq
 

@@ -8,9 +8,10 @@ import uuid
 import pytest
 
 from stoq_provider.core.http import Answer, MalformedAnswer, Problem, ProblemKind
-from stoq_provider.core.jobs import JobHandle, JobState, SightKind
-from stoq_provider.core.plan import InvalidInput
-from stoq_provider.core.record import RepeatSafety
+from stoq_provider.core.lifecycle import SightKind
+from stoq_provider.core.models import JobHandle, JobState
+from stoq_provider.core.records import RepeatSafety
+from stoq_provider.core.validation import InvalidInput
 from stoq_provider.systems import surecart
 from stoq_provider.systems.surecart import ASSUMPTIONS, SureCart
 

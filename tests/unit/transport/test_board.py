@@ -9,7 +9,7 @@ from contextvars import ContextVar
 import pytest
 
 from stoq_provider.core.http import Request
-from stoq_provider.core.jobs import Outcome
+from stoq_provider.core.lifecycle import Outcome
 from stoq_provider.core.polling import PollWish
 
 from .virtual import (

@@ -9,9 +9,9 @@ from itertools import pairwise
 import httpx
 import pytest
 
-from stoq_provider.core.jobs import Outcome, Sight
-from stoq_provider.core.plan import InvalidInput
+from stoq_provider.core.lifecycle import Outcome, Sight
 from stoq_provider.core.polling import PollWish
+from stoq_provider.core.validation import InvalidInput
 from stoq_provider.hooks.waiting import LAST_LOOK
 from stoq_provider.systems.stoq import Stoq
 from stoq_provider.transport.board import IN_FLIGHT

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from stoq_provider.core.budget import PointsRules
 from stoq_provider.core.http import Answer, Problem, ProblemKind, RateLimit, Request
+from stoq_provider.core.rate_limit import PointsRules
 from stoq_provider.systems.stoq import Stoq
 from stoq_provider.transport.gate import TRIGGERER, WORKER, Gate
 

@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from stoq_provider.core.plan import InvalidInput
+from stoq_provider.core.validation import InvalidInput
 from stoq_provider.get_provider_info import (
     MEDUSA_CONN_FIELDS,
     PRINTSTUDIO_CONN_FIELDS,

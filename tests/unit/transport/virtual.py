@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 import httpx
 
 from stoq_provider.core.http import Request
-from stoq_provider.core.jobs import JobHandle, Outcome
+from stoq_provider.core.lifecycle import Outcome
+from stoq_provider.core.models import JobHandle
 from stoq_provider.hooks.waiting import WaitPlan, wait_async
 from stoq_provider.systems.base import System
 from stoq_provider.systems.stoq import Stoq

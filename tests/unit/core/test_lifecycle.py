@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from stoq_provider.core.handles import JobHandle, JobState, JobStatus
 from stoq_provider.core.http import Answer, Problem, ProblemKind, RateLimit
-from stoq_provider.core.jobs import JobWatch, Outcome, Sight, SightKind, WatchRules, advance, give_up
+from stoq_provider.core.lifecycle import JobWatch, Outcome, Sight, SightKind, WatchRules, advance, give_up
+from stoq_provider.core.models import JobHandle, JobState, JobStatus
 
 T0 = 1_000_000.0
 DAY = 86_400.0

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stoq_provider.core.budget import PointsBudget
 from stoq_provider.core.http import RateLimit
+from stoq_provider.core.rate_limit import PointsBudget
 
 from .shop import STOQ, Server, run
 

@@ -11,10 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from stoq_provider.core.handles import JobHandle, JobState, JobStatus
 from stoq_provider.core.http import Answer, ProblemKind
-
-__all__ = ["JobHandle", "JobState", "JobStatus", "JobWatch", "Outcome", "Sight", "SightKind", "WatchRules"]
+from stoq_provider.core.models import JobHandle, JobState, JobStatus
 
 
 class Outcome(str, Enum):

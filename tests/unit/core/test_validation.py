@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stoq_provider.core.ids import IdList, check_ids, chunks, read_ids
-from stoq_provider.core.plan import InvalidInput
+from stoq_provider.core.validation import IdList, InvalidInput, check_ids, chunks, read_ids
 
 MANY = 10**6
 

@@ -1,14 +1,86 @@
-"""Lists of ids: what a user gives, checked whole before anything is sent."""
+"""What a user gives, checked whole before anything is sent: mappings, JSON, and lists of ids."""
 
 from __future__ import annotations
 
+import ast
 import csv
+import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stoq_provider.core.plan import InvalidInput
+
+class InvalidInput(ValueError):
+    """The caller's input is wrong; nothing was sent."""
+
+
+def check_json(body: Any, what: str) -> None:
+    """
+    Check that a body can be sent as JSON.
+
+    :param what: what it belongs to, for the message.
+    :raises InvalidInput: where it can't be, as a date, a set or NaN can't.
+    """
+    try:
+        json.dumps(body, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise InvalidInput(f"the body of {what} can't be sent as JSON: {error}") from None
+
+
+def read_text(text: str, otherwise: str) -> Any:
+    """
+    Read JSON, or what a template renders of a Python object where templates are not native.
+
+    :param otherwise: the message where it is neither.
+    :raises InvalidInput: with that message.
+    """
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        pass
+    try:
+        return ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        raise InvalidInput(otherwise) from None
+
+
+def read_mapping(value: Any, what: str) -> Mapping[str, Any] | None:
+    """
+    Read a mapping, or text that is one, as a template renders it.
+
+    :param what: the parameter's name, for messages. The text is in none: it may hold what no log should show.
+    :return: the mapping itself where it is one; ``None`` only for ``None``.
+    :raises InvalidInput: where it is neither.
+    """
+    if value is None:
+        return None
+    if isinstance(value, str):
+        otherwise = f"{what} given as text must be a JSON object, and this text is none"
+        value = read_text(value, otherwise)
+        if not isinstance(value, Mapping):
+            raise InvalidInput(otherwise)
+    if not isinstance(value, Mapping):
+        raise InvalidInput(f"{what} must be an object (a mapping), not {type(value).__name__}")
+    odd = [key for key in value if not isinstance(key, str)]
+    if odd:
+        raise InvalidInput(f"the keys of {what} must be texts, not {odd[0]!r}")
+    return value
+
+
+def merge(base: Mapping[str, Any], extra: Any, what: str = "extra_body") -> dict[str, Any]:
+    """
+    Lay the caller's keys over ours.
+
+    ``None`` takes a key away: so a caller can correct what the vendor's documentation leaves open.
+
+    :param extra: as :func:`read_mapping` takes it.
+    :param what: the caller's parameter, for messages.
+    :raises InvalidInput: where ``extra`` is no mapping.
+    """
+    merged = {**base, **(read_mapping(extra, what) or {})}
+    return {key: value for key, value in merged.items() if value is not None}
+
 
 SHOWN = 3
 """Offenders that a message names."""
@@ -165,3 +237,11 @@ def _cells(lines: Iterable[str], column: str | None, what: str) -> Iterator[tupl
         raise InvalidInput(
             f"{what} is no CSV that can be read, in line {reader.line_num}: {error}"
         ) from error
+
+
+def near_misses(name: str, known: Sequence[str]) -> str:
+    """Return a hint such as ``; did you mean 'revenue'?``, or nothing."""
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, known, n=3, cutoff=0.5)
+    return f"; did you mean {' or '.join(repr(c) for c in close)}?" if close else ""

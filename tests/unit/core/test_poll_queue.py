@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stoq_provider.core.queue import PollQueue
+from stoq_provider.core.poll_queue import PollQueue
 
 T0 = 1_000_000.0
 HEAD_START = 60.0

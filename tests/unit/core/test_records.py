@@ -9,10 +9,10 @@ from dataclasses import replace
 import pytest
 
 from stoq_provider.core.events import JobEnd
-from stoq_provider.core.handles import JobHandle, JobState, JobStatus
 from stoq_provider.core.http import MalformedAnswer
-from stoq_provider.core.jobs import Outcome
-from stoq_provider.core.record import RepeatSafety, Step, SubmissionRecord, decide, identity, new_correlation
+from stoq_provider.core.lifecycle import Outcome
+from stoq_provider.core.models import JobHandle, JobState, JobStatus
+from stoq_provider.core.records import RepeatSafety, Step, SubmissionRecord, decide, identity, new_correlation
 
 HANDLE = JobHandle("stoq", "bulk_release", "job_1", "/jobs/job_1", 47, 1_780_000_001.0)
 INTENT = SubmissionRecord(clears=1, intent_at=1_780_000_000.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stoq_provider.core.wording import code_of, hide_queries, message_of, messages_of, plain_text
+from stoq_provider.core.error_text import code_of, hide_queries, message_of, messages_of, plain_text
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,9 @@ from enum import Enum
 from typing import Any
 
 from stoq_provider.core.events import JobEnd
-from stoq_provider.core.handles import JobHandle, JobStatus, from_iso, iso
 from stoq_provider.core.http import MalformedAnswer
-from stoq_provider.core.jobs import Outcome, outcome_of
+from stoq_provider.core.lifecycle import Outcome, outcome_of
+from stoq_provider.core.models import JobHandle, JobStatus, from_iso, iso
 
 VERSION = 1
 

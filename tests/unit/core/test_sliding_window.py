@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from stoq_provider.core.lately import Lately
+from stoq_provider.core.rate_limit import SlidingWindow
 
 T0 = 1_000_000.0
 
 
 def spent(*notes, now):
-    lately = Lately(60.0)
+    lately = SlidingWindow(60.0)
     for at, points in notes:
         lately.add(points, T0 + at)
     lately.roll(T0 + now)
