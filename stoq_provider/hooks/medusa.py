@@ -13,8 +13,9 @@ from stoq_provider.exceptions import ProtocolError, StoqProviderError, Validatio
 from stoq_provider.get_provider_info import MEDUSA_CONN_FIELDS, MEDUSA_UI
 from stoq_provider.hooks.base import NOTHING_SENT, JobHook
 from stoq_provider.hooks.errors import of_problem, typed
-from stoq_provider.systems import medusa, medusa_context
-from stoq_provider.systems.base import require
+from stoq_provider.systems.medusa.submission import PATH, submission, with_file
+from stoq_provider.systems.medusa.system import PAGE_SIZE, Medusa
+from stoq_provider.systems.payload import require
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import ObjectStoragePath
@@ -44,7 +45,7 @@ class MedusaHook(JobHook):
     form_ui = MEDUSA_UI
     form_fields = MEDUSA_CONN_FIELDS
 
-    system = medusa.Medusa()
+    system = Medusa()
 
     def __init__(self, medusa_conn_id: str = default_conn_name) -> None:
         super().__init__(medusa_conn_id)
@@ -53,7 +54,7 @@ class MedusaHook(JobHook):
     def test_connection(self) -> tuple[bool, str]:
         """Ask for one batch job: a small, authenticated read whose answer holds no secret."""
         try:
-            payload = self.request("GET", medusa_context.PATH, params={"limit": 1})
+            payload = self.request("GET", PATH, params={"limit": 1})
             count = payload.get("count") if isinstance(payload, Mapping) else None
             if not isinstance(count, int):
                 return False, "The host answered, but not as Medusa v1 does: no list of batch jobs came"
@@ -100,7 +101,7 @@ class MedusaHook(JobHook):
         :raises ValidationRejected: with the reason.
         """
         with typed(self.system.name, NOTHING_SENT):
-            return medusa_context.submission(
+            return submission(
                 job_type,
                 context,
                 dry_run=dry_run,
@@ -115,14 +116,14 @@ class MedusaHook(JobHook):
         :param filters: more of the query, such as ``**{"created_at[gte]": "2026-05-01"}``. There is no
             filter for the status, and ``dry_run`` is always false in a list (M).
         """
-        query = {"limit": medusa.PAGE_SIZE, **({"type": [job_type]} if job_type else {}), **filters}
+        query = {"limit": PAGE_SIZE, **({"type": [job_type]} if job_type else {}), **filters}
         offset = 0
         while True:
-            payload = self.request("GET", medusa_context.PATH, params={**query, "offset": offset})
+            payload = self.request("GET", PATH, params={**query, "offset": offset})
             jobs = payload.get("batch_jobs") if isinstance(payload, Mapping) else None
             if not isinstance(jobs, list):
                 raise ProtocolError(
-                    f"GET {medusa_context.PATH} gave no list. Reading stopped; nothing was changed.",
+                    f"GET {PATH} gave no list. Reading stopped; nothing was changed.",
                     system=self.system.name,
                 )
             yield from jobs
@@ -223,7 +224,7 @@ class _Upload:
     def complete(self, submission: Submission, made: Mapping[str, Any]) -> Submission:
         from dataclasses import replace
 
-        return replace(submission, body=medusa_context.with_file(submission, str(made["file_key"])))
+        return replace(submission, body=with_file(submission, str(made["file_key"])))
 
 
 def _upload_path(protected: bool) -> str:

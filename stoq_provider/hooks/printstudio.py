@@ -14,8 +14,9 @@ from stoq_provider.exceptions import FinalJobFailed, JobFailed, ValidationReject
 from stoq_provider.get_provider_info import PRINTSTUDIO_CONN_FIELDS, PRINTSTUDIO_UI
 from stoq_provider.hooks.base import NOTHING_SENT, JobHook
 from stoq_provider.hooks.errors import typed
-from stoq_provider.systems import printstudio, printstudio_bulk
-from stoq_provider.systems.printstudio_states import ORDER, PRINT_JOB, Course
+from stoq_provider.systems.printstudio import bulk
+from stoq_provider.systems.printstudio.states import ORDER, PRINT_JOB, Course
+from stoq_provider.systems.printstudio.system import PrintStudio, unwrapped
 
 
 class PrintStudioHook(JobHook):
@@ -36,7 +37,7 @@ class PrintStudioHook(JobHook):
     form_ui = PRINTSTUDIO_UI
     form_fields = PRINTSTUDIO_CONN_FIELDS
 
-    system = printstudio.PrintStudio()
+    system = PrintStudio()
 
     def __init__(self, printstudio_conn_id: str = default_conn_name) -> None:
         super().__init__(printstudio_conn_id)
@@ -61,8 +62,8 @@ class PrintStudioHook(JobHook):
         :raises SubmissionUncertain: they perhaps exist; the call is not repeated.
         """
         with typed(self.system.name, NOTHING_SENT):
-            checked = printstudio_bulk.check_orders(orders)
-        return self._at_once(printstudio_bulk.CREATE_ORDERS, checked)
+            checked = bulk.check_orders(orders)
+        return self._at_once(bulk.CREATE_ORDERS, checked)
 
     def advance_jobs(self, job_ids: Sequence[str], target_status: str) -> JobStatus:
         """
@@ -71,16 +72,16 @@ class PrintStudioHook(JobHook):
         :param target_status: such as ``POST_PROCESS``, in any case.
         """
         with typed(self.system.name, NOTHING_SENT):
-            target = printstudio_bulk.check_target(target_status)
-            ids = printstudio_bulk.job_ids(job_ids, most=printstudio_bulk.ADVANCE_JOBS.cap)
-        return self._at_once(printstudio_bulk.ADVANCE_JOBS, ids, {"targetStatus": target})
+            target = bulk.check_target(target_status)
+            ids = bulk.job_ids(job_ids, most=bulk.ADVANCE_JOBS.cap)
+        return self._at_once(bulk.ADVANCE_JOBS, ids, {"targetStatus": target})
 
     def cancel_jobs(self, job_ids: Sequence[str], reason: str) -> JobStatus:
         """Cancel at most 100 print jobs."""
         with typed(self.system.name, NOTHING_SENT):
-            body = {"reason": printstudio_bulk.check_reason(reason)}
-            ids = printstudio_bulk.job_ids(job_ids, most=printstudio_bulk.CANCEL_JOBS.cap)
-        return self._at_once(printstudio_bulk.CANCEL_JOBS, ids, body)
+            body = {"reason": bulk.check_reason(reason)}
+            ids = bulk.job_ids(job_ids, most=bulk.CANCEL_JOBS.cap)
+        return self._at_once(bulk.CANCEL_JOBS, ids, body)
 
     def import_skus(self, skus: Sequence[Mapping[str, Any]], mode: str = "upsert") -> JobStatus:
         """
@@ -90,19 +91,19 @@ class PrintStudioHook(JobHook):
             other SKUs first and is never repeated.
         """
         with typed(self.system.name, NOTHING_SENT):
-            checked = printstudio_bulk.check_skus(skus, mode)
-        kind = f"{printstudio_bulk.IMPORT_SKUS.kind}:{mode}"
-        return self._at_once(printstudio_bulk.IMPORT_SKUS, checked, {"mode": mode}, kind)
+            checked = bulk.check_skus(skus, mode)
+        kind = f"{bulk.IMPORT_SKUS.kind}:{mode}"
+        return self._at_once(bulk.IMPORT_SKUS, checked, {"mode": mode}, kind)
 
     def _at_once(
         self,
-        route: printstudio_bulk.Route,
+        route: bulk.Route,
         items: Sequence[Any],
         body: Mapping[str, Any] | None = None,
         kind: str | None = None,
     ) -> JobStatus:
         with typed(self.system.name, NOTHING_SENT):
-            planned = printstudio_bulk.submissions(route, items, body, kind=kind)
+            planned = bulk.submissions(route, items, body, kind=kind)
             if len(planned) != 1:
                 raise InvalidInput(
                     f"{route.kind} takes 1 to {route.cap} items in one call, not {len(items):,}; the "
@@ -148,4 +149,4 @@ class PrintStudioHook(JobHook):
 
     def _single(self, course: Course, item: str) -> dict[str, Any]:
         payload = self.request("GET", f"{course.path}/{quote(item, safe='')}")
-        return dict(printstudio.unwrapped(payload))
+        return dict(unwrapped(payload))

@@ -30,7 +30,7 @@ from stoq_provider.exceptions import ValidationRejected
 if TYPE_CHECKING:
     from stoq_provider.hooks.stoq import StoqHook
     from stoq_provider.hooks.submission import Submitter
-    from stoq_provider.systems.stoq_bulk import Family
+    from stoq_provider.systems.stoq.bulk import Family
 
 SELECTORS: Mapping[str, tuple[str, ...]] = {
     "orders": ("state", "offer_id", "variant_id", "customer_id", "from", "to"),

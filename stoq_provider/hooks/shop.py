@@ -16,7 +16,8 @@ from stoq_provider import __version__
 from stoq_provider.core.http import Answer, ProblemKind, Request
 from stoq_provider.exceptions import StoqProviderError
 from stoq_provider.hooks.errors import of_problem, typed
-from stoq_provider.systems.base import System, query_pairs
+from stoq_provider.systems.base import System
+from stoq_provider.systems.payload import query_pairs
 
 if TYPE_CHECKING:
     from requests import Session

@@ -11,7 +11,9 @@ from stoq_provider.core.validation import InvalidInput, near_misses
 from stoq_provider.get_provider_info import STOQ_CONN_FIELDS, STOQ_UI
 from stoq_provider.hooks.base import NOTHING_SENT, JobHook
 from stoq_provider.hooks.errors import typed
-from stoq_provider.systems import stoq, stoq_bulk
+from stoq_provider.systems.stoq import bulk
+from stoq_provider.systems.stoq.reports import export
+from stoq_provider.systems.stoq.system import KNOWN_REPORTS, Stoq
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import ObjectStoragePath
@@ -39,7 +41,7 @@ class StoqHook(JobHook):
     form_ui = STOQ_UI
     form_fields = STOQ_CONN_FIELDS
 
-    system = stoq.Stoq()
+    system = Stoq()
 
     def __init__(self, stoq_conn_id: str = default_conn_name) -> None:
         super().__init__(stoq_conn_id)
@@ -65,8 +67,8 @@ class StoqHook(JobHook):
         :raises SubmissionUncertain: it may run, and repeating it is not safe.
         """
         with typed(self.system.name, NOTHING_SENT):
-            known = stoq_bulk.find_action(action, stoq_bulk.ORDER_ACTIONS)
-            submission = stoq_bulk.submission(known, order_ids, body)
+            known = bulk.find_action(action, bulk.ORDER_ACTIONS)
+            submission = bulk.submission(known, order_ids, body)
         return self.submit(submission)
 
     def submit_variants(self, action: str, variant_ids: Sequence[int], **body: Any) -> JobHandle:
@@ -78,8 +80,8 @@ class StoqHook(JobHook):
         :param body: more keys of the body.
         """
         with typed(self.system.name, NOTHING_SENT):
-            known = stoq_bulk.find_action(action, stoq_bulk.VARIANT_ACTIONS)
-            submission = stoq_bulk.submission(known, variant_ids, body)
+            known = bulk.find_action(action, bulk.VARIANT_ACTIONS)
+            submission = bulk.submission(known, variant_ids, body)
         return self.submit(submission)
 
     def submit_export(
@@ -115,7 +117,7 @@ class StoqHook(JobHook):
         """
         name = self._report_name(report)
         with typed(self.system.name, NOTHING_SENT):
-            return stoq.export(name, filters, extra_body=extra_body, extra_query=extra_query)
+            return export(name, filters, extra_body=extra_body, extra_query=extra_query)
 
     def reports(self) -> list[dict[str, Any]]:
         """Return the live list of reports: ``[{"name", "description", "aliases", "url"}]`` (1 point)."""
@@ -124,7 +126,7 @@ class StoqHook(JobHook):
         return [dict(r) for r in listed or () if isinstance(r, Mapping) and r.get("name")]
 
     def _report_name(self, report: str) -> str:
-        if report in stoq.KNOWN_REPORTS:
+        if report in KNOWN_REPORTS:
             return report
         listed = self.reports()
         for entry in listed:
@@ -198,7 +200,7 @@ class StoqHook(JobHook):
         :param path_params: values of the placeholders in the path.
         :return: the decoded payload.
         """
-        from stoq_provider.core import actions
+        from stoq_provider.systems.stoq import actions
 
         listed = self.manifest(_prefix_of(action))
         with typed(self.system.name, NOTHING_SENT):

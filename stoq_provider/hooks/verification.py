@@ -16,7 +16,7 @@ from stoq_provider.exceptions import ValidationRejected
 
 if TYPE_CHECKING:
     from stoq_provider.hooks.stoq import StoqHook
-    from stoq_provider.systems.stoq_bulk import BulkAction
+    from stoq_provider.systems.stoq.bulk import BulkAction
 
 IDS_IN_A_QUERY = 100
 """Variant ids asked for in one list call: a query of some two kilobytes."""

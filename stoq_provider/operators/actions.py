@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
-from stoq_provider.core.actions import FAN_OUTS
 from stoq_provider.core.error_text import hide_queries
 from stoq_provider.core.validation import InvalidInput, check_json, read_mapping
 from stoq_provider.exceptions import StoqProviderError, SubmissionUncertain
@@ -19,6 +18,7 @@ from stoq_provider.hooks.shop import NOTHING_SENT
 from stoq_provider.hooks.stoq import StoqHook
 from stoq_provider.hooks.submission import Submitter, TaskIdentity
 from stoq_provider.storage.state import open_store
+from stoq_provider.systems.stoq.actions import FAN_OUTS
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context

@@ -11,7 +11,7 @@ from stoq_provider.hooks.selection import Selection
 from stoq_provider.hooks.stoq import StoqHook
 from stoq_provider.hooks.verification import ReadBack, most_reads, read_back
 from stoq_provider.operators.items import ItemsOperator
-from stoq_provider.systems import stoq_bulk
+from stoq_provider.systems.stoq import bulk
 from stoq_provider.triggers.jobs import StoqJobTrigger
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ class StoqBulkOperator(ItemsOperator):
     Base of the two bulk operators.
 
     STOQ swallows the errors of single items, so ``completed`` means attempted; ``verify`` tells more. What
-    is read, and how certain it is, stands in ``systems/stoq_bulk.py``.
+    is read, and how certain it is, stands in ``systems/stoq/bulk.py``.
 
     :param action: the action.
     :param body: what goes along with the ids, such as ``{"tags": ["late"]}``.
@@ -48,7 +48,7 @@ class StoqBulkOperator(ItemsOperator):
         "extra_query": "json",
     }
     trigger_class = StoqJobTrigger
-    actions: ClassVar[Mapping[str, stoq_bulk.BulkAction]]
+    actions: ClassVar[Mapping[str, bulk.BulkAction]]
 
     def __init__(
         self,
@@ -97,7 +97,7 @@ class StoqBulkOperator(ItemsOperator):
 
     def check_parameters(self) -> None:
         """Check action and body."""
-        stoq_bulk.check_body(self._action(), self.body)
+        bulk.check_body(self._action(), self.body)
 
     def items(self) -> Selection:
         """Return where the items come from."""
@@ -107,7 +107,7 @@ class StoqBulkOperator(ItemsOperator):
         """Return submissions of at most the family's cap."""
         action = self._action()
         return [
-            stoq_bulk.submission(
+            bulk.submission(
                 action,
                 piece,
                 self.body,
@@ -137,8 +137,8 @@ class StoqBulkOperator(ItemsOperator):
         assert isinstance(hook, StoqHook)
         return hook
 
-    def _action(self) -> stoq_bulk.BulkAction:
-        return stoq_bulk.find_action(self.action, self.actions)
+    def _action(self) -> bulk.BulkAction:
+        return bulk.find_action(self.action, self.actions)
 
 
 class StoqBulkOrdersOperator(StoqBulkOperator):
@@ -156,7 +156,7 @@ class StoqBulkOrdersOperator(StoqBulkOperator):
 
     template_fields: Sequence[str] = ("order_ids", *StoqBulkOperator.template_fields)
     template_fields_renderers = {**StoqBulkOperator.template_fields_renderers, "order_ids": "json"}
-    actions = stoq_bulk.ORDER_ACTIONS
+    actions = bulk.ORDER_ACTIONS
 
     # What most tasks give is named again: type checkers and help() see no parameter behind **kwargs.
     def __init__(
@@ -190,7 +190,7 @@ class StoqBulkVariantsOperator(StoqBulkOperator):
 
     template_fields: Sequence[str] = ("variant_ids", *StoqBulkOperator.template_fields)
     template_fields_renderers = {**StoqBulkOperator.template_fields_renderers, "variant_ids": "json"}
-    actions = stoq_bulk.VARIANT_ACTIONS
+    actions = bulk.VARIANT_ACTIONS
 
     def __init__(
         self,

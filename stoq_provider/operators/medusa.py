@@ -19,8 +19,8 @@ from stoq_provider.hooks.medusa import MedusaHook
 from stoq_provider.operators.base import JobOperator
 from stoq_provider.operators.decision import Decision
 from stoq_provider.operators.waiting import WaitingOperator
-from stoq_provider.systems.medusa_context import is_export
-from stoq_provider.systems.medusa_decision import Policy, changes_of, read_policy
+from stoq_provider.systems.medusa.confirmation import Policy, changes_of, read_policy
+from stoq_provider.systems.medusa.submission import is_export
 from stoq_provider.triggers.jobs import MedusaJobTrigger
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from stoq_provider.hooks.selection import Items
 from stoq_provider.hooks.verification import ReadBack
 from stoq_provider.operators.items import ItemsOperator
 from stoq_provider.operators.printstudio_base import PrintStudioOperator
-from stoq_provider.systems import printstudio_bulk
-from stoq_provider.systems.printstudio_states import PRINT_JOB, Goal
+from stoq_provider.systems.printstudio import bulk
+from stoq_provider.systems.printstudio.states import PRINT_JOB, Goal
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -47,7 +47,7 @@ class PrintStudioCreateOrdersOperator(PrintStudioOperator):
 
     template_fields: Sequence[str] = ("orders", *PrintStudioOperator.template_fields)
     template_fields_renderers = {**PrintStudioOperator.template_fields_renderers, "orders": "json"}
-    route = printstudio_bulk.CREATE_ORDERS
+    route = bulk.CREATE_ORDERS
     noun = "orders"
 
     def __init__(self, *, orders: Any, on_empty: Literal["error", "skip"] = "error", **kwargs: Any) -> None:
@@ -58,9 +58,9 @@ class PrintStudioCreateOrdersOperator(PrintStudioOperator):
     def plan(self, context: Context, submitter: Submitter) -> list[Submission]:
         """Check every order, then cut the list."""
         with typed(self.hook.system.name, NOTHING_SENT):
-            orders = printstudio_bulk.check_orders(self.orders)
+            orders = bulk.check_orders(self.orders)
             self._not_none(orders, "orders", self.on_empty)
-            return printstudio_bulk.submissions(self.route, orders, extra_body=self.extra_body)
+            return bulk.submissions(self.route, orders, extra_body=self.extra_body)
 
     def _finish(self, context: Context, event: WaitEvent) -> dict[str, Any]:
         manifest = super()._finish(context, event)
@@ -98,7 +98,7 @@ class PrintStudioImportSkusOperator(PrintStudioOperator):
 
     template_fields: Sequence[str] = ("skus", "mode", *PrintStudioOperator.template_fields)
     template_fields_renderers = {**PrintStudioOperator.template_fields_renderers, "skus": "json"}
-    route = printstudio_bulk.IMPORT_SKUS
+    route = bulk.IMPORT_SKUS
     noun = "SKUs"
 
     def __init__(
@@ -117,9 +117,9 @@ class PrintStudioImportSkusOperator(PrintStudioOperator):
     def plan(self, context: Context, submitter: Submitter) -> list[Submission]:
         """Check mode and every SKU, then cut the list."""
         with typed(self.hook.system.name, NOTHING_SENT):
-            skus = printstudio_bulk.check_skus(self.skus, self.mode)
+            skus = bulk.check_skus(self.skus, self.mode)
             self._not_none(skus, "skus", self.on_empty)
-            return printstudio_bulk.submissions(
+            return bulk.submissions(
                 self.route,
                 skus,
                 {"mode": self.mode},
@@ -182,9 +182,7 @@ class PrintStudioPrintJobsOperator(PrintStudioOperator, ItemsOperator):
 
     def cut(self, ids: Sequence[Any], round_: int) -> list[Submission]:
         """Return calls of at most 100 print jobs."""
-        return printstudio_bulk.submissions(
-            self.route, ids, self.body(), extra_body=self.extra_body, round_=round_
-        )
+        return bulk.submissions(self.route, ids, self.body(), extra_body=self.extra_body, round_=round_)
 
     def ids_of(self, submission: Submission) -> Sequence[Any]:
         """Return the ids in the body."""
@@ -218,7 +216,7 @@ class PrintStudioPrintJobsOperator(PrintStudioOperator, ItemsOperator):
     def price(self, sizes: Sequence[int]) -> dict[str, Any]:
         """Return requests and minutes: bulk calls have a limit of their own, and nothing is polled."""
         reads = sum(sizes) if self.verify else 0
-        lane, common = printstudio_bulk.LANES[self.route.lane], self.hook.system.points
+        lane, common = bulk.LANES[self.route.lane], self.hook.system.points
         share = self.hook.settings.points_share
         minutes = (
             max(len(sizes) / lane.limit * lane.window, reads / common.limit * common.window) / share / 60
@@ -240,7 +238,7 @@ class PrintStudioAdvanceJobsOperator(PrintStudioPrintJobsOperator):
     """
 
     template_fields: Sequence[str] = ("target_status", *PrintStudioPrintJobsOperator.template_fields)
-    route = printstudio_bulk.ADVANCE_JOBS
+    route = bulk.ADVANCE_JOBS
 
     # Named again for type checkers and help(), as in ``operators.bulk``.
     def __init__(
@@ -257,11 +255,11 @@ class PrintStudioAdvanceJobsOperator(PrintStudioPrintJobsOperator):
 
     def body(self) -> dict[str, Any]:
         """Return the target, checked."""
-        return {"targetStatus": printstudio_bulk.check_target(self.target_status)}
+        return {"targetStatus": bulk.check_target(self.target_status)}
 
     def goal(self) -> Goal:
         """Return the target; a print job that is further has passed it."""
-        return Goal(PRINT_JOB, (printstudio_bulk.check_target(self.target_status),))
+        return Goal(PRINT_JOB, (bulk.check_target(self.target_status),))
 
 
 class PrintStudioCancelJobsOperator(PrintStudioPrintJobsOperator):
@@ -274,7 +272,7 @@ class PrintStudioCancelJobsOperator(PrintStudioPrintJobsOperator):
     """
 
     template_fields: Sequence[str] = ("reason", *PrintStudioPrintJobsOperator.template_fields)
-    route = printstudio_bulk.CANCEL_JOBS
+    route = bulk.CANCEL_JOBS
 
     # Named again for type checkers and help(), as in ``operators.bulk``.
     def __init__(
@@ -291,7 +289,7 @@ class PrintStudioCancelJobsOperator(PrintStudioPrintJobsOperator):
 
     def body(self) -> dict[str, Any]:
         """Return the reason, checked."""
-        return {"reason": printstudio_bulk.check_reason(self.reason)}
+        return {"reason": bulk.check_reason(self.reason)}
 
     def goal(self) -> Goal:
         """Return that they are cancelled."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from stoq_provider.core.events import WaitEvent
     from stoq_provider.hooks.submission import Submitted, Submitter
-    from stoq_provider.systems.printstudio_bulk import Route
+    from stoq_provider.systems.printstudio.bulk import Route
 
 
 class PrintStudioOperator(JobOperator):

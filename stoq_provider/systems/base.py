@@ -2,7 +2,7 @@
 What differs from one remote system to the next.
 
 A system is one subclass of :class:`System`: how it authenticates, how it spells a submission and a
-status, how often it wants to be asked, what may be repeated. Waiting, records, budget and download do
+status, how often it wants to be asked, what may be repeated. Waiting, records, rate limit and download do
 not know which system they serve.
 """
 
@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urljoin, urlsplit
 
 from stoq_provider.core.http import Answer, MalformedAnswer, Request
@@ -22,7 +23,89 @@ from stoq_provider.core.rate_limit import PointsRules
 from stoq_provider.core.records import RepeatSafety
 from stoq_provider.core.submission import Submission
 from stoq_provider.core.validation import InvalidInput, read_text
-from stoq_provider.systems.abilities import Abilities
+from stoq_provider.systems.payload import origin_of, query_pairs
+
+
+@dataclass(frozen=True, slots=True)
+class FoundPage:
+    """
+    What one page of a list of jobs tells of a submission.
+
+    :param handle: the job, if it is on the page.
+    :param next_offset: where the next page begins; ``None``: this was the last.
+    """
+
+    handle: JobHandle | None = None
+    next_offset: int | None = None
+
+
+class Abilities:
+    """The optional part of the contract of a system."""
+
+    # -- finding a submission whose answer was lost -------------------------------------------------
+
+    def mark(self, submission: Submission, correlation: str) -> Submission:
+        """Return the submission with something in it by which its job can be found in a list."""
+        return submission
+
+    def find_request(self, origin: str, submission: Submission, since: float, offset: int) -> Request | None:
+        """
+        Return the call that lists jobs like the one submitted; ``None``: the system can't find any.
+
+        :param since: Unix seconds of our clock at which it was first sent; the server's may differ.
+        :param offset: where the page begins.
+        """
+        return None
+
+    def read_found(
+        self, payload: Any, submission: Submission, correlation: str, since: float, offset: int
+    ) -> FoundPage:
+        """
+        Look for the job that carries ``correlation`` on one page of the list.
+
+        :raises MalformedAnswer: where it is no such list: then nothing is known.
+        """
+        raise MalformedAnswer("this system lists no jobs")
+
+    # -- deciding about a job -----------------------------------------------------------------------
+
+    def cancel_request(self, origin: str, handle: JobHandle) -> Request | None:
+        """Return the call that cancels a job; ``None``: the system has none."""
+        return None
+
+    def was_stopped(self, payload: Any) -> bool:
+        """Whether the answer to :meth:`cancel_request` says that the job ended before it did anything."""
+        return False
+
+    def confirm_request(self, origin: str, handle: JobHandle) -> Request | None:
+        """Return the call that lets a job go on which waits for a decision; ``None``: none ever waits."""
+        return None
+
+    def confirmed(self, handle: JobHandle) -> JobHandle:
+        """Return the handle of a job that waits for no decision any more."""
+        return handle
+
+    # -- files --------------------------------------------------------------------------------------
+
+    def file_request(self, origin: str, status: JobStatus) -> Request | None:
+        """Return the call that gives a download URL for the job's file; ``None``: the status itself does."""
+        return None
+
+    def read_file_url(self, payload: Any) -> str:
+        """
+        Read the answer to :meth:`file_request`.
+
+        :raises MalformedAnswer: where it holds no URL.
+        """
+        raise MalformedAnswer("this system gives no download URLs beside a job's status")
+
+
+class Assumption(NamedTuple):
+    """What we take for true where the documentation that can be read does not say; marks: I, U."""
+
+    value: str
+    mark: str
+    reason: str
 
 
 class System(Abilities, ABC):
@@ -225,45 +308,3 @@ def _flatten(items: Any) -> list[Any]:
         return [leaf for item in items for leaf in _flatten(item)]
     except TypeError:
         raise InvalidInput(f"a job is a handle or a status URL, not {type(items).__name__}") from None
-
-
-def origin_of(url: str) -> tuple[str, str, int | None]:
-    """Return scheme, host and port of a URL, with the scheme's own port filled in."""
-    parts = urlsplit(url)
-    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
-    return parts.scheme, (parts.hostname or "").lower(), port
-
-
-def query_pairs(query: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return a query with lists under ``name[]`` and booleans in lower case, as Rails reads them."""
-    pairs: dict[str, Any] = {}
-    for key, value in query.items():
-        if isinstance(value, bool):
-            pairs[key] = _query_text(value)
-        elif isinstance(value, Sequence) and not isinstance(value, str):
-            pairs[key if key.endswith("[]") else f"{key}[]"] = [_query_text(item) for item in value]
-        elif value is not None:
-            pairs[key] = str(value)
-    return pairs or None
-
-
-def _query_text(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def require(payload: Any, key: str, what: str) -> str:
-    """
-    Return a text field of a payload.
-
-    :raises MalformedAnswer: where it is missing, empty or no text.
-    """
-    value = payload.get(key) if isinstance(payload, Mapping) else None
-    if not isinstance(value, str) or not value:
-        raise MalformedAnswer(f"{what} has no {key!r}")
-    return value
-
-
-def optional_int(payload: Mapping[str, Any], key: str) -> int | None:
-    """Return a whole number of a payload; ``None`` where it is missing or no number."""
-    value = payload.get(key)
-    return value if isinstance(value, int) and not isinstance(value, bool) else None

@@ -7,7 +7,8 @@ A token is fetched when it is first needed, kept in memory, and renewed once whe
 from __future__ import annotations
 
 from stoq_provider.core.http import Answer, MalformedAnswer, Problem, ProblemKind, RateLimit, Request
-from stoq_provider.systems.base import System, origin_of
+from stoq_provider.systems.base import System
+from stoq_provider.systems.payload import origin_of
 from stoq_provider.transport.settings import ShopSettings
 
 

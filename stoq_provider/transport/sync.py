@@ -13,7 +13,8 @@ from requests.auth import AuthBase
 from tenacity import Retrying
 
 from stoq_provider.core.http import Answer, Problem, ProblemKind, Request, Response, read
-from stoq_provider.systems.base import System, origin_of
+from stoq_provider.systems.base import System
+from stoq_provider.systems.payload import origin_of
 from stoq_provider.transport.gate import WORKER, Gate
 from stoq_provider.transport.login import Login, LoginFailed
 from stoq_provider.transport.meter import Meter

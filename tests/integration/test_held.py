@@ -21,7 +21,7 @@ from stoq_provider.exceptions import (
 from stoq_provider.hooks.base import Detached
 from stoq_provider.operators.actions import StoqActionOperator
 from stoq_provider.operators.base import JobOperator
-from stoq_provider.systems.stoq import Stoq
+from stoq_provider.systems.stoq.system import Stoq
 from stoq_provider.transport.gate import Gate
 from tests.harness import Killed, MemoryStateStore, TaskRun, recorded_logs
 

@@ -13,7 +13,7 @@ from stoq_provider.exceptions import (
 from stoq_provider.hooks import finding
 from stoq_provider.hooks.medusa import MedusaHook
 from stoq_provider.operators.medusa import MedusaConfirmOperator
-from stoq_provider.systems.medusa_context import CORRELATION
+from stoq_provider.systems.medusa.submission import CORRELATION
 from tests.harness import Killed
 
 from .conftest import MODES, fails, in_turn
@@ -107,7 +107,7 @@ def test_submit_ambiguous_three_times_and_never_processed_says_that_no_job_was_s
 
 
 def test_submit_ambiguous_and_the_job_stands_on_a_later_page(medusa, sandbox, monkeypatch):
-    monkeypatch.setattr("stoq_provider.systems.medusa.PAGE_SIZE", 3)
+    monkeypatch.setattr("stoq_provider.systems.medusa.system.PAGE_SIZE", 3)
     sandbox.arm("reset_after", origin="medusa", method="POST", path=SUBMIT)
     real = MedusaHook.find
 

@@ -7,7 +7,7 @@ import pytest
 from stoq_provider.core.lifecycle import WatchRules
 from stoq_provider.exceptions import JobExpired, JobNotFound, PollingUnhealthy
 from stoq_provider.hooks.stoq import StoqHook
-from stoq_provider.systems.stoq import Stoq
+from stoq_provider.systems.stoq.system import Stoq
 
 from .conftest import MODES, POLL, SENSOR_MODES, fails
 

@@ -26,7 +26,7 @@ from stoq_provider.exceptions import AuthenticationError, StoqProviderError, Sub
 from stoq_provider.hooks.stoq import StoqHook
 from stoq_provider.hooks.submission import Submitted, Submitter, TaskIdentity
 from stoq_provider.storage.state import StateError, TaskStateStore
-from stoq_provider.systems.stoq import Stoq
+from stoq_provider.systems.stoq.system import Stoq
 from stoq_provider.transport.settings import ShopSettings
 from tests.harness import Killed, MemoryStateStore
 

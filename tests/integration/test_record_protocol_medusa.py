@@ -18,7 +18,7 @@ from stoq_provider.exceptions import SubmissionUncertain
 from stoq_provider.hooks.medusa import MedusaHook
 from stoq_provider.hooks.submission import Submitter, TaskIdentity
 from stoq_provider.storage.state import TaskStateStore
-from stoq_provider.systems.medusa_context import CORRELATION, submission
+from stoq_provider.systems.medusa.submission import CORRELATION, submission
 from stoq_provider.transport.settings import ShopSettings
 from tests.harness import MemoryStateStore
 

@@ -9,7 +9,7 @@ import pytest
 
 from stoq_provider.exceptions import SubmissionUncertain
 from stoq_provider.hooks import finding
-from stoq_provider.systems.medusa_context import CORRELATION
+from stoq_provider.systems.medusa.submission import CORRELATION
 from tests.harness import Killed, recorded_logs
 from tests.integration.conftest import fails
 from tests.integration.medusa_bench import die_at

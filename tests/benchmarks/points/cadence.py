@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from stoq_provider.core.models import from_iso
-from stoq_provider.systems.stoq import Stoq
+from stoq_provider.systems.stoq.system import Stoq
 from tests.benchmarks.points.children import Child, Shops, Stage
 from tests.benchmarks.points.crowd import UNEVEN
 from tests.benchmarks.points.figures import Spread, row, table

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stoq_provider.systems.stoq import Stoq
+from stoq_provider.systems.stoq.system import Stoq
 from tests.benchmarks.points.children import Child, Shops, Stage
 from tests.benchmarks.points.figures import Spread, row, table
 from tests.benchmarks.points.ideal import LIMIT, WINDOW, IdealJob, round_robin, turns, windows_of

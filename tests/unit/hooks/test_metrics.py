@@ -209,7 +209,7 @@ RUN_END = ("running", "completed")
 
 
 def test_the_gate_of_a_worker_and_that_of_a_triggerer_take_the_same_meter():
-    from stoq_provider.systems.stoq import Stoq
+    from stoq_provider.systems.stoq.system import Stoq
 
     made = AirflowMeter("stoq", "x")
     assert gate.Gate(Stoq(), 0.8, gate.WORKER, meter=made).meter is made

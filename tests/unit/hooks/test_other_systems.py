@@ -17,7 +17,7 @@ from stoq_provider.exceptions import (
 )
 from stoq_provider.hooks.printstudio import PrintStudioHook
 from stoq_provider.hooks.surecart import SureCartHook
-from stoq_provider.systems.printstudio_states import PRINT_JOB
+from stoq_provider.systems.printstudio.states import PRINT_JOB
 
 SURECART = "https://api.surecart.com/v1"
 STUDIO = "https://print.example/api"

@@ -13,7 +13,7 @@ from stoq_provider.exceptions import ValidationRejected
 from stoq_provider.hooks.selection import PIECE, TEXT_PIECE, Items, Selection
 from stoq_provider.hooks.submission import Submitter, TaskIdentity
 from stoq_provider.storage.state import KEY_PREFIX, StateError, TaskStateStore
-from stoq_provider.systems.stoq_bulk import ORDERS, VARIANTS
+from stoq_provider.systems.stoq.bulk import ORDERS, VARIANTS
 from tests.harness import MemoryStateStore
 
 from .conftest import API

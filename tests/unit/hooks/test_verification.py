@@ -6,7 +6,7 @@ import pytest
 
 from stoq_provider.exceptions import AuthenticationError, ProtocolError
 from stoq_provider.hooks.verification import IDS_IN_A_QUERY, most_reads, read_back, summary
-from stoq_provider.systems.stoq_bulk import ORDER_ACTIONS, VARIANT_ACTIONS
+from stoq_provider.systems.stoq.bulk import ORDER_ACTIONS, VARIANT_ACTIONS
 
 from .conftest import API
 

@@ -11,8 +11,8 @@ from stoq_provider.core.lifecycle import SightKind
 from stoq_provider.core.models import JobHandle
 from stoq_provider.core.submission import Submission
 from stoq_provider.core.validation import InvalidInput
-from stoq_provider.systems.base import optional_int, origin_of, query_pairs, require
-from stoq_provider.systems.stoq import Stoq
+from stoq_provider.systems.payload import optional_int, origin_of, query_pairs, require
+from stoq_provider.systems.stoq.system import Stoq
 
 ORIGIN = "https://app.stoqapp.com"
 STOQ = Stoq()

@@ -10,7 +10,7 @@ from contextlib import suppress
 import pytest
 
 from stoq_provider.core.http import Request
-from stoq_provider.systems.stoq import Stoq
+from stoq_provider.systems.stoq.system import Stoq
 from stoq_provider.transport.settings import ShopSettings
 
 from .silence import HANG_SECONDS, declare, silence

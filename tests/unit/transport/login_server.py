@@ -13,8 +13,8 @@ import requests
 import requests_mock
 
 from stoq_provider.core.http import Request
-from stoq_provider.systems.base import require
-from stoq_provider.systems.stoq import Stoq
+from stoq_provider.systems.payload import require
+from stoq_provider.systems.stoq.system import Stoq
 from stoq_provider.transport.aio import AsyncTransport, Client
 from stoq_provider.transport.gate import TRIGGERER, Gate
 from stoq_provider.transport.login import Login

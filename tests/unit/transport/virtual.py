@@ -15,7 +15,7 @@ from stoq_provider.core.lifecycle import Outcome
 from stoq_provider.core.models import JobHandle
 from stoq_provider.hooks.waiting import WaitPlan, wait_async
 from stoq_provider.systems.base import System
-from stoq_provider.systems.stoq import Stoq
+from stoq_provider.systems.stoq.system import Stoq
 from stoq_provider.transport.aio import AsyncTransport, Client
 from stoq_provider.transport.board import PollBoard
 from stoq_provider.transport.gate import TRIGGERER, Gate

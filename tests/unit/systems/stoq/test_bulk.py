@@ -6,22 +6,23 @@ import pytest
 
 from stoq_provider.core.records import RepeatSafety
 from stoq_provider.core.validation import InvalidInput
-from stoq_provider.systems import stoq_bulk
-from stoq_provider.systems.stoq import REPEAT_SAFETY, Stoq
+from stoq_provider.systems.stoq import bulk
+from stoq_provider.systems.stoq.bulk import REPEAT_SAFETY
+from stoq_provider.systems.stoq.system import Stoq
 
-ALL = {**stoq_bulk.ORDER_ACTIONS, **stoq_bulk.VARIANT_ACTIONS}
+ALL = {**bulk.ORDER_ACTIONS, **bulk.VARIANT_ACTIONS}
 ORDERS = ("release", "cancel", "set_tags", "send_payment_collection_url")
 VARIANTS = ("recalculate_preorder_counts", "sync_metafields", "reset_metafields")
 BODIES = {"set_tags": {"tags": ["late"]}}
 
 
 def build(name, ids=(1, 2), **options):
-    return stoq_bulk.submission(ALL[name], ids, options.pop("body", BODIES.get(name)), **options)
+    return bulk.submission(ALL[name], ids, options.pop("body", BODIES.get(name)), **options)
 
 
 def test_the_two_tables_hold_the_promised_actions():
-    assert sorted(stoq_bulk.ORDER_ACTIONS) == sorted(ORDERS)
-    assert sorted(stoq_bulk.VARIANT_ACTIONS) == sorted(VARIANTS)
+    assert sorted(bulk.ORDER_ACTIONS) == sorted(ORDERS)
+    assert sorted(bulk.VARIANT_ACTIONS) == sorted(VARIANTS)
 
 
 @pytest.mark.parametrize("name", ORDERS)
@@ -73,19 +74,19 @@ def test_one_submission_takes_no_more_than_the_cap(name, cap):
 @pytest.mark.parametrize(
     ("name", "table", "words"),
     [
-        ("relaese", stoq_bulk.ORDER_ACTIONS, ["'relaese'", "release", "Known are release, cancel"]),
-        ("sync_metafield", stoq_bulk.VARIANT_ACTIONS, ["sync_metafields"]),
-        ("release", stoq_bulk.VARIANT_ACTIONS, ["no bulk action 'release'", "recalculate_preorder_counts"]),
-        ("", stoq_bulk.ORDER_ACTIONS, ["no bulk action ''"]),
-        ("relaese", stoq_bulk.ORDER_ACTIONS, ["did you mean 'release'? Known are release"]),
-        ("zz", stoq_bulk.ORDER_ACTIONS, ["no bulk action 'zz'. Known are release"]),
-        (["release"], stoq_bulk.ORDER_ACTIONS, ["no bulk action ['release']"]),
-        (None, stoq_bulk.ORDER_ACTIONS, ["no bulk action None"]),
+        ("relaese", bulk.ORDER_ACTIONS, ["'relaese'", "release", "Known are release, cancel"]),
+        ("sync_metafield", bulk.VARIANT_ACTIONS, ["sync_metafields"]),
+        ("release", bulk.VARIANT_ACTIONS, ["no bulk action 'release'", "recalculate_preorder_counts"]),
+        ("", bulk.ORDER_ACTIONS, ["no bulk action ''"]),
+        ("relaese", bulk.ORDER_ACTIONS, ["did you mean 'release'? Known are release"]),
+        ("zz", bulk.ORDER_ACTIONS, ["no bulk action 'zz'. Known are release"]),
+        (["release"], bulk.ORDER_ACTIONS, ["no bulk action ['release']"]),
+        (None, bulk.ORDER_ACTIONS, ["no bulk action None"]),
     ],
 )
 def test_an_unknown_action_is_named_with_near_misses(name, table, words):
     with pytest.raises(InvalidInput) as caught:
-        stoq_bulk.find_action(name, table)
+        bulk.find_action(name, table)
     assert all(word in str(caught.value) for word in words), str(caught.value)
 
 
@@ -115,7 +116,7 @@ def test_an_unknown_action_is_named_with_near_misses(name, table, words):
 )
 def test_a_body_that_is_wrong(name, body, words):
     with pytest.raises(InvalidInput) as caught:
-        stoq_bulk.check_body(ALL[name], body)
+        bulk.check_body(ALL[name], body)
     assert all(word in str(caught.value) for word in words), str(caught.value)
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from stoq_provider.core.actions import Action, find, read_manifest
 from stoq_provider.core.http import MalformedAnswer
 from stoq_provider.core.validation import InvalidInput
+from stoq_provider.systems.stoq.actions import Action, find, read_manifest
 
 MANIFEST = {
     "version": "v2",

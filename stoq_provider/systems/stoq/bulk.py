@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from stoq_provider.core.records import RepeatSafety
 from stoq_provider.core.submission import Submission
 from stoq_provider.core.validation import InvalidInput, check_ids, merge, near_misses, read_mapping
 
@@ -139,6 +140,19 @@ VARIANT_ACTIONS: Mapping[str, BulkAction] = {
         BulkAction("reset_metafields", VARIANTS, "the metafield is empty (name U)", _metafield_empty),
     )
 }
+
+
+REPEAT_SAFETY: Mapping[str, RepeatSafety] = {
+    "export": RepeatSafety.SAFE,
+    "bulk_release": RepeatSafety.SAFE,
+    "bulk_cancel": RepeatSafety.SAFE,
+    "bulk_set_tags": RepeatSafety.SAFE,
+    "bulk_recalculate_preorder_counts": RepeatSafety.SAFE,
+    "bulk_sync_metafields": RepeatSafety.SAFE,
+    "bulk_reset_metafields": RepeatSafety.WARN,
+    "bulk_send_payment_collection_url": RepeatSafety.NEVER,
+}
+"""What sending the same submission twice does. An action that is not listed is never repeated."""
 
 
 def find_action(name: Any, known: Mapping[str, BulkAction]) -> BulkAction:

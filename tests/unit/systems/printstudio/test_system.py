@@ -10,9 +10,9 @@ from stoq_provider.core.http import MalformedAnswer, Request
 from stoq_provider.core.models import JobHandle, JobState
 from stoq_provider.core.records import RepeatSafety
 from stoq_provider.core.validation import InvalidInput
-from stoq_provider.systems import printstudio_bulk
-from stoq_provider.systems.printstudio import ASSUMPTIONS, PrintStudio
-from stoq_provider.systems.printstudio_states import ORDER, PRINT_JOB, Goal
+from stoq_provider.systems.printstudio import bulk
+from stoq_provider.systems.printstudio.states import ORDER, PRINT_JOB, Goal
+from stoq_provider.systems.printstudio.system import ASSUMPTIONS, PrintStudio
 
 SYSTEM = PrintStudio()
 ORIGIN = "http://print.example:8787"
@@ -51,7 +51,7 @@ def test_limits_and_caps():
         "jobs": 20,
         "skus": 5,
     }
-    caps = {route.kind: route.cap for route in printstudio_bulk.ROUTES.values()}
+    caps = {route.kind: route.cap for route in bulk.ROUTES.values()}
     assert caps == {"create_orders": 50, "advance_jobs": 100, "cancel_jobs": 100, "import_skus": 500}
 
 
@@ -74,7 +74,7 @@ def test_repeat_safety(kind, safety):
 
 
 def test_the_answer_to_a_bulk_call_is_its_result():
-    (call,) = printstudio_bulk.submissions(printstudio_bulk.CREATE_ORDERS, [{"customerId": "c"}])
+    (call,) = bulk.submissions(bulk.CREATE_ORDERS, [{"customerId": "c"}])
     payload = {"created": 1, "failed": 0, "orders": [{"id": "o1", "status": "paid", "total": 3}]}
     handle = SYSTEM.read_submission(payload, call, 100.0)
     assert handle.job_id == SYSTEM.call_name(call)

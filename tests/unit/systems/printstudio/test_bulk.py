@@ -10,8 +10,8 @@ from stoq_provider.core.http import MalformedAnswer
 from stoq_provider.core.models import JobState
 from stoq_provider.core.submission import Submission
 from stoq_provider.core.validation import InvalidInput
-from stoq_provider.systems import printstudio_bulk as bulk
-from stoq_provider.systems.printstudio_answers import ERRORS_KEPT, read_result
+from stoq_provider.systems.printstudio import bulk as bulk
+from stoq_provider.systems.printstudio.responses import ERRORS_KEPT, read_result
 
 LINE = {"skuId": "s", "quantity": 1}
 

@@ -2,7 +2,7 @@
 PrintStudio's bulk routes: caps, limits, and checks before sending.
 
 Caps, limits and bodies are documented (D, page [bulk] of printstudio-docs.pages.dev). What comes back is
-read in :mod:`.printstudio_answers`.
+read in :mod:`.responses`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from stoq_provider.core.rate_limit import PointsRules
 from stoq_provider.core.records import RepeatSafety
 from stoq_provider.core.submission import Submission
 from stoq_provider.core.validation import TEXTS, InvalidInput, check_ids, merge, near_misses, read_text
-from stoq_provider.systems.printstudio_states import PRINT_JOB
+from stoq_provider.systems.printstudio.states import PRINT_JOB
 
 SHOWN = 5
 """Offenders that a message names."""

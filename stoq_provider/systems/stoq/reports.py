@@ -1,13 +1,15 @@
-"""Filters of STOQ's reports: what is documented of them (D [reports]), checked before anything is sent."""
+"""Exports of STOQ's reports: their filters and dates (D [reports]), checked before anything is sent."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta, tzinfo
 from typing import Any
 
-from stoq_provider.core.validation import InvalidInput, near_misses, read_mapping
+from stoq_provider.core.submission import Submission
+from stoq_provider.core.validation import InvalidInput, merge, near_misses, read_mapping
+from stoq_provider.systems.stoq.system import ASSUMPTIONS
 
 COMMON_FILTERS = ("from", "to", "offer_id", "offer_ids", "currency")
 _BREAKDOWN = ("product_id", "variant_id", "market_id")
@@ -112,3 +114,66 @@ _RULES: tuple[Callable[[str, Mapping[str, Any]], None], ...] = (
     _granularity_is_known,
     _offer_ids_is_a_list,
 )
+
+WINDOWS = ("data_interval", "previous_day")
+
+
+def dates_of(
+    window: str,
+    start: datetime | None,
+    end: datetime | None,
+    zone: tzinfo,
+    *,
+    run_after: datetime | None = None,
+) -> dict[str, str]:
+    """
+    Return ``{"from", "to"}`` as ISO dates, both inclusive.
+
+    ``data_interval``: every day that the interval touches. ``previous_day``: the last whole day before
+    the interval's end, for schedules without a length and for runs without an interval.
+
+    :param zone: where a day begins.
+    :param run_after: stands in for the end where there is no interval: when the run was wanted.
+    :raises InvalidInput: where the run has no interval, or one without a length.
+    """
+    if window not in WINDOWS:
+        raise InvalidInput(f"window is one of {', '.join(WINDOWS)}; not {window!r}")
+    before = end or run_after
+    if window == "previous_day" and before is not None:
+        day = (before.astimezone(zone).date() - timedelta(days=1)).isoformat()
+        return {"from": day, "to": day}
+    if start is None or end is None:
+        raise InvalidInput(
+            f"this run has no data interval (it was started by hand or by an asset), so window={window!r} "
+            "can't be used; give 'from' and 'to' in filters, or window='previous_day'"
+        )
+    if end <= start:
+        raise InvalidInput(
+            f"the data interval of this run has no length ({start.isoformat()}), as with cron schedules in "
+            "Airflow 3; use schedule=CronDataIntervalTimetable(...), or window='previous_day'"
+        )
+    last = (end - timedelta(microseconds=1)).astimezone(zone)
+    return {"from": start.astimezone(zone).date().isoformat(), "to": last.date().isoformat()}
+
+
+def export(
+    report: str,
+    filters: Mapping[str, Any] | None = None,
+    *,
+    extra_body: Mapping[str, Any] | None = None,
+    extra_query: Mapping[str, Any] | None = None,
+) -> Submission:
+    """
+    Build the submission of a report export.
+
+    :raises InvalidInput: where the filters break a documented rule.
+    """
+    checked = check(report, filters)
+    if "offer_ids" in checked:
+        checked[ASSUMPTIONS["export.offer_ids"].value] = checked.pop("offer_ids")
+    return Submission(
+        kind=f"export:{report}",
+        path=ASSUMPTIONS["export.path"].value.format(report=report),
+        body=merge(checked, extra_body),
+        query=merge({}, extra_query, "extra_query"),
+    )

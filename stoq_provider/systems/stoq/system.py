@@ -19,11 +19,10 @@ from stoq_provider.core.polling import Cadence
 from stoq_provider.core.rate_limit import PointsRules
 from stoq_provider.core.records import RepeatSafety
 from stoq_provider.core.submission import Submission
-from stoq_provider.core.validation import merge
-from stoq_provider.systems import stoq_bulk
-from stoq_provider.systems.assumptions import Assumption
-from stoq_provider.systems.base import System, optional_int, require
-from stoq_provider.systems.stoq_filters import check as check_filters
+from stoq_provider.systems.base import Assumption, System
+from stoq_provider.systems.payload import optional_int, require
+from stoq_provider.systems.stoq import bulk
+from stoq_provider.systems.stoq.bulk import REPEAT_SAFETY
 
 ASSUMPTIONS: Mapping[str, Assumption] = {
     "export.path": Assumption(
@@ -35,31 +34,20 @@ ASSUMPTIONS: Mapping[str, Assumption] = {
         "a POST with a JSON body; move one to the query by extra_body={k: None}, extra_query={k: v}",
     ),
     "export.offer_ids": Assumption("offer_ids", "I", "offer_ids[] of the query is a plain list in JSON"),
-    "orders.path": Assumption(stoq_bulk.ORDERS.path, "I", "bulk: preorders/orders/bulk_*; a POST"),
+    "orders.path": Assumption(bulk.ORDERS.path, "I", "bulk: preorders/orders/bulk_*; a POST"),
     "orders.ids": Assumption(
-        stoq_bulk.ORDERS.ids_key, "I", "bulk speaks of order IDs, and answers order_count; Shopify's ids"
+        bulk.ORDERS.ids_key, "I", "bulk speaks of order IDs, and answers order_count; Shopify's ids"
     ),
     "orders.tags": Assumption("tags", "U", "name and meaning (replace or add) are not documented"),
     "orders.force": Assumption("force", "U", "documented for the release of one order only"),
-    "variants.path": Assumption(stoq_bulk.VARIANTS.path, "I", "as for orders"),
+    "variants.path": Assumption(bulk.VARIANTS.path, "I", "as for orders"),
     "variants.ids": Assumption(
-        stoq_bulk.VARIANTS.ids_key, "I", "the name in add_variants and in the list's filter"
+        bulk.VARIANTS.ids_key, "I", "the name in add_variants and in the list's filter"
     ),
-    "orders.item_id": Assumption(stoq_bulk.ORDERS.item_key, "D", "read shape of an order"),
+    "orders.item_id": Assumption(bulk.ORDERS.item_key, "D", "read shape of an order"),
     "variants.metafields": Assumption("metafields", "U", "drift detection is documented, its keys are not"),
 }
 
-REPEAT_SAFETY: Mapping[str, RepeatSafety] = {
-    "export": RepeatSafety.SAFE,
-    "bulk_release": RepeatSafety.SAFE,
-    "bulk_cancel": RepeatSafety.SAFE,
-    "bulk_set_tags": RepeatSafety.SAFE,
-    "bulk_recalculate_preorder_counts": RepeatSafety.SAFE,
-    "bulk_sync_metafields": RepeatSafety.SAFE,
-    "bulk_reset_metafields": RepeatSafety.WARN,
-    "bulk_send_payment_collection_url": RepeatSafety.NEVER,
-}
-"""What sending the same submission twice does. An action that is not listed is never repeated."""
 
 KNOWN_REPORTS = ("summary", "revenue", "by_date", "by_variant", "customers")
 """Reports named in readable documentation (D [reports]); the other four are asked from the server."""
@@ -156,26 +144,3 @@ def _percent(value: Any) -> float | None:
 def _optional_text(payload: Mapping[str, Any], key: str) -> str | None:
     value = payload.get(key)
     return value if isinstance(value, str) and value else None
-
-
-def export(
-    report: str,
-    filters: Mapping[str, Any] | None = None,
-    *,
-    extra_body: Mapping[str, Any] | None = None,
-    extra_query: Mapping[str, Any] | None = None,
-) -> Submission:
-    """
-    Build the submission of a report export.
-
-    :raises InvalidInput: where the filters break a documented rule.
-    """
-    checked = check_filters(report, filters)
-    if "offer_ids" in checked:
-        checked[ASSUMPTIONS["export.offer_ids"].value] = checked.pop("offer_ids")
-    return Submission(
-        kind=f"export:{report}",
-        path=ASSUMPTIONS["export.path"].value.format(report=report),
-        body=merge(checked, extra_body),
-        query=merge({}, extra_query, "extra_query"),
-    )

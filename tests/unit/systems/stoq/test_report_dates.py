@@ -9,7 +9,7 @@ import pendulum
 import pytest
 
 from stoq_provider.core.validation import InvalidInput
-from stoq_provider.core.window import dates_of
+from stoq_provider.systems.stoq.reports import dates_of
 
 UTC = timezone.utc
 BERLIN = ZoneInfo("Europe/Berlin")

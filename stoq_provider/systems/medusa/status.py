@@ -8,7 +8,7 @@ from typing import Any
 from stoq_provider.core.error_text import hide_queries, message_of
 from stoq_provider.core.http import MalformedAnswer
 from stoq_provider.core.models import from_iso
-from stoq_provider.systems.base import optional_int
+from stoq_provider.systems.payload import optional_int
 
 LONGEST_LIST, LONGEST_TEXT = 20, 500
 """What is kept of the lists and texts in a job's result."""

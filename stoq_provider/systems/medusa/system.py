@@ -19,10 +19,17 @@ from stoq_provider.core.rate_limit import PointsRules
 from stoq_provider.core.records import RepeatSafety
 from stoq_provider.core.submission import Submission
 from stoq_provider.core.validation import InvalidInput
-from stoq_provider.systems.abilities import FoundPage
-from stoq_provider.systems.base import System, loads_text, optional_int, require
-from stoq_provider.systems.medusa_context import CORRELATION, DRY_RUN, PATH, is_export, job_type_of
-from stoq_provider.systems.medusa_job import cancelled_late, details_of, is_before, job_of, jobs_of, percent
+from stoq_provider.systems.base import FoundPage, System, loads_text
+from stoq_provider.systems.medusa.status import (
+    cancelled_late,
+    details_of,
+    is_before,
+    job_of,
+    jobs_of,
+    percent,
+)
+from stoq_provider.systems.medusa.submission import CORRELATION, DRY_RUN, PATH, is_export, job_type_of
+from stoq_provider.systems.payload import optional_int, require
 
 CLOCKS_APART = 86_400.0
 """Seconds by which the server's clock may differ from ours when a job is looked for by its age."""

@@ -6,7 +6,7 @@ import pytest
 
 from stoq_provider.core.models import JobState
 from stoq_provider.core.validation import InvalidInput
-from stoq_provider.systems.printstudio_states import ORDER, PRINT_JOB, Goal
+from stoq_provider.systems.printstudio.states import ORDER, PRINT_JOB, Goal
 
 R, S, F, C, U = (
     JobState.RUNNING,

@@ -12,7 +12,9 @@ from stoq_provider.core.models import JobHandle, JobState, JobStatus
 from stoq_provider.core.records import RepeatSafety
 from stoq_provider.core.submission import Submission
 from stoq_provider.core.validation import InvalidInput
-from stoq_provider.systems.stoq import ASSUMPTIONS, REPEAT_SAFETY, Stoq, export
+from stoq_provider.systems.stoq.bulk import REPEAT_SAFETY
+from stoq_provider.systems.stoq.reports import export
+from stoq_provider.systems.stoq.system import ASSUMPTIONS, Stoq
 
 STOQ = Stoq()
 NOW = 1_780_000_000.0

@@ -13,9 +13,9 @@ from stoq_provider.core.lifecycle import SightKind
 from stoq_provider.core.models import JobHandle, JobState, JobStatus
 from stoq_provider.core.records import RepeatSafety
 from stoq_provider.core.validation import InvalidInput
-from stoq_provider.systems.medusa import Medusa
-from stoq_provider.systems.medusa_context import CORRELATION, submission, with_file
-from stoq_provider.systems.medusa_decision import Policy, changes_of, read_policy
+from stoq_provider.systems.medusa.confirmation import Policy, changes_of, read_policy
+from stoq_provider.systems.medusa.submission import CORRELATION, submission, with_file
+from stoq_provider.systems.medusa.system import Medusa
 
 MEDUSA = Medusa()
 RECORDINGS = Path(__file__).parents[2] / "recordings" / "medusa"

@@ -3,7 +3,7 @@ PrintStudio: orders and production of a print shop, self-hosted.
 
 Each fact is marked: D documented on a page of printstudio-docs.pages.dev (named in brackets), I inferred, U
 unknown. What is inferred or unknown stands in :data:`ASSUMPTIONS`; ``extra_body`` of the operators
-overrides what is sent. Bulk calls are in :mod:`.printstudio_bulk`, states in :mod:`.printstudio_states`.
+overrides what is sent. Bulk calls are in :mod:`.bulk`, states in :mod:`.states`.
 """
 
 from __future__ import annotations
@@ -22,11 +22,10 @@ from stoq_provider.core.rate_limit import PointsRules
 from stoq_provider.core.records import RepeatSafety
 from stoq_provider.core.submission import Submission
 from stoq_provider.core.validation import TEXTS, check_ids
-from stoq_provider.systems.assumptions import Assumption
-from stoq_provider.systems.base import System
-from stoq_provider.systems.printstudio_answers import read_result
-from stoq_provider.systems.printstudio_bulk import LANES, REPEAT_SAFETY, ROUTES
-from stoq_provider.systems.printstudio_states import COURSES, Goal
+from stoq_provider.systems.base import Assumption, System
+from stoq_provider.systems.printstudio.bulk import LANES, REPEAT_SAFETY, ROUTES
+from stoq_provider.systems.printstudio.responses import read_result
+from stoq_provider.systems.printstudio.states import COURSES, Goal
 
 ASSUMPTIONS: Mapping[str, Assumption] = {
     "bulk.synchronous": Assumption("yes", "I", "no page shows a handle, every example ends with the answer"),
@@ -56,7 +55,7 @@ class PrintStudio(System):
     lanes = LANES
     rules = WatchRules(record_life=math.inf)
     status_words: Mapping[str, JobState] = {}
-    """None: what a state means depends on what is waited for; see :class:`.printstudio_states.Goal`."""
+    """None: what a state means depends on what is waited for; see :class:`.states.Goal`."""
 
     def auth_headers(self, key: str) -> dict[str, str]:
         """``X-API-Key``; the key has a role, and too low a role answers 403 (D [authentication])."""
@@ -74,7 +73,7 @@ class PrintStudio(System):
         return Cadence(then=4 * seconds, steps=((600.0, seconds),))
 
     def repeat_safety(self, kind: str) -> RepeatSafety:
-        """Look up :data:`.printstudio_bulk.REPEAT_SAFETY`; what it does not list is never repeated."""
+        """Look up :data:`.bulk.REPEAT_SAFETY`; what it does not list is never repeated."""
         return REPEAT_SAFETY.get(kind) or REPEAT_SAFETY.get(kind.partition(":")[0], RepeatSafety.NEVER)
 
     def read_submission(self, payload: Any, submission: Submission, now: float) -> JobHandle:

@@ -1,0 +1,1 @@
+"""Medusa v1: batch jobs of its admin API."""

@@ -1,0 +1,51 @@
+"""Fields of payloads, queries and origins: what the systems share in reading and writing them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from stoq_provider.core.http import MalformedAnswer
+
+
+def origin_of(url: str) -> tuple[str, str, int | None]:
+    """Return scheme, host and port of a URL, with the scheme's own port filled in."""
+    parts = urlsplit(url)
+    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    return parts.scheme, (parts.hostname or "").lower(), port
+
+
+def query_pairs(query: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return a query with lists under ``name[]`` and booleans in lower case, as Rails reads them."""
+    pairs: dict[str, Any] = {}
+    for key, value in query.items():
+        if isinstance(value, bool):
+            pairs[key] = _query_text(value)
+        elif isinstance(value, Sequence) and not isinstance(value, str):
+            pairs[key if key.endswith("[]") else f"{key}[]"] = [_query_text(item) for item in value]
+        elif value is not None:
+            pairs[key] = str(value)
+    return pairs or None
+
+
+def _query_text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def require(payload: Any, key: str, what: str) -> str:
+    """
+    Return a text field of a payload.
+
+    :raises MalformedAnswer: where it is missing, empty or no text.
+    """
+    value = payload.get(key) if isinstance(payload, Mapping) else None
+    if not isinstance(value, str) or not value:
+        raise MalformedAnswer(f"{what} has no {key!r}")
+    return value
+
+
+def optional_int(payload: Mapping[str, Any], key: str) -> int | None:
+    """Return a whole number of a payload; ``None`` where it is missing or no number."""
+    value = payload.get(key)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None

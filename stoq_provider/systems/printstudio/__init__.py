@@ -1,0 +1,1 @@
+"""PrintStudio: bulk operations of a print shop, self-hosted."""

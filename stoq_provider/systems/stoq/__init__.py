@@ -1,0 +1,1 @@
+"""STOQ: a preorder app for Shopify, external API v2."""
