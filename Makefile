@@ -79,7 +79,7 @@ environments: .venv/.stores tests/stores/node_modules/.package-lock.json .medusa
 # -- targets -------------------------------------------------------------------------------------------
 
 demo: .venv/.demo ## Run the example DAG against the sandbox; files land in demo-output/
-	@.venv/bin/python -m stoq_provider.sandbox.demo
+	@.venv/bin/python -m stoq_provider.testing.demo
 
 sandbox: .venv/.demo ## Run the sandbox alone, to point your own Airflow at
 	@.venv/bin/stoq-sandbox
@@ -104,7 +104,7 @@ test-busy: .venv/.test ## The fast tests three times, shuffled, beside four busy
 
 test-sandbox: .venv/.test ## The sandbox itself, and how like the real Medusa it is
 	$(SAY) 'pytest on the sandbox'
-	@.venv/bin/python -m pytest tests/sandbox tests/medusa -n $(WORKERS) --dist loadgroup $(ARGS)
+	@.venv/bin/python -m pytest tests/testing tests/medusa -n $(WORKERS) --dist loadgroup $(ARGS)
 
 test-oldest: .venv-2.11/.test ## The unit tests of what imports Airflow, on 2.11
 	$(SAY) 'pytest on Airflow 2.11'

@@ -27,7 +27,7 @@ import pytest
 from airflow.providers.common.compat.sdk import BaseSensorOperator
 
 from stoq_provider.hooks.shop import ShopHook
-from stoq_provider.sandbox import Sandbox
+from stoq_provider.testing import Sandbox
 from tests import harness
 
 T = TypeVar("T")

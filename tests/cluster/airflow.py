@@ -17,7 +17,7 @@ from pathlib import Path
 
 from cryptography.fernet import Fernet
 
-from stoq_provider.sandbox import Sandbox
+from stoq_provider.testing import Sandbox
 from tests.cluster.processes import Component, kill_all, kill_process
 from tests.cluster.rest import Api, Run
 from tests.cluster.waiting import PATIENCE, until

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from stoq_provider.sandbox import Sandbox
-from stoq_provider.sandbox.shop import ShopSize
+from stoq_provider.testing import Sandbox
+from stoq_provider.testing.shop import ShopSize
 from tests.cluster.airflow import Cluster
 from tests.cluster.processes import missing
 

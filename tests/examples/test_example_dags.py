@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from stoq_provider.sandbox import Sandbox
-from stoq_provider.sandbox.shop import ShopSize
+from stoq_provider.testing import Sandbox
+from stoq_provider.testing.shop import ShopSize
 from tests.examples.runner import ROOT, Runner
 from tests.integration.medusa_bench import NEW
 

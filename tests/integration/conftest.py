@@ -18,12 +18,12 @@ from stoq_provider.exceptions import StoqProviderError
 from stoq_provider.hooks.submission import Submitter, TaskIdentity
 from stoq_provider.operators.bulk import StoqBulkOrdersOperator, StoqBulkVariantsOperator
 from stoq_provider.operators.reports import StoqReportExportOperator
-from stoq_provider.sandbox import Sandbox
 from stoq_provider.sensors.jobs import StoqJobSensor
 from stoq_provider.storage import source
 from stoq_provider.storage.policy import DownloadPolicy
 from stoq_provider.storage.state import TaskStateStore
 from stoq_provider.systems.stoq.bulk import ORDER_ACTIONS
+from stoq_provider.testing import Sandbox
 from stoq_provider.transport.sync import SyncTransport
 from tests.harness import Killed, Logs, TaskRun, recorded_logs
 from tests.virtual_time import SPEED, VirtualTime, virtual_time

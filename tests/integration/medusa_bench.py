@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from stoq_provider.operators.medusa import MedusaBatchJobOperator, MedusaConfirmOperator
-from stoq_provider.sandbox import Sandbox
 from stoq_provider.sensors.jobs import MedusaJobSensor
+from stoq_provider.testing import Sandbox
 from stoq_provider.transport import sync
 from tests.harness import Killed, TaskRun
 

@@ -14,8 +14,8 @@ from stoq_provider.operators.printstudio import (
     PrintStudioImportSkusOperator,
 )
 from stoq_provider.operators.surecart import SureCartBulkActionOperator
-from stoq_provider.sandbox import Sandbox
 from stoq_provider.sensors.jobs import PrintStudioJobSensor, SureCartJobSensor
+from stoq_provider.testing import Sandbox
 from tests.harness import TaskRun
 
 QUICK = {"poll_interval": 0.02, "timeout": 600}

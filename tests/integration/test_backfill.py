@@ -8,8 +8,8 @@ import tracemalloc
 import pytest
 
 from stoq_provider.core.validation import check_ids
-from stoq_provider.sandbox import Sandbox
-from stoq_provider.sandbox.shop import ShopSize
+from stoq_provider.testing import Sandbox
+from stoq_provider.testing.shop import ShopSize
 
 from .conftest import MODES, Bench, connect
 

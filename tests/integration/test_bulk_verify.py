@@ -8,8 +8,8 @@ import pytest
 
 from stoq_provider.exceptions import AuthenticationError, ItemsUnchanged
 from stoq_provider.hooks.stoq import StoqHook
-from stoq_provider.sandbox import Sandbox
-from stoq_provider.sandbox.shop import ShopSize
+from stoq_provider.testing import Sandbox
+from stoq_provider.testing.shop import ShopSize
 from tests.harness import FakeTaskInstance, Killed
 
 from .conftest import MODES, connect, fails, in_turn

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from stoq_provider.sandbox import Sandbox
+from stoq_provider.testing import Sandbox
 
 # Heavy; with ``--dist loadgroup`` it has a worker of its own.
 pytestmark = pytest.mark.xdist_group("real-airflow")

@@ -34,7 +34,7 @@ def test_the_demo_takes_its_children_with_it(number: int, tmp_path: Path) -> Non
     (tmp_path / "example_dags").symlink_to(ROOT / "example_dags")
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(
-        [sys.executable, "-m", "stoq_provider.sandbox.demo"],
+        [sys.executable, "-m", "stoq_provider.testing.demo"],
         cwd=tmp_path,
         env=environment,
         stdout=subprocess.DEVNULL,

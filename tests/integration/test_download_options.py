@@ -11,10 +11,10 @@ from starlette.responses import Response
 
 from stoq_provider.exceptions import DownloadError, ValidationRejected, VerificationError
 from stoq_provider.hooks.fetching import POLICY
-from stoq_provider.sandbox.content import chunks
-from stoq_provider.sandbox.files import Files
 from stoq_provider.storage import rows
 from stoq_provider.storage.download import EmptyResult
+from stoq_provider.testing.content import chunks
+from stoq_provider.testing.files import Files
 
 from .conftest import fails
 

@@ -20,7 +20,7 @@ from stoq_provider.exceptions import (
 from stoq_provider.hooks import stopping
 from stoq_provider.hooks.medusa import MedusaHook
 from stoq_provider.hooks.shop import Detached
-from stoq_provider.sandbox.medusa.storage import Storage
+from stoq_provider.testing.medusa.storage import Storage
 from tests.harness import wait_until
 
 from .conftest import MODES, SENSOR_MODES, fails, in_turn

@@ -8,7 +8,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSen
 
 from stoq_provider.exceptions import AuthenticationError, JobTimeout, PollingUnhealthy
 from stoq_provider.hooks.stoq import StoqHook
-from stoq_provider.sandbox import Sandbox
+from stoq_provider.testing import Sandbox
 
 from .conftest import MODES, POLL, SENSOR_MODES, SUBMIT, Bench, connect, fails
 

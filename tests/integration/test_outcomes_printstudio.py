@@ -19,9 +19,9 @@ from stoq_provider.exceptions import (
     ValidationRejected,
 )
 from stoq_provider.hooks.printstudio import PrintStudioHook
-from stoq_provider.sandbox import PRINTSTUDIO_KEYS
 from stoq_provider.systems.printstudio.bulk import LANES
 from stoq_provider.systems.printstudio.system import PrintStudio
+from stoq_provider.testing import PRINTSTUDIO_KEYS
 from tests.harness import Killed
 
 from .conftest import DEATHS, SENSOR_MODES, fails, kill_worker

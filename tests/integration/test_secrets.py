@@ -16,7 +16,7 @@ from airflow.providers.common.compat.sdk import TaskDeferred
 
 from stoq_provider.core.models import JobHandle
 from stoq_provider.hooks.stoq import StoqHook
-from stoq_provider.sandbox import Sandbox
+from stoq_provider.testing import Sandbox
 from tests.harness import make_trigger, recorded_logs
 
 from .conftest import MODES, POLL, SENSOR_MODES, SUBMIT, VirtualTime, connect

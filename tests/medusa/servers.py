@@ -135,7 +135,7 @@ class SandboxServer:
     step = TICKS * TICKS_APART
 
     def __init__(self, sandbox: Any) -> None:
-        from stoq_provider.sandbox import MEDUSA_OTHER_EMAIL
+        from stoq_provider.testing import MEDUSA_OTHER_EMAIL
 
         self.sandbox = sandbox
         self.origin = sandbox.medusa_origin
@@ -217,7 +217,7 @@ def running(name: str) -> Iterator[Server]:
         with Medusa() as medusa:
             yield RealServer(medusa)
         return
-    from stoq_provider.sandbox import Sandbox
+    from stoq_provider.testing import Sandbox
 
     with Sandbox(time_scale=0) as sandbox:
         server = SandboxServer(sandbox)

@@ -14,7 +14,7 @@ import pytest
 from stoq_provider.exceptions import DownloadError, StoqProviderError, ValidationRejected
 from stoq_provider.operators.bulk import StoqBulkOrdersOperator
 from stoq_provider.operators.reports import StoqReportExportOperator
-from stoq_provider.sandbox import Sandbox
+from stoq_provider.testing import Sandbox
 from tests.harness import TaskRun, wait_until
 from tests.stores.choice import on, on_disk, on_each_file_system
 from tests.stores.stores import BUCKET, Store

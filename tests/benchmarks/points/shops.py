@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from stoq_provider.sandbox import Sandbox
-from stoq_provider.sandbox.shop import ShopSize
+from stoq_provider.testing import Sandbox
+from stoq_provider.testing.shop import ShopSize
 from tests.benchmarks.points.children import serve
 
 SMALL = ShopSize(orders=10, variants=10, offers=2, customers=5)

@@ -18,7 +18,7 @@ from stoq_provider.exceptions import (
 )
 from stoq_provider.hooks.stoq import StoqHook
 from stoq_provider.operators.actions import StoqActionOperator
-from stoq_provider.sandbox import Sandbox
+from stoq_provider.testing import Sandbox
 from tests.harness import TaskRun
 from tests.unit.hooks.conftest import CONN
 

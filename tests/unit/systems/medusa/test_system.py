@@ -18,7 +18,7 @@ from stoq_provider.systems.medusa.submission import CORRELATION, submission, wit
 from stoq_provider.systems.medusa.system import Medusa
 
 MEDUSA = Medusa()
-RECORDINGS = Path(__file__).parents[2] / "recordings" / "medusa"
+RECORDINGS = Path(__file__).parents[3] / "recordings" / "medusa"
 ORIGIN = "https://shop.example"
 NOW = 1_780_000_000.0
 

@@ -1,0 +1,141 @@
+"""The file origin: signed links to exports, in the manner of S3."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from email.utils import formatdate
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from stoq_provider.testing.content import Altered, Content, chunks
+from stoq_provider.testing.world import World
+
+
+@dataclass(frozen=True)
+class Span:
+    """The bytes to be sent."""
+
+    start: int
+    stop: int
+    partial: bool
+
+
+class Refused(Exception):
+    """An answer in S3's way: status, code and message in XML."""
+
+    def __init__(self, status: int, code: str, message: str, **headers: str) -> None:
+        super().__init__(code)
+        self.response = Response(
+            f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code>'
+            f"<Message>{message}</Message></Error>",
+            status,
+            headers,
+            "application/xml",
+        )
+
+
+class Files:
+    """Serves the contents of ready exports."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    async def serve(self, request: Request) -> Response:
+        """Answer GET and HEAD; any other header of authentication than the link's own is an error."""
+        try:
+            return self._answer(request)
+        except Refused as refused:
+            self._note(request, refused.response.status_code, 0)
+            return refused.response
+
+    def _answer(self, request: Request) -> Response:
+        self._refuse_keys(request)
+        self._check_link(request)
+        self._world.jobs.settle()
+        content = self._world.files.get(_path(request))
+        if content is None:
+            raise Refused(404, "NoSuchKey", "The specified key does not exist.")
+        fault = _fault(request)
+        if fault == "changed_etag":
+            content = Altered(content)
+        if request.headers.get("if-match", content.etag) not in {content.etag, "*"}:
+            raise Refused(412, "PreconditionFailed", "A precondition did not hold.")
+        return self._send(request, content, choose(request, content, ignore=fault == "ignore_range"))
+
+    def _refuse_keys(self, request: Request) -> None:
+        if "x-auth-token" in request.headers or "authorization" in request.headers:
+            self._world.counters.keyed_file_requests += 1
+            raise Refused(400, "InvalidArgument", "Only one authentication mechanism is allowed.")
+
+    def _check_link(self, request: Request) -> None:
+        query = request.query_params
+        names = ("X-Amz-Date", "X-Amz-Expires", "X-Sandbox-Serial", "X-Amz-Signature")
+        date, expires, serial, signature = (query.get(name, "") for name in names)
+        if signature != self._world.signature(_path(request), date, expires, serial):
+            raise Refused(403, "SignatureDoesNotMatch", "The signature does not match the link.")
+        expired = self._world.clock.now() >= int(date) + int(expires)
+        if expired or _fault(request) == "expired_url":
+            raise Refused(403, "AccessDenied", "Request has expired")
+
+    def _send(self, request: Request, content: Content, span: Span) -> Response:
+        headers = {
+            "ETag": content.etag,
+            "Accept-Ranges": "bytes",
+            "Content-Length": str(span.stop - span.start),
+            "Last-Modified": formatdate(0, usegmt=True),
+        }
+        if span.partial:
+            headers["Content-Range"] = f"bytes {span.start}-{span.stop - 1}/{content.size}"
+        status = 206 if span.partial else 200
+        self._note(request, status, span.stop - span.start, start=span.start)
+        if request.method == "HEAD":
+            return Response(None, status, headers, "text/csv")
+        return StreamingResponse(_stream(content, span), status, headers, "text/csv")
+
+    def _note(self, request: Request, status: int, size: int, **more: Any) -> None:
+        entry = {"method": request.method, "path": _path(request), "status": status, "bytes": size}
+        self._world.counters.downloads.append(entry | more)
+
+
+def _path(request: Request) -> str:
+    return str(request.scope["path"])
+
+
+def _fault(request: Request) -> str | None:
+    fault: str | None = request.scope.get("state", {}).get("fault")
+    return fault
+
+
+async def _stream(content: Content, span: Span) -> AsyncIterator[bytes]:
+    for piece in chunks(content, span.start, span.stop):
+        yield piece
+
+
+def choose(request: Request, content: Content, *, ignore: bool = False) -> Span:
+    """The span a request asks for; one range only, others are ignored as HTTP allows."""
+    whole = Span(0, content.size, partial=False)
+    asked = re.fullmatch(r"bytes=(\d*)-(\d*)", request.headers.get("range", ""))
+    if ignore or asked is None or asked.groups() == ("", ""):
+        return whole
+    if request.headers.get("if-range", content.etag) != content.etag:
+        return whole
+    first, last = asked.groups()
+    if first:
+        start, stop = int(first), min(int(last) + 1 if last else content.size, content.size)
+    else:
+        start, stop = max(0, content.size - int(last)), content.size
+    if start >= stop:
+        unsatisfiable = {"Content-Range": f"bytes */{content.size}"}
+        raise Refused(416, "InvalidRange", "The requested range is not satisfiable", **unsatisfiable)
+    return Span(start, stop, partial=True)
+
+
+def build_app(world: World) -> Starlette:
+    """The application of the file origin."""
+    return Starlette(routes=[Route("/{path:path}", Files(world).serve, methods=["GET", "HEAD"])])
