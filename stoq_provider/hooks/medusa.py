@@ -143,7 +143,7 @@ class MedusaHook(JobHook):
         :param protected: whether it is kept from the public, where the file service tells these apart.
         :raises ValidationRejected: there is no such file.
         """
-        from stoq_provider.hooks.upload import upload
+        from stoq_provider.transport.upload import upload
 
         path = _existing(source)
         request = Request("POST", self.system.url(self.settings.origin, _upload_path(protected)))

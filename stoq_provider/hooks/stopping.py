@@ -63,7 +63,7 @@ _FATES = {
 
 def _stop(hook: JobHook, job: Submitted, records: Submitter | None, said: list[str], place: int) -> None:
     # Not when the module is loaded: parsing a DAG needs no transport.
-    from stoq_provider.transport.retrying import NO_RETRY
+    from stoq_provider.transport.retry import NO_RETRY
 
     request = hook.system.cancel_request(hook.settings.origin, job.handle)
     if request is None:

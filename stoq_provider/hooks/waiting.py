@@ -113,7 +113,7 @@ def poll_due(
 
     A shop may be shut for longer than is left until then.
     """
-    from stoq_provider.transport.retrying import NO_RETRY
+    from stoq_provider.transport.retry import NO_RETRY
 
     # A worker that was away while the deadline passed still looks once.
     until = max(poller.deadline, time.time()) + LAST_LOOK

@@ -25,7 +25,7 @@ from stoq_provider.storage.guard import (
     resolve,
 )
 from stoq_provider.storage.policy import DownloadPolicy
-from stoq_provider.transport.quiet import quietly
+from stoq_provider.transport.log_filter import quietly
 
 if TYPE_CHECKING:
     import requests

@@ -24,12 +24,11 @@ from tenacity import AsyncRetrying
 
 from stoq_provider.core.http import Answer, Problem, ProblemKind, Request, Response, read
 from stoq_provider.systems.base import System
-from stoq_provider.transport.board import PollBoard
-from stoq_provider.transport.gate import TRIGGERER, Gate
-from stoq_provider.transport.login import Login, LoginFailed
-from stoq_provider.transport.meter import Meter
-from stoq_provider.transport.quiet import quietly
-from stoq_provider.transport.retrying import RetryLoop, RetryPolicy
+from stoq_provider.transport.auth import Login, LoginFailed
+from stoq_provider.transport.log_filter import quietly
+from stoq_provider.transport.poll_scheduler import PollBoard
+from stoq_provider.transport.rate_limiter import TRIGGERER, Gate, Meter
+from stoq_provider.transport.retry import RetryLoop, RetryPolicy
 from stoq_provider.transport.settings import ShopSettings
 from stoq_provider.transport.turns import Turns
 

@@ -15,11 +15,10 @@ from tenacity import Retrying
 from stoq_provider.core.http import Answer, Problem, ProblemKind, Request, Response, read
 from stoq_provider.systems.base import System
 from stoq_provider.systems.payload import origin_of
-from stoq_provider.transport.gate import WORKER, Gate
-from stoq_provider.transport.login import Login, LoginFailed
-from stoq_provider.transport.meter import Meter
-from stoq_provider.transport.quiet import quietly
-from stoq_provider.transport.retrying import RetryLoop, RetryPolicy
+from stoq_provider.transport.auth import Login, LoginFailed
+from stoq_provider.transport.log_filter import quietly
+from stoq_provider.transport.rate_limiter import WORKER, Gate, Meter
+from stoq_provider.transport.retry import RetryLoop, RetryPolicy
 from stoq_provider.transport.settings import ShopSettings
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from stoq_provider.hooks.base import Detached
 from stoq_provider.operators.actions import StoqActionOperator
 from stoq_provider.operators.base import JobOperator
 from stoq_provider.systems.stoq.system import Stoq
-from stoq_provider.transport.gate import Gate
+from stoq_provider.transport.rate_limiter import Gate
 from tests.harness import Killed, MemoryStateStore, TaskRun, recorded_logs
 
 from .conftest import MODES, fails

@@ -260,7 +260,7 @@ def test_upload_is_streamed_and_tried_again_after_a_broken_connection(medusa, sa
     reads = []
     large = medusa.source.with_name("large.csv")
     large.write_bytes(b"x" * 3_000_000)
-    from stoq_provider.hooks import upload
+    from stoq_provider.transport import upload
 
     real = upload.FileForm.__iter__
 

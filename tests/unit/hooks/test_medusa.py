@@ -25,8 +25,8 @@ from stoq_provider.hooks import finding, stopping
 from stoq_provider.hooks.medusa import MedusaHook
 from stoq_provider.hooks.stoq import StoqHook
 from stoq_provider.hooks.submission import Submitted
-from stoq_provider.hooks.upload import CHUNK, FileForm
 from stoq_provider.storage.state import StateError
+from stoq_provider.transport.upload import CHUNK, FileForm
 
 ORIGIN = "https://medusa.example"
 JOBS = f"{ORIGIN}/admin/batch-jobs"

@@ -13,7 +13,7 @@ from airflow.providers.common.compat.sdk import Stats
 from stoq_provider.core.models import JobHandle
 from stoq_provider.hooks.metrics import AirflowMeter
 from stoq_provider.hooks.waiting import WaitPlan, wait_sync
-from stoq_provider.transport import gate, meter
+from stoq_provider.transport import rate_limiter
 from stoq_provider.triggers.jobs import StoqJobTrigger
 from tests.harness import run_trigger
 
@@ -85,9 +85,9 @@ def test_names_are_such_as_airflow_takes(stats, system):
 
 
 def test_the_meter_of_airflow_and_the_one_that_measures_nothing_have_all_that_is_asked_of_a_meter():
-    wanted = {name for name in vars(meter.Meter) if not name.startswith("_")}
+    wanted = {name for name in vars(rate_limiter.Meter) if not name.startswith("_")}
     assert wanted == {"points_left", "waited", "throttled", "polled", "finished"}
-    for made in (AirflowMeter, meter.NoMeter):
+    for made in (AirflowMeter, rate_limiter.NoMeter):
         assert wanted <= set(vars(made))
 
 
@@ -212,5 +212,5 @@ def test_the_gate_of_a_worker_and_that_of_a_triggerer_take_the_same_meter():
     from stoq_provider.systems.stoq.system import Stoq
 
     made = AirflowMeter("stoq", "x")
-    assert gate.Gate(Stoq(), 0.8, gate.WORKER, meter=made).meter is made
-    assert isinstance(gate.Gate(Stoq(), 0.8, gate.TRIGGERER).meter, meter.NoMeter)
+    assert rate_limiter.Gate(Stoq(), 0.8, rate_limiter.WORKER, meter=made).meter is made
+    assert isinstance(rate_limiter.Gate(Stoq(), 0.8, rate_limiter.TRIGGERER).meter, rate_limiter.NoMeter)

@@ -13,8 +13,8 @@ from stoq_provider.core.http import Answer, Problem, ProblemKind, RateLimit, Req
 from stoq_provider.core.lifecycle import JobWatch, Outcome
 from stoq_provider.hooks.waiting import INFO, LAST_LOOK, WARNING, WaitPlan, event_of, poll_due, wait_sync
 from stoq_provider.systems.stoq.system import Stoq
-from stoq_provider.transport.meter import NoMeter
-from stoq_provider.transport.retrying import NO_RETRY
+from stoq_provider.transport.rate_limiter import NoMeter
+from stoq_provider.transport.retry import NO_RETRY
 from tests.unit.transport.conftest import Clock, settings
 from tests.unit.transport.virtual import START, Lines, Shop, clock, ends_after, handle, run, running
 

@@ -16,9 +16,9 @@ from stoq_provider.core.http import Request
 from stoq_provider.systems.payload import require
 from stoq_provider.systems.stoq.system import Stoq
 from stoq_provider.transport.aio import AsyncTransport, Client
-from stoq_provider.transport.gate import TRIGGERER, Gate
-from stoq_provider.transport.login import Login
-from stoq_provider.transport.retrying import RetryPolicy
+from stoq_provider.transport.auth import Login
+from stoq_provider.transport.rate_limiter import TRIGGERER, Gate
+from stoq_provider.transport.retry import RetryPolicy
 from stoq_provider.transport.settings import ShopSettings
 from stoq_provider.transport.sync import SyncTransport, make_session
 

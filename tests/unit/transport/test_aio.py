@@ -11,9 +11,9 @@ import pytest
 from stoq_provider.core.http import ProblemKind, Request
 from stoq_provider.transport import aio
 from stoq_provider.transport.aio import AsyncTransport, Client, make_client, shared_transport
-from stoq_provider.transport.gate import TRIGGERER, WORKER, Gate
-from stoq_provider.transport.login import Login
-from stoq_provider.transport.retrying import NO_RETRY
+from stoq_provider.transport.auth import Login
+from stoq_provider.transport.rate_limiter import TRIGGERER, WORKER, Gate
+from stoq_provider.transport.retry import NO_RETRY
 
 from . import silence
 from .conftest import GET, KEY, ORIGIN, POST, STOQ, Clock, settings

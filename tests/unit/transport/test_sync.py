@@ -9,8 +9,8 @@ import requests
 import requests_mock
 
 from stoq_provider.core.http import ProblemKind, Request
-from stoq_provider.transport.login import Login
-from stoq_provider.transport.retrying import NO_RETRY, RetryPolicy
+from stoq_provider.transport.auth import Login
+from stoq_provider.transport.retry import NO_RETRY, RetryPolicy
 from stoq_provider.transport.sync import KeyAuth, SyncTransport, make_session
 
 from .conftest import GET, KEY, ORIGIN, POST, STOQ, settings

@@ -17,9 +17,9 @@ from stoq_provider.hooks.waiting import WaitPlan, wait_async
 from stoq_provider.systems.base import System
 from stoq_provider.systems.stoq.system import Stoq
 from stoq_provider.transport.aio import AsyncTransport, Client
-from stoq_provider.transport.board import PollBoard
-from stoq_provider.transport.gate import TRIGGERER, Gate
-from stoq_provider.transport.login import Login
+from stoq_provider.transport.auth import Login
+from stoq_provider.transport.poll_scheduler import PollBoard
+from stoq_provider.transport.rate_limiter import TRIGGERER, Gate
 
 from .conftest import STOQ, settings
 

@@ -7,7 +7,7 @@ import pytest
 from stoq_provider.core.http import Answer, Problem, ProblemKind, RateLimit, Request
 from stoq_provider.core.rate_limit import PointsRules
 from stoq_provider.systems.stoq.system import Stoq
-from stoq_provider.transport.gate import TRIGGERER, WORKER, Gate
+from stoq_provider.transport.rate_limiter import TRIGGERER, WORKER, Gate
 
 from .conftest import GET, ORIGIN, POST, STOQ
 

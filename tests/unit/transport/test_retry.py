@@ -12,9 +12,9 @@ import requests_mock
 
 from stoq_provider.core.http import Answer, Problem, ProblemKind
 from stoq_provider.transport.aio import AsyncTransport, Client
-from stoq_provider.transport.gate import TRIGGERER, Gate
-from stoq_provider.transport.login import Login
-from stoq_provider.transport.retrying import NO_RETRY, RetryPolicy
+from stoq_provider.transport.auth import Login
+from stoq_provider.transport.rate_limiter import TRIGGERER, Gate
+from stoq_provider.transport.retry import NO_RETRY, RetryPolicy
 from stoq_provider.transport.sync import SyncTransport, make_session
 
 from .conftest import GET, POST, STOQ, settings

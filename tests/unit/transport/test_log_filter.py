@@ -12,12 +12,12 @@ import pytest
 import requests
 
 from stoq_provider.core.http import Request
-from stoq_provider.transport import quiet
+from stoq_provider.transport import log_filter
 from stoq_provider.transport.aio import AsyncTransport, Client, make_client
-from stoq_provider.transport.gate import TRIGGERER, Gate
-from stoq_provider.transport.login import Login
-from stoq_provider.transport.quiet import LOGGERS, quietly
-from stoq_provider.transport.retrying import RetryPolicy
+from stoq_provider.transport.auth import Login
+from stoq_provider.transport.log_filter import LOGGERS, quietly
+from stoq_provider.transport.rate_limiter import TRIGGERER, Gate
+from stoq_provider.transport.retry import RetryPolicy
 from stoq_provider.transport.sync import SyncTransport, make_session
 
 from . import silence
@@ -107,7 +107,7 @@ def test_other_tasks_of_the_loop_keep_their_logs(everything):
     async def run():
         inside, said = asyncio.Event(), asyncio.Event()
 
-        async def quiet():
+        async def log_filter():
             inside.set()
             await said.wait()
             logger.info("quiet")
@@ -117,7 +117,7 @@ def test_other_tasks_of_the_loop_keep_their_logs(everything):
             logger.info("loud")
             said.set()
 
-        await asyncio.gather(quietly(asyncio.ensure_future, quiet()), loud())
+        await asyncio.gather(quietly(asyncio.ensure_future, log_filter()), loud())
 
     asyncio.run(run())
     assert [r.message for r in everything.records if r.name == "httpx"] == ["loud"]
@@ -145,7 +145,7 @@ def test_a_signal_at_any_step_leaves_nothing_quiet(everything):
         passed = itertools.count()
 
         def interrupt(frame, event, argument, fatal=fatal, passed=passed):
-            if frame.f_code.co_filename == quiet.__file__ and next(passed) == fatal:
+            if frame.f_code.co_filename == log_filter.__file__ and next(passed) == fatal:
                 raise InterruptedError
             return interrupt
 

@@ -11,9 +11,9 @@ import requests
 
 from stoq_provider.core.http import ProblemKind, Request
 from stoq_provider.transport.aio import AsyncTransport, Client
-from stoq_provider.transport.gate import TRIGGERER, Gate
-from stoq_provider.transport.login import Login
-from stoq_provider.transport.retrying import NO_RETRY, RetryPolicy
+from stoq_provider.transport.auth import Login
+from stoq_provider.transport.rate_limiter import TRIGGERER, Gate
+from stoq_provider.transport.retry import NO_RETRY, RetryPolicy
 
 from .login_server import PASSWORD, READ, SYSTEM, WRITE, Server, over_httpx, over_requests, settings
 from .virtual import clock, run

@@ -14,9 +14,9 @@ import requests_mock
 
 from stoq_provider.core.http import Answer, ProblemKind, Request
 from stoq_provider.transport.aio import AsyncTransport, Client, make_client
-from stoq_provider.transport.gate import TRIGGERER, Gate
-from stoq_provider.transport.login import Login
-from stoq_provider.transport.retrying import NO_RETRY
+from stoq_provider.transport.auth import Login
+from stoq_provider.transport.rate_limiter import TRIGGERER, Gate
+from stoq_provider.transport.retry import NO_RETRY
 from stoq_provider.transport.sync import SyncTransport, make_session
 
 from .login_server import ORIGIN, PASSWORD, READ, SYSTEM, WRITE, Server, over_httpx, over_requests, settings

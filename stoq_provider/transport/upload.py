@@ -11,8 +11,8 @@ from uuid import uuid4
 from requests import exceptions
 
 from stoq_provider.core.http import Answer, Response, read
-from stoq_provider.transport.login import LoginFailed
-from stoq_provider.transport.quiet import quietly
+from stoq_provider.transport.auth import LoginFailed
+from stoq_provider.transport.log_filter import quietly
 from stoq_provider.transport.sync import KeyAuth, describe_failure
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from stoq_provider.core.polling import PollWish
 from stoq_provider.core.validation import InvalidInput
 from stoq_provider.hooks.waiting import LAST_LOOK
 from stoq_provider.systems.stoq.system import Stoq
-from stoq_provider.transport.board import IN_FLIGHT
+from stoq_provider.transport.poll_scheduler import IN_FLIGHT
 from tests.unit.core.shop import Server
 
 from .virtual import (

@@ -1,5 +1,5 @@
 """
-When a call may go out: the ledgers of one shop, and the pace of its reads.
+When a call may go out: the ledgers of one shop, the pace of its reads, and what is reported of them.
 
 Pure, but for the system that it asks: both drivers keep to one.
 """
@@ -7,12 +7,12 @@ Pure, but for the system that it asks: both drivers keep to one.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from stoq_provider.core.http import Answer, ProblemKind, RateLimit, Request
 from stoq_provider.core.pacing import Pace
 from stoq_provider.core.rate_limit import PointsBudget
 from stoq_provider.systems.base import System
-from stoq_provider.transport.meter import Meter, NoMeter
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,3 +116,41 @@ class Gate:
     def _lane(self, request: Request) -> PointsBudget | None:
         name = self._system.lane(request)
         return None if name is None else self._lanes[name]
+
+
+class Meter(Protocol):
+    """Takes measurements; must neither block nor raise."""
+
+    def points_left(self, points: int) -> None:
+        """Points that the ledger still has, after an answer."""
+
+    def waited(self, seconds: float) -> None:
+        """Seconds that a call waited for points."""
+
+    def throttled(self) -> None:
+        """An answer was a 429."""
+
+    def polled(self) -> None:
+        """A call asked for the status of jobs."""
+
+    def finished(self, jobs: int, polls: int) -> None:
+        """A wait for so many jobs has ended, after so many answers about them."""
+
+
+class NoMeter:
+    """Measures nothing."""
+
+    def points_left(self, points: int) -> None:
+        """Ignore it."""
+
+    def waited(self, seconds: float) -> None:
+        """Ignore it."""
+
+    def throttled(self) -> None:
+        """Ignore it."""
+
+    def polled(self) -> None:
+        """Ignore it."""
+
+    def finished(self, jobs: int, polls: int) -> None:
+        """Ignore it."""
