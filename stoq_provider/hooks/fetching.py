@@ -27,7 +27,7 @@ POLICY = (
     "max_resumes",
     "deadline",
 )
-"""Options that are fields of ``storage.policy.DownloadPolicy``, where they are described."""
+"""Options that are fields of ``download.options.DownloadPolicy``, where they are described."""
 
 OWN = ("at_once", "keep_csv", "column_types")
 
@@ -41,7 +41,7 @@ class Fetching:
     :param overwrite: ``True``, ``False``, or ``"if_different"``.
     :param options: any of :data:`POLICY`; ``at_once``: downloads at the same time; with Parquet also
         ``keep_csv`` and ``column_types``. What ``overwrite`` and ``on_empty`` do to Parquet:
-        ``storage.parquet.parquet``.
+        ``download.parquet.parquet``.
     """
 
     format: str = "csv"
@@ -54,7 +54,7 @@ class Fetching:
 
         :raises ValidationRejected: naming what is wrong.
         """
-        from stoq_provider.storage.download import DownloadPolicy
+        from stoq_provider.download.download import DownloadPolicy
 
         if self.format not in FORMATS:
             self._refuse(f"format is one of {', '.join(FORMATS)}, not {self.format!r}")
@@ -87,7 +87,7 @@ class Fetching:
         )
 
     def _check_places(self, destination: Any) -> None:
-        from stoq_provider.storage.download import check_destination
+        from stoq_provider.download.download import check_destination
 
         check_destination(destination, overwrite=self.overwrite or not self._stores_csv)
         if self.format != "parquet" or str(destination).endswith("/"):
@@ -108,7 +108,7 @@ class Fetching:
     def _others(self) -> list[Any]:
         if self.format != "parquet":
             return []
-        from stoq_provider.storage.parquet import parquet
+        from stoq_provider.download.parquet import parquet
 
         return [
             parquet(

@@ -20,7 +20,7 @@ from stoq_provider.systems.payload import require
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
-    from stoq_provider.storage.download import StoredFile
+    from stoq_provider.download.download import StoredFile
 
 UPLOAD_ATTEMPTS = 3
 """How often an upload is made: one too many leaves a file behind that nobody reads."""

@@ -18,7 +18,7 @@ from stoq_provider.core.models import from_iso, iso
 from stoq_provider.core.records import identity
 from stoq_provider.exceptions import StoqProviderError
 from stoq_provider.hooks import options
-from stoq_provider.storage.state import StateStore, open_store
+from stoq_provider.jobs.state_store import StateStore, open_store
 
 
 class WatchMemory:

@@ -13,7 +13,7 @@ from stoq_provider.core.submission import Submission
 from stoq_provider.exceptions import ProtocolError, StoqProviderError
 from stoq_provider.hooks.base import JobHook
 from stoq_provider.hooks.repeating import sends_something_else
-from stoq_provider.storage.state import StateError, StateStore
+from stoq_provider.jobs.state_store import StateError, StateStore
 
 _ENDED_BADLY = tuple(outcome.value for outcome in GONE)
 

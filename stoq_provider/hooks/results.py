@@ -102,7 +102,7 @@ def keep_long(hook: JobHook, manifest: dict[str, Any], folder: str | None) -> di
 
 def store_items(folder: str, items: Sequence[int], *, prefix: str = "items") -> str:
     """Store a list, one item a line, under a name made from its content; return the URI."""
-    from stoq_provider.storage.download import store_text
+    from stoq_provider.download.download import store_text
 
     text = "".join(f"{item}\n" for item in items)
     name = f"{prefix}-{sha256(text.encode()).hexdigest()[:16]}.txt"

@@ -18,7 +18,7 @@ from stoq_provider.systems.stoq.system import KNOWN_REPORTS, Stoq
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
-    from stoq_provider.storage.download import StoredFile
+    from stoq_provider.download.download import StoredFile
 
 PAGE_SIZE = 100
 """Rows asked for in one page. The default is 25, the maximum not documented; what comes is taken."""

@@ -13,9 +13,9 @@ from stoq_provider.exceptions import DownloadError, ValidationRejected
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
+    from stoq_provider.download.download import Consumer, StoredFile, Target
+    from stoq_provider.download.many import DownloadPool
     from stoq_provider.hooks.base import JobHook
-    from stoq_provider.storage.download import Consumer, StoredFile, Target
-    from stoq_provider.storage.many import DownloadPool
 
 _NOTHING_YET = "The remote jobs are done; nothing was downloaded, and nothing will be submitted again."
 
@@ -29,7 +29,7 @@ def store_result(
     :param options: as :func:`store_files`.
     :raises DownloadError: where the job has no file, or it could not be fetched or stored.
     """
-    from stoq_provider.storage.many import DownloadPool
+    from stoq_provider.download.many import DownloadPool
 
     pool: DownloadPool[list[StoredFile]] = DownloadPool(lambda: hook.stopped)
     return pool.run([lambda: store_files(hook, handle, destination, pool=pool, **options)], 1)[0][0]
@@ -53,11 +53,11 @@ def store_files(
     :param fresh: the job's status, where it was asked for already.
     :param file_name: instead of the server's.
     :param pool: the downloads it runs among.
-    :param also: consumers of the verified text, see :mod:`stoq_provider.storage.download`.
+    :param also: consumers of the verified text, see :mod:`stoq_provider.download.download`.
     :param store: whether the file itself is stored.
-    :param policy: fields of :class:`~stoq_provider.storage.download.DownloadPolicy`, such as ``overwrite``.
+    :param policy: fields of :class:`~stoq_provider.download.download.DownloadPolicy`, such as ``overwrite``.
     """
-    from stoq_provider.storage.download import DownloadPolicy, download_files
+    from stoq_provider.download.download import DownloadPolicy, download_files
 
     fresh = fresh or FreshUrl(hook, handle)
     settings = hook.settings
@@ -107,8 +107,8 @@ def store_all(
     """
     from airflow.providers.common.compat.lineage.hook import get_hook_lineage_collector
 
-    from stoq_provider.storage.download import EmptyResult
-    from stoq_provider.storage.many import AT_ONCE, DownloadPool, distinct_names
+    from stoq_provider.download.download import EmptyResult
+    from stoq_provider.download.many import AT_ONCE, DownloadPool, distinct_names
 
     problem = at_once_problem(at_once)
     if problem:
@@ -150,7 +150,7 @@ def at_once_problem(at_once: Any) -> str:
 
 
 def _unless_skipped(download: Callable[[], list[StoredFile]]) -> list[StoredFile]:
-    from stoq_provider.storage.download import EmptyResult
+    from stoq_provider.download.download import EmptyResult
 
     try:
         return download()
@@ -193,7 +193,7 @@ class FreshUrl:
 
 def _check_room(hook: JobHook, handles: Sequence[JobHandle], destination: str) -> None:
     """Check that every job's file has a place of its own, taking their names to differ."""
-    from stoq_provider.storage.keys import fill_in, report_of
+    from stoq_provider.download.destination import fill_in, report_of
 
     places = set()
     for handle in handles:

@@ -18,7 +18,7 @@ from stoq_provider.exceptions import StoqProviderError, SubmissionUncertain
 from stoq_provider.hooks.base import JobHook
 from stoq_provider.hooks.records import Records, TaskIdentity
 from stoq_provider.hooks.repeating import must_not_repeat, was_never_sent, why_again
-from stoq_provider.storage.state import StateError, StateStore
+from stoq_provider.jobs.state_store import StateError, StateStore
 
 __all__ = ["Submitted", "Submitter", "TaskIdentity"]
 

@@ -17,7 +17,7 @@ from stoq_provider.hooks.errors import typed
 from stoq_provider.hooks.shop import NOTHING_SENT
 from stoq_provider.hooks.stoq import StoqHook
 from stoq_provider.hooks.submission import Submitter, TaskIdentity
-from stoq_provider.storage.state import open_store
+from stoq_provider.jobs.state_store import open_store
 from stoq_provider.systems.stoq.actions import FAN_OUTS
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from stoq_provider.hooks.repeating import after_others
 from stoq_provider.hooks.shop import DETACHED
 from stoq_provider.hooks.stopping import NO_CANCEL, stop_jobs
 from stoq_provider.hooks.submission import Submitted, Submitter, TaskIdentity
+from stoq_provider.jobs.state_store import open_store
 from stoq_provider.operators.waiting import WaitingOperator
-from stoq_provider.storage.state import open_store
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context

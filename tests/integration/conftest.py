@@ -14,14 +14,14 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from stoq_provider.core.submission import Submission
+from stoq_provider.download import resume
+from stoq_provider.download.options import DownloadPolicy
 from stoq_provider.exceptions import StoqProviderError
 from stoq_provider.hooks.submission import Submitter, TaskIdentity
+from stoq_provider.jobs.state_store import TaskStateStore
 from stoq_provider.operators.bulk import StoqBulkOrdersOperator, StoqBulkVariantsOperator
 from stoq_provider.operators.reports import StoqReportExportOperator
 from stoq_provider.sensors.jobs import StoqJobSensor
-from stoq_provider.storage import source
-from stoq_provider.storage.policy import DownloadPolicy
-from stoq_provider.storage.state import TaskStateStore
 from stoq_provider.systems.stoq.bulk import ORDER_ACTIONS
 from stoq_provider.testing import Sandbox
 from stoq_provider.transport.sync import SyncTransport
@@ -179,9 +179,9 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten the pauses that no parameter shortens."""
     monkeypatch.setattr("stoq_provider.hooks.base.random.uniform", lambda low, high: 0.01)
     monkeypatch.setattr("tenacity.wait.random.uniform", lambda low, high: 0.01)
-    monkeypatch.setattr(source, "_BACKOFF_SECONDS", 0.02)
+    monkeypatch.setattr(resume, "_BACKOFF_SECONDS", 0.02)
     monkeypatch.setattr(
-        "stoq_provider.storage.download.DownloadPolicy",
+        "stoq_provider.download.download.DownloadPolicy",
         functools.partial(DownloadPolicy, stall_timeout=60.0, max_resumes=2),
     )
     base = sys.modules.get("airflow.sensors.base")

@@ -12,7 +12,7 @@ from stoq_provider.exceptions import (
     ValidationRejected,
 )
 from stoq_provider.hooks.stoq import StoqHook
-from stoq_provider.storage.state import StateError
+from stoq_provider.jobs.state_store import StateError
 from tests.harness import MemoryStateStore
 
 from .conftest import MODES, fails, in_turn

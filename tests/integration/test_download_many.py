@@ -8,8 +8,8 @@ from contextlib import suppress
 
 import pytest
 
+from stoq_provider.download.many import AT_ONCE
 from stoq_provider.exceptions import DownloadError, ValidationRejected
-from stoq_provider.storage.many import AT_ONCE
 from stoq_provider.testing import files
 
 from .conftest import SENSOR_MODES, fails

@@ -9,10 +9,10 @@ import os
 import pytest
 from starlette.responses import Response
 
+from stoq_provider.download import verification
+from stoq_provider.download.download import EmptyResult
 from stoq_provider.exceptions import DownloadError, ValidationRejected, VerificationError
 from stoq_provider.hooks.fetching import POLICY
-from stoq_provider.storage import rows
-from stoq_provider.storage.download import EmptyResult
 from stoq_provider.testing.content import chunks
 from stoq_provider.testing.files import Files
 
@@ -53,9 +53,9 @@ def small(sandbox):
 
 @pytest.fixture(autouse=True)
 def nothing_learned():
-    rows.LEARNED._with_header.clear()
+    verification.LEARNED._with_header.clear()
     yield
-    rows.LEARNED._with_header.clear()
+    verification.LEARNED._with_header.clear()
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import hashlib
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
+from stoq_provider.download.options import DownloadPolicy
 from stoq_provider.exceptions import DownloadError, ValidationRejected, VerificationError
-from stoq_provider.storage.policy import DownloadPolicy
 
 from .conftest import MODES, POLL, SENSOR_MODES, fails, in_turn
 
@@ -95,7 +95,7 @@ def test_download_broken_for_good_fails_publishes_nothing_and_the_next_try_downl
     bench, sandbox, large, monkeypatch, mode, fault, options
 ):
     policy = functools.partial(DownloadPolicy, max_resumes=1)
-    monkeypatch.setattr("stoq_provider.storage.download.DownloadPolicy", policy)
+    monkeypatch.setattr("stoq_provider.download.download.DownloadPolicy", policy)
     options = {**options, "after": 1000} if "after" in options else options
     sandbox.arm(fault, origin="files", times=None, **options)
     run = bench.export(mode)

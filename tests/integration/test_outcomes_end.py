@@ -7,7 +7,7 @@ import pytest
 from stoq_provider.exceptions import FinalJobFailed, JobCancelled, JobFailed, JobTimeout
 from stoq_provider.hooks.stoq import StoqHook
 from stoq_provider.hooks.submission import Submitter, TaskIdentity
-from stoq_provider.storage.state import TaskStateStore
+from stoq_provider.jobs.state_store import TaskStateStore
 from tests.harness import MemoryStateStore
 
 from .conftest import MODES, POLL, SENSOR_MODES, fails, mail_submission

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from stoq_provider.exceptions import DownloadError, JobTimeout, ProtocolError
-from stoq_provider.storage.state import KEY_PREFIX, StateError
+from stoq_provider.jobs.state_store import KEY_PREFIX, StateError
 from tests.harness import Killed, MemoryStateStore
 
 from .conftest import MODES, POLL, fails, in_turn

@@ -25,7 +25,7 @@ from stoq_provider.core.submission import Submission
 from stoq_provider.exceptions import AuthenticationError, StoqProviderError, SubmissionUncertain
 from stoq_provider.hooks.stoq import StoqHook
 from stoq_provider.hooks.submission import Submitted, Submitter, TaskIdentity
-from stoq_provider.storage.state import StateError, TaskStateStore
+from stoq_provider.jobs.state_store import StateError, TaskStateStore
 from stoq_provider.systems.stoq.system import Stoq
 from stoq_provider.transport.settings import ShopSettings
 from tests.harness import Killed, MemoryStateStore

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from stoq_provider.storage.download import DownloadPolicy, StoredFile, download
+from stoq_provider.download.download import DownloadPolicy, StoredFile, download
 from tests.stores.origin import Served
 from tests.stores.stores import LATE, Store
 

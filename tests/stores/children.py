@@ -163,7 +163,7 @@ def main() -> None:
     die_with_parent()
     faulthandler.enable()
     # Modules only: no session, no event loop and no thread may exist before the fork.
-    for name in ("stoq_provider.storage.download", *sys.argv[1:]):
+    for name in ("stoq_provider.download.download", *sys.argv[1:]):
         import_module(name)
     parent = os.getpid()
     _say("ready")
@@ -208,8 +208,7 @@ def _work(job: Job) -> None:
 
 
 def _die_at_publication(when: Literal["before", "after"]) -> None:
-    from stoq_provider.storage.objects import ObjectSink
-    from stoq_provider.storage.sink import LocalSink
+    from stoq_provider.download.writers import LocalSink, ObjectSink
 
     for sink in (LocalSink, ObjectSink):
         sink.commit = _killing(sink.commit, when)  # type: ignore[method-assign]
@@ -229,7 +228,7 @@ def _raise(number: int, frame: Any) -> None:
 
 
 def _download(job: Job, should_stop: Callable[[], bool]) -> None:
-    from stoq_provider.storage.download import DownloadPolicy, download
+    from stoq_provider.download.download import DownloadPolicy, download
 
     download(
         lambda: job.url,

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from stoq_provider.storage import source
+from stoq_provider.download import resume
 from tests.stores.bodies import KEY, STANDING
 from tests.stores.origin import Origin
 from tests.stores.running import STORES, running
@@ -54,7 +54,7 @@ def standing(request: pytest.FixtureRequest, store: Store) -> bytes | None:
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Resume at once: how long to wait for that is tested without a store."""
-    monkeypatch.setattr(source, "_BACKOFF_SECONDS", 0.01)
+    monkeypatch.setattr(resume, "_BACKOFF_SECONDS", 0.01)
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ from uuid import uuid4
 
 import requests
 
-from stoq_provider.storage.native import PART_BYTES
+from stoq_provider.download.native import PART_BYTES
 from tests.stores.servers import S3_ADMIN_KEY, S3_ADMIN_SECRET, S3_KEY, S3_SECRET
 
 BUCKET = "lake"

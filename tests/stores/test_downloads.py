@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 import pytest
 
+from stoq_provider.download.body import CHUNK_BYTES
+from stoq_provider.download.destination import Target
+from stoq_provider.download.native import PART_BYTES
+from stoq_provider.download.writers import BLOCK_BYTES, FIRST_BYTES
 from stoq_provider.exceptions import DownloadError, ValidationRejected
-from stoq_provider.storage.body import CHUNK_BYTES
-from stoq_provider.storage.native import PART_BYTES
-from stoq_provider.storage.objects import BLOCK_BYTES, FIRST_BYTES
-from stoq_provider.storage.target import Target
 from tests.stores.bodies import KEY, MIB, STANDING, Body, check_whole, fetch, large, small
 from tests.stores.choice import on_disk, on_each_file_system
 from tests.stores.origin import Break, Origin, Served

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from stoq_provider.download.download import DownloadPolicy, StoredFile, download_files
+from stoq_provider.download.parquet import parquet
 from stoq_provider.exceptions import DownloadError, VerificationError
-from stoq_provider.storage.download import DownloadPolicy, StoredFile, download_files
-from stoq_provider.storage.parquet import parquet
 from tests.stores.bodies import KEY, STANDING, Body, large, small
 from tests.stores.choice import on_disk, on_each_file_system
 from tests.stores.origin import Break, Origin, Served

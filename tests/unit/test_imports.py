@@ -60,7 +60,7 @@ def test_importing_loads_no_http_library_or_other_heavy_one():
     assert {name for name in more if name.startswith("stoq_provider.transport.")} <= {
         "stoq_provider.transport.settings"
     }
-    assert "stoq_provider.storage.download" not in more
+    assert "stoq_provider.download.download" not in more
 
 
 def test_provider_info_imports_nothing():

@@ -156,7 +156,7 @@ WAYS: dict[str, Callable[[Job], Copier]] = {
 
 
 def _download(authority: str) -> Copier:
-    from stoq_provider.storage.download import DownloadPolicy, download
+    from stoq_provider.download.download import DownloadPolicy, download
 
     policy = DownloadPolicy(allow_loopback=True, verify=authority)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
+from stoq_provider.download.options import DownloadPolicy
 from stoq_provider.exceptions import ValidationRejected
 from stoq_provider.hooks.fetching import OWN, POLICY, Fetching
-from stoq_provider.storage.policy import DownloadPolicy
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from stoq_provider.hooks import finding, stopping
 from stoq_provider.hooks.medusa import MedusaHook
 from stoq_provider.hooks.stoq import StoqHook
 from stoq_provider.hooks.submission import Submitted
-from stoq_provider.storage.state import StateError
+from stoq_provider.jobs.state_store import StateError
 from stoq_provider.transport.upload import CHUNK, FileForm
 
 ORIGIN = "https://medusa.example"

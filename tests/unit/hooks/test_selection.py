@@ -12,7 +12,7 @@ from stoq_provider.core.validation import UUIDS, IdList, InvalidInput
 from stoq_provider.exceptions import ValidationRejected
 from stoq_provider.hooks.selection import PIECE, TEXT_PIECE, Items, Selection
 from stoq_provider.hooks.submission import Submitter, TaskIdentity
-from stoq_provider.storage.state import KEY_PREFIX, StateError, TaskStateStore
+from stoq_provider.jobs.state_store import KEY_PREFIX, StateError, TaskStateStore
 from stoq_provider.systems.stoq.bulk import ORDERS, VARIANTS
 from tests.harness import MemoryStateStore
 

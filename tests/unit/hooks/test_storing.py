@@ -8,11 +8,11 @@ from urllib.parse import urlsplit
 import pytest
 
 from stoq_provider.core.models import JobHandle
+from stoq_provider.download import session
 from stoq_provider.exceptions import DownloadError, VerificationError
 from stoq_provider.hooks.medusa import MedusaHook
 from stoq_provider.hooks.stoq import StoqHook
 from stoq_provider.hooks.storing import store_result
-from stoq_provider.storage import wire
 
 from .conftest import API, CONN, KEY
 
@@ -31,7 +31,7 @@ def bare(monkeypatch):
     for name in (*names, *map(str.lower, names), "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
         monkeypatch.delenv(name, raising=False)
     known = {"files.example": PUBLIC, "inside.example": "10.20.30.40", "localhost": "127.0.0.1"}
-    monkeypatch.setattr(wire, "resolve", lambda host, port: [known.get(host, host.strip("[]"))])
+    monkeypatch.setattr(session, "resolve", lambda host, port: [known.get(host, host.strip("[]"))])
 
 
 @pytest.fixture

@@ -1,0 +1,293 @@
+"""Where a download goes: placeholders and file names, and whether the place can be written to."""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from stoq_provider.download.options import Overwrite, destination_error
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+PLACEHOLDERS = ("file_name", "job_id", "kind", "report", "system")
+"""What may stand in braces."""
+
+_TOKEN = re.compile(r"\{\{|\}\}|\{([A-Za-z_][A-Za-z0-9_]*)\}|[{}]")
+
+
+def report_of(kind: str | None) -> str | None:
+    """Return the report of a kind like ``export:revenue``; other kinds have none."""
+    return (kind or "").partition(":")[2] or None
+
+
+def fill_in(destination: str, values: Mapping[str, str | None]) -> str:
+    """
+    Return the destination with every placeholder replaced. ``{{`` and ``}}`` become single braces.
+
+    A value becomes one part of a path: it is cleaned as a file name is, because a server made it.
+
+    :raises ValidationRejected: a name that nobody knows, one that has no value here, or a single brace.
+    """
+
+    def value(match: re.Match[str]) -> str:
+        name = _name(match)
+        if not name:
+            return match[0][0]
+        text = values.get(name)
+        if not text:
+            raise destination_error(f"The destination has {{{name}}}, which this job has no value for.")
+        return clean_file_name(text, fallback=name)
+
+    return _TOKEN.sub(value, destination)
+
+
+def _name(match: re.Match[str]) -> str:
+    """Return the name in braces, or nothing for a doubled brace."""
+    name = match[1] or ""
+    known = ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)
+    if name and name not in PLACEHOLDERS:
+        raise destination_error(
+            f"The destination has {{{name}}}, which is no placeholder: there are {known}."
+        )
+    if match[0] in ("{", "}"):
+        raise destination_error(
+            f"The destination has a single {match[0]!r}: write it twice for a brace, or one of {known}."
+        )
+    return name
+
+
+MAX_BYTES = 200
+"""Length of a cleaned name in bytes of UTF-8; file systems end at 255."""
+
+_LAST_RESORT = "export.csv"
+_MAX_EXTENSION_BYTES = 16
+_FORBIDDEN = re.compile(r'[<>:"|?*]')
+_SPACES = re.compile(r"\s+")
+# Names Windows takes for devices, with any extension; the superscript digits count there too.
+_DEVICE = re.compile(r"(con|prn|aux|nul|clock\$|conin\$|conout\$|(com|lpt)[0-9¹²³])", re.IGNORECASE)
+
+
+def clean_file_name(name: str | None, fallback: str = _LAST_RESORT) -> str:
+    """
+    Return a plain file name for an untrusted ``name``: no folder, nothing invisible, nothing reserved.
+
+    Only the last part of a path is kept. Control and formatting characters go (a right-to-left override
+    would show a false extension), ``<>:"|?*`` become ``_``, leading dots and trailing dots and spaces go,
+    names of Windows devices get a leading ``_``. Text is in Unicode's composed form and has at most
+    :data:`MAX_BYTES` bytes of UTF-8, where the extension is kept.
+
+    :param name: what the server said; ``None`` or nothing left of it: the ``fallback``.
+    :param fallback: cleaned just the same, because it may hold a job id, which the server made.
+    """
+    return _clean(name or "") or _clean(fallback) or _LAST_RESORT
+
+
+def add_job_id(name: str, job_id: str, number: int = 0) -> str:
+    """
+    Return a cleaned name with a job id before the extension, and after that a number unless it is 0.
+
+    Where the whole gets too long, the stem gives way, then the id, the number never.
+
+    :param name: cleaned already.
+    :param job_id: cleaned here; nothing is added where nothing is left of it.
+    """
+    stem, extension = _split(name)
+    count = f"-{number}" if number else ""
+    room = MAX_BYTES - len(f"{count}{extension}".encode())
+    cleaned = _clean(job_id)
+    tail = _cut(f"-{cleaned}", room) if cleaned else ""
+    return f"{_cut(stem, room - len(tail.encode()))}{tail}{count}{extension}"
+
+
+def _clean(name: str) -> str:
+    last = re.split(r"[/\\]", unicodedata.normalize("NFC", name))[-1]
+    # Categories C*: control, format, surrogate, private use, unassigned. A tab or a newline is one of them,
+    # but stays a gap between words.
+    shown = (" " if c.isspace() else c for c in last)
+    visible = "".join(c for c in shown if not unicodedata.category(c).startswith("C"))
+    plain = _FORBIDDEN.sub("_", unicodedata.normalize("NFC", visible))
+    trimmed = _SPACES.sub(" ", plain).strip(". ")
+    if _DEVICE.fullmatch(trimmed.split(".")[0].rstrip()):
+        trimmed = f"_{trimmed}"
+    return _shorten(trimmed)
+
+
+def _shorten(name: str) -> str:
+    stem, extension = _split(name)
+    return f"{_cut(stem, MAX_BYTES - len(extension.encode()))}{extension}"
+
+
+def _split(name: str) -> tuple[str, str]:
+    """Return the stem and the extension with its dot, if what follows the last dot is short enough."""
+    stem, dot, extension = name.rpartition(".")
+    if not dot or len(extension.encode()) > _MAX_EXTENSION_BYTES:
+        return name, ""
+    return stem, f".{extension}"
+
+
+def _cut(text: str, max_bytes: int) -> str:
+    encoded = text.encode()
+    if len(encoded) <= max_bytes:
+        return text
+    # "ignore" drops the character that the cut went through.
+    return encoded[:max_bytes].decode(errors="ignore").rstrip(". ")
+
+
+LOCAL = ("", "file", "local")
+S3 = ("s3", "s3a")
+GCS = ("gs", "gcs")
+AZURE = ("abfs", "abfss")
+SUPPORTED = "local paths, file://, s3://, gs:// and abfs:// (with a connection: s3://conn_id@bucket/key)"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """
+    One object or local file to be written.
+
+    :param uri: as the manifest names it: the connection id stays in, so that the URI can be opened as it is.
+    :param protocol: scheme without ``://``; ``""`` for a local path.
+    :param path: what the file system calls it: an absolute path, or ``bucket/key``.
+    :param fs: the fsspec file system; ``None`` for a local path.
+    :param conn_id: the Airflow connection that ``fs`` was made from; ``None``: the worker's own credentials.
+    :param tuned: whether ``fs`` has options beside the connection.
+    """
+
+    uri: str
+    protocol: str
+    path: str
+    fs: Any = None
+    conn_id: str | None = None
+    tuned: bool = False
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is a file of the worker."""
+        return self.protocol in LOCAL
+
+    def renamed(self, *, suffix: str, drop: str = "") -> Target:
+        """Return the same place under a name that ends with ``suffix``, instead of ``drop``."""
+        uri, path = (f"{text.removesuffix(drop)}{suffix}" for text in (self.uri, self.path))
+        return replace(self, uri=uri, path=path)
+
+    def exists(self) -> bool:
+        """
+        Ask whether something is there now.
+
+        S3 refuses to tell a role that may only write; then the conditional put at the end tells.
+        """
+        if self.is_local:
+            return os.path.lexists(self.path)
+        try:
+            return bool(self.fs.exists(self.path))
+        except PermissionError:
+            return False
+
+
+def resolve_target(
+    destination: str | os.PathLike[str] | ObjectStoragePath,
+    file_name: str,
+    *,
+    overwrite: Overwrite = True,
+    values: Mapping[str, str | None] | None = None,
+) -> Target:
+    """
+    Return the object that ``destination`` names, checked as far as that goes without writing.
+
+    :param destination: a string that ends with ``/`` is a folder, and ``file_name`` is appended. A path
+        object has no trailing slash: it names the object itself.
+    :param file_name: cleaned already.
+    :param overwrite: ``False``: refuse what exists.
+    :param values: of the placeholders (:func:`fill_in`); ``None``: braces are just braces.
+    :raises ValidationRejected: a store that is not supported or whose packages are missing, a connection
+        that does not exist, no key, a folder in the way, or a file in the way.
+    """
+    if not isinstance(destination, (str, os.PathLike)) and not hasattr(destination, "protocol"):
+        raise destination_error(f"A destination is a text or a path, not {type(destination).__name__}.")
+    text = str(destination)
+    if not text.strip():
+        raise destination_error("The destination is empty.")
+    if values is not None:
+        text = fill_in(text, {**values, "file_name": file_name})
+    uri = text + file_name if text.endswith("/") else text
+    scheme = urlsplit(uri).scheme.lower() if "://" in uri else ""
+    if scheme in LOCAL:
+        target = _local(uri, scheme)
+    elif scheme in S3 + GCS + AZURE:
+        target = _remote(uri, scheme, destination)
+    else:
+        raise destination_error(f"Cannot write to {scheme}://: supported are {SUPPORTED}.")
+    if not overwrite:
+        refuse_existing(target)
+    return target
+
+
+def refuse_existing(target: Target) -> None:
+    """
+    Check that nothing is there yet.
+
+    :raises ValidationRejected: there is.
+    """
+    if target.exists():
+        raise destination_error(f"{target.uri} exists already, and overwrite is off.")
+
+
+def _local(uri: str, scheme: str) -> Target:
+    path = os.path.expanduser(uri)  # noqa: PTH111
+    if scheme:
+        host, slash, rest = uri.partition("://")[2].partition("/")
+        path = slash + rest
+        if host.rpartition("@")[2] not in ("", "localhost") or not slash:
+            raise destination_error(f"{uri} is not the URI of a local file: those begin with {scheme}:///.")
+    path = os.path.abspath(path)  # noqa: PTH100
+    if os.path.isdir(path):  # noqa: PTH112
+        raise destination_error(f"{path} is a folder: end the destination with / to put a file into it.")
+    return Target(uri=f"file://{path}", protocol=scheme, path=path)
+
+
+def _remote(uri: str, scheme: str, given: Any) -> Target:
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+    if scheme not in GCS and "?versionid=" in uri.lower():
+        # The file systems take it for the version of an object: it would be written to the key before it.
+        raise destination_error(f"{uri} names a version of an object, and only an object can be written.")
+    conn_id = _conn_id(uri, given)
+    if conn_id:
+        _check_connection(conn_id, uri)
+    path = ObjectStoragePath(uri, conn_id=conn_id) if conn_id else ObjectStoragePath(uri)
+    if not path.key:
+        raise destination_error(f"{uri} names no object, only a bucket.")
+    try:
+        fs = path.fs
+    except Exception as error:
+        raise destination_error(
+            f"No file system for {scheme}:// ({type(error).__name__}: {error}): install the extra of this "
+            "package for it (s3, gcs or azure) and check the connection."
+        ) from error
+    options = dict(getattr(given, "storage_options", None) or {})
+    options.pop("conn_id", None)
+    return Target(str(path), scheme, path.path, fs, conn_id, bool(options))
+
+
+def _conn_id(uri: str, given: Any) -> str | None:
+    named = urlsplit(uri).netloc.rpartition("@")[0]
+    if named:
+        return named
+    options = getattr(given, "storage_options", None) or {}
+    return getattr(given, "conn_id", None) or options.get("conn_id")
+
+
+def _check_connection(conn_id: str, uri: str) -> None:
+    """Make sure that the connection exists: Airflow goes on as an anonymous user where it does not."""
+    from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
+
+    try:
+        BaseHook.get_connection(conn_id)
+    except AirflowNotFoundException as error:
+        raise destination_error(f"The connection {conn_id!r} of {uri} does not exist.") from error

@@ -1,0 +1,148 @@
+"""Several downloads at a time, and names that keep them apart."""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+import time
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Sequence
+from itertools import count
+from queue import Empty, SimpleQueue
+from typing import Generic, TypeVar
+
+from stoq_provider.download.consumer import Worker
+from stoq_provider.download.destination import add_job_id, clean_file_name
+from stoq_provider.download.options import download_error
+from stoq_provider.download.resume import Source
+
+AT_ONCE = 4
+"""Downloads at the same time, where nothing else is asked for."""
+
+_TICK_SECONDS = 0.5
+_PATIENCE_SECONDS = 90.0
+# A download may add one of them or put it in place of another, such as .parquet for .csv.
+_SUFFIXES = re.compile(r"(\.(csv|gz|parquet))+\Z")
+_log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+class DownloadPool(Generic[T]):
+    """
+    Runs downloads in a few threads; the first that fails stops the others.
+
+    A single one as well: the calling thread has to stay free for what ends a download that waits for bytes.
+
+    :param should_stop: asked about twice a second; ``True`` stops all.
+    """
+
+    def __init__(self, should_stop: Callable[[], bool]) -> None:
+        self._should_stop = should_stop
+        self._stop = threading.Event()
+        self._sources: list[Source] = []
+        self._waiting: SimpleQueue[tuple[int, Callable[[], T]]] = SimpleQueue()
+        self._ended: SimpleQueue[int] = SimpleQueue()
+        self._results: dict[int, T] = {}
+        self._errors: list[BaseException] = []
+
+    def stopped(self) -> bool:
+        """Return whether the downloads should stop; each of them asks."""
+        return self._stop.is_set() or self._should_stop()
+
+    def watch(self, source: Source) -> None:
+        """Take note of a source, whose reads a stop wakes up."""
+        self._sources.append(source)
+
+    def run(self, downloads: Sequence[Callable[[], T]], at_once: int) -> list[T]:
+        """
+        Run all downloads and return their results in the order of ``downloads``.
+
+        :raises BaseException: what the first one that failed raised, once the others have ended.
+        """
+        for item in enumerate(downloads):
+            self._waiting.put(item)
+        threads = [Worker(self._work, f"stoq-download-{n}") for n in range(min(at_once, len(downloads)))]
+        try:
+            for thread in threads:
+                thread.start()
+            self._wait(len(threads))
+        finally:
+            self._end(threads)
+        if self._errors:
+            for other in self._errors[1:]:
+                _log.warning("Another download ended as well: %s", other)
+            raise self._errors[0]
+        if len(self._results) < len(downloads):
+            raise download_error("The task was told to stop before all files were downloaded.", job_id=None)
+        return [self._results[n] for n in range(len(downloads))]
+
+    def _wait(self, threads: int) -> None:
+        while threads:
+            if self._should_stop():
+                self._halt()
+            try:
+                self._ended.get(timeout=_TICK_SECONDS)
+                threads -= 1
+            except Empty:
+                continue
+
+    def _end(self, threads: Sequence[threading.Thread]) -> None:
+        """Wait for all threads; also where an exception of the main thread ends the wait for results."""
+        until = time.monotonic() + _PATIENCE_SECONDS
+        for thread in threads:
+            if thread.is_alive():
+                self._halt()
+                thread.join(max(0.0, until - time.monotonic()))
+        if any(thread.is_alive() for thread in threads):
+            _log.warning("A download is stuck in a call; it ends as soon as that returns")
+
+    def _halt(self) -> None:
+        self._stop.set()
+        for source in tuple(self._sources):
+            source.wake()
+
+    def _work(self) -> None:
+        try:
+            while not self.stopped():
+                number, download = self._waiting.get_nowait()
+                self._results[number] = download()
+        except Empty:
+            pass
+        except BaseException as error:
+            self._errors.append(error)
+            self._halt()
+        finally:
+            self._ended.put(1)
+
+
+def distinct_names(given: Sequence[tuple[str | None, str | None]]) -> list[str]:
+    """
+    Return cleaned file names of which no two are the same, nor those of files made of them.
+
+    Names that several files share get the id of their job before the extension, all of them, so that they
+    do not depend on the order; a number follows where that is not enough.
+
+    :param given: the server's name and the job id of each file.
+    """
+    named = [
+        (clean_file_name(name, fallback=f"{job_id}.csv" if job_id else ""), job_id or "")
+        for name, job_id in given
+    ]
+    seen = Counter(_collision_key(name) for name, _ in named)
+    taken = {text for text, times in seen.items() if times == 1}
+    names = [name for name, _ in named]
+    # Sorted, so that it is not the order of the jobs that says which of them get a number.
+    for n in sorted(range(len(named)), key=named.__getitem__):
+        name, job_id = named[n]
+        if seen[_collision_key(name)] > 1:
+            candidates = (add_job_id(name, job_id, number) for number in count())
+            names[n] = next(text for text in candidates if _collision_key(text) not in taken)
+            taken.add(_collision_key(names[n]))
+    return names
+
+
+def _collision_key(name: str) -> str:
+    # Some file systems take names that differ in case, or in how accents are composed, for the same.
+    return _SUFFIXES.sub("", unicodedata.normalize("NFD", name.casefold()))

@@ -1,0 +1,131 @@
+"""What a download may do, and the words its errors share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from airflow.providers.common.compat.sdk import AirflowSkipException
+
+from stoq_provider.exceptions import DownloadError, ValidationRejected, VerificationError
+
+FATE = (
+    "Nothing was published. The remote job itself is done: a retry only downloads its result again "
+    "and submits nothing."
+)
+"""Ends every error of a download: what becomes of the job, and what a retry does."""
+
+Overwrite = bool | Literal["if_different"]
+"""What to do with an object that is there: replace it, refuse, or replace it if its content differs."""
+
+_ALLOWED: dict[str, tuple[Any, ...]] = {
+    "on_mismatch": ("fail", "warn"),
+    "overwrite": (True, False, "if_different"),
+    "encoding": ("decode", "keep"),
+    "on_empty": ("keep", "header", "empty", "skip", "fail"),
+    "header_counted": (None, True, False),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class DownloadPolicy:
+    """
+    Limits and permissions of one download. The defaults fit a pre-signed URL of a public object store.
+
+    :param allow_http: plain ``http`` to other hosts than loopback.
+    :param allow_private: private, link-local and otherwise not globally routed addresses.
+    :param allow_loopback: addresses of the worker itself, over ``http`` as well. For an API that itself
+        is on loopback (the sandbox); otherwise a remote server could point us to services of the worker.
+    :param verify: check TLS certificates; a path names a bundle of authorities. With ``True`` the
+        environment's ``REQUESTS_CA_BUNDLE`` or ``CURL_CA_BUNDLE`` is used where it is set.
+    :param proxy: URL of a proxy; ``None``: what ``HTTPS_PROXY`` and ``NO_PROXY`` of the environment say.
+        Behind a proxy only the name of the host can be checked, because the proxy resolves it.
+    :param connect_timeout: seconds to wait for a connection.
+    :param stall_timeout: seconds without a single byte after which the connection counts as broken.
+    :param max_resumes: how often a broken transfer is taken up again, in all.
+    :param deadline: seconds for the whole download, waits included; ``None``: no limit. The default of six
+        hours ends what nobody waits for any more: a line that lets a byte through every now and then.
+    :param on_mismatch: what to do with a complete file whose records do not fit the job's row count, or
+        which ends inside a quoted field: ``"fail"``, or ``"warn"`` and publish it all the same. A
+        transfer shorter or longer than announced always fails, and so does damaged gzip.
+    :param overwrite: ``False`` refuses, before any download, a destination that exists.
+        ``"if_different"`` leaves an object alone whose content is the same already (its time of
+        modification stays, no event fires): the size is compared first, then the object is read back,
+        streamed, and its SHA-256 compared. A digest in the object's metadata would save the reading, but
+        it is known only at the end of an upload, where stores take no metadata any more, and ETags are
+        no digests of large or encrypted objects.
+    :param encoding: what to do with a body sent with ``Content-Encoding: gzip``: ``"decode"`` it, or
+        ``"keep"`` it, under a name that ends with ``.gz``. Either way rows are counted in the decoded text;
+        bytes and SHA-256 are those of what is published. Compression is never asked for: it comes from
+        stores that hold the file compressed. Other encodings are refused.
+    :param on_empty: what to do with a file without data rows: ``"keep"`` it as it came; ``"header"``:
+        as it came too, but a file that lacks even the header line fails; ``"empty"``: publish a file of
+        no bytes (of no text, if gzip is kept); ``"skip"``: publish nothing and raise :class:`EmptyResult`,
+        which Airflow takes for a skip; ``"fail"``: an error. It is asked after the row count was checked.
+        What becomes of Parquet: :func:`stoq_provider.download.parquet.parquet`.
+    :param min_rows: fewer data rows fail, whatever ``on_mismatch`` says. A file without any is left to
+        ``on_empty``, unless that is ``"keep"``.
+    :param header_counted: whether the job's row count includes the header line; ``None``: learned from the
+        first file of a system that tells, for the life of the process; until then either will do.
+    """
+
+    allow_http: bool = False
+    allow_private: bool = False
+    allow_loopback: bool = False
+    verify: bool | str = True
+    proxy: str | None = None
+    connect_timeout: float = 10.0
+    stall_timeout: float = 60.0
+    max_resumes: int = 8
+    deadline: float | None = 6 * 3600.0
+    on_mismatch: Literal["fail", "warn"] = "fail"
+    overwrite: Overwrite = True
+    encoding: Literal["decode", "keep"] = "decode"
+    on_empty: Literal["keep", "header", "empty", "skip", "fail"] = "keep"
+    min_rows: int | None = None
+    header_counted: bool | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse values that nobody knows; a spelling mistake must not turn a check off."""
+        for name, allowed in _ALLOWED.items():
+            value = getattr(self, name)
+            if not any(value is one or (isinstance(one, str) and value == one) for one in allowed):
+                raise destination_error(f"{name} is one of {', '.join(map(repr, allowed))}, not {value!r}.")
+        for name in ("connect_timeout", "stall_timeout", "deadline"):
+            value = getattr(self, name)
+            if not (_is_number(value, float) and value) and not (name == "deadline" and value is None):
+                raise destination_error(f"{name} is a number of seconds above 0, not {value!r}.")
+        if not _is_number(self.max_resumes, int):
+            raise destination_error(f"max_resumes is a number of tries, not {self.max_resumes!r}.")
+        if self.min_rows is not None and not _is_number(self.min_rows, int):
+            raise destination_error(f"min_rows is a number of rows, not {self.min_rows!r}.")
+
+
+def _is_number(value: Any, kind: type[float]) -> bool:
+    """Return whether it is one from 0 on; ``float`` takes whole ones as well."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return (kind is float or isinstance(value, int)) and 0 <= value < float("inf")
+
+
+class EmptyResult(AirflowSkipException):
+    """The file has no data rows, and ``on_empty="skip"``: nothing was published."""
+
+
+def download_error(text: str, *, job_id: str | None, http_status: int | None = None) -> DownloadError:
+    """Return the error for a result that could not be fetched or stored."""
+    return DownloadError(f"{text} {FATE}", job_id=job_id, http_status=http_status)
+
+
+def verification_error(text: str, *, job_id: str | None) -> VerificationError:
+    """Return the error for a result that arrived, but is not what was announced."""
+    return VerificationError(f"{text} {FATE}", job_id=job_id)
+
+
+def destination_error(text: str, *, job_id: str | None = None) -> ValidationRejected:
+    """Return the error for a destination that cannot be written to as it stands; a retry cannot help."""
+    return ValidationRejected(
+        f"{text} Nothing was downloaded or published, no remote job is affected, and the task is not "
+        "retried: correct the destination first.",
+        job_id=job_id,
+    )

@@ -1,0 +1,250 @@
+"""
+The same rows as Parquet, made while the CSV streams by.
+
+The types of the columns are found in the first block and hold for the whole file: a value further down that
+does not fit is an error that names column and row, never a guess. Memory stays constant: one block of text
+and one row group.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from stoq_provider.core.manifest import parquet_name
+from stoq_provider.download.columns import CARRIAGE_RETURNS, Columns, last_record_end
+from stoq_provider.download.destination import Target
+from stoq_provider.download.options import Overwrite, destination_error, download_error, verification_error
+from stoq_provider.download.writers import Sink, open_sink, same_content
+
+if TYPE_CHECKING:
+    from stoq_provider.download.download import StoredFile
+
+BLOCK_BYTES = 4 * 1024 * 1024
+"""Text that becomes one row group, and in whose first the types are found."""
+
+LONGEST_RECORD = 64 * 1024 * 1024
+
+
+def parquet(
+    *,
+    column_types: Mapping[str, str] | None = None,
+    overwrite: Overwrite = True,
+    on_empty: str = "keep",
+    job_id: str | None = None,
+) -> ParquetFactory:
+    """
+    Return what makes Parquet of a download: an ``also`` of ``download.download.download_files``.
+
+    The file is a neighbour of the CSV, with the suffix ``.parquet`` instead of ``.csv``; where the
+    destination ends with ``.parquet`` already, it is the destination itself.
+
+    :param column_types: types by column that are not to be found out, such as ``{"zip": "string", "price":
+        "decimal(38, 6)"}``; names as in Arrow.
+    :param overwrite: as the policy's, of the Parquet file: ``"if_different"`` leaves one alone that has the
+        same bytes. The same rows give the same bytes as long as the version of pyarrow is the same.
+    :param on_empty: as the policy's. A CSV of a header line alone becomes a file of these columns without
+        rows, whether ``"keep"``, ``"header"`` or ``"empty"``. One that lacks even the header line has no
+        columns: with ``"empty"`` it becomes a valid file without columns and rows, which not all readers
+        take; with ``"keep"`` it is an error, because there is no Parquet that says the same.
+    :raises ValidationRejected: where pyarrow is missing, or a type is none.
+    """
+    try:
+        import pyarrow
+        import pyarrow.parquet  # noqa: F401
+    except ImportError as error:
+        raise destination_error(
+            f"Parquet needs {error.name}: install airflow-provider-stoq[parquet].", job_id=job_id
+        ) from error
+    return ParquetFactory(Columns(column_types or {}), overwrite, on_empty, job_id)
+
+
+@dataclass(frozen=True, slots=True)
+class ParquetFactory:
+    """Makes the consumer of a download's text, each time that it begins; see :func:`parquet`."""
+
+    columns: Columns
+    overwrite: Overwrite = True
+    on_empty: str = "keep"
+    job_id: str | None = None
+
+    def place(self, csv: Target) -> Target:
+        """Return where the Parquet of a CSV goes."""
+        return replace(csv, uri=parquet_name(csv.uri), path=parquet_name(csv.path))
+
+    def __call__(self, csv: Target) -> ParquetFile:
+        """Begin the Parquet of a CSV."""
+        return ParquetFile(
+            self.place(csv),
+            self.columns,
+            overwrite=self.overwrite,
+            without_columns=self.on_empty == "empty",
+            job_id=self.job_id,
+        )
+
+
+class ParquetFile:
+    """
+    A consumer of CSV text that writes Parquet.
+
+    ``rows``: how many were written so far; all, once it has finished.
+
+    :param columns: finds the types.
+    :param without_columns: whether a text without a line becomes a file without columns; else it is an error.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        columns: Columns,
+        *,
+        overwrite: Overwrite = True,
+        without_columns: bool = False,
+        job_id: str | None = None,
+    ) -> None:
+        self._target = target
+        self._columns = columns
+        self._overwrite = overwrite
+        self._without_columns = without_columns
+        self._job_id = job_id
+        self._same = False
+        self.rows = 0
+        self._text = bytearray()
+        self._size = BLOCK_BYTES
+        self._reader: Any = None
+        self._writer: Any = None
+        self._sink = open_sink(target, overwrite=overwrite)
+        self._file = _HashingFile(self._sink)
+
+    def write(self, chunk: bytes) -> None:
+        """Take text; convert what makes a block. How the text is cut into chunks changes no block."""
+        self._text += chunk
+        while len(self._text) >= self._size:
+            block = bytes(self._text[: self._size])
+            end = last_record_end(block)
+            if end:
+                self._size = BLOCK_BYTES
+                del self._text[:end]
+                self._convert(block[:end])
+            elif self._size >= LONGEST_RECORD:
+                said = f"The CSV has a record of more than {LONGEST_RECORD} bytes."
+                lines = b"\n" in block or b"\r" not in block
+                raise verification_error(said if lines else CARRIAGE_RETURNS, job_id=self._job_id)
+            else:
+                self._size += BLOCK_BYTES
+
+    def finish(self) -> None:
+        """
+        Convert the rest, close the file, and look at what is there already.
+
+        :raises VerificationError: the CSV can't become Parquet.
+        :raises DownloadError: without ``overwrite``, the name was taken in the meantime.
+        """
+        if self._reader is None and self._without_columns and not self._text.strip():
+            self._begin_without_columns()
+        else:
+            self._convert(bytes(self._text))
+        self._text.clear()
+        self._writer.close()
+        self._sink.finish()
+        self._compare()
+
+    def _begin_without_columns(self) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        self._writer = pq.ParquetWriter(self._file, pa.schema([]))
+
+    def _compare(self) -> None:
+        """Look before anything is published: a CSV without its Parquet would be in the way of a retry."""
+        if not self._overwrite and self._target.exists():
+            raise download_error(
+                f"{self._target.uri} has come into being during the download, and overwrite is off.",
+                job_id=self._job_id,
+            )
+        if self._overwrite == "if_different":
+            digest = self._file.hash.hexdigest()
+            self._same = same_content(self._target, self._file.bytes, digest, lambda: None)
+
+    def commit(self) -> StoredFile:
+        """Publish, unless the same is there already."""
+        from stoq_provider.download.download import StoredFile
+
+        if not self._same:
+            self._sink.commit()
+        uri, file = self._target.uri, self._file
+        return StoredFile(
+            uri,
+            uri.rpartition("/")[2],
+            file.bytes,
+            self.rows,
+            file.hash.hexdigest(),
+            written=not self._same,
+        )
+
+    def abort(self) -> None:
+        """Drop what is not committed."""
+        if self._writer is not None and self._writer.is_open:
+            # Closing writes a footer; left to the garbage collector, it would go to a sink that is gone.
+            self._file.discards = True
+            self._writer.close()
+        self._sink.abort()
+
+    def _convert(self, block: bytes) -> None:
+        import pyarrow.parquet as pq
+
+        if self._reader is None:
+            self._reader = self._columns.reader(block, job_id=self._job_id)
+            block = self._reader.rest
+            self._writer = pq.ParquetWriter(self._file, self._reader.schema, compression="zstd")
+        if not block:
+            return
+        table = self._reader.read(block, rows_before=self.rows, job_id=self._job_id)
+        self.rows += table.num_rows
+        self._writer.write_table(table)
+
+
+class _HashingFile:
+    """A sink as a file object, with the digest of what went through."""
+
+    closed = False
+    discards = False
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self.bytes = 0
+        self.hash = hashlib.sha256()
+
+    def write(self, data: Any) -> int:
+        """Take bytes."""
+        chunk = bytes(data)
+        if self.discards:
+            return len(chunk)
+        self._sink.write(chunk)
+        self.hash.update(chunk)
+        self.bytes += len(chunk)
+        return len(chunk)
+
+    def tell(self) -> int:
+        """Return how many bytes were written."""
+        return self.bytes
+
+    def flush(self) -> None:
+        """Leave it to the sink."""
+
+    def close(self) -> None:
+        """Leave it to the sink: it is published after the check."""
+
+    def readable(self) -> bool:
+        """It is not."""
+        return False
+
+    def writable(self) -> bool:
+        """It is."""
+        return True
+
+    def seekable(self) -> bool:
+        """It is not."""
+        return False

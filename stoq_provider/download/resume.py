@@ -1,0 +1,294 @@
+"""
+The bytes of a remote file, taken up again where the connection broke.
+
+:class:`Source` hands out chunks from byte zero on. What cannot be continued safely, because the file
+changed or the server does not resume, is begun again: :class:`StartOver` tells the consumer to throw away
+what it has and to call :meth:`Source.chunks` once more. Bytes of two versions are never joined.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import re
+import time
+from collections.abc import Callable, Generator
+from contextlib import closing, suppress
+from typing import TYPE_CHECKING, Any
+
+from stoq_provider.download import responses
+from stoq_provider.download.body import Body
+from stoq_provider.download.options import DownloadPolicy, download_error
+from stoq_provider.download.responses import Verdict, Wanted
+from stoq_provider.download.session import Trouble, Wire
+from stoq_provider.download.ssrf import Refused, SignedUrl, parse_url
+
+if TYPE_CHECKING:
+    import requests
+
+    from stoq_provider.exceptions import DownloadError
+
+_BACKOFF_SECONDS = 0.5
+_MAX_BACKOFF_SECONDS = 30.0
+_NAP_SECONDS = 0.25
+_ERROR_CODE = re.compile(rb"<Code>([A-Za-z0-9]{1,64})</Code>")
+
+
+class StartOver(Exception):
+    """What was handed out so far must be thrown away; :meth:`Source.chunks` begins again at byte zero."""
+
+
+class Source:
+    """
+    Reads one remote file in one thread; close it after use.
+
+    :param get_url: returns a fresh pre-signed URL. Called before the first request, and again after the
+        server refused a URL (400 and 403, on a resumed request also 404: stores say it differently).
+    :param should_stop: asked between chunks and while waiting.
+
+    ``host``: for messages. ``received``: bytes of this pass. ``total``: announced length in bytes, or
+    ``None``. ``framed``: whether HTTP itself tells the end of the body, by a length or by chunks; if not,
+    a cut connection looks like the end. ``gzipped``: whether the bytes are gzip, known once the first of
+    them are there. ``resumes``: broken tries so far.
+    """
+
+    def __init__(
+        self,
+        get_url: Callable[[], str],
+        policy: DownloadPolicy,
+        *,
+        should_stop: Callable[[], bool],
+        log: logging.Logger,
+        job_id: str | None = None,
+    ) -> None:
+        self.host = "the file's host"
+        self.received = 0
+        self.total: int | None = None
+        self.framed = False
+        self.gzipped = False
+        self.resumes = 0
+        self._get_url = get_url
+        self._policy = policy
+        self._should_stop = should_stop
+        self._log = log
+        self._job_id = job_id
+        self._wire = Wire(policy)
+        self._url: SignedUrl | None = None
+        self._etag: str | None = None
+        self._refusals = 0
+        self._failures = 0  # in a row, without a byte in between
+        self._begun: requests.Response | None = None
+        self._reading: Any = None
+        self._woken = False
+        self._started = time.monotonic()
+
+    def close(self) -> None:
+        """Drop the connection."""
+        if self._begun is not None:
+            self._begun.close()
+        self._wire.close()
+        # An answer that was read to its end keeps its connection for as long as it lives itself.
+        self._begun = self._reading = None
+
+    def wake(self) -> None:
+        """
+        End a read that waits for bytes, from another thread, so that it hears a stop at once.
+
+        Behind a proxy, where urllib3 is older than 2.3, it ends when bytes come or the connection stalls.
+        """
+        self._woken = True
+        self._wire.wake()
+        shutdown = getattr(self._reading, "shutdown", None)
+        if shutdown is not None:
+            # It may be over already, or be replaced at this moment: then there is nothing to wake.
+            with suppress(Exception):
+                shutdown()
+
+    def wake_when_unwanted(self) -> None:
+        """End a read, from another thread, if the download is to stop: bytes that drip in keep it going."""
+        if self._should_stop() or self._overdue():
+            self.wake()
+
+    def chunks(self) -> Generator[bytes, None, None]:
+        """
+        Yield the file from byte zero to its end, about two mebibytes at a time.
+
+        Ends normally only if as many bytes came as were announced. Without an announced length
+        (:attr:`total` is ``None``) the end of the connection has to count as the end of the file.
+
+        :raises StartOver: throw away what came and call again.
+        :raises DownloadError: given up.
+        """
+        self.received, self.total, self._etag, self._refusals = 0, None, None, 0
+        self.gzipped = False
+        while True:
+            response = self._answer()
+            with closing(response):
+                trouble = yield from self._read(response)
+            missing = self._missing()
+            if not trouble and missing == 0:
+                return
+            if missing < 0:
+                trouble = "more bytes came than were announced"
+            self._again(trouble or "the body ended early")
+            if missing < 0:
+                raise StartOver(trouble)
+
+    def _missing(self) -> int:
+        """Return how many of the announced bytes have not come; 0 where nothing was announced."""
+        return 0 if self.total is None else self.total - self.received
+
+    # --- asking -----------------------------------------------------------------------------------
+
+    def _answer(self) -> requests.Response:
+        """Return an answer whose body goes on at :attr:`received`."""
+        response, self._begun = self._begun, None
+        if response is None:
+            response = self._request()
+        if self.received == 0:
+            self.total = responses.body_length(response.headers)
+            self.framed = self.total is not None or responses.is_chunked(response.headers)
+            self._etag = responses.strong_etag(response.headers)
+            self.gzipped = responses.is_gzipped(response.headers)
+        elif self.total is None:
+            self.total = responses.total_length(response.headers)
+        return response
+
+    def _request(self) -> requests.Response:
+        while True:
+            self.check()
+            wanted = Wanted(self.received, self.total, self._etag, self.gzipped)
+            answer = self._wire.get(self._current_url(), wanted.headers())
+            if not isinstance(answer, Trouble):
+                response = self._use(answer, wanted)
+                if response is not None:
+                    return response
+            elif answer.final:
+                raise self._error(f"{answer.reason}.")
+            else:
+                self._again(answer.reason)
+
+    def _use(self, response: requests.Response, wanted: Wanted) -> requests.Response | None:
+        """Return the answer if its body is what was asked for, or ``None`` to ask once more."""
+        verdict, reason = responses.judge(response.status_code, response.headers, wanted)
+        if verdict is Verdict.TAKE:
+            self._refusals = 0
+            return response
+        if verdict is Verdict.FROM_START:
+            self._begun = response
+            raise StartOver(reason)
+        reason += _error_code(response) if response.status_code >= 400 else ""
+        response.close()
+        if verdict is Verdict.ANEW:
+            raise StartOver(reason)
+        if verdict is Verdict.RETRY:
+            self._again(reason, responses.retry_after(response.headers))
+            return None
+        if verdict is Verdict.FRESH_URL and not self._refusals:
+            self._refusals += 1
+            self._url = None
+            self._log.info("%s refused the download URL (%s): asking for a fresh one", self.host, reason)
+            return None
+        fresh = ", with a fresh URL as well" if self._refusals else ""
+        raise self._error(f"{reason}{fresh}.", response.status_code)
+
+    def _current_url(self) -> SignedUrl:
+        if self._url is None:
+            text = self._get_url()
+            url = _parsed(text)
+            if isinstance(url, str):
+                raise self._error(f"{url}.")
+            self._url, self.host = url, url.host
+        return self._url
+
+    # --- reading ----------------------------------------------------------------------------------
+
+    def _read(self, response: requests.Response) -> Generator[bytes, None, str]:
+        """Yield the chunks of one answer; return why it broke off, or ``""`` at its end."""
+        body = Body(response.raw)
+        self._reading = response.raw
+        while True:
+            chunk, trouble, ended = body.next_chunk()
+            if self._woken:
+                # What looks like the end of the body may be the end that was put to the read.
+                self._woken = False
+                self.check()
+                trouble = trouble or "the read was interrupted"
+            if chunk:
+                self.received += len(chunk)
+                self._failures = 0
+                yield chunk
+            if trouble or ended:
+                return trouble
+            self.check()
+
+    # --- going on and giving up -------------------------------------------------------------------
+
+    def _again(self, reason: str, wait: float = 0.0) -> None:
+        """Count a broken try and wait before the next; raise if there is none."""
+        self.check()
+        if self.resumes >= self._policy.max_resumes:
+            raise self._error(f"{reason}; gave up after {self.resumes + 1} tries.")
+        self.resumes += 1
+        self._failures += 1
+        self._log.warning(
+            "Download from %s broke at byte %s of %s (%s): going on, %s of %s",
+            self.host,
+            self.received,
+            "unknown" if self.total is None else self.total,
+            reason,
+            self.resumes,
+            self._policy.max_resumes,
+        )
+        self._sleep(max(wait, _backoff(self._failures)))
+
+    def _sleep(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            self.check()
+            time.sleep(min(left, _NAP_SECONDS))
+
+    def check(self) -> None:
+        """
+        Ask whether the download is still wanted.
+
+        :raises DownloadError: told to stop, or past the deadline.
+        """
+        if self._should_stop():
+            raise self._error("the task was told to stop.")
+        if self._overdue():
+            raise self._error(f"not done within the deadline of {self._policy.deadline:g} s.")
+
+    def _overdue(self) -> bool:
+        limit = self._policy.deadline
+        return limit is not None and time.monotonic() - self._started > limit
+
+    def _error(self, reason: str, http_status: int | None = None) -> DownloadError:
+        total = "" if self.total is None else f" of {self.total}"
+        return download_error(
+            f"The result could not be downloaded from {self.host}: {reason} "
+            f"{self.received}{total} bytes had arrived.",
+            job_id=self._job_id,
+            http_status=http_status,
+        )
+
+
+def _parsed(text: str) -> SignedUrl | str:
+    # The problem comes back as text, because an error raised within a handler keeps the other as context.
+    try:
+        return parse_url(text)
+    except Refused as error:
+        return str(error)
+
+
+def _backoff(failures: int) -> float:
+    """Return seconds to wait, doubled with every failure in a row, with jitter of a half."""
+    ceiling = min(_MAX_BACKOFF_SECONDS, _BACKOFF_SECONDS * 2.0 ** min(failures - 1, 10))
+    return ceiling * random.uniform(0.5, 1.0)  # noqa: S311 - spreads retries, guards nothing
+
+
+def _error_code(response: requests.Response) -> str:
+    """Return the error code of an object store's answer; the rest of it may quote the signature."""
+    body, _, _ = Body(response.raw).next_chunk()
+    match = _ERROR_CODE.search(body)
+    return f" {match[1].decode()}" if match else ""

@@ -1,0 +1,355 @@
+"""
+Writers that publish the whole file or nothing.
+
+Leaving ``with path.open("wb")`` by an exception publishes what was written so far, on every store: closing
+such a file completes it, and so does its garbage collection. A :class:`Sink` becomes visible by
+:meth:`Sink.commit` only, and leaving its block without that drops everything.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import secrets
+from collections.abc import Callable, Mapping
+from contextlib import closing, suppress
+from types import TracebackType
+from typing import Any, BinaryIO, Protocol
+
+from stoq_provider.download.destination import AZURE, GCS, S3, Target, refuse_existing
+from stoq_provider.download.options import Overwrite, destination_error
+
+
+class Sink:
+    """A file in the making. Use it in a ``with`` block: whatever leaves the block before commit drops it."""
+
+    def write(self, chunk: bytes) -> None:
+        """Append bytes."""
+        raise NotImplementedError
+
+    def finish(self) -> None:
+        """Take note that everything was written. Nothing is published yet."""
+
+    def commit(self) -> None:
+        """Publish what was written, all at once."""
+        raise NotImplementedError
+
+    def abort(self) -> None:
+        """Drop what was written. Harmless after a commit, and when called twice."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Sink:
+        """Return the sink itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Drop what was not committed, whatever the reason."""
+        self.abort()
+
+
+class LocalSink(Sink):
+    """
+    Writes to a temporary name in the same folder and renames it, which no reader sees half done.
+
+    The data is on disk before the name is: a crash leaves the old file or the new one.
+    """
+
+    def __init__(self, path: str, *, overwrite: bool = True) -> None:
+        self._path = path
+        self._overwrite = overwrite
+        folder = os.path.dirname(path)  # noqa: PTH120
+        os.makedirs(folder, exist_ok=True)  # noqa: PTH103
+        self._part: str | None = os.path.join(folder, f".stoq-{secrets.token_hex(8)}.part")  # noqa: PTH118
+        self._file: BinaryIO = open(self._part, "xb")  # noqa: PTH123, SIM115
+
+    def write(self, chunk: bytes) -> None:
+        """Append bytes to the temporary file."""
+        self._file.write(chunk)
+
+    def commit(self) -> None:
+        """
+        Flush to disk and rename.
+
+        :raises FileExistsError: without ``overwrite``, if the name was taken in the meantime.
+        """
+        assert self._part is not None
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        if self._overwrite:
+            os.replace(self._part, self._path)  # noqa: PTH105
+        else:
+            _move_unless_taken(self._part, self._path)
+        self._part = None
+        _sync_folder(os.path.dirname(self._path))  # noqa: PTH120
+
+    def abort(self) -> None:
+        """Remove the temporary file."""
+        part, self._part = self._part, None
+        with suppress(OSError):
+            self._file.close()
+        if part is not None:
+            with suppress(FileNotFoundError):
+                os.unlink(part)  # noqa: PTH108
+
+
+def open_sink(target: Target, *, overwrite: Overwrite = True, size: int | None = None) -> Sink:
+    """
+    Return the writer for the store of ``target``.
+
+    :param overwrite: ``False``: commit only what does not exist. Whether an object that exists differs is
+        the caller's question (:mod:`stoq_provider.download.writers`).
+    :param size: bytes that will be written, if known; parts of very large objects are larger.
+    """
+    if target.is_local:
+        return LocalSink(target.path, overwrite=bool(overwrite))
+
+    assert target.protocol in S3 + GCS + AZURE
+    return ObjectSink(target, overwrite=bool(overwrite), size=size)
+
+
+def _move_unless_taken(part: str, path: str) -> None:
+    try:
+        os.link(part, path)  # unlike a rename, it fails if the name is taken
+    except FileExistsError:
+        raise
+    except OSError:
+        # No hard links here (some network and FAT file systems): the best that is left is to look first.
+        if os.path.lexists(path):
+            raise FileExistsError(f"{path} has come into being during the download") from None
+        os.replace(part, path)  # noqa: PTH105
+        return
+    os.unlink(part)  # noqa: PTH108
+
+
+def _sync_folder(folder: str) -> None:
+    # Makes the new name durable. Some file systems refuse it; the file itself is safe by then.
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+_READ_BYTES = 8 * 1024 * 1024
+
+
+def check_place(place: Target, csv: Target | None, *, overwrite: Overwrite) -> None:
+    """
+    Check where another form of a CSV goes, before anything is requested.
+
+    :param csv: where the CSV goes; ``None``: it is not stored.
+    :param overwrite: ``False``: refuse what exists.
+    :raises ValidationRejected: the place is that of the CSV, a folder, or taken.
+    """
+    if csv is not None and place.path == csv.path:
+        raise destination_error(f"{csv.uri} can't be both the CSV and another form of it.")
+    if place.is_local and os.path.isdir(place.path):  # noqa: PTH112
+        raise destination_error(f"{place.path} is a folder, and another form of the CSV goes there.")
+    if not overwrite:
+        refuse_existing(place)
+
+
+def same_content(target: Target, size: int, sha256: str, check: Callable[[], None]) -> bool:
+    """
+    Return whether ``target`` holds exactly the content with that length and digest.
+
+    The size decides first; only where it is equal, the object is read back and hashed as it comes. It says
+    what was there while it was read. What can't be looked at does not count as the same.
+
+    :param check: called now and then; what it raises ends the reading.
+    """
+    try:
+        if _size(target) != size:
+            return False
+        with closing(_open(target)) as file:
+            return _digest(file, check) == sha256
+    except (FileNotFoundError, PermissionError):
+        return False
+
+
+def _size(target: Target) -> int | None:
+    if target.is_local:
+        return os.stat(target.path).st_size  # noqa: PTH116
+    # What the file system remembers of a listing may be old.
+    target.fs.invalidate_cache()
+    return target.fs.info(target.path).get("size")  # type: ignore[no-any-return]
+
+
+def _open(target: Target) -> Any:
+    if target.is_local:
+        return open(target.path, "rb")  # noqa: PTH123
+    return target.fs.open(target.path, "rb", block_size=_READ_BYTES, cache_type="none")
+
+
+def _digest(file: Any, check: Callable[[], None]) -> str:
+    digest = hashlib.sha256()
+    while block := file.read(_READ_BYTES):
+        digest.update(block)
+        check()
+    return digest.hexdigest()
+
+
+def says_exists(error: BaseException | None) -> bool:
+    """
+    Whether a store refused a conditional put because the object is there.
+
+    s3fs takes only some servers' words for it; of others only the answer tells that it wraps (412, or 409
+    while two put at a time).
+    """
+    while error is not None:
+        answer = getattr(error, "response", None)
+        code = answer.get("Error", {}).get("Code") if isinstance(answer, Mapping) else None
+        if isinstance(error, FileExistsError) or code in ("PreconditionFailed", "ConditionalRequestConflict"):
+            return True
+        error = error.__cause__
+    return False
+
+
+FIRST_BYTES = 8 * 1024 * 1024
+"""Up to this size a file goes out in one request."""
+
+BLOCK_BYTES = 16 * 1024 * 1024
+"""Part size of fsspec's uploads. The 50 MiB of s3fs cost three times the memory, the 5 MiB of gcsfs a request
+each."""
+
+_log = logging.getLogger(__name__)
+
+
+class Upload(Protocol):
+    """An upload in several parts, which nobody sees before its commit."""
+
+    def write(self, chunk: bytes) -> None:
+        """Append bytes; uploads parts as they fill up."""
+
+    def commit(self) -> None:
+        """Put the parts together."""
+
+    def abort(self) -> None:
+        """Have the store forget the parts."""
+
+
+class ObjectSink(Sink):
+    """
+    Uploads to an object store.
+
+    The first bytes stay in memory: most files end within them and go out in one request, which is atomic by
+    itself. Above that, parts are uploaded as they fill up and put together by the commit: by obstore where
+    it is installed and the Airflow connection can be translated for it, else by fsspec. Without
+    ``overwrite`` it is always fsspec, which can make the last step of an upload conditional.
+    """
+
+    def __init__(self, target: Target, *, overwrite: bool = True, size: int | None = None) -> None:
+        self._target = target
+        self._overwrite = overwrite
+        self._total = size
+        self._first: list[bytes] = []
+        self._size = 0
+        self._upload: Upload | None = None
+
+    def write(self, chunk: bytes) -> None:
+        """Append bytes."""
+        if self._upload is not None:
+            self._upload.write(chunk)
+            return
+        self._first.append(chunk)
+        self._size += len(chunk)
+        if self._size > FIRST_BYTES:
+            self._upload = self._begin()
+            while self._first:
+                self._upload.write(self._first.pop(0))
+
+    def commit(self) -> None:
+        """
+        Put the object into place.
+
+        :raises FileExistsError: without ``overwrite``, if the object came into being in the meantime.
+        """
+        if not self._overwrite and self._target.exists():
+            # Asked again after the transfer. Stores that know a conditional put are told to use it as well.
+            raise FileExistsError(f"{self._target.uri} has come into being during the download")
+        try:
+            if self._upload is None:
+                self._target.fs.pipe_file(self._target.path, b"".join(self._first), **self._put_options())
+            else:
+                self._upload.commit()
+        except Exception as error:
+            if self._overwrite or not says_exists(error):
+                raise
+            raise FileExistsError(f"{self._target.uri} has come into being during the download") from error
+        self._first, self._upload = [], None
+
+    def abort(self) -> None:
+        """Drop what was written."""
+        upload, self._upload = self._upload, None
+        self._first = []
+        if upload is not None:
+            upload.abort()
+
+    def _begin(self) -> Upload:
+        if self._overwrite and self._target.protocol in S3:
+            from stoq_provider.download.native import begin_upload
+
+            upload = begin_upload(self._target, self._total)
+            if upload is not None:
+                return upload
+        return FsspecUpload(self._target, overwrite=self._overwrite)
+
+    def _put_options(self) -> dict[str, str]:
+        return {} if self._overwrite else {"mode": "create"}
+
+
+class FsspecUpload:
+    """
+    Uploads through the raw file of an fsspec file system.
+
+    It must be the raw one of ``fs.open``: Airflow's wrapper swallows the assignment of ``closed``, and that
+    is what keeps the file's destructor from completing the upload.
+    """
+
+    def __init__(self, target: Target, *, overwrite: bool = True) -> None:
+        self._fs = target.fs
+        # adlfs knows no commit: closing is what puts the blocks together.
+        self._two_step = target.protocol not in AZURE
+        options = {"autocommit": False} if self._two_step else {}
+        self._file: Any = self._fs.open(
+            target.path, "wb" if overwrite else "xb", block_size=BLOCK_BYTES, **options
+        )
+
+    def write(self, chunk: bytes) -> None:
+        """Append bytes; uploads a part when a block is full."""
+        self._file.write(chunk)
+
+    def commit(self) -> None:
+        """Put the object into place."""
+        try:
+            self._file.close()
+            if self._two_step:
+                self._file.commit()
+        except BaseException:
+            self.abort()
+            raise
+        self._forget()
+
+    def abort(self) -> None:
+        """Discard the upload, and make sure that no destructor completes it."""
+        file = self._file
+        if file is None:
+            return
+        try:
+            discard = getattr(file, "discard", None)
+            if discard is not None and self._two_step:
+                discard()
+        finally:
+            file.closed = True
+            self._forget()
+
+    def _forget(self) -> None:
+        # fsspec keeps every file opened without autocommit in a list of the (cached) file system.
+        file, self._file = self._file, None
+        with suppress(AttributeError, ValueError):
+            self._fs.transaction.files.remove(file)

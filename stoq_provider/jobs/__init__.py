@@ -1,0 +1,1 @@
+"""The engine: submit once, wait, and land what comes of it."""

@@ -1,1 +1,0 @@
-"""Where results and records are stored: the trusted download, and the store of submission records."""

@@ -1,0 +1,288 @@
+# The blocks below are the contexts that are tested.
+# ruff: noqa: PT012
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from stoq_provider.download import consumer as module
+from stoq_provider.download.consumer import DEPTH, Lanes
+from tests.unit.transport.silence import HANG_SECONDS, PROCESS_SECONDS
+
+
+class Consumer:
+    """Notes every call; ``gate`` holds them up until it is set, ``fails`` names the call that raises."""
+
+    def __init__(self, fails=None, error=None):
+        self.calls: list[object] = []
+        self.threads = set()
+        self.gate = threading.Event()
+        self.gate.set()
+        self.begun = threading.Event()
+        self.fails, self.error = fails, error or OSError("no room")
+
+    def _note(self, call, name):
+        self.begun.set()
+        assert self.gate.wait(HANG_SECONDS)
+        self.calls.append(call)
+        self.threads.add(threading.current_thread())
+        if self.fails == name:
+            raise self.error
+
+    def write(self, chunk):
+        self._note(chunk, "write")
+
+    def finish(self):
+        self._note("finish", "finish")
+
+    def commit(self):
+        self._note("commit", "commit")
+        return "done"
+
+    def abort(self):
+        self._note("abort", "abort")
+
+
+def nothing():
+    pass
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(module, "_TICK_SECONDS", 0.02)
+
+
+@pytest.fixture
+def held(monkeypatch):
+    """Return a consumer that is held up in its first call, until its lane was dropped and is waited for."""
+    consumer = Consumer()
+    consumer.gate.clear()
+    join = module.Lane.join
+
+    def open_and_join(lane, patience):
+        consumer.gate.set()
+        join(lane, patience)
+
+    monkeypatch.setattr(module.Lane, "join", open_and_join)
+    return consumer
+
+
+def test_consumer_gets_everything_in_order_in_a_thread_of_its_own():
+    consumer = Consumer()
+    with Lanes(nothing) as all_of_them:
+        lane = all_of_them.add(lambda: consumer, "writer")
+        chunks = [b"%d" % n for n in range(50)]
+        for chunk in chunks:
+            lane.put(chunk)
+        lane.finish()
+        assert lane.commit() == "done"
+    assert consumer.calls == [*chunks, "finish", "commit", "abort"]
+    assert len(consumer.threads) == 1
+    assert threading.current_thread() not in consumer.threads
+
+
+def test_queue_is_bounded_and_a_waiting_owner_hears_a_stop(held):
+    def check():
+        raise RuntimeError("told to stop")
+
+    with pytest.raises(RuntimeError, match="told to stop"), Lanes(check) as all_of_them:
+        lane = all_of_them.add(lambda: held, "writer")
+        for n in range(DEPTH):  # the one in the thread counts until it is taken
+            lane.put(b"%d" % n)
+        lane.put(b"one too many")
+    assert held.calls == [b"0", "abort"]
+
+
+@pytest.mark.parametrize(
+    ("fails", "error"),
+    [
+        ("write", OSError("no room")),
+        ("write", MemoryError()),
+        ("finish", OSError("no room")),
+        ("commit", OSError("no room")),
+        ("commit", KeyboardInterrupt()),
+    ],
+)
+def test_what_the_consumer_raises_comes_out_and_it_is_aborted(fails, error):
+    consumer = Consumer(fails, error)
+    with pytest.raises(type(error)), Lanes(nothing) as all_of_them:
+        lane = all_of_them.add(lambda: consumer, "writer")
+        for _ in range(10 * DEPTH):
+            lane.put(b"x")
+        lane.finish()
+        lane.commit()
+    assert lane.error is error
+    assert consumer.calls[-1] == "abort"
+    assert consumer.calls.count("abort") == 1
+
+
+def test_consumer_that_cannot_be_made():
+    def make():
+        raise OSError("no folder")
+
+    with pytest.raises(OSError, match="no folder"), Lanes(nothing) as all_of_them:
+        all_of_them.add(make, "writer").finish()
+
+
+def test_interruption_waits_for_the_call_that_is_under_way_and_drops_the_rest(held):
+    """A call into a store is never cut in two: that is what leaves uploads behind."""
+    with pytest.raises(KeyboardInterrupt), Lanes(nothing) as all_of_them:
+        lane = all_of_them.add(lambda: held, "writer")
+        for n in range(DEPTH):
+            lane.put(b"%d" % n)
+        assert held.begun.wait(HANG_SECONDS)
+        raise KeyboardInterrupt
+    assert held.calls == [b"0", "abort"]
+
+
+def test_commit_that_is_under_way_is_not_cut_either(held):
+    with Lanes(nothing) as all_of_them:
+        lane = all_of_them.add(lambda: held, "writer")
+        lane._items.put("commit")  # as if the wait for the answer had been interrupted
+        assert held.begun.wait(HANG_SECONDS)
+    assert held.calls == ["commit", "abort"]
+
+
+def test_consumer_that_is_stuck_is_left_behind(monkeypatch, caplog):
+    monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.0)
+    consumer = Consumer()
+    consumer.gate.clear()
+    with Lanes(nothing) as all_of_them:
+        lane = all_of_them.add(lambda: consumer, "writer")
+        lane.put(b"x")
+        assert consumer.begun.wait(HANG_SECONDS)
+    assert "stuck in a call" in caplog.text
+    consumer.gate.set()
+    lane.join(HANG_SECONDS)
+    assert consumer.calls == [b"x", "abort"]
+
+
+def test_abort_that_fails_hides_nothing(caplog):
+    with pytest.raises(ValueError, match="the reason"), Lanes(nothing) as all_of_them:
+        all_of_them.add(lambda: Consumer("abort"), "writer").put(b"x")
+        raise ValueError("the reason")
+    assert "could not be cleaned up: no room" in caplog.text
+
+
+def test_lane_that_was_dropped_never_looks_as_if_it_had_published():
+    lane = module.Lane(Consumer, "writer", nothing)
+    lane.start()
+    lane.drop()
+    lane.join(HANG_SECONDS)
+    with pytest.raises(RuntimeError, match="dropped"):
+        lane.commit()
+    with pytest.raises(RuntimeError, match="dropped"):
+        lane.put(b"x")
+
+
+# --- the end of the interpreter ----------------------------------------------------------------------
+
+
+def run(code):
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, capture_output=True, text=True, timeout=PROCESS_SECONDS)
+
+
+EXIT = """
+import sys, threading
+from stoq_provider.download import consumer as lanes
+from stoq_provider.download.consumer import Lanes
+lanes._EXIT_PATIENCE_SECONDS = 300  # what ends sooner is no matter of the machine's speed
+begun = threading.Event()
+SETUP
+class Consumer:
+    def write(self, chunk):
+        print("write", flush=True)
+        begun.set()
+        STUCK
+    def finish(self): pass
+    def commit(self): print("commit", flush=True)
+    def abort(self): print("abort", flush=True)
+def work():
+    with Lanes(lambda: None) as all_of_them:
+        all_of_them.add(Consumer, "writer").put(b"x")
+        threading.Event().wait()
+thread = threading.Thread(target=work, daemon=True)
+thread.start()
+begun.wait()
+sys.exit(3)
+"""
+
+
+def at_exit(setup="", stuck="", **changes):
+    code = EXIT.replace("SETUP", setup).replace("STUCK", stuck)
+    for before, after in changes.items():
+        code = code.replace(before, after)
+    return run(code)
+
+
+def test_interpreter_that_exits_meanwhile_cleans_up():
+    """The call that is under way returns only once its lane was dropped."""
+    setup = "dropped, drop = threading.Event(), lanes.Lane.drop\n"
+    setup += "lanes.Lane.drop = lambda lane: (drop(lane), dropped.set())"
+    result = at_exit(setup, stuck="dropped.wait()")
+    assert result.returncode == 3
+    assert result.stdout.split() == ["write", "abort"]
+
+
+def test_interpreter_that_exits_meanwhile_does_not_hang_where_a_call_never_returns():
+    result = at_exit("lanes._EXIT_PATIENCE_SECONDS = 0.1", stuck="threading.Event().wait()")
+    assert result.returncode == 3
+    assert result.stdout.split() == ["write"]
+
+
+WAITED_FOR = """
+import concurrent.futures.thread, threading
+from concurrent.futures import ThreadPoolExecutor
+exiting = threading.Event()
+# Handlers run last in, first out: this one after that of the lanes, before that of the executors.
+threading._register_atexit(exiting.set)
+from stoq_provider.download.consumer import Lanes
+class Consumer:
+    def write(self, chunk): pass
+    def finish(self): pass
+    def commit(self): print("commit", flush=True)
+    def abort(self): print("abort", flush=True)
+begun = threading.Event()
+def work():
+    with Lanes(lambda: None) as lanes:
+        lane = lanes.add(Consumer, "writer")
+        begun.set()
+        exiting.wait()
+        lane.put(b"x")
+        lane.finish()
+        lane.commit()
+def pool():
+    from stoq_provider.download.many import DownloadPool
+    DownloadPool(lambda: False).run([work], 1)
+START
+begun.wait()
+"""
+
+
+@pytest.mark.parametrize(
+    "start", ["threading.Thread(target=work).start()", "ThreadPoolExecutor(1).submit(pool)"]
+)
+def test_download_that_the_interpreter_waits_for_is_done_to_its_end(start):
+    result = run(WAITED_FOR.replace("START", start))
+    assert result.stdout.split() == ["commit", "abort"], result.stderr
+
+
+def test_at_the_exit_stores_can_still_look_up_names():
+    """Their event loops use threads of a pool for that; pools are shut before exit handlers run."""
+    lookup = 'print(ThreadPoolExecutor(1).submit(lambda: "abort").result(), flush=True)'
+    result = at_exit(
+        "from concurrent.futures import ThreadPoolExecutor", **{'print("abort", flush=True)': lookup}
+    )
+    assert result.stdout.split() == ["write", "abort"], result.stderr
+
+
+def test_at_the_exit_lanes_end_before_the_sessions_of_their_stores():
+    """Clients of stores close their sessions by finalizers; what aborts an upload needs one."""
+    session = "import weakref\nclass Session: pass\nsession = Session()\n"
+    session += "weakref.finalize(session, lambda: print('closed', flush=True))\n"
+    result = at_exit(session)
+    assert result.stdout.split() == ["write", "abort", "closed"]

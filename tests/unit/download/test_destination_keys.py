@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import pytest
+
+from stoq_provider.download.destination import fill_in, report_of
+from stoq_provider.download.download import check_destination, download
+from stoq_provider.exceptions import ValidationRejected
+
+from .conftest import BODY
+
+VALUES = {
+    "file_name": "a.csv",
+    "job_id": "j-1",
+    "kind": "export:revenue",
+    "report": "revenue",
+    "system": "stoq",
+}
+
+
+@pytest.mark.parametrize(
+    ("destination", "filled"),
+    [
+        ("s3://lake/plain.csv", "s3://lake/plain.csv"),
+        ("s3://lake/{report}/{job_id}.csv", "s3://lake/revenue/j-1.csv"),
+        ("s3://lake/{system}/{kind}/{file_name}", "s3://lake/stoq/export_revenue/a.csv"),
+        ("s3://lake/{{literal}}/{job_id}", "s3://lake/{literal}/j-1"),
+        ("{{{job_id}}}", "{j-1}"),
+        ("{job_id}{job_id}/", "j-1j-1/"),
+    ],
+)
+def test_placeholders_are_filled_in(destination, filled):
+    assert fill_in(destination, VALUES) == filled
+
+
+@pytest.mark.parametrize(
+    ("destination", "says"),
+    [
+        ("/lake/{Report}.csv", r"\{Report\}, which is no placeholder: there are \{file_name\}, \{job_id\}"),
+        ("/lake/{date}/", r"\{date\}, which is no placeholder"),
+        ("/lake/{}/", "single '{'"),
+        ("/lake/{job id}/", "single '{'"),
+        ("/lake/x}y", "single '}'"),
+    ],
+)
+def test_what_is_no_placeholder_is_refused_before_anything_is_sent(destination, says):
+    with pytest.raises(ValidationRejected, match=says):
+        fill_in(destination, VALUES)
+    with pytest.raises(ValidationRejected, match=says):
+        check_destination(destination)
+
+
+def test_name_that_this_job_has_no_value_for():
+    with pytest.raises(ValidationRejected, match="which this job has no value for"):
+        fill_in("/lake/{report}", {**VALUES, "report": report_of("bulk_release")})
+
+
+@pytest.mark.parametrize("evil", ["../../etc/passwd", "/etc/passwd", "..", "a\0b", "x/../../y", "{job_id}"])
+def test_value_of_a_server_stays_one_part_of_the_path(evil):
+    filled = fill_in("/lake/{job_id}/x", {**VALUES, "job_id": evil})
+    assert filled.startswith("/lake/")
+    assert filled.count("/") == 3
+    assert ".." not in filled.split("/")
+
+
+def test_report_of_a_kind():
+    assert report_of("export:revenue") == "revenue"
+    assert report_of("export") is None
+    assert report_of(None) is None
+
+
+def test_check_before_submission_fills_in_samples(tmp_path):
+    (tmp_path / "name").write_text("x")
+    check_destination(f"{tmp_path}/{{report}}", overwrite=False)  # the real name is not known yet
+    check_destination(f"{tmp_path}/{{report}}/{{file_name}}")
+
+
+def test_download_to_a_key_made_from_the_job(server, policy, tmp_path):
+    stored = download(
+        server.url,
+        f"{tmp_path}/{{system}}/{{report}}/{{{{x}}}}-{{job_id}}.csv",
+        file_name="a.csv",
+        policy=policy,
+        job_id="../j",
+        system="stoq",
+        kind="export:revenue",
+    )
+    assert stored.uri == f"file://{tmp_path}/stoq/revenue/{{x}}-j.csv"
+    assert (tmp_path / "stoq/revenue/{x}-j.csv").read_bytes() == BODY

@@ -1,0 +1,149 @@
+"""A download to a local disk that is interrupted: at one point after the other, and with its process."""
+
+from __future__ import annotations
+
+import http.client
+import logging
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import urllib3.util.connection
+
+from stoq_provider.download import body, consumer
+from stoq_provider.download.body import CHUNK_BYTES
+from tests.harness import wait_until
+from tests.unit.transport.silence import PROCESS_SECONDS
+
+from .conftest import BODY, files, serve
+
+# --- a signal whose handler raises -------------------------------------------------------------------
+
+
+class Struck(BaseException):
+    """What the handler of a signal raises, as that of Airflow's task timeout does."""
+
+
+@pytest.fixture
+def strikes() -> Iterator[None]:
+    """Let SIGALRM raise, during one test."""
+
+    def strike(*_: Any) -> None:
+        raise Struck
+
+    before = signal.signal(signal.SIGALRM, strike)
+    yield
+    signal.signal(signal.SIGALRM, before)
+
+
+# What starts a thread within threading.Thread.start, from Python 3.13 on and before.
+START = next(name for name in ("_start_joinable_thread", "_start_new_thread") if hasattr(threading, name))
+POINTS: list[tuple[str, Any, str, int, str, bool]] = [
+    # what the download is about, a function that it calls then, at which of its calls, when, is it published
+    ("connecting", urllib3.util.connection, "create_connection", 1, "before", False),
+    ("connected", urllib3.util.connection, "create_connection", 1, "after", False),
+    ("asking", http.client.HTTPConnection, "endheaders", 1, "before", False),
+    ("waiting for the answer", http.client.HTTPConnection, "getresponse", 1, "before", False),
+    ("having the answer", http.client.HTTPConnection, "getresponse", 1, "after", False),
+    ("starting the first consumer", threading.Thread, "start", 1, "before", False),
+    ("in the midst of starting a consumer", threading, START, 3, "after", False),
+    ("having started the last consumer", threading.Thread, "start", 4, "after", False),
+    ("reading the first bytes", body.Body, "_read", 1, "before", False),
+    ("reading on", body.Body, "_read", 2, "after", False),
+    ("handing over bytes", consumer.Lane, "put", 2, "before", False),
+    ("having handed over bytes", consumer.Lane, "put", 3, "after", False),
+    ("waiting for the consumers", consumer.Lane, "finish", 2, "before", False),
+    ("all is verified", consumer.Lane, "commit", 1, "before", False),
+    ("published", consumer.Lane, "commit", 1, "after", True),
+    ("waiting for the end of the consumers", consumer.Lane, "join", 1, "before", True),
+]
+
+
+@pytest.mark.usefixtures("strikes")
+@pytest.mark.parametrize(
+    ("owner", "name", "number", "when", "published"),
+    [pytest.param(*point, id=about) for about, *point in POINTS],
+)
+def test_exception_of_a_signal(fetch, tmp_path, monkeypatch, caplog, owner, name, number, when, published):
+    real = getattr(owner, name)
+    main = threading.current_thread()
+    calls = 0
+
+    def struck(*args: Any, **given: Any) -> Any:
+        nonlocal calls
+        if threading.current_thread() is not main:
+            return real(*args, **given)
+        calls += 1
+        if calls == number and when == "before":
+            signal.raise_signal(signal.SIGALRM)
+        result = real(*args, **given)
+        if calls == number and when == "after":
+            signal.raise_signal(signal.SIGALRM)
+        return result
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, struck)
+        with pytest.raises(Struck):
+            fetch()
+    assert files(tmp_path) == (["out/result.csv"] if published else [])
+    assert not published or (tmp_path / "out/result.csv").read_bytes() == BODY
+    with caplog.at_level(logging.DEBUG, logger="urllib3.connectionpool"):
+        logging.getLogger("urllib3.connectionpool").debug("others are heard again")
+    assert "others are heard again" in caplog.text
+
+
+# --- a process that is told to end -------------------------------------------------------------------
+
+PROCESS = """
+import faulthandler, signal, sys, threading, time
+from stoq_provider.download import consumer as lanes
+from stoq_provider.download.download import DownloadPolicy, download
+
+faulthandler.dump_traceback_later({seconds} / 2)  # to see where, if it hangs
+lanes._EXIT_PATIENCE_SECONDS = {seconds}
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
+
+def run():
+    download(lambda: {url!r}, {folder!r}, file_name="x.csv",
+             policy=DownloadPolicy(allow_loopback=True, stall_timeout=2 * {seconds}))
+{run}
+"""
+
+# A thread that is just starting may take the signal in the main thread's stead; Python runs the handler once
+# the main thread runs again, so it may not wait without an end.
+ENDS = {
+    "while it downloads": "run()",
+    "while a thread downloads": """
+threading.Thread(target=run, daemon=True).start()
+while True:
+    time.sleep(0.1)
+""",
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_process_that_ends_leaves_nothing_and_does_not_hang(server, tmp_path, end):
+    (tmp_path / "x.csv").write_bytes(b"yesterday")
+    server.body = bytes(3 * CHUNK_BYTES)
+    server.plan = [serve(stop_after=2 * CHUNK_BYTES, how="hold")]
+    server.patience = 3 * PROCESS_SECONDS
+    text = PROCESS.format(run=ENDS[end], url=server.url(), folder=f"{tmp_path}/", seconds=PROCESS_SECONDS)
+    process = subprocess.Popen([sys.executable, "-c", text], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    def it_writes_or_is_dead():
+        return process.poll() is not None or any(name.startswith(".stoq-") for name in files(tmp_path))
+
+    try:
+        wait_until(it_writes_or_is_dead, PROCESS_SECONDS)
+        process.send_signal(signal.SIGTERM)  # nothing happens where it is dead
+        _, said = process.communicate(timeout=PROCESS_SECONDS)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 7, said.decode()
+    assert files(tmp_path) == ["x.csv"]
+    assert (tmp_path / "x.csv").read_bytes() == b"yesterday"

@@ -1,0 +1,194 @@
+"""A CSV and its Parquet in one download: published together, by one policy."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+
+import pytest
+
+from stoq_provider.download.download import EmptyResult, download_files
+from stoq_provider.download.parquet import ParquetFile, parquet
+from stoq_provider.exceptions import DownloadError, ValidationRejected, VerificationError
+
+from .conftest import files
+
+pq = pytest.importorskip("pyarrow.parquet")
+
+CSV = b"id,note\r\n1,a\r\n2,b\r\n"
+
+
+@pytest.fixture
+def fetch_both(server, policy, tmp_path):
+    server.body = CSV
+
+    def run(*, store=True, expected_rows=None, destination="out/", file_name="x.csv", **changes):
+        kept = {name: changes[name] for name in ("overwrite", "on_empty") if name in changes}
+        return download_files(
+            server.url,
+            f"{tmp_path}/{destination}",
+            file_name=file_name,
+            expected_rows=expected_rows,
+            policy=dataclasses.replace(policy, **changes),
+            also=[parquet(**kept)],
+            store=store,
+        )
+
+    return run
+
+
+@pytest.fixture
+def out(tmp_path):
+    folder = tmp_path / "out"
+    folder.mkdir()
+    return folder
+
+
+# --- rows -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("store", [True, False])
+def test_parquet_with_other_rows_than_the_csv_is_not_published(fetch_both, tmp_path, monkeypatch, store):
+    convert = ParquetFile._convert
+
+    def lose(self, block):
+        convert(self, block.replace(b"2,b\r\n", b""))
+
+    monkeypatch.setattr(ParquetFile, "_convert", lose)
+    with pytest.raises(VerificationError, match=r"holds 2 rows.* holds 1: .*Nothing was published"):
+        fetch_both(store=store, expected_rows=2, on_mismatch="warn")
+    assert files(tmp_path) == []
+
+
+def test_blank_lines_of_one_column_are_rows_of_both(fetch_both, server, out):
+    server.body = b"note\na\n\nb\n\n"
+    assert [one.rows for one in fetch_both(expected_rows=4)] == [4, 4]
+    assert pq.read_table(out / "x.parquet").column("note").to_pylist() == ["a", None, "b", None]
+
+
+def test_bare_carriage_returns_are_no_silent_rows(fetch_both, server, tmp_path):
+    server.body = b"note\na\rb\n"
+    with pytest.raises(VerificationError, match=r"holds 1 rows.* holds 2: "):
+        fetch_both(expected_rows=1)
+    assert files(tmp_path) == []
+
+
+def test_mismatch_is_told_before_what_parquet_makes_of_it(fetch_both, server, tmp_path):
+    server.body = b"id,note\n1,a\n2"
+    with pytest.raises(VerificationError, match="announced 5 rows"):
+        fetch_both(expected_rows=5)
+    assert files(tmp_path) == []
+
+
+# --- files without rows -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("store", [True, False])
+@pytest.mark.parametrize("body", [b"", b"\n", b"id,note\n", b"id,note"])
+def test_no_rows_are_skipped(fetch_both, server, tmp_path, body, store):
+    server.body = body
+    with pytest.raises(EmptyResult):
+        fetch_both(store=store, expected_rows=0, on_empty="skip")
+    assert files(tmp_path) == []
+
+
+@pytest.mark.parametrize("on_empty", ["header", "fail"])
+def test_no_header_fails_as_asked_for(fetch_both, server, tmp_path, on_empty):
+    server.body = b""
+    with pytest.raises(VerificationError, match=f"on_empty='{on_empty}'"):
+        fetch_both(expected_rows=0, on_empty=on_empty)
+    assert files(tmp_path) == []
+
+
+def test_no_header_cannot_be_kept_as_parquet(fetch_both, server, tmp_path):
+    server.body = b""
+    with pytest.raises(VerificationError, match=r"no header line.*on_empty"):
+        fetch_both(expected_rows=0)
+    assert files(tmp_path) == []
+
+
+@pytest.mark.parametrize("store", [True, False])
+@pytest.mark.parametrize(("body", "columns"), [(b"", []), (b"\n", []), (b"id,note\n", ["id", "note"])])
+def test_empty_is_a_table_without_rows(fetch_both, server, out, body, columns, store):
+    server.body = body
+    stored = fetch_both(store=store, expected_rows=0, on_empty="empty")
+    table = pq.read_table(out / "x.parquet")
+    assert (table.num_rows, table.column_names) == (0, columns)
+    assert [one.rows for one in stored] == [0, 0][not store :]
+    assert files(out) == ["x.csv", "x.parquet"][not store :]
+    if store:
+        assert (out / "x.csv").read_bytes() == b""
+
+
+# --- what is there already --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("there", ["x.csv", "x.parquet"])
+def test_without_overwrite_either_file_is_in_the_way(fetch_both, server, out, there):
+    (out / there).write_bytes(b"old")
+    for _ in range(2):
+        with pytest.raises(ValidationRejected, match=rf"{there} exists already"):
+            fetch_both(overwrite=False)
+        assert files(out) == [there]
+    assert server.requests == []
+
+
+def test_without_overwrite_a_csv_that_is_not_wanted_is_not_in_the_way(fetch_both, out):
+    (out / "x.csv").write_bytes(b"old")
+    fetch_both(overwrite=False, store=False)
+    assert pq.read_table(out / "x.parquet").num_rows == 2
+
+
+def test_parquet_that_comes_into_being_meanwhile_lets_nothing_be_published(fetch_both, server, out):
+    def plan(h):
+        (out / "x.parquet").write_bytes(b"old")
+        h.start(200, {"Content-Length": len(CSV)})
+        h.wfile.write(CSV)
+
+    server.plan = [plan]
+    with pytest.raises(DownloadError, match=r"x\.parquet has come into being.*Nothing was published"):
+        fetch_both(overwrite=False)
+    assert files(out) == ["x.parquet"]
+
+
+@pytest.mark.parametrize("store", [True, False])
+def test_same_parquet_is_left_alone(fetch_both, server, out, store):
+    assert all(one.written for one in fetch_both(store=store, overwrite="if_different"))
+    path = out / "x.parquet"
+    os.utime(path, (1, 1))
+    inode = path.stat().st_ino
+    again = fetch_both(store=store, overwrite="if_different")
+    assert not any(one.written for one in again)
+    assert (path.stat().st_mtime, path.stat().st_ino) == (1, inode)
+    assert [one.to_dict() for one in again] == [
+        one.to_dict() for one in fetch_both(store=store, overwrite=True)
+    ]
+    server.body = CSV.replace(b"2,b", b"3,c")
+    assert all(one.written for one in fetch_both(store=store, overwrite="if_different"))
+    assert pq.read_table(path).column("id").to_pylist() == [1, 3]
+    assert files(out) == ["x.csv", "x.parquet"][not store :]
+
+
+# --- names ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("destination", "name"),
+    [("r.parquet", "r.parquet"), ("r.csv", "r.parquet"), ("r", "r.parquet"), ("r.txt", "r.txt.parquet")],
+)
+def test_suffix_of_the_parquet(fetch_both, tmp_path, destination, name):
+    (stored,) = fetch_both(store=False, destination=destination)
+    assert (stored.file_name, files(tmp_path)) == (name, [name])
+
+
+def test_place_of_the_parquet_is_not_the_csv_s(fetch_both, server, tmp_path):
+    with pytest.raises(ValidationRejected, match=r"r\.parquet.*both"):
+        fetch_both(destination="r.parquet")
+    assert (server.requests, files(tmp_path)) == ([], [])
+
+
+def test_folder_at_the_place_of_the_parquet_lets_nothing_be_published(fetch_both, server, out):
+    (out / "x.parquet").mkdir()
+    with pytest.raises(ValidationRejected, match=r"x\.parquet is a folder"):
+        fetch_both()
+    assert (server.requests, files(out)) == ([], [])

@@ -1,0 +1,192 @@
+"""Whether what arrived is published: rows, empty files, and what is there already."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowSkipException
+
+from stoq_provider.download import verification
+from stoq_provider.download.download import EmptyResult
+from stoq_provider.exceptions import ValidationRejected, VerificationError
+
+from .conftest import BODY, ROWS, files, serve, unframed
+
+HEADER = b"id,note\r\n"
+EMPTY = hashlib.sha256(b"").hexdigest()
+
+
+def content(tmp_path):
+    return (tmp_path / "out/result.csv").read_bytes()
+
+
+# --- files without rows -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("body", [HEADER, b"id,note", b""])
+@pytest.mark.parametrize("on_empty", ["keep", "header", "empty", "skip", "fail"])
+def test_no_rows(fetch, server, tmp_path, body, on_empty):
+    server.body = body
+    run = lambda: fetch(expected_rows=0, on_empty=on_empty)  # noqa: E731
+    if on_empty == "skip":
+        with pytest.raises(EmptyResult, match="nothing was published") as caught:
+            run()
+        assert isinstance(caught.value, AirflowSkipException)
+    elif on_empty == "fail" or (on_empty == "header" and not body):
+        with pytest.raises(VerificationError, match="on_empty"):
+            run()
+    else:
+        stored = run()
+        published = b"" if on_empty == "empty" else body
+        assert content(tmp_path) == published
+        assert (stored.bytes, stored.rows) == (len(published), 0)
+        assert stored.sha256 == hashlib.sha256(published).hexdigest()
+        assert files(tmp_path) == ["out/result.csv"]
+        return
+    assert files(tmp_path) == []
+
+
+@pytest.mark.parametrize("on_empty", ["header", "empty", "skip", "fail"])
+def test_on_empty_leaves_files_with_rows_alone(fetch, tmp_path, on_empty):
+    assert fetch(on_empty=on_empty).rows == ROWS
+    assert content(tmp_path) == BODY
+
+
+@pytest.mark.parametrize("on_empty", ["empty", "skip"])
+def test_row_count_is_checked_before_a_file_counts_as_empty(fetch, server, tmp_path, on_empty):
+    server.body = HEADER
+    with pytest.raises(VerificationError, match="announced 5 rows"):
+        fetch(expected_rows=5, on_empty=on_empty)
+    assert files(tmp_path) == []
+
+
+def test_empty_file_of_kept_gzip_is_gzip(fetch, server, tmp_path):
+    server.body = gzip.compress(HEADER)
+    server.plan = [serve(Content_Encoding="gzip")]
+    stored = fetch(expected_rows=0, on_empty="empty", encoding="keep")
+    data = (tmp_path / "out/result.csv.gz").read_bytes()
+    assert gzip.decompress(data) == b""
+    assert (stored.bytes, stored.sha256) == (len(data), hashlib.sha256(data).hexdigest())
+
+
+# --- enough rows ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("on_mismatch", ["fail", "warn"])
+def test_fewer_rows_than_wanted_fail(fetch, tmp_path, on_mismatch):
+    assert fetch(min_rows=ROWS).rows == ROWS
+    (tmp_path / "out/result.csv").unlink()
+    with pytest.raises(VerificationError, match=f"holds {ROWS} rows, and at least {ROWS + 1} are wanted"):
+        fetch(min_rows=ROWS + 1, on_mismatch=on_mismatch)
+    assert files(tmp_path) == []
+
+
+def test_no_rows_at_all_are_left_to_on_empty(fetch, server):
+    server.body = HEADER
+    with pytest.raises(VerificationError, match="min_rows"):
+        fetch(expected_rows=0, min_rows=1)
+    with pytest.raises(EmptyResult):
+        fetch(expected_rows=0, min_rows=1, on_empty="skip")
+    assert fetch(expected_rows=0, min_rows=1, on_empty="header").rows == 0
+
+
+@pytest.mark.parametrize("value", [-1, 1.5, True, "3"])
+def test_least_rows_must_be_a_number(fetch, value):
+    with pytest.raises(ValidationRejected, match="min_rows is a number of rows"):
+        fetch(min_rows=value)
+
+
+# --- with or without the header line ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_first_file_decides_whether_the_header_is_counted(fetch, first, caplog):
+    fetch(expected_rows=ROWS + first, system="stoq")
+    fetch(expected_rows=ROWS + first, system="stoq")
+    with pytest.raises(VerificationError, match=("without", "with")[first] + " the header line, as in an ea"):
+        fetch(expected_rows=ROWS + 1 - first, system="stoq")
+    fetch(expected_rows=ROWS + 1 - first, system="another")
+    fetch(expected_rows=ROWS + 1 - first)  # no system: nothing to remember it by
+    fetch(expected_rows=ROWS + 1 - first, system="stoq", on_mismatch="warn")
+    assert "published all the same" in caplog.text
+
+
+def test_policy_can_say_whether_the_header_is_counted(fetch):
+    fetch(expected_rows=ROWS + 1, system="stoq")
+    fetch(expected_rows=ROWS, system="stoq", header_counted=False)
+    with pytest.raises(VerificationError, match="or as told"):
+        fetch(expected_rows=ROWS, system="stoq", header_counted=True)
+
+
+def test_file_that_may_be_cut_teaches_nothing(fetch, server):
+    server.plan = [unframed()]
+    fetch(expected_rows=ROWS + 1, system="stoq")
+    assert verification.LEARNED.knows("stoq") is None
+
+
+def test_file_that_does_not_fit_teaches_nothing(fetch):
+    fetch(expected_rows=7, system="stoq", on_mismatch="warn")
+    assert verification.LEARNED.knows("stoq") is None
+
+
+def test_two_first_files_that_contradict_each_other(fetch, server, monkeypatch):
+    monkeypatch.setattr(verification.LEARNED, "knows", lambda system: None)
+    fetch(expected_rows=ROWS, system="stoq")
+    monkeypatch.undo()
+    late = verification.LEARNED.knows
+    asked = iter([None, None])
+    monkeypatch.setattr(verification.LEARNED, "knows", lambda system: next(asked, late(system)))
+    with pytest.raises(VerificationError, match="without the header line"):
+        fetch(expected_rows=ROWS + 1, system="stoq")
+
+
+# --- what is there already --------------------------------------------------------------------------
+
+
+def test_same_content_is_left_alone(fetch, tmp_path, caplog):
+    assert fetch(overwrite="if_different").written
+    path = tmp_path / "out/result.csv"
+    os.utime(path, (1, 1))
+    inode = path.stat().st_ino
+    with caplog.at_level("INFO"):
+        stored = fetch(overwrite="if_different")
+    assert not stored.written
+    assert "content is the same" in caplog.text
+    assert (path.stat().st_mtime, path.stat().st_ino) == (1, inode)
+    assert files(tmp_path) == ["out/result.csv"]
+    assert "written" not in stored.to_dict()
+    assert stored.to_dict() == fetch(overwrite=True).to_dict()
+
+
+@pytest.mark.parametrize("old", [b"", b"shorter", BODY[:-1] + b"x", BODY + b"x"])
+def test_other_content_is_replaced(fetch, tmp_path, old):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/result.csv").write_bytes(old)
+    assert fetch(overwrite="if_different").written
+    assert content(tmp_path) == BODY
+    assert files(tmp_path) == ["out/result.csv"]
+
+
+def test_other_content_stays_if_the_new_one_is_not_whole(fetch, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/result.csv").write_bytes(b"old")
+    with pytest.raises(VerificationError):
+        fetch(overwrite="if_different", expected_rows=5)
+    assert content(tmp_path) == b"old"
+
+
+def test_empty_file_that_is_there_already(fetch, server):
+    server.body = HEADER
+    assert fetch(overwrite="if_different", on_empty="empty", expected_rows=0).written
+    stored = fetch(overwrite="if_different", on_empty="empty", expected_rows=0)
+    assert not stored.written
+    assert stored.sha256 == EMPTY
+
+
+def test_overwrite_that_nobody_knows(fetch, server):
+    with pytest.raises(ValidationRejected, match="overwrite is one of True, False, 'if_different'"):
+        fetch(overwrite="if-different")
+    assert server.requests == []
