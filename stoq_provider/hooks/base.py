@@ -20,9 +20,9 @@ from stoq_provider.core.records import RepeatSafety, new_correlation
 from stoq_provider.core.submission import Submission
 from stoq_provider.core.validation import InvalidInput, check_json
 from stoq_provider.exceptions import StoqProviderError, SubmissionUncertain
-from stoq_provider.hooks.errors import of_problem, typed
-from stoq_provider.hooks.finding import Found, find
 from stoq_provider.hooks.shop import NOTHING_SENT, Detached, ShopHook, user_agent
+from stoq_provider.jobs.errors import of_problem, typed
+from stoq_provider.jobs.lookup import Found, find
 
 __all__ = ["NOTHING_SENT", "Detached", "JobHook", "user_agent"]
 
@@ -101,7 +101,7 @@ class JobHook(ShopHook):
             )
 
     def find(self, submission: Submission, correlation: str | None, since: float) -> Found:
-        """Look for the job of a submission that got no clear answer; see ``hooks.finding``."""
+        """Look for the job of a submission that got no clear answer; see ``jobs.lookup``."""
         return find(self, submission, correlation, since)
 
     def _tell_again(self, request: Request, problem: Problem, submission: Submission, found: Found) -> None:

@@ -12,7 +12,7 @@ from stoq_provider.core.submission import Submission
 from stoq_provider.exceptions import ProtocolError, StoqProviderError, ValidationRejected
 from stoq_provider.get_provider_info import MEDUSA_CONN_FIELDS, MEDUSA_UI
 from stoq_provider.hooks.base import NOTHING_SENT, JobHook
-from stoq_provider.hooks.errors import of_problem, typed
+from stoq_provider.jobs.errors import of_problem, typed
 from stoq_provider.systems.medusa.submission import PATH, submission, with_file
 from stoq_provider.systems.medusa.system import PAGE_SIZE, Medusa
 from stoq_provider.systems.payload import require
@@ -205,7 +205,7 @@ class MedusaHook(JobHook):
             file name is appended.
         :return: uri, file name, bytes, rows and sha256 of what was stored.
         """
-        from stoq_provider.hooks.results import store_result
+        from stoq_provider.jobs.results import store_result
 
         known = handle if isinstance(handle, JobHandle) else JobHandle.from_dict(handle)
         return store_result(self, known, destination)

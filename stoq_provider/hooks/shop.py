@@ -15,14 +15,14 @@ from airflow.providers.common.compat.sdk import BaseHook
 from stoq_provider import __version__
 from stoq_provider.core.http import Answer, ProblemKind, Request
 from stoq_provider.exceptions import StoqProviderError
-from stoq_provider.hooks.errors import of_problem, typed
+from stoq_provider.jobs.errors import of_problem, typed
 from stoq_provider.systems.base import System
 from stoq_provider.systems.payload import query_pairs
 
 if TYPE_CHECKING:
     from requests import Session
 
-    from stoq_provider.hooks.metrics import AirflowMeter
+    from stoq_provider.jobs.metrics import AirflowMeter
     from stoq_provider.transport.settings import ShopSettings
     from stoq_provider.transport.sync import SyncTransport
 
@@ -131,7 +131,7 @@ class ShopHook(BaseHook):
     @cached_property
     def meter(self) -> AirflowMeter:
         """What reports the shop's points to Airflow's metrics."""
-        from stoq_provider.hooks.metrics import AirflowMeter
+        from stoq_provider.jobs.metrics import AirflowMeter
 
         return AirflowMeter(self.system.name, self.conn_id)
 

@@ -10,7 +10,7 @@ from stoq_provider.core.submission import Submission
 from stoq_provider.core.validation import InvalidInput, near_misses
 from stoq_provider.get_provider_info import STOQ_CONN_FIELDS, STOQ_UI
 from stoq_provider.hooks.base import NOTHING_SENT, JobHook
-from stoq_provider.hooks.errors import typed
+from stoq_provider.jobs.errors import typed
 from stoq_provider.systems.stoq import bulk
 from stoq_provider.systems.stoq.reports import export
 from stoq_provider.systems.stoq.system import KNOWN_REPORTS, Stoq
@@ -223,7 +223,7 @@ class StoqHook(JobHook):
             file name is appended.
         :return: uri, file name, bytes, rows and sha256 of what was stored.
         """
-        from stoq_provider.hooks.results import store_result
+        from stoq_provider.jobs.results import store_result
 
         known = handle if isinstance(handle, JobHandle) else JobHandle.from_dict(handle)
         return store_result(self, known, destination)

@@ -9,7 +9,7 @@ from stoq_provider.core.models import JobHandle
 from stoq_provider.core.validation import chunks
 from stoq_provider.get_provider_info import SURECART_CONN_FIELDS, SURECART_UI
 from stoq_provider.hooks.base import NOTHING_SENT, JobHook
-from stoq_provider.hooks.errors import typed
+from stoq_provider.jobs.errors import typed
 from stoq_provider.systems import surecart
 
 

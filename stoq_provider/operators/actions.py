@@ -12,12 +12,13 @@ from airflow.providers.common.compat.sdk import BaseOperator
 from stoq_provider.core.error_text import hide_queries
 from stoq_provider.core.validation import InvalidInput, check_json, read_mapping
 from stoq_provider.exceptions import StoqProviderError, SubmissionUncertain
-from stoq_provider.hooks import options
-from stoq_provider.hooks.errors import typed
 from stoq_provider.hooks.shop import NOTHING_SENT
 from stoq_provider.hooks.stoq import StoqHook
-from stoq_provider.hooks.submission import Submitter, TaskIdentity
+from stoq_provider.jobs import config
+from stoq_provider.jobs.errors import typed
+from stoq_provider.jobs.records import TaskIdentity
 from stoq_provider.jobs.state_store import open_store
+from stoq_provider.jobs.submit import Submitter
 from stoq_provider.systems.stoq.actions import FAN_OUTS
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class StoqActionOperator(BaseOperator):
             given = self._read()
         hook = StoqHook(self.stoq_conn_id)
         repeat_safe = self.repeat_safe or self.action.strip().upper().startswith("GET ")
-        store = open_store(context, options.state_path(), None if repeat_safe else self.log)
+        store = open_store(context, config.state_path(), None if repeat_safe else self.log)
         submitter = Submitter(hook, store, TaskIdentity.of(context), on_clear="resubmit")
         key = submitter.name(f"action:{self._digest(given)}")
         earlier = submitter.load_note(key)

@@ -11,12 +11,13 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 from stoq_provider.core.records import RepeatSafety
 from stoq_provider.exceptions import StoqProviderError, ValidationRejected
-from stoq_provider.hooks import options
-from stoq_provider.hooks.repeating import after_others
 from stoq_provider.hooks.shop import DETACHED
-from stoq_provider.hooks.stopping import NO_CANCEL, stop_jobs
-from stoq_provider.hooks.submission import Submitted, Submitter, TaskIdentity
+from stoq_provider.jobs import config
+from stoq_provider.jobs.cancel import NO_CANCEL, stop_jobs
+from stoq_provider.jobs.records import TaskIdentity
+from stoq_provider.jobs.repeating import after_others
 from stoq_provider.jobs.state_store import open_store
+from stoq_provider.jobs.submit import Submitted, Submitter
 from stoq_provider.operators.waiting import WaitingOperator
 
 if TYPE_CHECKING:
@@ -142,9 +143,9 @@ class JobOperator(WaitingOperator):
         return self.wait_for_completion
 
     def _submitter(self, context: Context, *, warn: bool = False) -> Submitter:
-        store = open_store(context, options.state_path(), self.log if warn else None)
+        store = open_store(context, config.state_path(), self.log if warn else None)
         task = TaskIdentity.of(context)
-        patience = options.seconds("timeout", self.timeout) if self.on_busy == "wait" else 0.0
+        patience = config.seconds("timeout", self.timeout) if self.on_busy == "wait" else 0.0
         return Submitter(self.hook, store, task, on_clear=self.on_clear, busy_patience=patience)
 
     def _planned(self, context: Context, submitter: Submitter) -> list[Submission]:

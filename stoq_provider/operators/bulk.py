@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from stoq_provider.core.validation import chunks
-from stoq_provider.hooks.selection import Selection
 from stoq_provider.hooks.stoq import StoqHook
-from stoq_provider.hooks.verification import ReadBack, most_reads, read_back
+from stoq_provider.jobs.items import Selection
+from stoq_provider.jobs.read_back import ReadBack, most_reads, read_back
 from stoq_provider.operators.items import ItemsOperator
 from stoq_provider.systems.stoq import bulk
 from stoq_provider.triggers.jobs import StoqJobTrigger

@@ -17,17 +17,17 @@ from stoq_provider.core.submission import Submission
 from stoq_provider.core.validation import IdList, InvalidInput
 from stoq_provider.exceptions import ItemsUnchanged, StoqProviderError
 from stoq_provider.hooks.base import NOTHING_SENT
-from stoq_provider.hooks.errors import typed
-from stoq_provider.hooks.results import store_items
-from stoq_provider.hooks.verification import ReadBack, summary
+from stoq_provider.jobs.errors import typed
+from stoq_provider.jobs.read_back import ReadBack, summary
+from stoq_provider.jobs.results import store_items
 from stoq_provider.operators.base import JobOperator
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from stoq_provider.core.events import WaitEvent
-    from stoq_provider.hooks.selection import Items
-    from stoq_provider.hooks.submission import Submitter
+    from stoq_provider.jobs.items import Items
+    from stoq_provider.jobs.submit import Submitter
 
 
 class ItemsOperator(JobOperator):

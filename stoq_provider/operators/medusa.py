@@ -14,8 +14,8 @@ from stoq_provider.core.submission import Submission
 from stoq_provider.core.validation import InvalidInput
 from stoq_provider.exceptions import JobCancelled, StoqProviderError, ValidationRejected
 from stoq_provider.hooks.base import NOTHING_SENT
-from stoq_provider.hooks.errors import typed
 from stoq_provider.hooks.medusa import MedusaHook
+from stoq_provider.jobs.errors import typed
 from stoq_provider.operators.base import JobOperator
 from stoq_provider.operators.decision import Decision
 from stoq_provider.operators.waiting import WaitingOperator
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from stoq_provider.core.events import WaitEvent
     from stoq_provider.core.models import JobHandle
-    from stoq_provider.hooks.submission import Submitter
+    from stoq_provider.jobs.submit import Submitter
 
 CONFIRM_ATTEMPTS = 3
 """How often a decision is sent while its answer is lost. Confirming twice is refused (M), so it is safe."""

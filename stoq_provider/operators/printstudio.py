@@ -9,10 +9,10 @@ from stoq_provider.core.models import JobState
 from stoq_provider.core.submission import Submission
 from stoq_provider.core.validation import TEXTS
 from stoq_provider.hooks.base import NOTHING_SENT
-from stoq_provider.hooks.errors import typed
-from stoq_provider.hooks.results import store_items
-from stoq_provider.hooks.selection import Items
-from stoq_provider.hooks.verification import ReadBack
+from stoq_provider.jobs.errors import typed
+from stoq_provider.jobs.items import Items
+from stoq_provider.jobs.read_back import ReadBack
+from stoq_provider.jobs.results import store_items
 from stoq_provider.operators.items import ItemsOperator
 from stoq_provider.operators.printstudio_base import PrintStudioOperator
 from stoq_provider.systems.printstudio import bulk
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from stoq_provider.core.events import JobEnd, WaitEvent
-    from stoq_provider.hooks.submission import Submitter
+    from stoq_provider.jobs.submit import Submitter
 
 MOST_ORDERS = 500
 """Orders that a manifest names itself; some 35 kB of the 48 kB that an XCom row should not exceed."""

@@ -10,8 +10,8 @@ from stoq_provider.core.submission import Submission
 from stoq_provider.core.validation import InvalidInput
 from stoq_provider.exceptions import StoqProviderError, SubmissionUncertain
 from stoq_provider.hooks.printstudio import PrintStudioHook
-from stoq_provider.hooks.repeating import after_others
-from stoq_provider.hooks.uncertain import Piece, lost_before, stopped, uncertain
+from stoq_provider.jobs.repeating import after_others
+from stoq_provider.jobs.uncertain import Piece, lost_before, stopped, uncertain
 from stoq_provider.operators.base import JobOperator
 from stoq_provider.triggers.jobs import PrintStudioJobTrigger
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from stoq_provider.core.events import WaitEvent
-    from stoq_provider.hooks.submission import Submitted, Submitter
+    from stoq_provider.jobs.submit import Submitted, Submitter
     from stoq_provider.systems.printstudio.bulk import Route
 
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from stoq_provider.core.submission import Submission
 from stoq_provider.core.validation import UUIDS, InvalidInput, chunks
-from stoq_provider.hooks.results import LONG_LIST, store_items
-from stoq_provider.hooks.selection import Items
 from stoq_provider.hooks.surecart import SureCartHook
-from stoq_provider.hooks.verification import ReadBack
+from stoq_provider.jobs.items import Items
+from stoq_provider.jobs.read_back import ReadBack
+from stoq_provider.jobs.results import LONG_LIST, store_items
 from stoq_provider.operators.items import ItemsOperator
 from stoq_provider.systems import surecart
 from stoq_provider.triggers.jobs import SureCartJobTrigger

@@ -15,12 +15,12 @@ from airflow.providers.common.compat.sdk import BaseOperator, conf
 from stoq_provider.core.events import JobEnd
 from stoq_provider.core.lifecycle import Outcome
 from stoq_provider.exceptions import FinalPollingUnhealthy, PollingUnhealthy, ProtocolError, StoqProviderError
-from stoq_provider.hooks import options, results
-from stoq_provider.hooks.errors import NO_RECORD, NOT_RETRIED, WAIT_AGAIN, typed
-from stoq_provider.hooks.fetching import Fetching
-from stoq_provider.hooks.waiting import WaitPlan, event_of, wait_sync
+from stoq_provider.jobs import config, results
+from stoq_provider.jobs.errors import NO_RECORD, NOT_RETRIED, WAIT_AGAIN, typed
+from stoq_provider.jobs.fetching import Fetching
+from stoq_provider.jobs.wait import WaitPlan, event_of, wait_sync
 from stoq_provider.operators.decision import Decision
-from stoq_provider.triggers.failure import BACKSTOP, TRIGGER_FAILED, trigger_failure
+from stoq_provider.triggers.deferral import BACKSTOP, TRIGGER_FAILED, trigger_failure
 from stoq_provider.triggers.jobs import JobTrigger, check_serializable, job_arguments
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class WaitingOperator(BaseOperator):
         ``"if_different"``.
     :param format: ``"csv"`` as the server made it, or ``"parquet"`` (extra ``parquet``): typed columns, money
         as decimals.
-    :param download_options: finer points of the download, see :mod:`stoq_provider.hooks.fetching`, such as
+    :param download_options: finer points of the download, see :mod:`stoq_provider.jobs.fetching`, such as
         ``{"on_empty": "skip", "min_rows": 1}``.
     """
 
@@ -180,9 +180,9 @@ class WaitingOperator(BaseOperator):
     # -- steps --------------------------------------------------------------------------------------
 
     def _check_input(self) -> None:
-        options.seconds("timeout", self.timeout)
-        options.poll_interval(self.poll_interval)
-        options.unhealthy_after(self.unhealthy_after)
+        config.seconds("timeout", self.timeout)
+        config.poll_interval(self.poll_interval)
+        config.unhealthy_after(self.unhealthy_after)
         check_serializable({"conn_id": self.hook.conn_id})
         self.fetching.check(self.destination)
 
@@ -190,7 +190,7 @@ class WaitingOperator(BaseOperator):
         """Return what is found again on resumption, beside the ends of the jobs."""
         return {
             "started_at": started_at,
-            "deadline": time.time() + options.seconds("timeout", self.timeout),
+            "deadline": time.time() + config.seconds("timeout", self.timeout),
             "kind": kind,
             "ended": [],
             # Templates are rendered again on resumption; what was rendered now is what counts.
@@ -211,8 +211,8 @@ class WaitingOperator(BaseOperator):
             handles,
             deadline=state["deadline"],
             now=time.time(),
-            poll_interval=options.poll_interval(self.poll_interval),
-            unhealthy_after=options.unhealthy_after(self.unhealthy_after),
+            poll_interval=config.poll_interval(self.poll_interval),
+            unhealthy_after=config.unhealthy_after(self.unhealthy_after),
             seen_at=seen_at or {},
         )
         poller = plan.poller(self.hook.system, eager=eager)
@@ -239,8 +239,8 @@ class WaitingOperator(BaseOperator):
             conn_id=self.hook.conn_id,
             jobs=job_arguments(poller.watches),
             deadline=deadline,
-            poll_interval=options.poll_interval(self.poll_interval),
-            unhealthy_after=options.unhealthy_after(self.unhealthy_after),
+            poll_interval=config.poll_interval(self.poll_interval),
+            unhealthy_after=config.unhealthy_after(self.unhealthy_after),
             state={**state, "points_spent": spent},
         )
         self.hook.close()
@@ -295,7 +295,7 @@ class WaitingOperator(BaseOperator):
             replace(event, ends=tuple(ends)),
             owner=self.owner,
             recorded=self.recorded(context),
-            unhealthy_after=options.unhealthy_after(self.unhealthy_after),
+            unhealthy_after=config.unhealthy_after(self.unhealthy_after),
         )
         if error is not None:
             raise error

@@ -20,13 +20,13 @@ from airflow.providers.common.compat.sdk import (
 
 from stoq_provider.core.models import JobHandle
 from stoq_provider.exceptions import PollingUnhealthy
-from stoq_provider.hooks import options, results
-from stoq_provider.hooks.errors import WAIT_AGAIN, typed
-from stoq_provider.hooks.fetching import Fetching
-from stoq_provider.hooks.memory import WatchMemory
-from stoq_provider.hooks.waiting import WaitPlan, event_of, poll_due
+from stoq_provider.jobs import config, results
+from stoq_provider.jobs.errors import WAIT_AGAIN, typed
+from stoq_provider.jobs.fetching import Fetching
+from stoq_provider.jobs.records import WatchMemory
+from stoq_provider.jobs.wait import WaitPlan, event_of, poll_due
 from stoq_provider.sensors.wording import CLEAR, NO_JOB, named, timed_out
-from stoq_provider.triggers.failure import BACKSTOP, TRIGGER_FAILED, is_time_out, trigger_failure
+from stoq_provider.triggers.deferral import BACKSTOP, TRIGGER_FAILED, is_time_out, trigger_failure
 from stoq_provider.triggers.jobs import JobTrigger, job_arguments
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class JobSensor(BaseSensorOperator):
     :param overwrite: whether an object that stands at the destination is replaced: ``True``, ``False``, or
         ``"if_different"``.
     :param format: ``"csv"`` as the server made it, or ``"parquet"``.
-    :param download_options: finer points of the download, see :mod:`stoq_provider.hooks.fetching`.
+    :param download_options: finer points of the download, see :mod:`stoq_provider.jobs.fetching`.
     """
 
     template_fields: Sequence[str] = ("job", "destination")
@@ -199,8 +199,8 @@ class JobSensor(BaseSensorOperator):
             handles,
             deadline=now + self.timeout,
             now=now,
-            poll_interval=options.poll_interval(self.poll_interval),
-            unhealthy_after=options.unhealthy_after(self.unhealthy_after),
+            poll_interval=config.poll_interval(self.poll_interval),
+            unhealthy_after=config.unhealthy_after(self.unhealthy_after),
         )
         if self._memory is not None:
             plan = replace(plan, watches=self._memory.recall(plan.watches))
@@ -230,8 +230,8 @@ class JobSensor(BaseSensorOperator):
             conn_id=self.hook.conn_id,
             jobs=job_arguments(poller.watches),
             deadline=poller.deadline,
-            poll_interval=options.poll_interval(self.poll_interval),
-            unhealthy_after=options.unhealthy_after(self.unhealthy_after),
+            poll_interval=config.poll_interval(self.poll_interval),
+            unhealthy_after=config.unhealthy_after(self.unhealthy_after),
             state={**self._state(), "points_spent": self.hook.transport.points_spent},
         )
         self.hook.close()
@@ -269,7 +269,7 @@ class JobSensor(BaseSensorOperator):
                 event,
                 owner=False,
                 recorded=True,
-                unhealthy_after=options.unhealthy_after(self.unhealthy_after),
+                unhealthy_after=config.unhealthy_after(self.unhealthy_after),
             )
         if error is None:
             return

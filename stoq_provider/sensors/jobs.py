@@ -117,7 +117,7 @@ class PrintStudioJobSensor(JobSensor):
 
     def handles(self) -> list[JobHandle]:
         """Return a handle of each print job or order."""
-        from stoq_provider.hooks.watched import watched_ids
+        from stoq_provider.jobs.items import watched_ids
         from stoq_provider.systems.printstudio.states import ORDER, PRINT_JOB, Goal
 
         if (self.print_jobs is None) == (self.orders is None):

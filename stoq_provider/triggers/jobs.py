@@ -14,7 +14,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from stoq_provider.core.models import JobHandle, from_iso, iso
 from stoq_provider.hooks.base import JobHook, user_agent
 from stoq_provider.hooks.stoq import StoqHook
-from stoq_provider.hooks.waiting import WaitPlan, event_of, wait_async
+from stoq_provider.jobs.wait import WaitPlan, event_of, wait_async
 
 if TYPE_CHECKING:
     from stoq_provider.core.lifecycle import JobWatch

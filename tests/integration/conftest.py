@@ -17,8 +17,9 @@ from stoq_provider.core.submission import Submission
 from stoq_provider.download import resume
 from stoq_provider.download.options import DownloadPolicy
 from stoq_provider.exceptions import StoqProviderError
-from stoq_provider.hooks.submission import Submitter, TaskIdentity
+from stoq_provider.jobs.records import TaskIdentity
 from stoq_provider.jobs.state_store import TaskStateStore
+from stoq_provider.jobs.submit import Submitter
 from stoq_provider.operators.bulk import StoqBulkOrdersOperator, StoqBulkVariantsOperator
 from stoq_provider.operators.reports import StoqReportExportOperator
 from stoq_provider.sensors.jobs import StoqJobSensor

@@ -68,9 +68,9 @@ def test_a_hundred_thousand_variants(shop, ids, mode):
 
 def test_with_verification_the_list_of_unchanged_items_goes_to_a_file(shop, ids, tmp_path, monkeypatch):
     """No variant of the list exists, so every single one is looked for and found missing."""
-    monkeypatch.setattr("stoq_provider.hooks.verification._single", lambda *args: None)
+    monkeypatch.setattr("stoq_provider.jobs.read_back._single", lambda *args: None)
     # Fewer, longer requests take less time.
-    monkeypatch.setattr("stoq_provider.hooks.verification.IDS_IN_A_QUERY", 500)
+    monkeypatch.setattr("stoq_provider.jobs.read_back.IDS_IN_A_QUERY", 500)
     run = Bench(shop, None).bulk(
         "sync_metafields",
         ids,

@@ -26,7 +26,7 @@ EXIT = 9
 PROGRAM = """
 import json, os, sys
 import tests.conftest
-from stoq_provider.hooks.submission import Submitter
+from stoq_provider.jobs.submit import Submitter
 from stoq_provider.transport.sync import SyncTransport
 from tests.integration.conftest import Bench
 

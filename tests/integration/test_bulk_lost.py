@@ -213,7 +213,7 @@ def test_worker_killed_at_the_end_of_the_wait_nothing_is_submitted_again(bench, 
 
     run = bench.bulk(action, [1], mode)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("stoq_provider.hooks.results.sum_up", die)
+        patch.setattr("stoq_provider.jobs.results.sum_up", die)
         with pytest.raises(Killed):
             run.execute()
     assert run.retry()["jobs"][0]["outcome"] == "succeeded"

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from stoq_provider.download import verification
 from stoq_provider.download.download import EmptyResult
 from stoq_provider.exceptions import DownloadError, ValidationRejected, VerificationError
-from stoq_provider.hooks.fetching import POLICY
+from stoq_provider.jobs.fetching import POLICY
 from stoq_provider.testing.content import chunks
 from stoq_provider.testing.files import Files
 

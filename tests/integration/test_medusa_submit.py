@@ -10,8 +10,8 @@ from stoq_provider.exceptions import (
     SubmissionUncertain,
     ValidationRejected,
 )
-from stoq_provider.hooks import finding
 from stoq_provider.hooks.medusa import MedusaHook
+from stoq_provider.jobs import lookup
 from stoq_provider.operators.medusa import MedusaConfirmOperator
 from stoq_provider.systems.medusa.submission import CORRELATION
 from tests.harness import Killed
@@ -39,7 +39,7 @@ KINDS = ("product-export", "product-import")
 @pytest.fixture
 def medusa(sandbox, tmp_path, monkeypatch):
     connect(monkeypatch, sandbox)
-    monkeypatch.setattr(finding, "LOOKS", (0.0, 0.02, 0.03))
+    monkeypatch.setattr(lookup, "LOOKS", (0.0, 0.02, 0.03))
     return MedusaBench(sandbox, tmp_path / "lake")
 
 

@@ -11,7 +11,7 @@ from stoq_provider.exceptions import (
     SubmissionUncertain,
     ValidationRejected,
 )
-from stoq_provider.hooks.submission import Submitter
+from stoq_provider.jobs.submit import Submitter
 from stoq_provider.operators.actions import StoqActionOperator
 from tests.harness import Killed, TaskRun
 

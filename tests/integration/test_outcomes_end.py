@@ -6,8 +6,9 @@ import pytest
 
 from stoq_provider.exceptions import FinalJobFailed, JobCancelled, JobFailed, JobTimeout
 from stoq_provider.hooks.stoq import StoqHook
-from stoq_provider.hooks.submission import Submitter, TaskIdentity
+from stoq_provider.jobs.records import TaskIdentity
 from stoq_provider.jobs.state_store import TaskStateStore
+from stoq_provider.jobs.submit import Submitter
 from tests.harness import MemoryStateStore
 
 from .conftest import MODES, POLL, SENSOR_MODES, fails, mail_submission
@@ -120,7 +121,7 @@ def test_failed_stops_where_repeating_is_not_safe(bench, sandbox, logs):
 
 
 def _end_of(hook, handle):
-    from stoq_provider.hooks.waiting import WaitPlan, event_of, wait_sync
+    from stoq_provider.jobs.wait import WaitPlan, event_of, wait_sync
 
     at = handle.submitted_at
     poller = WaitPlan.of([handle], deadline=at + 60, now=at, poll_interval=0.02)

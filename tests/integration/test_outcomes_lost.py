@@ -137,7 +137,7 @@ def test_worker_killed_after_the_handle_while_it_waits(bench, sandbox, mode):
     sandbox.jobs("export", duration=20)
     run = bench.export(mode)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("stoq_provider.hooks.storing.store_files", _die)
+        patch.setattr("stoq_provider.jobs.results.store_files", _die)
         with pytest.raises(Killed):
             run.execute()
     assert bench.files() == []

@@ -17,9 +17,9 @@ from stoq_provider.exceptions import (
     ValidationRejected,
     VerificationError,
 )
-from stoq_provider.hooks import stopping
 from stoq_provider.hooks.medusa import MedusaHook
 from stoq_provider.hooks.shop import Detached
+from stoq_provider.jobs import cancel
 from stoq_provider.testing.medusa.storage import Storage
 from tests.harness import wait_until
 
@@ -331,7 +331,7 @@ def test_task_killed_cancels_its_job_and_a_retry_submits_it_again(medusa, clock,
 
 def test_task_killed_while_its_job_is_processed_waits_only_so_long(medusa, clock, monkeypatch):
     """The call to cancel is answered when the processing is over, and till then the clock stands."""
-    monkeypatch.setattr(stopping, "STOP_SECONDS", 0.5)
+    monkeypatch.setattr(cancel, "STOP_SECONDS", 0.5)
     medusa.bend("next_job", processing_seconds=400)
     run = medusa.imports()
 

@@ -24,8 +24,9 @@ from stoq_provider.core.records import RepeatSafety, counts
 from stoq_provider.core.submission import Submission
 from stoq_provider.exceptions import AuthenticationError, StoqProviderError, SubmissionUncertain
 from stoq_provider.hooks.stoq import StoqHook
-from stoq_provider.hooks.submission import Submitted, Submitter, TaskIdentity
+from stoq_provider.jobs.records import TaskIdentity
 from stoq_provider.jobs.state_store import StateError, TaskStateStore
+from stoq_provider.jobs.submit import Submitted, Submitter
 from stoq_provider.systems.stoq.system import Stoq
 from stoq_provider.transport.settings import ShopSettings
 from tests.harness import Killed, MemoryStateStore

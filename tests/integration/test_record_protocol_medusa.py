@@ -16,8 +16,9 @@ from stoq_provider.core.http import Answer, Problem, ProblemKind
 from stoq_provider.core.records import RepeatSafety
 from stoq_provider.exceptions import SubmissionUncertain
 from stoq_provider.hooks.medusa import MedusaHook
-from stoq_provider.hooks.submission import Submitter, TaskIdentity
+from stoq_provider.jobs.records import TaskIdentity
 from stoq_provider.jobs.state_store import TaskStateStore
+from stoq_provider.jobs.submit import Submitter
 from stoq_provider.systems.medusa.submission import CORRELATION, submission
 from stoq_provider.transport.settings import ShopSettings
 from tests.harness import MemoryStateStore

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 import pytest
 
 from stoq_provider.exceptions import SubmissionUncertain
-from stoq_provider.hooks import finding
+from stoq_provider.jobs import lookup
 from stoq_provider.systems.medusa.submission import CORRELATION
 from tests.harness import Killed, recorded_logs
 from tests.integration.conftest import fails
@@ -80,7 +80,7 @@ class Scenes:
 @pytest.fixture(scope="module")
 def scenes(bench: Bench, crew: Crew, server: Server, patch: pytest.MonkeyPatch) -> Iterator[Scenes]:
     # A job that was never sent is looked for three times; nothing is on its way here, so not for 10 s.
-    patch.setattr(finding, "LOOKS", (0.0, server.step / 6, server.step / 6))
+    patch.setattr(lookup, "LOOKS", (0.0, server.step / 6, server.step / 6))
     with ExitStack() as stack:
         yield Scenes(bench, crew, server, stack)
 

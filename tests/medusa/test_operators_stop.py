@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from stoq_provider.hooks import stopping
 from stoq_provider.hooks.shop import Detached
+from stoq_provider.jobs import cancel
 from tests.harness import wait_until
 from tests.medusa.bench import Ahead, Bench, Run, desk, job_of, new_handle
 from tests.medusa.client import JOBS, Client
@@ -23,7 +23,7 @@ STOPPED = "cancelled before it did anything; a retry or a clear submits it again
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A cancellation is answered at once, and on a busy machine a little later."""
-    monkeypatch.setattr(stopping, "STOP_SECONDS", PATIENCE)
+    monkeypatch.setattr(cancel, "STOP_SECONDS", PATIENCE)
 
 
 def at_work(run: Run, ahead: Ahead) -> tuple[Any, str]:

@@ -16,8 +16,8 @@ from stoq_provider.download.download import EmptyResult
 from stoq_provider.download.many import DownloadPool, distinct_names
 from stoq_provider.download.parquet import parquet
 from stoq_provider.exceptions import DownloadError, ValidationRejected
-from stoq_provider.hooks import storing
-from stoq_provider.hooks.storing import FreshUrl, _without_conn_id, store_all, store_result
+from stoq_provider.jobs import results
+from stoq_provider.jobs.results import FreshUrl, _without_conn_id, store_all, store_result
 from tests.harness import wait_until
 
 from .conftest import BODY, HANG_SECONDS, PATIENCE, ROWS, answer, break_off, files, serve
@@ -416,7 +416,7 @@ def test_status_at_hand_gives_the_first_url_only(hook):
 
 def test_policy_reaches_the_download(hook, tmp_path, monkeypatch):
     seen = []
-    real = storing.store_files
-    monkeypatch.setattr(storing, "store_files", lambda *a, **k: seen.append(k) or real(*a, **k))
+    real = results.store_files
+    monkeypatch.setattr(results, "store_files", lambda *a, **k: seen.append(k) or real(*a, **k))
     store_all(hook, ended("j0"), f"{tmp_path}/", overwrite="if_different", min_rows=3)
     assert (seen[0]["overwrite"], seen[0]["min_rows"]) == ("if_different", 3)

@@ -21,11 +21,11 @@ from stoq_provider.exceptions import (
     ValidationRejected,
 )
 from stoq_provider.get_provider_info import get_provider_info
-from stoq_provider.hooks import finding, stopping
 from stoq_provider.hooks.medusa import MedusaHook
 from stoq_provider.hooks.stoq import StoqHook
-from stoq_provider.hooks.submission import Submitted
+from stoq_provider.jobs import cancel, lookup
 from stoq_provider.jobs.state_store import StateError
+from stoq_provider.jobs.submit import Submitted
 from stoq_provider.transport.upload import CHUNK, FileForm
 
 ORIGIN = "https://medusa.example"
@@ -121,7 +121,7 @@ def test_a_lost_answer_is_looked_up_before_anything_is_sent_again(medusa, listed
 def test_an_absent_job_is_sent_again_only_after_the_last_look(medusa, listed):
     listed.lost, listed.takes = 1, False
     assert medusa.submit_batch_job("product-import", {"fileKey": "k"}).job_id == "batch_2"
-    assert medusa.waits[:3] == list(finding.LOOKS)
+    assert medusa.waits[:3] == list(lookup.LOOKS)
     assert listed.posts == 2
 
 
@@ -163,7 +163,7 @@ def test_a_system_without_a_list_finds_nothing_and_waits_for_nothing(monkeypatch
     hook = StoqHook()
     monkeypatch.setattr(hook, "sleep", lambda seconds: pytest.fail("waited"))
     submission = hook.plan_export("revenue")
-    assert finding.find(hook, submission, "airflow-1", 0.0) == finding.Found()
+    assert lookup.find(hook, submission, "airflow-1", 0.0) == lookup.Found()
     assert hook.system.mark(submission, "airflow-1") == submission
 
 
@@ -323,7 +323,7 @@ WORKED = {"batch_job": {"id": "x", "status": "canceled", "completed_at": "2026-1
 def test_a_kill_tells_what_becomes_of_a_job(medusa, api, answer, broken, says, gone):
     api.post(f"{JOBS}/batch_1/cancel", **answer)
     records = Records(broken)
-    assert says in stopping.stop_jobs(medusa, [job(1)], records)
+    assert says in cancel.stop_jobs(medusa, [job(1)], records)
     assert records.gone == gone
     assert api.call_count == 1
 
@@ -331,14 +331,14 @@ def test_a_kill_tells_what_becomes_of_a_job(medusa, api, answer, broken, says, g
 def test_a_kill_waits_for_all_jobs_together_and_not_for_long(medusa, api, monkeypatch):
     # The clock says: 60 s are left for the job that is answered, 10 ms for the next, none for the last.
     passed = iter([0.0, 0.0, 59.99, 60.0])
-    monkeypatch.setattr(stopping, "STOP_SECONDS", 60.0)
-    monkeypatch.setattr(stopping, "time", SimpleNamespace(monotonic=lambda: next(passed)))
+    monkeypatch.setattr(cancel, "STOP_SECONDS", 60.0)
+    monkeypatch.setattr(cancel, "time", SimpleNamespace(monotonic=lambda: next(passed)))
     release = threading.Event()
     api.post(f"{JOBS}/batch_1/cancel", json=STOPPED)
     for number in (2, 3):
         api.post(f"{JOBS}/batch_{number}/cancel", json=lambda request, context: release.wait(60) and WORKED)
     try:
-        fate = stopping.stop_jobs(medusa, [job(1), job(2), job(3)], Records())
+        fate = cancel.stop_jobs(medusa, [job(1), job(2), job(3)], Records())
     finally:
         release.set()
     assert list(passed) == []
@@ -347,5 +347,5 @@ def test_a_kill_waits_for_all_jobs_together_and_not_for_long(medusa, api, monkey
 
 
 def test_a_kill_before_any_job_sends_nothing(medusa, api):
-    assert "nothing can cancel them" in stopping.stop_jobs(medusa, [], None)
+    assert "nothing can cancel them" in cancel.stop_jobs(medusa, [], None)
     assert api.call_count == 0

@@ -10,7 +10,7 @@ import pytest
 from stoq_provider.core.lifecycle import JobWatch, Outcome
 from stoq_provider.core.models import JobHandle
 from stoq_provider.hooks.stoq import StoqHook
-from stoq_provider.hooks.waiting import WaitPlan, event_of
+from stoq_provider.jobs.wait import WaitPlan, event_of
 from stoq_provider.sensors.jobs import StoqJobSensor
 from tests.harness import TaskRun
 from tests.unit.hooks.conftest import API, CONN, KEY, api, logs

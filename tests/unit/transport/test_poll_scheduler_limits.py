@@ -12,7 +12,7 @@ import pytest
 from stoq_provider.core.lifecycle import Outcome, Sight
 from stoq_provider.core.polling import PollWish
 from stoq_provider.core.validation import InvalidInput
-from stoq_provider.hooks.waiting import LAST_LOOK
+from stoq_provider.jobs.wait import LAST_LOOK
 from stoq_provider.systems.stoq.system import Stoq
 from stoq_provider.transport.poll_scheduler import IN_FLIGHT
 from tests.unit.core.shop import Server

@@ -13,7 +13,7 @@ import httpx
 from stoq_provider.core.http import Request
 from stoq_provider.core.lifecycle import Outcome
 from stoq_provider.core.models import JobHandle
-from stoq_provider.hooks.waiting import WaitPlan, wait_async
+from stoq_provider.jobs.wait import WaitPlan, wait_async
 from stoq_provider.systems.base import System
 from stoq_provider.systems.stoq.system import Stoq
 from stoq_provider.transport.aio import AsyncTransport, Client

@@ -12,7 +12,7 @@ from stoq_provider.exceptions import StoqProviderError
 
 if TYPE_CHECKING:
     from stoq_provider.hooks.base import JobHook
-    from stoq_provider.hooks.submission import Submitted, Submitter
+    from stoq_provider.jobs.submit import Submitted, Submitter
 
 STOP_SECONDS = 5.0
 """How long a killed task waits for its cancellations; Medusa's blocks while a job is processed (9 s, M)."""

@@ -1,14 +1,22 @@
-"""The files of finished jobs: fetched, several at a time, and named so that they don't collide."""
+"""What becomes of a wait that has ended: a typed error, or files and the manifest."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from stoq_provider.core.events import WaitEvent
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+from stoq_provider.core.events import JobEnd, WaitEvent
+from stoq_provider.core.lifecycle import Outcome
+from stoq_provider.core.manifest import manifest
 from stoq_provider.core.models import JobHandle, JobStatus
-from stoq_provider.exceptions import DownloadError, ValidationRejected
+from stoq_provider.exceptions import DownloadError, StoqProviderError, ValidationRejected
+from stoq_provider.jobs.errors import forgotten, of_end
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import ObjectStoragePath
@@ -16,6 +24,143 @@ if TYPE_CHECKING:
     from stoq_provider.download.download import Consumer, StoredFile, Target
     from stoq_provider.download.many import DownloadPool
     from stoq_provider.hooks.base import JobHook
+    from stoq_provider.jobs.fetching import Fetching
+
+__all__ = ["first_error", "keep_long", "store_all", "store_items", "store_result", "sum_up"]
+
+LONG_LIST = 1000
+"""Items that a manifest names itself; some 16 kB of the 48 kB that an XCom row should not exceed."""
+
+
+def first_error(
+    hook: JobHook, event: WaitEvent, *, owner: bool, recorded: bool, unhealthy_after: float
+) -> StoqProviderError | None:
+    """
+    Return the typed error of the worst job that did not end well, or ``None``.
+
+    :param owner: whether the task itself submitted the jobs.
+    :param recorded: whether the next try can find them.
+    """
+    errors = [
+        of_end(
+            end,
+            label=hook.system.label,
+            owner=owner,
+            recorded=recorded,
+            repeat=hook.system.repeat_safety(end.handle.kind),
+            repeat_expired=hook.system.repeat_expired(end.handle.kind),
+            unhealthy_after=unhealthy_after,
+            record_life=hook.system.rules.record_life,
+            points_left=event.points_left,
+        )
+        for end in event.ends
+        if not end.outcome.good
+    ]
+    # What must not be retried comes first: a retry of the others would take it along.
+    errors.sort(key=lambda error: not isinstance(error, AirflowFailException))
+    return errors[0].among(len(errors), len(event.ends), recorded=recorded) if errors else None
+
+
+def fetch(
+    hook: JobHook, fetching: Fetching, event: WaitEvent, destination: str | None, *, recorded: bool
+) -> list[dict[str, Any]]:
+    """
+    Store the files of the jobs that ended well, if a place is named; the entries of the manifest.
+
+    :param recorded: whether the next try can find the jobs.
+    :raises StoqProviderError: the error of a download, which tells what a retry does.
+    """
+    done = tuple(end for end in event.ends if end.outcome in (Outcome.SUCCEEDED, Outcome.PARTIAL))
+    if destination is None or not done:
+        return []
+    try:
+        return fetching.store(hook, replace(event, ends=done), destination)
+    except StoqProviderError as error:
+        if recorded:
+            raise
+        problem = forgotten(error)
+    raise problem
+
+
+def keep_long(hook: JobHook, manifest: dict[str, Any], folder: str | None) -> dict[str, Any]:
+    """
+    Take a list of unchanged items that is too long for XCom out of the manifest.
+
+    The whole list goes to ``folder``, one item a line, and ``unchanged_items_uri`` names it; the manifest
+    keeps the first. Without a folder the rest is only counted, with a warning.
+    """
+    items = manifest["unchanged_items"]
+    manifest["totals"]["unchanged"] = len(items)
+    if len(items) <= LONG_LIST:
+        return manifest
+    manifest["unchanged_items"] = items[:LONG_LIST]
+    if folder is None:
+        hook.log.warning(
+            "%s items are unchanged; the manifest names the first %s. With a destination, the whole list "
+            "would be stored there.",
+            len(items),
+            LONG_LIST,
+        )
+        return manifest
+    return {**manifest, "unchanged_items_uri": store_items(folder, items, prefix="unchanged")}
+
+
+def store_items(folder: str, items: Sequence[int], *, prefix: str = "items") -> str:
+    """Store a list, one item a line, under a name made from its content; return the URI."""
+    from stoq_provider.download.download import store_text
+
+    text = "".join(f"{item}\n" for item in items)
+    name = f"{prefix}-{sha256(text.encode()).hexdigest()[:16]}.txt"
+    return store_text(folder.rstrip("/") + "/", name, text)
+
+
+def _tell_doubts(hook: JobHook, end: JobEnd) -> None:
+    """Warn where a job ended well and yet its status says that something was left undone."""
+    status = end.status
+    if status is None or end.outcome is not Outcome.SUCCEEDED:
+        return
+    undone = None not in (status.total, status.processed) and (status.processed or 0) < (status.total or 0)
+    if status.error or undone:
+        hook.log.warning(
+            "%s says that job %s is %s, with %s of %s items processed%s.",
+            hook.system.label,
+            status.job_id,
+            status.word,
+            status.processed,
+            status.total,
+            f" and the error: {status.error}" if status.error else "",
+        )
+
+
+def sum_up(
+    hook: JobHook,
+    event: WaitEvent,
+    *,
+    kind: str,
+    files: Iterable[Mapping[str, Any]],
+    unchanged_items: Iterable[Any] = (),
+    started_at: float,
+    points_before: int = 0,
+) -> dict[str, Any]:
+    """
+    Return the manifest of a task whose jobs ended well.
+
+    :param points_before: what was spent on the worker before it deferred.
+    """
+    for end in event.ends:
+        _tell_doubts(hook, end)
+    spent = hook.transport.points_spent if "transport" in hook.__dict__ else 0
+    return manifest(
+        system=hook.system.name,
+        kind=kind,
+        ends=event.ends,
+        files=files,
+        unchanged_items=unchanged_items,
+        points_spent=points_before + event.points_spent + spent,
+        started_at=started_at,
+        finished_at=time.time(),
+    )
+
 
 _NOTHING_YET = "The remote jobs are done; nothing was downloaded, and nothing will be submitted again."
 

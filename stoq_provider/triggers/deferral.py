@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from stoq_provider.hooks.errors import WAIT_AGAIN
+from stoq_provider.jobs.errors import WAIT_AGAIN
 
 BACKSTOP = timedelta(minutes=5)
 """How long after our own deadline Airflow ends a deferral: only should the triggerer never come to it."""

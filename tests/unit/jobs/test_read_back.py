@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 
 from stoq_provider.exceptions import AuthenticationError, ProtocolError
-from stoq_provider.hooks.verification import IDS_IN_A_QUERY, most_reads, read_back, summary
+from stoq_provider.jobs.read_back import IDS_IN_A_QUERY, most_reads, read_back, summary
 from stoq_provider.systems.stoq.bulk import ORDER_ACTIONS, VARIANT_ACTIONS
-
-from .conftest import API
+from tests.unit.hooks.conftest import API
 
 RELEASE = ORDER_ACTIONS["release"]
 SYNC = VARIANT_ACTIONS["sync_metafields"]

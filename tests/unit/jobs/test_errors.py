@@ -12,7 +12,7 @@ from stoq_provider.core.lifecycle import Outcome
 from stoq_provider.core.models import JobHandle
 from stoq_provider.core.records import RepeatSafety
 from stoq_provider.exceptions import StoqProviderError
-from stoq_provider.hooks import errors
+from stoq_provider.jobs import errors
 
 HANDLE = JobHandle("stoq", "bulk_release", "bulk_1", "/x")
 BAD = [outcome for outcome in Outcome if not outcome.good]

@@ -10,13 +10,13 @@ import pytest
 
 from stoq_provider.core.validation import UUIDS, IdList, InvalidInput
 from stoq_provider.exceptions import ValidationRejected
-from stoq_provider.hooks.selection import PIECE, TEXT_PIECE, Items, Selection
-from stoq_provider.hooks.submission import Submitter, TaskIdentity
+from stoq_provider.jobs.items import PIECE, TEXT_PIECE, Items, Selection
+from stoq_provider.jobs.records import TaskIdentity
 from stoq_provider.jobs.state_store import KEY_PREFIX, StateError, TaskStateStore
+from stoq_provider.jobs.submit import Submitter
 from stoq_provider.systems.stoq.bulk import ORDERS, VARIANTS
 from tests.harness import MemoryStateStore
-
-from .conftest import API
+from tests.unit.hooks.conftest import API
 
 MOST = 200_000
 

@@ -11,13 +11,12 @@ import pytest
 from airflow.providers.common.compat.sdk import Stats
 
 from stoq_provider.core.models import JobHandle
-from stoq_provider.hooks.metrics import AirflowMeter
-from stoq_provider.hooks.waiting import WaitPlan, wait_sync
+from stoq_provider.jobs.metrics import AirflowMeter
+from stoq_provider.jobs.wait import WaitPlan, wait_sync
 from stoq_provider.transport import rate_limiter
 from stoq_provider.triggers.jobs import StoqJobTrigger
 from tests.harness import run_trigger
-
-from .conftest import API, CONN, KEY
+from tests.unit.hooks.conftest import API, CONN, KEY
 
 JOB = JobHandle("stoq", "bulk_release", "bulk_1", "/api/v2/external/jobs/bulk_1", 3, 1_780_000_000.0)
 HEADERS = {"X-RateLimit-Limit": "360", "X-RateLimit-Remaining": "300"}

@@ -11,7 +11,7 @@ import pytest
 
 from stoq_provider.core.http import Answer, Problem, ProblemKind, RateLimit, Request
 from stoq_provider.core.lifecycle import JobWatch, Outcome
-from stoq_provider.hooks.waiting import INFO, LAST_LOOK, WARNING, WaitPlan, event_of, poll_due, wait_sync
+from stoq_provider.jobs.wait import INFO, LAST_LOOK, WARNING, WaitPlan, event_of, poll_due, wait_sync
 from stoq_provider.systems.stoq.system import Stoq
 from stoq_provider.transport.rate_limiter import NoMeter
 from stoq_provider.transport.retry import NO_RETRY
@@ -25,8 +25,8 @@ STOQ = Stoq()
 def passing(monkeypatch):
     """Time that passes only when somebody sleeps."""
     made = Clock()
-    monkeypatch.setattr("stoq_provider.hooks.waiting.time", SimpleNamespace(time=made))
-    monkeypatch.setattr("stoq_provider.hooks.waiting.random", SimpleNamespace(random=lambda: 0.0))
+    monkeypatch.setattr("stoq_provider.jobs.wait.time", SimpleNamespace(time=made))
+    monkeypatch.setattr("stoq_provider.jobs.wait.random", SimpleNamespace(random=lambda: 0.0))
     return made
 
 
@@ -211,7 +211,7 @@ class TestAWorker:
 class TestATrigger:
     @pytest.fixture(autouse=True)
     def the_same_jitter_in_each_run(self, monkeypatch):
-        monkeypatch.setattr("stoq_provider.hooks.waiting.random", Random(7))
+        monkeypatch.setattr("stoq_provider.jobs.wait.random", Random(7))
 
     def test_waits_until_every_job_has_ended(self):
         shop = Shop(ends_after({"a": 20, "b": 70, "c": 45}))

@@ -8,7 +8,7 @@ import pytest
 
 from stoq_provider.core.validation import InvalidInput
 from stoq_provider.exceptions import ValidationRejected
-from stoq_provider.hooks.watched import watched_ids
+from stoq_provider.jobs.items import watched_ids
 
 MANIFEST = {"schema_version": 1, "orders": [{"id": "o1", "status": "paid"}, {"id": "o2"}]}
 

@@ -7,7 +7,7 @@ from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from stoq_provider.download.options import DownloadPolicy
 from stoq_provider.exceptions import ValidationRejected
-from stoq_provider.hooks.fetching import OWN, POLICY, Fetching
+from stoq_provider.jobs.fetching import OWN, POLICY, Fetching
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from stoq_provider.core.manifest import parquet_name
 from stoq_provider.core.validation import near_misses
 from stoq_provider.exceptions import ValidationRejected
-from stoq_provider.hooks.storing import at_once_problem, store_all
+from stoq_provider.jobs.results import at_once_problem, store_all
 
 if TYPE_CHECKING:
     from stoq_provider.core.events import WaitEvent

@@ -10,7 +10,8 @@ from __future__ import annotations
 import base64
 import json
 import zlib
-from collections.abc import Iterator, Mapping
+from ast import literal_eval
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from hashlib import sha256
 from itertools import accumulate
@@ -29,7 +30,7 @@ from stoq_provider.exceptions import ValidationRejected
 
 if TYPE_CHECKING:
     from stoq_provider.hooks.stoq import StoqHook
-    from stoq_provider.hooks.submission import Submitter
+    from stoq_provider.jobs.submit import Submitter
     from stoq_provider.systems.stoq.bulk import Family
 
 SELECTORS: Mapping[str, tuple[str, ...]] = {
@@ -234,3 +235,55 @@ def _pack(ids: tuple[Any, ...]) -> str:
 def _unpack(text: str) -> list[Any]:
     items = json.loads(zlib.decompress(base64.b64decode(text)))
     return list(accumulate(items)) if all(isinstance(item, int) for item in items) else items
+
+
+def watched_ids(given: Any) -> list[str]:
+    """
+    Read ids: a list of them, of objects with an ``id``, a manifest with ``orders``, or JSON of these.
+
+    Lists in lists, as mapped tasks return them, are taken apart.
+
+    :raises InvalidInput: where it is none of these.
+    """
+    if isinstance(given, str):
+        text = given.strip()
+        if text[:1] not in ("{", "["):
+            return [text]
+        given = _loads(text)
+    if isinstance(given, Mapping):
+        return _of_object(given)
+    if not isinstance(given, Iterable):
+        raise InvalidInput(f"ids are given as a list, not as {type(given).__name__}")
+    return [item_id for item in given for item_id in watched_ids(item)]
+
+
+def _loads(text: str) -> Any:
+    # The second is what a template renders of a Python object, where templates are not native.
+    for read in (json.loads, literal_eval):
+        try:
+            return read(text)
+        except (ValueError, SyntaxError):
+            continue
+    raise InvalidInput(f"the ids given as text are no JSON: {text[:80]!r}")
+
+
+def _of_object(given: Mapping[str, Any]) -> list[str]:
+    if "orders_uri" in given:
+        return _stored(str(given["orders_uri"]))
+    if "orders" in given:
+        return watched_ids(given["orders"])
+    if given.get("id") is None:
+        raise InvalidInput(f"an object without an 'id': its keys are {sorted(map(str, given))[:10]}")
+    return [str(given["id"])]
+
+
+def _stored(uri: str) -> list[str]:
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+    try:
+        text = ObjectStoragePath(uri).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        problem = ValidationRejected(f"The ids could not be read from {uri} ({type(error).__name__}).")
+    else:
+        return [line.strip() for line in text.splitlines() if line.strip()]
+    raise problem

@@ -16,8 +16,8 @@ from stoq_provider.core.records import RepeatSafety, Step, SubmissionRecord, dec
 from stoq_provider.core.submission import Submission
 from stoq_provider.exceptions import StoqProviderError, SubmissionUncertain
 from stoq_provider.hooks.base import JobHook
-from stoq_provider.hooks.records import Records, TaskIdentity
-from stoq_provider.hooks.repeating import must_not_repeat, was_never_sent, why_again
+from stoq_provider.jobs.records import Records, TaskIdentity
+from stoq_provider.jobs.repeating import must_not_repeat, was_never_sent, why_again
 from stoq_provider.jobs.state_store import StateError, StateStore
 
 __all__ = ["Submitted", "Submitter", "TaskIdentity"]

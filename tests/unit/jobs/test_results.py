@@ -12,9 +12,8 @@ from stoq_provider.download import session
 from stoq_provider.exceptions import DownloadError, VerificationError
 from stoq_provider.hooks.medusa import MedusaHook
 from stoq_provider.hooks.stoq import StoqHook
-from stoq_provider.hooks.storing import store_result
-
-from .conftest import API, CONN, KEY
+from stoq_provider.jobs.results import store_result
+from tests.unit.hooks.conftest import API, CONN, KEY
 
 PUBLIC = "93.184.215.14"
 FILE = "https://files.example/exports/x.csv?X-Amz-Signature=5ecre7"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from stoq_provider.triggers.failure import is_time_out, trigger_failure
+from stoq_provider.triggers.deferral import is_time_out, trigger_failure
 
 UNSET = object()
 

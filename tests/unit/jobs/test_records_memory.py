@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 from stoq_provider.core.lifecycle import JobWatch
 from stoq_provider.core.models import JobHandle
-from stoq_provider.hooks.memory import WatchMemory
+from stoq_provider.jobs.records import WatchMemory
 from tests.harness import MemoryStateStore
 
 LOG = logging.getLogger(__name__)

@@ -20,7 +20,7 @@ from stoq_provider.systems.base import System
 
 if TYPE_CHECKING:
     from stoq_provider.core.submission import Submission
-    from stoq_provider.hooks.submission import Submitter
+    from stoq_provider.jobs.submit import Submitter
 
 
 def must_not_repeat(system: System, kind: str, record: SubmissionRecord, on_clear: str) -> StoqProviderError:
