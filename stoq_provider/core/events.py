@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from stoq_provider.core.http import MalformedAnswer
-from stoq_provider.core.lifecycle import JobWatch, Outcome
+from stoq_provider.core.lifecycle import JobProgress, Outcome
 from stoq_provider.core.models import JobHandle, JobStatus, from_iso, iso
 
 VERSION = 1
@@ -30,10 +30,17 @@ class JobEnd:
     seen_at: float | None = None
 
     @classmethod
-    def of(cls, watch: JobWatch) -> JobEnd:
-        """Read it from a watch that has ended."""
-        assert watch.outcome is not None
-        return cls(watch.handle, watch.outcome, watch.status, watch.text, watch.http_status, watch.seen_at)
+    def of(cls, progress: JobProgress) -> JobEnd:
+        """Read it from a progress that has ended."""
+        assert progress.outcome is not None
+        return cls(
+            progress.handle,
+            progress.outcome,
+            progress.status,
+            progress.text,
+            progress.http_status,
+            progress.seen_at,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form."""

@@ -35,14 +35,14 @@ class Request:
     """
     One call. ``url`` is absolute; ``params`` become the query string, ``json`` the body.
 
-    :param harmless: whether it only reads although its method is not one for reads.
+    :param safe: whether it only reads although its method is not one for reads.
     """
 
     method: str
     url: str
     params: Mapping[str, Any] | None = None
     json: Any = None
-    harmless: bool = False
+    safe: bool = False
 
     @property
     def target(self) -> str:
@@ -52,7 +52,7 @@ class Request:
     @property
     def reads_only(self) -> bool:
         """Whether sending it twice changes nothing."""
-        return self.harmless or self.method in ("GET", "HEAD")
+        return self.safe or self.method in ("GET", "HEAD")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Decoded:
     """A payload or a problem, and what the headers said of the points."""
 
     payload: Any = None
@@ -144,7 +144,7 @@ _KINDS = {
 }
 
 
-def read(response: Response, *, now: float, secrets: Sequence[str] = ()) -> Answer:
+def read(response: Response, *, now: float, secrets: Sequence[str] = ()) -> Decoded:
     """
     Decode an answer.
 
@@ -159,14 +159,14 @@ def read(response: Response, *, now: float, secrets: Sequence[str] = ()) -> Answ
     rate_limit = read_rate_limit(response, payload, now)
     if 200 <= response.status < 300:
         if is_json:
-            return Answer(payload=payload, rate_limit=rate_limit)
+            return Decoded(payload=payload, rate_limit=rate_limit)
         kind = ProblemKind.PROTOCOL
         messages: tuple[str, ...] = (_describe_body(response),)
     else:
         kind = _kind_of(response.status)
         messages = _said(response, payload)
     messages = tuple(one_line(hide_queries(_strike_out(m, secrets))) for m in messages[:MESSAGES])
-    return Answer(problem=Problem(kind, messages, response.status, code_of(payload)), rate_limit=rate_limit)
+    return Decoded(problem=Problem(kind, messages, response.status, code_of(payload)), rate_limit=rate_limit)
 
 
 def _sendable(payload: Any, body: bytes) -> Any:

@@ -1,8 +1,8 @@
 """
 The one state machine of a job.
 
-A :class:`JobWatch` is what is known of one job. :func:`advance` takes what one poll brought and returns
-the next watch. Whether a job has ended, and how, is decided here and nowhere else, for the waiting worker
+A :class:`JobProgress` is what is known of one job. :func:`advance` takes what one poll brought and returns
+the next progress. Whether a job has ended, and how, is decided here and nowhere else, for the waiting worker
 and for the trigger alike. The rules are the outcome table of the design.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from stoq_provider.core.http import Answer, ProblemKind
+from stoq_provider.core.http import Decoded, ProblemKind
 from stoq_provider.core.models import JobHandle, JobState, JobStatus
 
 
@@ -60,7 +60,7 @@ def outcome_of(state: JobState) -> Outcome | None:
     return _ENDS.get(state)
 
 
-class SightKind(str, Enum):
+class PollResultKind(str, Enum):
     """What kind of thing one poll brought."""
 
     SEEN = "seen"
@@ -71,35 +71,35 @@ class SightKind(str, Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class PollResult:
     """What one poll of one job brought. ``retry_after`` in seconds, only when throttled."""
 
-    kind: SightKind
+    kind: PollResultKind
     status: JobStatus | None = None
     text: str = ""
     http_status: int | None = None
     retry_after: float | None = None
 
     @classmethod
-    def seen(cls, status: JobStatus) -> Sight:
-        """Make the sight of a readable status."""
-        return cls(SightKind.SEEN, status)
+    def seen(cls, status: JobStatus) -> PollResult:
+        """Make the result of a readable status."""
+        return cls(PollResultKind.SEEN, status)
 
     @classmethod
-    def bad(cls, text: str) -> Sight:
-        """Make the sight of an answer that can't be read."""
-        return cls(SightKind.BAD, None, text)
+    def bad(cls, text: str) -> PollResult:
+        """Make the result of an answer that can't be read."""
+        return cls(PollResultKind.BAD, None, text)
 
     @classmethod
-    def of_problem(cls, answer: Answer) -> Sight:
-        """Make the sight of an answer that is not a status."""
+    def of_problem(cls, answer: Decoded) -> PollResult:
+        """Make the result of an answer that is not a status."""
         problem = answer.problem
         assert problem is not None
         kind = {
-            ProblemKind.NOT_FOUND: SightKind.MISSING,
-            ProblemKind.AUTHENTICATION: SightKind.DENIED,
-            ProblemKind.RATE_LIMITED: SightKind.THROTTLED,
-        }.get(problem.kind, SightKind.BAD)
+            ProblemKind.NOT_FOUND: PollResultKind.MISSING,
+            ProblemKind.AUTHENTICATION: PollResultKind.DENIED,
+            ProblemKind.RATE_LIMITED: PollResultKind.THROTTLED,
+        }.get(problem.kind, PollResultKind.BAD)
         return cls(kind, None, problem.text, problem.http_status, answer.rate_limit.retry_after)
 
 
@@ -120,7 +120,7 @@ class WatchRules:
 
 
 @dataclass(frozen=True, slots=True)
-class JobWatch:
+class JobProgress:
     """
     What is known of one job.
 
@@ -147,29 +147,29 @@ class JobWatch:
         return self.outcome is not None
 
 
-def advance(watch: JobWatch, sight: Sight, now: float, rules: WatchRules) -> JobWatch:
+def advance(progress: JobProgress, result: PollResult, now: float, rules: WatchRules) -> JobProgress:
     """Return what is known after one more poll."""
-    watch = replace(watch, http_status=sight.http_status)
-    if sight.kind is SightKind.SEEN:
-        assert sight.status is not None
-        return _saw(watch, sight.status, now)
-    if sight.kind is SightKind.DENIED:
-        return replace(watch, outcome=Outcome.DENIED, text=sight.text)
-    if sight.kind is SightKind.THROTTLED:
-        return watch
-    if sight.kind is SightKind.MISSING:
-        return _missed(watch, sight, now, rules)
-    return _got_nothing(watch, sight, now, rules, Outcome.UNHEALTHY)
+    progress = replace(progress, http_status=result.http_status)
+    if result.kind is PollResultKind.SEEN:
+        assert result.status is not None
+        return _saw(progress, result.status, now)
+    if result.kind is PollResultKind.DENIED:
+        return replace(progress, outcome=Outcome.DENIED, text=result.text)
+    if result.kind is PollResultKind.THROTTLED:
+        return progress
+    if result.kind is PollResultKind.MISSING:
+        return _missed(progress, result, now, rules)
+    return _got_nothing(progress, result, now, rules, Outcome.UNHEALTHY)
 
 
-def give_up(watch: JobWatch) -> JobWatch:
+def give_up(progress: JobProgress) -> JobProgress:
     """End the wait because the deadline has passed."""
-    return watch if watch.ended else replace(watch, outcome=Outcome.TIMEOUT)
+    return progress if progress.ended else replace(progress, outcome=Outcome.TIMEOUT)
 
 
-def _saw(watch: JobWatch, status: JobStatus, now: float) -> JobWatch:
+def _saw(progress: JobProgress, status: JobStatus, now: float) -> JobProgress:
     return replace(
-        watch,
+        progress,
         status=status,
         seen_at=now,
         bad_since=None,
@@ -179,27 +179,29 @@ def _saw(watch: JobWatch, status: JobStatus, now: float) -> JobWatch:
     )
 
 
-def _missed(watch: JobWatch, sight: Sight, now: float, rules: WatchRules) -> JobWatch:
+def _missed(progress: JobProgress, result: PollResult, now: float, rules: WatchRules) -> JobProgress:
     """A 404: too early, a passing fault, an unknown job, or a record that has expired."""
-    submitted_at = watch.handle.submitted_at
-    last_sign = watch.seen_at if watch.seen_at is not None else submitted_at
+    submitted_at = progress.handle.submitted_at
+    last_sign = progress.seen_at if progress.seen_at is not None else submitted_at
     if last_sign is not None and now - last_sign >= rules.record_life:
-        return replace(watch, outcome=Outcome.EXPIRED, text=sight.text)
-    if watch.seen_at is not None:
-        return _got_nothing(watch, sight, now, rules, Outcome.NOT_FOUND)
-    began = submitted_at if submitted_at is not None else watch.started_at
+        return replace(progress, outcome=Outcome.EXPIRED, text=result.text)
+    if progress.seen_at is not None:
+        return _got_nothing(progress, result, now, rules, Outcome.NOT_FOUND)
+    began = submitted_at if submitted_at is not None else progress.started_at
     if now - began < rules.grace:
-        return replace(watch, text=sight.text)
-    return replace(watch, outcome=Outcome.NOT_FOUND, text=sight.text)
+        return replace(progress, text=result.text)
+    return replace(progress, outcome=Outcome.NOT_FOUND, text=result.text)
 
 
-def _got_nothing(watch: JobWatch, sight: Sight, now: float, rules: WatchRules, end: Outcome) -> JobWatch:
-    since = now if watch.bad_since is None else watch.bad_since
+def _got_nothing(
+    progress: JobProgress, result: PollResult, now: float, rules: WatchRules, end: Outcome
+) -> JobProgress:
+    since = now if progress.bad_since is None else progress.bad_since
     too_long = now - since >= rules.unhealthy_after
     return replace(
-        watch,
+        progress,
         bad_since=since,
-        bad_count=watch.bad_count + 1,
+        bad_count=progress.bad_count + 1,
         outcome=end if too_long else None,
-        text=sight.text,
+        text=result.text,
     )

@@ -2,7 +2,7 @@
 When to look again, when to stop, and why.
 
 A :class:`Poller` holds the jobs of one task. A driver asks :meth:`Poller.step` what to do, does it, and
-hands what came back to :meth:`Poller.tell`. The worker's loop and the trigger are two such drivers; they
+hands what came back to :meth:`Poller.record`. The worker's loop and the trigger are two such drivers; they
 sleep and send, everything else is decided here.
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from stoq_provider.core.http import RateLimit
-from stoq_provider.core.lifecycle import JobWatch, Sight, SightKind, WatchRules, advance, give_up
+from stoq_provider.core.lifecycle import JobProgress, PollResult, PollResultKind, WatchRules, advance, give_up
 from stoq_provider.core.models import JobHandle, JobState
 
 JITTER = 0.05
@@ -65,7 +65,7 @@ class PollDecision:
 
 
 @dataclass(frozen=True, slots=True)
-class PollWish:
+class ScheduledPoll:
     """
     A job that wants to be polled at ``due_at``.
 
@@ -79,7 +79,7 @@ class PollWish:
 
 
 @dataclass(frozen=True, slots=True)
-class PollNote:
+class LogLine:
     """A line for the log; ``warning`` where somebody should look at it."""
 
     text: str
@@ -88,7 +88,7 @@ class PollNote:
 
 @dataclass(slots=True)
 class _Entry:
-    watch: JobWatch
+    progress: JobProgress
     due_at: float
     said: str = ""
     warned_of: str = ""
@@ -98,7 +98,7 @@ class Poller:
     """
     The jobs of one task, and when each is due.
 
-    :param watches: one for each job.
+    :param jobs: one for each job.
     :param cadence: interval by kind of job.
     :param deadline: Unix seconds after which waiting ends.
     :param poll_interval: seconds between two polls, where the user wants another than the documented.
@@ -111,7 +111,7 @@ class Poller:
 
     def __init__(
         self,
-        watches: Iterable[JobWatch],
+        jobs: Iterable[JobProgress],
         *,
         cadence: Callable[[str], Cadence],
         rules: WatchRules,
@@ -129,50 +129,51 @@ class Poller:
         self._jitter = jitter
         self._round_time = round_time
         self._entries = {
-            watch.handle.job_id: _Entry(watch, now if eager else self._first(watch, now)) for watch in watches
+            progress.handle.job_id: _Entry(progress, now if eager else self._first(progress, now))
+            for progress in jobs
         }
         self.polls = 0
         self.points_left: int | None = None
 
     @property
-    def watches(self) -> tuple[JobWatch, ...]:
+    def jobs(self) -> tuple[JobProgress, ...]:
         """What is known of every job, in the order of submission."""
-        return tuple(entry.watch for entry in self._entries.values())
+        return tuple(entry.progress for entry in self._entries.values())
 
     def step(self, now: float) -> PollDecision:
         """Say what to do now."""
-        waiting = [entry for entry in self._entries.values() if not entry.watch.ended]
+        waiting = [entry for entry in self._entries.values() if not entry.progress.ended]
         if not waiting:
             return PollDecision()
-        due = tuple(entry.watch.handle for entry in waiting if entry.due_at <= now)
+        due = tuple(entry.progress.handle for entry in waiting if entry.due_at <= now)
         if due:
             return PollDecision(due=due)
         return PollDecision(wait=min(entry.due_at for entry in waiting) - now)
 
-    def wishes(self) -> list[PollWish]:
+    def schedule(self) -> list[ScheduledPoll]:
         """Return when each job that has not ended wants to be polled."""
-        return [self._wish(entry) for entry in self._entries.values() if not entry.watch.ended]
+        return [self._scheduled(entry) for entry in self._entries.values() if not entry.progress.ended]
 
-    def wish(self, job_id: str) -> PollWish | None:
+    def scheduled(self, job_id: str) -> ScheduledPoll | None:
         """Return when a job wants to be polled; ``None`` once it has ended."""
         entry = self._entries[job_id]
-        return None if entry.watch.ended else self._wish(entry)
+        return None if entry.progress.ended else self._scheduled(entry)
 
-    def _wish(self, entry: _Entry) -> PollWish:
-        first = entry.watch.status is None and not entry.watch.bad_count
-        return PollWish(entry.watch.handle, entry.due_at, first or entry.due_at >= self.deadline)
+    def _scheduled(self, entry: _Entry) -> ScheduledPoll:
+        first = entry.progress.status is None and not entry.progress.bad_count
+        return ScheduledPoll(entry.progress.handle, entry.due_at, first or entry.due_at >= self.deadline)
 
     def expire(self) -> None:
         """End the wait for every job: the deadline has passed, and no last look came about."""
         for entry in self._entries.values():
-            entry.watch = give_up(entry.watch)
+            entry.progress = give_up(entry.progress)
 
     def wake(self, now: float) -> None:
         """Make every job that has not ended due now, for a caller that keeps its own intervals."""
         for entry in self._entries.values():
             entry.due_at = min(entry.due_at, now)
 
-    def tell(self, job_id: str, sight: Sight, rate_limit: RateLimit, now: float) -> PollNote | None:
+    def record(self, job_id: str, result: PollResult, rate_limit: RateLimit, now: float) -> LogLine | None:
         """
         Take what one poll brought.
 
@@ -183,38 +184,38 @@ class Poller:
         self.polls += 1
         if rate_limit.remaining is not None:
             self.points_left = rate_limit.remaining
-        entry.watch = advance(entry.watch, sight, now, self._rules)
-        if not entry.watch.ended and now >= self.deadline:
-            entry.watch = give_up(entry.watch)
-        if not entry.watch.ended:
+        entry.progress = advance(entry.progress, result, now, self._rules)
+        if not entry.progress.ended and now >= self.deadline:
+            entry.progress = give_up(entry.progress)
+        if not entry.progress.ended:
             # The last look is at the deadline itself: a job that ends just before it is not missed.
-            entry.due_at = min(now + self._interval(entry.watch, sight, now), self.deadline)
-        return self._note(entry, sight, now)
+            entry.due_at = min(now + self._interval(entry.progress, result, now), self.deadline)
+        return self._note(entry, result, now)
 
-    def _first(self, watch: JobWatch, now: float) -> float:
-        signs = [at for at in (watch.seen_at, watch.handle.submitted_at) if at is not None]
-        interval = self._wanted_interval(watch, now)
+    def _first(self, progress: JobProgress, now: float) -> float:
+        signs = [at for at in (progress.seen_at, progress.handle.submitted_at) if at is not None]
+        interval = self._wanted_interval(progress, now)
         due_at = max(signs, default=now - interval) + interval
         if due_at <= now:
-            due_at = now if watch.seen_at is None else now + interval * self._jitter()
+            due_at = now if progress.seen_at is None else now + interval * self._jitter()
         # A clock that is behind the one that wrote the sign must not make us wait for long.
         return min(due_at, now + interval, self.deadline)
 
-    def _wanted_interval(self, watch: JobWatch, now: float) -> float:
+    def _wanted_interval(self, progress: JobProgress, now: float) -> float:
         if self._poll_interval is not None:
             return self._poll_interval
-        began = watch.handle.submitted_at
-        age = now - (watch.started_at if began is None else began)
-        return self._cadence(watch.handle.kind).interval(max(0.0, age))
+        began = progress.handle.submitted_at
+        age = now - (progress.started_at if began is None else began)
+        return self._cadence(progress.handle.kind).interval(max(0.0, age))
 
-    def _interval(self, watch: JobWatch, sight: Sight, now: float) -> float:
-        interval = self._stretched(self._wanted_interval(watch, now), watch, now)
-        if watch.bad_count > 1:
-            interval = max(interval, min(interval * 2 ** min(watch.bad_count - 1, 6), LONGEST_BACKOFF))
+    def _interval(self, progress: JobProgress, result: PollResult, now: float) -> float:
+        interval = self._stretched(self._wanted_interval(progress, now), progress, now)
+        if progress.bad_count > 1:
+            interval = max(interval, min(interval * 2 ** min(progress.bad_count - 1, 6), LONGEST_BACKOFF))
         interval *= 1 + JITTER * self._jitter()
-        return max(interval, sight.retry_after or 0.0)
+        return max(interval, result.retry_after or 0.0)
 
-    def _stretched(self, interval: float, watch: JobWatch, now: float) -> float:
+    def _stretched(self, interval: float, progress: JobProgress, now: float) -> float:
         """
         Ask less often for a job that will not end soon, where its points are better spent on others.
 
@@ -224,24 +225,24 @@ class Poller:
         if self._poll_interval is not None or round_time <= SHORT_FROM * interval:
             return interval
         # Never by more than a round, for the same reason.
-        return max(interval, min(_expected_rest(watch, now) / 2, round_time, LONGEST_STRETCH))
+        return max(interval, min(_expected_rest(progress, now) / 2, round_time, LONGEST_STRETCH))
 
-    def _note(self, entry: _Entry, sight: Sight, now: float) -> PollNote | None:
-        said = _say(sight)
+    def _note(self, entry: _Entry, result: PollResult, now: float) -> LogLine | None:
+        said = _say(result)
         if said == entry.said:
             return None
         entry.said = said
         points = "" if self.points_left is None else f"; {self.points_left} points left"
-        then = "" if entry.watch.ended else f"; next poll in {max(0.0, entry.due_at - now):.0f} s"
-        odd = _oddity(sight)
+        then = "" if entry.progress.ended else f"; next poll in {max(0.0, entry.due_at - now):.0f} s"
+        odd = _oddity(result)
         warning = odd not in ("", entry.warned_of)
         entry.warned_of = odd
-        return PollNote(f"{entry.watch.handle.job_id}: {said}{points}{then}", warning=warning)
+        return LogLine(f"{entry.progress.handle.job_id}: {said}{points}{then}", warning=warning)
 
 
-def _expected_rest(watch: JobWatch, now: float) -> float:
+def _expected_rest(progress: JobProgress, now: float) -> float:
     """Return the seconds that a job still takes if it goes on as it did; 0 where it does not tell."""
-    status, began = watch.status, watch.handle.submitted_at
+    status, began = progress.status, progress.handle.submitted_at
     if status is None or began is None:
         return 0.0
     done = (status.progress or 0.0) / 100
@@ -250,19 +251,19 @@ def _expected_rest(watch: JobWatch, now: float) -> float:
     return max(0.0, now - began) * (1 - done) / done if 0 < done < 1 else 0.0
 
 
-def _oddity(sight: Sight) -> str:
+def _oddity(result: PollResult) -> str:
     """Name what somebody should look at: once, not at every step of the progress beside it."""
-    if sight.status is not None:
-        return sight.status.word if sight.status.state is JobState.UNKNOWN else ""
-    return "" if sight.kind is SightKind.THROTTLED else sight.text or sight.kind.value
+    if result.status is not None:
+        return result.status.word if result.status.state is JobState.UNKNOWN else ""
+    return "" if result.kind is PollResultKind.THROTTLED else result.text or result.kind.value
 
 
-def _say(sight: Sight) -> str:
-    if sight.status is not None:
-        odd = " (a status this package does not know; waiting goes on)" if _oddity(sight) else ""
-        return sight.status.describe() + odd
-    if sight.kind is SightKind.THROTTLED:
+def _say(result: PollResult) -> str:
+    if result.status is not None:
+        odd = " (a status this package does not know; waiting goes on)" if _oddity(result) else ""
+        return result.status.describe() + odd
+    if result.kind is PollResultKind.THROTTLED:
         return "the shop's points are spent; waiting as told"
-    if sight.kind is SightKind.MISSING:
-        return f"not known to the server ({sight.text})"
-    return f"no good answer ({sight.text})"
+    if result.kind is PollResultKind.MISSING:
+        return f"not known to the server ({result.text})"
+    return f"no good answer ({result.text})"

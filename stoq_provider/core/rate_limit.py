@@ -116,7 +116,7 @@ class PointsBudget:
         self._remaining -= cost
         self._ours.add(cost, now)
 
-    def learn(self, said: RateLimit, now: float, *, refused: bool = False, under_way: int = 0) -> None:
+    def update(self, said: RateLimit, now: float, *, refused: bool = False, under_way: int = 0) -> None:
         """
         Take over what an answer says; the server is right, within a window only downwards.
 
@@ -130,7 +130,7 @@ class PointsBudget:
             self._remaining += said.limit - self._limit
             self._limit = said.limit
         if said.reset_in is not None:
-            self._learn_window(now + min(said.reset_in, self.rules.window), now)
+            self._update_window(now + min(said.reset_in, self.rules.window), now)
         if said.remaining is not None and not late:
             self._remaining = min(self._remaining, said.remaining - under_way)
             self._notice_others(now)
@@ -191,14 +191,14 @@ class PointsBudget:
             at = spent_at + self.rules.window
         return at
 
-    def _learn_window(self, ends: float, now: float) -> None:
+    def _update_window(self, ends: float, now: float) -> None:
         self._roll(now)
         if self._window_ends is None or self._assumed:
             # Others may have opened the window long before our first call in it.
             self._window_ends, self._assumed = ends, False
         elif ends > self._window_ends + max(SAME_WINDOW, self.rules.window / 2):
             # A window that began while the call was under way. What of ours fell into it is not known
-            # for sure: what is left is the server's own figure, which learn() applies next.
+            # for sure: what is left is the server's own figure, which update() applies next.
             self._open(ends)
             self._spent = self._ours.since(ends - self.rules.window)
         elif ends <= self._window_ends + SAME_WINDOW:

@@ -174,7 +174,7 @@ def new_correlation(key: str, token: str) -> str:
     return f"airflow-{key[:24]}-{token}"
 
 
-class Step(str, Enum):
+class RetryDecision(str, Enum):
     """What a try does about one submission."""
 
     SUBMIT = "submit"
@@ -206,7 +206,7 @@ def decide(
     on_clear: str,
     repeat: RepeatSafety,
     repeat_expired: bool,
-) -> Step:
+) -> RetryDecision:
     """
     Decide what a try does, given the note of the tries before it.
 
@@ -216,16 +216,16 @@ def decide(
         its file is what is wanted; a bulk action is not, since it most likely ran.
     """
     if record is None or not counts(record, clears=clears, on_clear=on_clear):
-        return Step.SUBMIT
-    again = Step.STOP if repeat is RepeatSafety.NEVER else Step.REPEAT
+        return RetryDecision.SUBMIT
+    again = RetryDecision.STOP if repeat is RepeatSafety.NEVER else RetryDecision.REPEAT
     if can_be_reused(record):
-        return Step.REATTACH
+        return RetryDecision.REATTACH
     if record.handle is None or record.outcome is Outcome.FAILED or record.clears != clears:
         return again
     if record.outcome is Outcome.EXPIRED:
-        return again if repeat_expired else Step.STOP
+        return again if repeat_expired else RetryDecision.STOP
     # Cancelled: somebody at the vendor wanted it to end, and only a person may want it again.
-    return Step.STOP if record.outcome is Outcome.CANCELLED else Step.REATTACH
+    return RetryDecision.STOP if record.outcome is Outcome.CANCELLED else RetryDecision.REATTACH
 
 
 def _waits_for_a_key(record: SubmissionRecord) -> bool:

@@ -13,7 +13,7 @@ its own behind a bounded queue (:mod:`stoq_provider.download.consumer`).
 
 Each factory is called once a pass, in the consumer's own thread, with the target of the CSV (never with
 ``.gz``); ``target.renamed(suffix=".parquet", drop=".csv")`` is a neighbour of it, which
-``open_sink(target, overwrite=True)`` writes to. The consumer
+``open_writer(target, overwrite=True)`` writes to. The consumer
 (:class:`~stoq_provider.download.consumer.Consumer`) has four methods, all called in that thread and never at
 the same time:
 
@@ -55,7 +55,7 @@ from stoq_provider.download.destination import (
 from stoq_provider.download.options import DownloadPolicy, EmptyResult, Overwrite, destination_error
 from stoq_provider.download.pipeline import Done, Transfer
 from stoq_provider.download.resume import Source
-from stoq_provider.download.writers import open_sink
+from stoq_provider.download.writers import open_writer
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import ObjectStoragePath
@@ -69,7 +69,7 @@ __all__ = [
     "check_destination",
     "download",
     "download_files",
-    "open_sink",
+    "open_writer",
     "store_text",
 ]
 
@@ -258,7 +258,7 @@ def store_text(folder: str, name: str, text: str) -> str:
     :param folder: ends with ``/``.
     """
     target = resolve_target(folder, clean_file_name(name), overwrite=True)
-    with open_sink(target) as sink:
+    with open_writer(target) as sink:
         sink.write(text.encode())
         sink.commit()
     return target.uri

@@ -17,7 +17,7 @@ from stoq_provider.core.manifest import parquet_name
 from stoq_provider.download.columns import CARRIAGE_RETURNS, Columns, last_record_end
 from stoq_provider.download.destination import Target
 from stoq_provider.download.options import Overwrite, destination_error, download_error, verification_error
-from stoq_provider.download.writers import Sink, open_sink, same_content
+from stoq_provider.download.writers import AtomicWriter, open_writer, same_content
 
 if TYPE_CHECKING:
     from stoq_provider.download.download import StoredFile
@@ -115,7 +115,7 @@ class ParquetFile:
         self._size = BLOCK_BYTES
         self._reader: Any = None
         self._writer: Any = None
-        self._sink = open_sink(target, overwrite=overwrite)
+        self._sink = open_writer(target, overwrite=overwrite)
         self._file = _HashingFile(self._sink)
 
     def write(self, chunk: bytes) -> None:
@@ -212,7 +212,7 @@ class _HashingFile:
     closed = False
     discards = False
 
-    def __init__(self, sink: Sink) -> None:
+    def __init__(self, sink: AtomicWriter) -> None:
         self._sink = sink
         self.bytes = 0
         self.hash = hashlib.sha256()

@@ -14,7 +14,7 @@ from stoq_provider.download.gunzip import Gunzip
 from stoq_provider.download.options import DownloadPolicy, download_error, verification_error
 from stoq_provider.download.resume import Source, StartOver
 from stoq_provider.download.verification import Acceptance, Tally
-from stoq_provider.download.writers import check_place, open_sink
+from stoq_provider.download.writers import check_place, open_writer
 from stoq_provider.exceptions import DownloadError, StoqProviderError
 
 
@@ -123,7 +123,7 @@ class _Pass:
     def _add_writer(self) -> Lane:
         size = None if self._gunzip is not None and not self._kept else self._source.total
         overwrite = self._transfer.policy.overwrite
-        return self._lanes.add(lambda: open_sink(self._target, overwrite=overwrite, size=size), "writer")
+        return self._lanes.add(lambda: open_writer(self._target, overwrite=overwrite, size=size), "writer")
 
     # --- copying ----------------------------------------------------------------------------------
 

@@ -2,8 +2,8 @@
 Writers that publish the whole file or nothing.
 
 Leaving ``with path.open("wb")`` by an exception publishes what was written so far, on every store: closing
-such a file completes it, and so does its garbage collection. A :class:`Sink` becomes visible by
-:meth:`Sink.commit` only, and leaving its block without that drops everything.
+such a file completes it, and so does its garbage collection. A :class:`AtomicWriter` becomes visible by
+:meth:`AtomicWriter.commit` only, and leaving its block without that drops everything.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from stoq_provider.download.destination import AZURE, GCS, S3, Target, refuse_ex
 from stoq_provider.download.options import Overwrite, destination_error
 
 
-class Sink:
+class AtomicWriter:
     """A file in the making. Use it in a ``with`` block: whatever leaves the block before commit drops it."""
 
     def write(self, chunk: bytes) -> None:
@@ -39,7 +39,7 @@ class Sink:
         """Drop what was written. Harmless after a commit, and when called twice."""
         raise NotImplementedError
 
-    def __enter__(self) -> Sink:
+    def __enter__(self) -> AtomicWriter:
         """Return the sink itself."""
         return self
 
@@ -50,7 +50,7 @@ class Sink:
         self.abort()
 
 
-class LocalSink(Sink):
+class LocalWriter(AtomicWriter):
     """
     Writes to a temporary name in the same folder and renames it, which no reader sees half done.
 
@@ -96,7 +96,7 @@ class LocalSink(Sink):
                 os.unlink(part)  # noqa: PTH108
 
 
-def open_sink(target: Target, *, overwrite: Overwrite = True, size: int | None = None) -> Sink:
+def open_writer(target: Target, *, overwrite: Overwrite = True, size: int | None = None) -> AtomicWriter:
     """
     Return the writer for the store of ``target``.
 
@@ -105,10 +105,10 @@ def open_sink(target: Target, *, overwrite: Overwrite = True, size: int | None =
     :param size: bytes that will be written, if known; parts of very large objects are larger.
     """
     if target.is_local:
-        return LocalSink(target.path, overwrite=bool(overwrite))
+        return LocalWriter(target.path, overwrite=bool(overwrite))
 
     assert target.protocol in S3 + GCS + AZURE
-    return ObjectSink(target, overwrite=bool(overwrite), size=size)
+    return ObjectWriter(target, overwrite=bool(overwrite), size=size)
 
 
 def _move_unless_taken(part: str, path: str) -> None:
@@ -233,7 +233,7 @@ class Upload(Protocol):
         """Have the store forget the parts."""
 
 
-class ObjectSink(Sink):
+class ObjectWriter(AtomicWriter):
     """
     Uploads to an object store.
 

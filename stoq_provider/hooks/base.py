@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
 
-from stoq_provider.core.http import Answer, MalformedAnswer, Problem, ProblemKind, Request
+from stoq_provider.core.http import Decoded, MalformedAnswer, Problem, ProblemKind, Request
 from stoq_provider.core.models import JobHandle, JobStatus
 from stoq_provider.core.records import RepeatSafety, new_correlation
 from stoq_provider.core.submission import Submission
@@ -123,7 +123,7 @@ class JobHook(ShopHook):
         with self._telling_what_was_sent(doubtful=False):
             self.transport.await_turn(self.submit_request(submission))
 
-    def _send_when_free(self, request: Request, patience: float, *, doubtful: bool) -> Answer:
+    def _send_when_free(self, request: Request, patience: float, *, doubtful: bool) -> Decoded:
         give_up_at = time.time() + patience
         while True:
             # What is waited for in here, before a call or after a refusal: points, or a connection.
@@ -162,19 +162,19 @@ class JobHook(ShopHook):
             check_json(request.json, submission.kind)
         return request
 
-    def _handle(self, answer: Answer, submission: Submission) -> tuple[JobHandle | None, Answer]:
+    def _handle(self, answer: Decoded, submission: Submission) -> tuple[JobHandle | None, Decoded]:
         if answer.problem is not None:
             return None, answer
         try:
             handle = self.system.read_submission(answer.payload, submission, time.time())
             self.system.status_request(self.settings.origin, handle)
         except (MalformedAnswer, InvalidInput) as error:
-            return None, Answer(
+            return None, Decoded(
                 problem=Problem(ProblemKind.PROTOCOL, (str(error),)), rate_limit=answer.rate_limit
             )
         return handle, answer
 
-    def _refused(self, answer: Answer, request: Request, *, repeated: bool) -> StoqProviderError:
+    def _refused(self, answer: Decoded, request: Request, *, repeated: bool) -> StoqProviderError:
         assert answer.problem is not None
         kind = answer.problem.kind
         # An attempt before this one got no clear answer: its job may be what the server is busy with.
@@ -194,7 +194,7 @@ class JobHook(ShopHook):
             job_started=None if repeated else False,
         )
 
-    def _unclear(self, answer: Answer, request: Request, *, doubtful: bool) -> StoqProviderError:
+    def _unclear(self, answer: Decoded, request: Request, *, doubtful: bool) -> StoqProviderError:
         assert answer.problem is not None
         fate = f"{NO_JOB}: none is in the list of jobs. A retry submits it."
         if doubtful:
@@ -288,7 +288,7 @@ class JobHook(ShopHook):
         return known
 
 
-def _is_busy(answer: Answer) -> bool:
+def _is_busy(answer: Decoded) -> bool:
     """Only the message tells a 409 for a busy system from one for a wrong state (seen in v1 clients)."""
     problem = answer.problem
     if problem is None or problem.kind is not ProblemKind.CONFLICT:

@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from stoq_provider.core.http import Answer, MalformedAnswer, ProblemKind, Request
+from stoq_provider.core.http import Decoded, MalformedAnswer, ProblemKind, Request
 from stoq_provider.core.models import JobHandle
 from stoq_provider.core.submission import Submission
 from stoq_provider.exceptions import ProtocolError, StoqProviderError, ValidationRejected
@@ -158,7 +158,7 @@ class MedusaHook(JobHook):
             self.sleep(random.uniform(0.5, 1.5) * attempt)  # noqa: S311 - jitter
         raise self._not_uploaded(answer, path.name)
 
-    def _not_uploaded(self, answer: Answer, name: str) -> StoqProviderError:
+    def _not_uploaded(self, answer: Decoded, name: str) -> StoqProviderError:
         assert answer.problem is not None
         final = answer.problem.kind in (ProblemKind.AUTHENTICATION, ProblemKind.VALIDATION)
         then = "The task is not retried, since it would be refused again" if final else "A retry uploads it"
@@ -189,7 +189,7 @@ class MedusaHook(JobHook):
                 "POST",
                 self.system.url(self.settings.origin, "/admin/uploads/download-url"),
                 json={"file_key": file_key},
-                harmless=True,
+                safe=True,
             )
         )
         with typed(self.system.name, "Nothing was changed; a retry asks again."):

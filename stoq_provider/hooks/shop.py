@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.providers.common.compat.sdk import BaseHook
 
 from stoq_provider import __version__
-from stoq_provider.core.http import Answer, ProblemKind, Request
+from stoq_provider.core.http import Decoded, ProblemKind, Request
 from stoq_provider.exceptions import StoqProviderError
 from stoq_provider.jobs.errors import of_problem, typed
 from stoq_provider.systems.base import System
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from requests import Session
 
     from stoq_provider.jobs.metrics import AirflowMeter
-    from stoq_provider.transport.settings import ShopSettings
+    from stoq_provider.transport.settings import ConnectionSettings
     from stoq_provider.transport.sync import SyncTransport
 
 NOTHING_SENT = "Nothing was sent"
@@ -79,11 +79,11 @@ class ShopHook(BaseHook):
     # -- connection ---------------------------------------------------------------------------------
 
     @cached_property
-    def settings(self) -> ShopSettings:
+    def settings(self) -> ConnectionSettings:
         """What the connection says, checked."""
         return self._read_settings(self.get_connection(self.conn_id))
 
-    async def asettings(self) -> ShopSettings:
+    async def asettings(self) -> ConnectionSettings:
         """Read the connection without blocking the event loop (Airflow before 3.3.2 could deadlock)."""
         from airflow.providers.common.compat.connection import get_async_connection
 
@@ -95,7 +95,7 @@ class ShopHook(BaseHook):
             extra = await asyncio.to_thread(lambda: connection.extra_dejson)
         return self._read_settings(connection, extra)
 
-    def _read_settings(self, connection: Any, extra: Mapping[str, Any] | None = None) -> ShopSettings:
+    def _read_settings(self, connection: Any, extra: Mapping[str, Any] | None = None) -> ConnectionSettings:
         from stoq_provider.transport.settings import read_settings
 
         with typed(self.system.name, f"{NOTHING_SENT}; the connection is {self.conn_id!r}"):
@@ -199,7 +199,7 @@ class ShopHook(BaseHook):
             raise self._error(answer, request, job_id)
         return answer.payload
 
-    def _error(self, answer: Answer, request: Request, job_id: str | None) -> StoqProviderError:
+    def _error(self, answer: Decoded, request: Request, job_id: str | None) -> StoqProviderError:
         problem = answer.problem
         assert problem is not None
         final = problem.kind in (ProblemKind.AUTHENTICATION, ProblemKind.NOT_FOUND, ProblemKind.VALIDATION)

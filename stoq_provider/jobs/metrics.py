@@ -13,7 +13,7 @@ class AirflowMeter:
     """
     Reports a shop's points.
 
-    ``points_left`` (gauge) · ``gate_wait`` (timer, milliseconds that a call waited for points) ·
+    ``points_left`` (gauge) · ``rate_limit_wait`` (timer, milliseconds that a call waited for points) ·
     ``throttled`` (counter of 429s) · ``polls`` (counter of calls that ask for jobs) · ``jobs_finished``
     (counter) · ``polls_per_job`` (gauge: of the last wait that ended).
     """
@@ -28,7 +28,7 @@ class AirflowMeter:
 
     def waited(self, seconds: float) -> None:
         """Report a wait for points."""
-        Stats.timing(f"{self._prefix}.gate_wait", seconds * 1000, tags=self._tags)
+        Stats.timing(f"{self._prefix}.rate_limit_wait", seconds * 1000, tags=self._tags)
 
     def throttled(self) -> None:
         """Report a 429."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from stoq_provider.core.events import JobEnd
 from stoq_provider.core.http import MalformedAnswer
-from stoq_provider.core.lifecycle import JobWatch
+from stoq_provider.core.lifecycle import JobProgress
 from stoq_provider.core.models import from_iso, iso
 from stoq_provider.core.records import GONE, RepeatSafety, SubmissionRecord, can_be_reused, counts, identity
 from stoq_provider.core.submission import Submission
@@ -246,7 +246,7 @@ class Records:
             self._store.delete(key)
 
 
-class WatchMemory:
+class PokeMemory:
     """Keeps, by job id, when a job was last seen and since when answers have been bad."""
 
     def __init__(self, store: StateStore, key: str, try_number: int, log: logging.Logger) -> None:
@@ -256,7 +256,7 @@ class WatchMemory:
         self._log = log
 
     @classmethod
-    def of(cls, context: Mapping[str, Any], conn_id: str, log: logging.Logger) -> WatchMemory:
+    def of(cls, context: Mapping[str, Any], conn_id: str, log: logging.Logger) -> PokeMemory:
         """Open the memory of a task instance."""
         ti = context["ti"]
         key = identity(
@@ -269,40 +269,40 @@ class WatchMemory:
         )
         return cls(open_store(context, config.state_path(), None), key, getattr(ti, "try_number", 0), log)
 
-    def recall(self, watches: Iterable[JobWatch]) -> tuple[JobWatch, ...]:
-        """Return the watches with what earlier pokes saw."""
+    def recall(self, jobs: Iterable[JobProgress]) -> tuple[JobProgress, ...]:
+        """Return the jobs with what earlier pokes saw."""
         try:
             known = self._store.load(self._key) or {}
-            return tuple(self._with(watch, known.get(watch.handle.job_id)) for watch in watches)
+            return tuple(self._with(progress, known.get(progress.handle.job_id)) for progress in jobs)
         except (StoqProviderError, MalformedAnswer, AttributeError, TypeError) as error:
             self._log.debug("Earlier pokes could not be recalled: %s", error)
-            return tuple(watches)
+            return tuple(jobs)
 
-    def keep(self, watches: Iterable[JobWatch]) -> None:
+    def keep(self, jobs: Iterable[JobProgress]) -> None:
         """Write down what this poke saw; a sensor goes on without it."""
         try:
-            self._store.save(self._key, {watch.handle.job_id: self._note(watch) for watch in watches})
+            self._store.save(self._key, {progress.handle.job_id: self._note(progress) for progress in jobs})
         except StoqProviderError as error:
             self._log.debug("This poke could not be written down: %s", error)
 
-    def _note(self, watch: JobWatch) -> dict[str, Any]:
+    def _note(self, progress: JobProgress) -> dict[str, Any]:
         return {
             "try_number": self._try_number,
-            "seen_at": None if watch.seen_at is None else iso(watch.seen_at),
-            "bad_since": None if watch.bad_since is None else iso(watch.bad_since),
-            "bad_count": watch.bad_count,
+            "seen_at": None if progress.seen_at is None else iso(progress.seen_at),
+            "bad_since": None if progress.bad_since is None else iso(progress.bad_since),
+            "bad_count": progress.bad_count,
         }
 
-    def _with(self, watch: JobWatch, note: Mapping[str, Any] | None) -> JobWatch:
+    def _with(self, progress: JobProgress, note: Mapping[str, Any] | None) -> JobProgress:
         if note is None:
-            return watch
+            return progress
         seen_at, bad_since = note.get("seen_at"), note.get("bad_since")
-        watch = replace(watch, seen_at=None if seen_at is None else from_iso(seen_at))
+        progress = replace(progress, seen_at=None if seen_at is None else from_iso(seen_at))
         if note.get("try_number") != self._try_number:
             # A new try has patience of its own with bad answers.
-            return watch
+            return progress
         return replace(
-            watch,
+            progress,
             bad_since=None if bad_since is None else from_iso(bad_since),
             bad_count=int(note.get("bad_count") or 0),
         )

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from uuid import uuid4
 
 from stoq_provider.core.models import JobHandle
-from stoq_provider.core.records import RepeatSafety, Step, SubmissionRecord, decide, new_correlation
+from stoq_provider.core.records import RepeatSafety, RetryDecision, SubmissionRecord, decide, new_correlation
 from stoq_provider.core.submission import Submission
 from stoq_provider.exceptions import StoqProviderError, SubmissionUncertain
 from stoq_provider.hooks.base import JobHook
@@ -74,16 +74,16 @@ class Submitter(Records):
             repeat=repeat,
             repeat_expired=self._hook.system.repeat_expired(submission.kind),
         )
-        if step is Step.SUBMIT:
+        if step is RetryDecision.SUBMIT:
             return self._send(key, submission, known=record is not None)
         assert record is not None
-        if step is Step.REATTACH:
+        if step is RetryDecision.REATTACH:
             return self._reattached(key, record)
         if record.handle is None:
             settled = self._settled(key, record, submission)
             if settled is not None:
                 return settled
-        if step is Step.STOP:
+        if step is RetryDecision.STOP:
             raise must_not_repeat(self._hook.system, submission.kind, record, self._on_clear)
         self._hook.log.warning("%s", why_again(submission.kind, record))
         if repeat is RepeatSafety.WARN:

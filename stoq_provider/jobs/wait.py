@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from stoq_provider.core.events import JobEnd, WaitEvent
-from stoq_provider.core.lifecycle import JobWatch
+from stoq_provider.core.lifecycle import JobProgress
 from stoq_provider.core.models import JobHandle
-from stoq_provider.core.polling import Poller, PollNote
+from stoq_provider.core.polling import LogLine, Poller
 from stoq_provider.systems.base import System
-from stoq_provider.transport.settings import ShopSettings
+from stoq_provider.transport.settings import ConnectionSettings
 
 if TYPE_CHECKING:
     from stoq_provider.transport.aio import AsyncTransport
@@ -47,7 +47,7 @@ class WaitPlan:
     :param started_at: Unix seconds.
     """
 
-    watches: tuple[JobWatch, ...]
+    jobs: tuple[JobProgress, ...]
     deadline: float
     started_at: float
     poll_interval: float | None = None
@@ -64,17 +64,17 @@ class WaitPlan:
         unhealthy_after: float = 900.0,
         seen_at: dict[str, float] | None = None,
     ) -> WaitPlan:
-        """Begin to watch jobs; ``seen_at`` tells by job id when one was last seen alive."""
+        """Begin to progress jobs; ``seen_at`` tells by job id when one was last seen alive."""
         seen = seen_at or {}
-        watches = tuple(JobWatch(handle, now, seen.get(handle.job_id)) for handle in handles)
-        return cls(watches, deadline, now, poll_interval, unhealthy_after)
+        jobs = tuple(JobProgress(handle, now, seen.get(handle.job_id)) for handle in handles)
+        return cls(jobs, deadline, now, poll_interval, unhealthy_after)
 
     def poller(
         self, system: System, *, eager: bool = False, round_time: Callable[[], float] = lambda: 0.0
     ) -> Poller:
         """Return a poller for this plan; ``eager`` and ``round_time`` as there."""
         return Poller(
-            self.watches,
+            self.jobs,
             cadence=system.cadence,
             rules=replace(system.rules, unhealthy_after=self.unhealthy_after),
             deadline=self.deadline,
@@ -86,7 +86,7 @@ class WaitPlan:
         )
 
 
-def write(log: Log, note: PollNote | None) -> None:
+def write(log: Log, note: LogLine | None) -> None:
     """Log a note, if there is one."""
     if note is not None:
         log.log(WARNING if note.warning else INFO, "%s", note.text)
@@ -96,7 +96,7 @@ class AnswersSync(Protocol):
     """What the blocking loop needs of a transport."""
 
     points_spent: int
-    gate: Any
+    limiter: Any
 
     def send(self, request: Any, policy: Any = None) -> Any:
         """Send."""
@@ -106,7 +106,7 @@ class AnswersSync(Protocol):
 
 
 def poll_due(
-    poller: Poller, transport: AnswersSync, system: System, settings: ShopSettings, log: Log
+    poller: Poller, transport: AnswersSync, system: System, settings: ConnectionSettings, log: Log
 ) -> bool:
     """
     Poll the jobs that are due now, once each; return whether all jobs have ended, by the deadline too.
@@ -124,10 +124,10 @@ def poll_due(
         if not transport.await_turn(request, until):
             poller.expire()
             return True
-        transport.gate.meter.polled()
+        transport.limiter.meter.polled()
         answer = transport.send(request, NO_RETRY)
-        for handle, sight in zip(handles, system.sights(answer, handles), strict=True):
-            write(log, poller.tell(handle.job_id, sight, answer.rate_limit, time.time()))
+        for handle, result in zip(handles, system.poll_results(answer, handles), strict=True):
+            write(log, poller.record(handle.job_id, result, answer.rate_limit, time.time()))
     return poller.step(time.time()).done
 
 
@@ -136,15 +136,15 @@ def _with_company(poller: Poller, due: Sequence[JobHandle], size: int) -> Sequen
     room = -len(due) % size
     if not room:
         return due
-    others = sorted((wish for wish in poller.wishes() if wish.handle not in due), key=lambda w: w.due_at)
-    return [*due, *(wish.handle for wish in others[:room])]
+    others = sorted((poll for poll in poller.schedule() if poll.handle not in due), key=lambda w: w.due_at)
+    return [*due, *(poll.handle for poll in others[:room])]
 
 
 def wait_sync(
     poller: Poller,
     transport: AnswersSync,
     system: System,
-    settings: ShopSettings,
+    settings: ConnectionSettings,
     *,
     sleep: Callable[[float], None],
     log: Log,
@@ -154,37 +154,37 @@ def wait_sync(
         wait = poller.step(time.time()).wait
         if wait:
             sleep(wait)
-    transport.gate.meter.finished(len(poller.watches), poller.polls)
+    transport.limiter.meter.finished(len(poller.jobs), poller.polls)
 
 
 async def wait_async(poller: Poller, transport: AsyncTransport, *, log: Log) -> None:
     """Wait until every job has ended, by itself or by the deadline."""
-    clock = transport.board.clock
+    clock = transport.scheduler.clock
     # A triggerer that was away while the deadline passed still looks once.
     until = max(poller.deadline, clock()) + LAST_LOOK
-    async with transport.board.seat(transport) as seat:
-        for wish in poller.wishes():
-            seat.ask(wish)
+    async with transport.scheduler.subscribe(transport) as subscription:
+        for poll in poller.schedule():
+            subscription.ask(poll)
         while not poller.step(clock()).done:
-            come = await seat.next(until if clock() >= poller.deadline else poller.deadline)
+            come = await subscription.next(until if clock() >= poller.deadline else poller.deadline)
             if not come and clock() >= until:
                 poller.expire()
             elif not come:
                 # Polls that still wait for their turn become the last look.
-                for wish in poller.wishes():
-                    seat.ask(replace(wish, early=True))
-            for sighting in come:
-                handle = sighting.handle
-                note = poller.tell(handle.job_id, sighting.sight, sighting.rate_limit, clock())
+                for poll in poller.schedule():
+                    subscription.ask(replace(poll, early=True))
+            for polled in come:
+                handle = polled.handle
+                note = poller.record(handle.job_id, polled.result, polled.rate_limit, clock())
                 write(log, note)
-                again = poller.wish(handle.job_id)
+                again = poller.scheduled(handle.job_id)
                 if again is None:
-                    seat.drop(handle)
+                    subscription.drop(handle)
                 else:
-                    seat.ask(again)
+                    subscription.ask(again)
 
 
 def event_of(poller: Poller, points_spent: int, state: dict[str, Any] | None = None) -> WaitEvent:
     """Sum up a poller whose jobs have all ended."""
-    ends = tuple(JobEnd.of(watch) for watch in poller.watches)
+    ends = tuple(JobEnd.of(progress) for progress in poller.jobs)
     return WaitEvent(ends, points_spent=points_spent, points_left=poller.points_left, state=state or {})

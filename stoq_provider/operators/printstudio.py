@@ -216,10 +216,12 @@ class PrintStudioPrintJobsOperator(PrintStudioOperator, ItemsOperator):
     def price(self, sizes: Sequence[int]) -> dict[str, Any]:
         """Return requests and minutes: bulk calls have a limit of their own, and nothing is polled."""
         reads = sum(sizes) if self.verify else 0
-        lane, common = bulk.LANES[self.route.lane], self.hook.system.points
+        route_limit, common = bulk.ROUTE_LIMITS[self.route.limit], self.hook.system.points
         share = self.hook.settings.points_share
         minutes = (
-            max(len(sizes) / lane.limit * lane.window, reads / common.limit * common.window) / share / 60
+            max(len(sizes) / route_limit.limit * route_limit.window, reads / common.limit * common.window)
+            / share
+            / 60
         )
         total = len(sizes) + reads
         return {

@@ -237,7 +237,7 @@ class WaitingOperator(BaseOperator):
         spent = state.get("points_spent", 0) + self.hook.transport.points_spent
         trigger = self.trigger_class(
             conn_id=self.hook.conn_id,
-            jobs=job_arguments(poller.watches),
+            jobs=job_arguments(poller.jobs),
             deadline=deadline,
             poll_interval=config.poll_interval(self.poll_interval),
             unhealthy_after=config.unhealthy_after(self.unhealthy_after),

@@ -23,7 +23,7 @@ from stoq_provider.exceptions import PollingUnhealthy
 from stoq_provider.jobs import config, results
 from stoq_provider.jobs.errors import WAIT_AGAIN, typed
 from stoq_provider.jobs.fetching import Fetching
-from stoq_provider.jobs.records import WatchMemory
+from stoq_provider.jobs.records import PokeMemory
 from stoq_provider.jobs.wait import WaitPlan, event_of, poll_due
 from stoq_provider.sensors.wording import CLEAR, NO_JOB, named, timed_out
 from stoq_provider.triggers.deferral import BACKSTOP, TRIGGER_FAILED, is_time_out, trigger_failure
@@ -98,7 +98,7 @@ class JobSensor(BaseSensorOperator):
         self.overwrite = overwrite
         self.format = format
         self.download_options = download_options
-        self._memory: WatchMemory | None = None
+        self._memory: PokeMemory | None = None
 
     def make_hook(self) -> JobHook:
         """Return the hook of the sensor's connection."""
@@ -126,7 +126,7 @@ class JobSensor(BaseSensorOperator):
         """Wait, as the parameters say."""
         self._started_at = time.time()
         if self.reschedule and not self.deferrable:
-            self._memory = WatchMemory.of(context, self.hook.conn_id, self.log)
+            self._memory = PokeMemory.of(context, self.hook.conn_id, self.log)
         self.fetching.check(self.destination)
         if not self.deferrable:
             return self._execute_here(context)
@@ -146,7 +146,7 @@ class JobSensor(BaseSensorOperator):
         poller.wake(time.time())
         if not poll_due(poller, hook.transport, hook.system, hook.settings, self.log):
             if self._memory is not None:
-                self._memory.keep(poller.watches)
+                self._memory.keep(poller.jobs)
             return False
         manifest = self._finish(event_of(poller, 0, self._state()))
         return PokeReturnValue(is_done=True, xcom_value=manifest)
@@ -203,7 +203,7 @@ class JobSensor(BaseSensorOperator):
             unhealthy_after=config.unhealthy_after(self.unhealthy_after),
         )
         if self._memory is not None:
-            plan = replace(plan, watches=self._memory.recall(plan.watches))
+            plan = replace(plan, jobs=self._memory.recall(plan.jobs))
         return plan.poller(self.hook.system, eager=True)
 
     def _execute_here(self, context: Context) -> Any:
@@ -213,7 +213,7 @@ class JobSensor(BaseSensorOperator):
             if CLEAR in str(error):  # poke() itself saw the deadline pass, and has said everything
                 raise
             # Empty where silent_fail passed over jobs that ended badly.
-            jobs = [watch.handle.job_id for watch in self._poller.watches if not watch.ended]
+            jobs = [progress.handle.job_id for progress in self._poller.jobs if not progress.ended]
             still = f" Jobs that have not ended: {named(jobs)}. They go on." if jobs else ""
             problem = AirflowSensorTimeout(f"{error}{still} {CLEAR}")
         raise problem
@@ -228,7 +228,7 @@ class JobSensor(BaseSensorOperator):
         poller = self._poller
         trigger = self.trigger_class(
             conn_id=self.hook.conn_id,
-            jobs=job_arguments(poller.watches),
+            jobs=job_arguments(poller.jobs),
             deadline=poller.deadline,
             poll_interval=config.poll_interval(self.poll_interval),
             unhealthy_after=config.unhealthy_after(self.unhealthy_after),

@@ -15,8 +15,8 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 from urllib.parse import urljoin, urlsplit
 
-from stoq_provider.core.http import Answer, MalformedAnswer, Request
-from stoq_provider.core.lifecycle import Sight, WatchRules
+from stoq_provider.core.http import Decoded, MalformedAnswer, Request
+from stoq_provider.core.lifecycle import PollResult, WatchRules
 from stoq_provider.core.models import JobHandle, JobState, JobStatus
 from stoq_provider.core.polling import Cadence
 from stoq_provider.core.rate_limit import PointsRules
@@ -118,7 +118,7 @@ class System(Abilities, ABC):
     default_origin: str | None = None
     base_path: str = ""
     points: PointsRules
-    lanes: Mapping[str, PointsRules] = MappingProxyType({})
+    route_limits: Mapping[str, PointsRules] = MappingProxyType({})
     """Further limits, by a name of our own, for routes that the vendor limits by themselves."""
     poll_size: int = 1
     """How many jobs one request can ask for."""
@@ -149,8 +149,8 @@ class System(Abilities, ABC):
         """Return the headers that carry a token which a login gave."""
         return {"Authorization": f"Bearer {token}"}
 
-    def lane(self, request: Request) -> str | None:
-        """Return the name of the limit in :attr:`lanes` that a call counts against beside the common one."""
+    def route_limit(self, request: Request) -> str | None:
+        """Name the limit in :attr:`route_limits` that a call counts against beside the common one."""
         return None
 
     @abstractmethod
@@ -227,9 +227,9 @@ class System(Abilities, ABC):
         (handle,) = handles
         return self.status_request(origin, handle)
 
-    def sights(self, answer: Answer, handles: Sequence[JobHandle]) -> list[Sight]:
+    def poll_results(self, answer: Decoded, handles: Sequence[JobHandle]) -> list[PollResult]:
         """Return what the answer to :meth:`poll_request` tells of each job, in their order."""
-        return [self.sight(answer, handle) for handle in handles]
+        return [self.poll_result(answer, handle) for handle in handles]
 
     def read_handles(self, job: Any) -> list[JobHandle]:
         """
@@ -281,14 +281,14 @@ class System(Abilities, ABC):
             )
         return JobHandle(self.name, "job", path.rpartition("/")[2], url.strip())
 
-    def sight(self, answer: Answer, handle: JobHandle) -> Sight:
+    def poll_result(self, answer: Decoded, handle: JobHandle) -> PollResult:
         """Return what one poll brought."""
         if answer.problem is not None:
-            return Sight.of_problem(answer)
+            return PollResult.of_problem(answer)
         try:
-            return Sight.seen(self.read_status(answer.payload, handle))
+            return PollResult.seen(self.read_status(answer.payload, handle))
         except MalformedAnswer as error:
-            return Sight.bad(str(error))
+            return PollResult.bad(str(error))
 
 
 def loads_text(text: str) -> Any:

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from stoq_provider.core.http import Answer, MalformedAnswer, ProblemKind, Request
-from stoq_provider.core.lifecycle import Sight, SightKind, WatchRules
+from stoq_provider.core.http import Decoded, MalformedAnswer, ProblemKind, Request
+from stoq_provider.core.lifecycle import PollResult, PollResultKind, WatchRules
 from stoq_provider.core.models import JobHandle, JobState, JobStatus
 from stoq_provider.core.polling import Cadence
 from stoq_provider.core.rate_limit import PointsRules
@@ -170,23 +170,24 @@ class SureCart(System):
         query = {"ids[]": ids, "limit": ASSUMPTIONS["read.page"].value}
         return Request("GET", self.url(origin, BULK_PATH), params=query)
 
-    def sights(self, answer: Answer, handles: Sequence[JobHandle]) -> list[Sight]:
+    def poll_results(self, answer: Decoded, handles: Sequence[JobHandle]) -> list[PollResult]:
         """Read a list; an action that is not in it is missing."""
         if len(handles) == 1:
-            return super().sights(answer, handles)
+            return super().poll_results(answer, handles)
         if answer.problem is not None:
-            sight = Sight.of_problem(answer)
+            result = PollResult.of_problem(answer)
             if answer.problem.kind is ProblemKind.NOT_FOUND:
                 # That the list is gone says nothing about the actions in it.
-                sight = Sight.bad(sight.text)
-            return [sight] * len(handles)
+                result = PollResult.bad(result.text)
+            return [result] * len(handles)
         try:
             found = {row.get("id"): row for row in rows_of(answer.payload, "GET /bulk_actions")}
         except MalformedAnswer as error:
-            return [Sight.bad(str(error))] * len(handles)
-        missing = Sight(SightKind.MISSING, text="not in the list of bulk actions")
+            return [PollResult.bad(str(error))] * len(handles)
+        missing = PollResult(PollResultKind.MISSING, text="not in the list of bulk actions")
         return [
-            self.sight(Answer(payload=found[h.job_id]), h) if h.job_id in found else missing for h in handles
+            self.poll_result(Decoded(payload=found[h.job_id]), h) if h.job_id in found else missing
+            for h in handles
         ]
 
     def _status_path(self, job_id: str) -> str:

@@ -1,7 +1,8 @@
 """
 The driver of triggers, over ``httpx``.
 
-All triggers of one shop in one event loop share a client, a gate and a board; the last one closes the client.
+All triggers of one shop in one event loop share a client, a rate limiter and a poll scheduler; the last one
+closes the client.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ from weakref import WeakKeyDictionary
 import httpx
 from tenacity import AsyncRetrying
 
-from stoq_provider.core.http import Answer, Problem, ProblemKind, Request, Response, read
+from stoq_provider.core.http import Decoded, Problem, ProblemKind, Request, Response, read
 from stoq_provider.systems.base import System
 from stoq_provider.transport.auth import Login, LoginFailed
 from stoq_provider.transport.log_filter import quietly
-from stoq_provider.transport.poll_scheduler import PollBoard
-from stoq_provider.transport.rate_limiter import TRIGGERER, Gate, Meter
+from stoq_provider.transport.poll_scheduler import PollScheduler
+from stoq_provider.transport.rate_limiter import TRIGGERER, Meter, RateLimiter
 from stoq_provider.transport.retry import RetryLoop, RetryPolicy
-from stoq_provider.transport.settings import ShopSettings
+from stoq_provider.transport.settings import ConnectionSettings
 from stoq_provider.transport.turns import Turns
 
 MAX_CONNECTIONS = 8
@@ -49,17 +50,17 @@ class AsyncTransport:
     """
     Sends requests for one user of a shop, keeping to the shop's points.
 
-    :param client: shared by all users of the shop in this event loop, as are ``gate`` and ``board``.
+    :param client: shared by all users of the shop in this event loop, as are ``limiter`` and ``scheduler``.
     """
 
     def __init__(
         self,
-        settings: ShopSettings,
+        settings: ConnectionSettings,
         system: System,
         *,
         client: Client,
-        gate: Gate,
-        board: PollBoard | None = None,
+        limiter: RateLimiter,
+        scheduler: PollScheduler | None = None,
         clock: Callable[[], float] = lambda: time.time(),
         sleep: Callable[[float], Any] = asyncio.sleep,
     ) -> None:
@@ -67,8 +68,8 @@ class AsyncTransport:
         self._client = client
         self._clock = clock
         self._sleep = sleep
-        self.gate = gate
-        self.board = board or PollBoard(system, gate, clock=clock)
+        self.limiter = limiter
+        self.scheduler = scheduler or PollScheduler(system, limiter, clock=clock)
         self.points_spent = 0
 
     @property
@@ -76,7 +77,7 @@ class AsyncTransport:
         """The shop's origin."""
         return self._settings.origin
 
-    async def send(self, request: Request, policy: RetryPolicy | None = None) -> Answer:
+    async def send(self, request: Request, policy: RetryPolicy | None = None) -> Decoded:
         """
         Send a request, again where the policy says so, and return the last answer.
 
@@ -84,31 +85,31 @@ class AsyncTransport:
         """
         loop = RetryLoop(policy or RetryPolicy(), request)
         retrying = AsyncRetrying(sleep=self._sleep, **loop.arguments())
-        answer: Answer = await retrying(self._once, request)
+        answer: Decoded = await retrying(self._once, request)
         return answer
 
-    async def _once(self, request: Request) -> Answer:
+    async def _once(self, request: Request) -> Decoded:
         waited = 0.0
-        while (wait := self.gate.wait(request, self._clock())) > 0:
+        while (wait := self.limiter.wait(request, self._clock())) > 0:
             await self._sleep(wait)
             waited += wait
         if waited:
-            self.gate.meter.waited(waited)
-        return await self.send_paid(request, self.gate.spend(request, self._clock()))
+            self.limiter.meter.waited(waited)
+        return await self.send_paid(request, self.limiter.spend(request, self._clock()))
 
-    async def send_paid(self, request: Request, cost: int) -> Answer:
+    async def send_paid(self, request: Request, cost: int) -> Decoded:
         """
-        Send a request at once whose points the gate has booked already.
+        Send a request at once whose points the limiter has booked already.
 
         Where a token has expired, so that the call did nothing, it is sent once more with a new one.
         """
         answer, token = await self._exchange(request, cost)
         if self._client.login.refused(answer, token):
-            cost = self.gate.spend(request, self._clock())
+            cost = self.limiter.spend(request, self._clock())
             answer, _ = await self._exchange(request, cost)
         return answer
 
-    async def _exchange(self, request: Request, cost: int) -> tuple[Answer, str | None]:
+    async def _exchange(self, request: Request, cost: int) -> tuple[Decoded, str | None]:
         """Send a request, and return the answer with the token that it carried."""
         token = None
         try:
@@ -118,11 +119,11 @@ class AsyncTransport:
         except LoginFailed as error:
             answer, cost = error.answer, 0
         finally:
-            self.gate.settle(request)
+            self.limiter.settle(request)
         kind = answer.problem.kind if answer.problem else None
         if kind not in (ProblemKind.REFUSED_CONNECTION, ProblemKind.RATE_LIMITED):
             self.points_spent += cost
-        self.gate.learn(request, answer, self._clock())
+        self.limiter.update(request, answer, self._clock())
         return answer, token
 
     async def _log_in(self) -> None:
@@ -131,13 +132,13 @@ class AsyncTransport:
             return
         async with self._client.logging_in:
             if login.missing and login.request is not None:
-                self.gate.spend(login.request, self._clock())
+                self.limiter.spend(login.request, self._clock())
                 try:
                     login.take(await self._ask(login.request, {}))
                 finally:
-                    self.gate.settle(login.request)
+                    self.limiter.settle(login.request)
 
-    async def _ask(self, request: Request, credentials: dict[str, str]) -> Answer:
+    async def _ask(self, request: Request, credentials: dict[str, str]) -> Decoded:
         try:
             response = await quietly(
                 asyncio.ensure_future,
@@ -150,9 +151,9 @@ class AsyncTransport:
                 ),
             )
         except httpx.HTTPError as error:
-            return Answer(problem=describe_failure(error, self._settings.timeout))
+            return Decoded(problem=describe_failure(error, self._settings.timeout))
         except httpx.InvalidURL:
-            return Answer(problem=Problem(ProblemKind.PROTOCOL, ("the address is none that can be used",)))
+            return Decoded(problem=Problem(ProblemKind.PROTOCOL, ("the address is none that can be used",)))
         whole = Response(response.status_code, dict(response.headers), response.content)
         return read(whole, now=self._clock(), secrets=self._client.login.secrets)
 
@@ -173,7 +174,7 @@ def describe_failure(error: httpx.HTTPError, timeout: float) -> Problem:
     )
 
 
-def make_client(settings: ShopSettings) -> httpx.AsyncClient:
+def make_client(settings: ConnectionSettings) -> httpx.AsyncClient:
     """
     Return a client without a key, which goes on each request, and without cookies.
 
@@ -214,8 +215,8 @@ class _SharedClient:
 
 @dataclass
 class _Shop:
-    gate: Gate
-    board: PollBoard
+    limiter: RateLimiter
+    scheduler: PollScheduler
 
 
 @dataclass
@@ -236,13 +237,13 @@ _LOOPS: WeakKeyDictionary[asyncio.AbstractEventLoop, _Loop] = WeakKeyDictionary(
 
 @asynccontextmanager
 async def shared_transport(
-    settings: ShopSettings, system: System, *, meter: Meter | None = None
+    settings: ConnectionSettings, system: System, *, meter: Meter | None = None
 ) -> AsyncIterator[AsyncTransport]:
     """
-    Lend a transport on the one client, the one gate and the one board of this shop in the running event loop.
+    Lend a transport on the client, rate limiter and poll scheduler of this shop in the running event loop.
 
     A shop is an origin, a user name and a key. Connections to it that differ in TLS, proxy or time-out have
-    clients of their own, and still one gate; the first of them says how large its share is.
+    clients of their own, and still one limiter; the first of them says how large its share is.
 
     :param meter: what the first user of a shop gives counts.
     """
@@ -250,8 +251,8 @@ async def shared_transport(
     key = _digest(system.name, settings.origin, settings.login or "", settings.key)
     shop = loop.shops.get(key)
     if shop is None:
-        gate = Gate(system, settings.points_share, TRIGGERER, meter=meter)
-        shop = loop.shops[key] = _Shop(gate, PollBoard(system, gate, turns=loop.turns))
+        limiter = RateLimiter(system, settings.points_share, TRIGGERER, meter=meter)
+        shop = loop.shops[key] = _Shop(limiter, PollScheduler(system, limiter, turns=loop.turns))
     name = _digest(key, str(settings.verify), str(settings.proxy), str(settings.timeout))
     shared = loop.clients.get(name)
     if shared is None:
@@ -261,7 +262,7 @@ async def shared_transport(
     try:
         # Shielded: others may wait for the same client.
         client = await asyncio.shield(shared.made)
-        yield AsyncTransport(settings, system, client=client, gate=shop.gate, board=shop.board)
+        yield AsyncTransport(settings, system, client=client, limiter=shop.limiter, scheduler=shop.scheduler)
     finally:
         shared.users -= 1
         if shared.users == 0:
@@ -269,7 +270,7 @@ async def shared_transport(
             await _close(shared.made)
 
 
-async def _make(settings: ShopSettings, system: System) -> Client:
+async def _make(settings: ConnectionSettings, system: System) -> Client:
     return Client(await asyncio.to_thread(make_client, settings), Login(settings, system))
 
 

@@ -6,10 +6,10 @@ A token is fetched when it is first needed, kept in memory, and renewed once whe
 
 from __future__ import annotations
 
-from stoq_provider.core.http import Answer, MalformedAnswer, Problem, ProblemKind, RateLimit, Request
+from stoq_provider.core.http import Decoded, MalformedAnswer, Problem, ProblemKind, RateLimit, Request
 from stoq_provider.systems.base import System
 from stoq_provider.systems.payload import origin_of
-from stoq_provider.transport.settings import ShopSettings
+from stoq_provider.transport.settings import ConnectionSettings
 
 
 class LoginFailed(Exception):
@@ -17,13 +17,13 @@ class LoginFailed(Exception):
 
     def __init__(self, problem: Problem, rate_limit: RateLimit = RateLimit()) -> None:  # noqa: B008 - frozen
         super().__init__(problem.text)
-        self.answer = Answer(problem=problem, rate_limit=rate_limit)
+        self.answer = Decoded(problem=problem, rate_limit=rate_limit)
 
 
 class Login:
     """Headers for the shop's own origin."""
 
-    def __init__(self, settings: ShopSettings, system: System) -> None:
+    def __init__(self, settings: ConnectionSettings, system: System) -> None:
         self._settings = settings
         self._system = system
         self._token: str | None = None
@@ -59,7 +59,7 @@ class Login:
             return self._system.auth_headers(self._settings.key)
         return {} if self._token is None else self._system.token_headers(self._token)
 
-    def take(self, answer: Answer) -> None:
+    def take(self, answer: Decoded) -> None:
         """
         Keep the token of an answer to :attr:`request`.
 
@@ -74,7 +74,7 @@ class Login:
                 Problem(ProblemKind.REFUSED_CONNECTION, (f"the login gave no token: {error}",))
             ) from None
 
-    def refused(self, answer: Answer, token: str | None) -> bool:
+    def refused(self, answer: Decoded, token: str | None) -> bool:
         """
         Whether a call was refused because of the token that it carried.
 

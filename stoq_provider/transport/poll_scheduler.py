@@ -1,8 +1,8 @@
 """
 The polls of one shop in one event loop.
 
-Whoever waits for jobs takes a :class:`Seat` and tells when each job wants to be polled. The board makes the
-calls, one after the other as the points allow, and gives every answer to all who wait for that job.
+A task that waits for jobs subscribes, and says when each of them is due to be polled. The scheduler makes the
+calls, one after the other as the points allow, and gives every response to all subscriptions to that job.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from stoq_provider.core.http import RateLimit, Request
-from stoq_provider.core.lifecycle import Sight
+from stoq_provider.core.lifecycle import PollResult
 from stoq_provider.core.models import JobHandle
 from stoq_provider.core.poll_queue import PollQueue
-from stoq_provider.core.polling import PollWish
+from stoq_provider.core.polling import ScheduledPoll
 from stoq_provider.systems.base import System
-from stoq_provider.transport.rate_limiter import Gate
+from stoq_provider.transport.rate_limiter import RateLimiter
 from stoq_provider.transport.turns import Turns
 
 if TYPE_CHECKING:
@@ -36,49 +36,49 @@ def key_of(handle: JobHandle) -> Key:
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
+class PolledJob:
     """What one poll brought of one job."""
 
     handle: JobHandle
-    sight: Sight
+    result: PollResult
     rate_limit: RateLimit
 
 
-class Seat:
-    """The place of one waiting task. Made by :meth:`PollBoard.seat`."""
+class Subscription:
+    """The place of one waiting task. Made by :meth:`PollScheduler.subscription`."""
 
-    __slots__ = ("_board", "_error", "_inbox", "_waiting", "keys", "transport")
+    __slots__ = ("_error", "_inbox", "_scheduler", "_waiting", "keys", "transport")
 
-    def __init__(self, board: PollBoard, transport: AsyncTransport) -> None:
-        self._board = board
+    def __init__(self, scheduler: PollScheduler, transport: AsyncTransport) -> None:
+        self._scheduler = scheduler
         self.transport = transport
         self.keys: list[Key] = []
-        self._inbox: list[Sighting] = []
+        self._inbox: list[PolledJob] = []
         self._waiting: asyncio.Future[None] | None = None
         self._error: BaseException | None = None
 
-    def ask(self, wish: PollWish) -> None:
+    def ask(self, poll: ScheduledPoll) -> None:
         """
-        Let a job be polled; once, so ask again after each sighting.
+        Let a job be polled; once, so ask again after each polled.
 
         :raises InvalidInput: where its status URL leads to another origin.
         """
-        self._board.enter(self, wish)
+        self._scheduler.enter(self, poll)
 
     def drop(self, handle: JobHandle) -> None:
         """Wait for a job no longer."""
-        self._board.forget(self, key_of(handle))
+        self._scheduler.forget(self, key_of(handle))
 
-    async def next(self, until: float) -> list[Sighting]:
+    async def next(self, until: float) -> list[PolledJob]:
         """
-        Return what has come; wait for something until that time, in seconds of the board's clock.
+        Return what has come; wait for something until that time, in seconds of the scheduler's clock.
 
         :raises Exception: what went wrong in us while we polled; servers and networks raise nothing.
         """
         if not self._inbox and self._error is None:
             loop = asyncio.get_running_loop()
             self._waiting = loop.create_future()
-            timer = loop.call_later(max(0.0, until - self._board.clock()), self._wake)
+            timer = loop.call_later(max(0.0, until - self._scheduler.clock()), self._wake)
             try:
                 await self._waiting
             finally:
@@ -89,9 +89,9 @@ class Seat:
         come, self._inbox = self._inbox, []
         return come
 
-    def give(self, sighting: Sighting) -> None:
+    def give(self, polled: PolledJob) -> None:
         """Hand over what came."""
-        self._inbox.append(sighting)
+        self._inbox.append(polled)
         self._wake()
 
     def fail(self, error: BaseException) -> None:
@@ -115,38 +115,38 @@ _ANY_POLL = Request("GET", "")
 
 @dataclass(slots=True)
 class _Call:
-    owner: Seat
+    owner: Subscription
     request: Request
     cost: int
     jobs: dict[Key, JobHandle]
     begun: bool = False
 
 
-class PollBoard:
+class PollScheduler:
     """
-    Polls for all seats.
+    Polls for all subscriptions.
 
-    :param gate: says when a call may go out.
-    :param turns: of the event loop, shared by its boards.
+    :param limiter: says when a call may go out.
+    :param turns: of the event loop, shared by its schedulers.
     :param clock: gives Unix seconds.
     """
 
     def __init__(
         self,
         system: System,
-        gate: Gate,
+        limiter: RateLimiter,
         *,
         turns: Turns | None = None,
         clock: Callable[[], float] = lambda: time.time(),
     ) -> None:
         self.clock = clock
         self._system = system
-        self._gate = gate
+        self._limiter = limiter
         self._turns = turns
         self._turn: float | None = None
         self._queue: PollQueue[Key] = PollQueue()
-        self._waiters: dict[Key, dict[Seat, JobHandle]] = {}
-        self._seats: set[Seat] = set()
+        self._waiters: dict[Key, dict[Subscription, JobHandle]] = {}
+        self._subscriptions: set[Subscription] = set()
         self._calls: dict[asyncio.Task[None], _Call] = {}
         self._runner: asyncio.Task[None] | None = None
         self._bell: asyncio.Future[None] | None = None
@@ -159,30 +159,30 @@ class PollBoard:
 
     def round_time(self) -> float:
         """Return the seconds that it takes to poll every job once, if they take turns."""
-        return self._gate.round(-(-len(self._waiters) // self._system.poll_size))
+        return self._limiter.round(-(-len(self._waiters) // self._system.poll_size))
 
     @asynccontextmanager
-    async def seat(self, transport: AsyncTransport) -> AsyncIterator[Seat]:
-        """Lend a seat; calls for its jobs are made over ``transport``."""
-        seat = Seat(self, transport)
-        self._seats.add(seat)
+    async def subscribe(self, transport: AsyncTransport) -> AsyncIterator[Subscription]:
+        """Lend a subscription; calls for its jobs are made over ``transport``."""
+        subscription = Subscription(self, transport)
+        self._subscriptions.add(subscription)
         if self._runner is None:
             self._runner = _detached(self._run())
         try:
-            yield seat
+            yield subscription
         finally:
-            await self._leave(seat)
+            await self._leave(subscription)
 
-    def enter(self, seat: Seat, wish: PollWish) -> None:
-        """Let a job be polled for a seat."""
+    def enter(self, subscription: Subscription, poll: ScheduledPoll) -> None:
+        """Let a job be polled for a subscription."""
         # Here, where the error reaches the one whose job it is.
-        self._system.status_request(seat.transport.origin, wish.handle)
-        key = key_of(wish.handle)
-        if seat not in self._waiters.setdefault(key, {}):
-            self._waiters[key][seat] = wish.handle
-            seat.keys.append(key)
-        self._queue.ask(key, wish.due_at, head_start=self._head_start if wish.early else 0.0)
-        if wish.due_at < self._asleep_until:
+        self._system.status_request(subscription.transport.origin, poll.handle)
+        key = key_of(poll.handle)
+        if subscription not in self._waiters.setdefault(key, {}):
+            self._waiters[key][subscription] = poll.handle
+            subscription.keys.append(key)
+        self._queue.ask(key, poll.due_at, head_start=self._head_start if poll.early else 0.0)
+        if poll.due_at < self._asleep_until:
             self._ring()
 
     @property
@@ -190,26 +190,26 @@ class PollBoard:
         """Seconds by which a first or last look goes before the others: where points are short, a round."""
         return max(HEAD_START, self.round_time())
 
-    async def _leave(self, seat: Seat) -> None:
-        self._seats.discard(seat)
-        for key in list(seat.keys):
-            self.forget(seat, key)
-        ending = [call for call, about in self._calls.items() if about.owner is seat]
-        if not self._seats and self._runner is not None:
+    async def _leave(self, subscription: Subscription) -> None:
+        self._subscriptions.discard(subscription)
+        for key in list(subscription.keys):
+            self.forget(subscription, key)
+        ending = [call for call, about in self._calls.items() if about.owner is subscription]
+        if not self._subscriptions and self._runner is not None:
             ending.append(self._runner)
             self._runner = None
         for task in ending:
             task.cancel()
         await asyncio.gather(*ending, return_exceptions=True)
 
-    def forget(self, seat: Seat, key: Key) -> None:
-        """Poll a job no longer for a seat."""
-        if key not in seat.keys:
+    def forget(self, subscription: Subscription, key: Key) -> None:
+        """Poll a job no longer for a subscription."""
+        if key not in subscription.keys:
             return
-        seat.keys.remove(key)
-        seats = self._waiters[key]
-        del seats[seat]
-        if not seats:
+        subscription.keys.remove(key)
+        subscriptions = self._waiters[key]
+        del subscriptions[subscription]
+        if not subscriptions:
             del self._waiters[key]
             self._queue.drop(key)
 
@@ -222,8 +222,8 @@ class PollBoard:
                 if wait != 0:
                     await self._sleep(wait)
         except Exception as error:
-            for seat in self._seats:
-                seat.fail(error)
+            for subscription in self._subscriptions:
+                subscription.fail(error)
             self._runner = None
 
     def _step(self) -> float | None:
@@ -234,17 +234,17 @@ class PollBoard:
         due_at = self._queue.next_due()
         if due_at is None or due_at > now:
             return None if due_at is None else due_at - now
-        wait = self._gate.wait(_ANY_POLL, now)
+        wait = self._limiter.wait(_ANY_POLL, now)
         wait = wait or self._until_turn()
         if wait > 0:
             return wait
         taken = self._queue.take(now, self._system.poll_size)
-        self._gate.meter.waited(now - taken[0][1])
+        self._limiter.meter.waited(now - taken[0][1])
         self._call([key for key, _ in taken], now)
         return 0.0
 
     def _until_turn(self) -> float:
-        """Return the seconds until this board's turn at the loop, which it takes for its next call."""
+        """Return the seconds until this scheduler's turn at the loop, which it takes for its next call."""
         if self._turns is None:
             return 0.0
         if self._turn is None:
@@ -259,9 +259,9 @@ class PollBoard:
         owner = next(iter(self._waiters[keys[0]]))
         jobs = {key: next(iter(self._waiters[key].values())) for key in keys}
         request = self._system.poll_request(owner.transport.origin, list(jobs.values()))
-        self._gate.meter.polled()
+        self._limiter.meter.polled()
         # Spent here and now: the next step must know of it.
-        about = _Call(owner, request, self._gate.spend(request, now), jobs)
+        about = _Call(owner, request, self._limiter.spend(request, now), jobs)
         call = _detached(self._send(about))
         self._calls[call] = about
         call.add_done_callback(self._ended)
@@ -270,15 +270,17 @@ class PollBoard:
         call.begun = True
         try:
             answer = await call.owner.transport.send_paid(call.request, call.cost)
-            sights = dict(zip(call.jobs, self._system.sights(answer, list(call.jobs.values())), strict=True))
+            results = dict(
+                zip(call.jobs, self._system.poll_results(answer, list(call.jobs.values())), strict=True)
+            )
         except Exception as error:
             for key in call.jobs:
-                for seat in self._waiters.get(key, {}):
-                    seat.fail(error)
+                for subscription in self._waiters.get(key, {}):
+                    subscription.fail(error)
             return
-        for key, sight in sights.items():
-            for seat, handle in list(self._waiters.get(key, {}).items()):
-                seat.give(Sighting(handle, sight, answer.rate_limit))
+        for key, result in results.items():
+            for subscription, handle in list(self._waiters.get(key, {}).items()):
+                subscription.give(PolledJob(handle, result, answer.rate_limit))
 
     def _ended(self, call: asyncio.Task[None]) -> None:
         about = self._calls.pop(call)
@@ -286,7 +288,7 @@ class PollBoard:
             # The one it was made for has left; others may wait for the same jobs.
             if not about.begun:
                 # Otherwise the transport has settled it.
-                self._gate.settle(about.request)
+                self._limiter.settle(about.request)
             for key in about.jobs:
                 if key in self._waiters:
                     self._queue.ask(key, self.clock(), head_start=self._head_start)

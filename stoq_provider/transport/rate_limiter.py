@@ -9,14 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from stoq_provider.core.http import Answer, ProblemKind, RateLimit, Request
+from stoq_provider.core.http import Decoded, ProblemKind, RateLimit, Request
 from stoq_provider.core.pacing import Pace
 from stoq_provider.core.rate_limit import PointsBudget
 from stoq_provider.systems.base import System
 
 
 @dataclass(frozen=True, slots=True)
-class Manners:
+class SharingPolicy:
     """
     How a process shares a shop's points with the others that use them.
 
@@ -28,17 +28,17 @@ class Manners:
     portion: float
 
 
-WORKER = Manners(free=0.5, portion=0.5)
+WORKER = SharingPolicy(free=0.5, portion=0.5)
 """A worker has a few calls to make and is gone; when little is left, it leaves half to the triggerer."""
 
-TRIGGERER = Manners(free=0.0, portion=1.0)
+TRIGGERER = SharingPolicy(free=0.0, portion=1.0)
 """A triggerer polls all the time: the more evenly, the earlier the end of a job is noticed."""
 
 BURST = 0.02
 """The part of our points that reads may be early: an answer that was slow is made up for."""
 
 
-class Gate:
+class RateLimiter:
     """
     The ledgers of one shop: the common one, and one for each route that is limited by itself.
 
@@ -48,12 +48,14 @@ class Gate:
     :param share: the part of the shop's points that is ours.
     """
 
-    def __init__(self, system: System, share: float, manners: Manners, *, meter: Meter | None = None) -> None:
+    def __init__(
+        self, system: System, share: float, manners: SharingPolicy, *, meter: Meter | None = None
+    ) -> None:
         self._system = system
         self.meter: Meter = meter or NoMeter()
         self.budget = PointsBudget(system.points, share)
         self._under_way = 0
-        self._lanes = {name: PointsBudget(rules, share) for name, rules in system.lanes.items()}
+        self._route_limits = {name: PointsBudget(rules, share) for name, rules in system.route_limits.items()}
         self._pace = Pace(
             self.budget,
             burst=max(1.0, BURST * self.budget.allowance),
@@ -64,9 +66,9 @@ class Gate:
     def wait(self, request: Request, now: float) -> float:
         """Return the seconds until the call may go out; 0 where it may go now."""
         wait = self.budget.wait(self._price(request), now)
-        lane = self._lane(request)
-        if lane is not None:
-            wait = max(wait, lane.wait(1, now))
+        route_limit = self._route_limit(request)
+        if route_limit is not None:
+            wait = max(wait, route_limit.wait(1, now))
         if request.reads_only:
             wait = max(wait, self._pace.wait(now))
         return wait
@@ -77,30 +79,30 @@ class Gate:
         self._under_way += cost
         self.budget.spend(cost, now)
         self._pace.spend(cost, now)
-        lane = self._lane(request)
-        if lane is not None:
-            lane.spend(1, now)
+        route_limit = self._route_limit(request)
+        if route_limit is not None:
+            route_limit.spend(1, now)
         return cost
 
     def settle(self, request: Request) -> None:
         """Note that a call is over, with an answer or without."""
         self._under_way -= self._price(request)
 
-    def learn(self, request: Request, answer: Answer, now: float) -> None:
+    def update(self, request: Request, answer: Decoded, now: float) -> None:
         """Take over what an answer says of the points; the call is settled already."""
         refused = answer.problem is not None and answer.problem.kind is ProblemKind.RATE_LIMITED
-        lane, said = self._lane(request), answer.rate_limit
-        if lane is not None and said.limit is not None and said.limit < self.budget.rules.limit:
+        route_limit, said = self._route_limit(request), answer.rate_limit
+        if route_limit is not None and said.limit is not None and said.limit < self.budget.rules.limit:
             # Headers of a route that is limited by itself, and a limit too small to be the common one. If it
-            # is that all the same, set lower than documented, it must not widen the lane.
-            own = replace(said, limit=min(said.limit, lane.rules.limit))
-            lane.learn(own, now, refused=refused)
+            # is that all the same, set lower than documented, it must not widen the route_limit.
+            own = replace(said, limit=min(said.limit, route_limit.rules.limit))
+            route_limit.update(own, now, refused=refused)
         else:
-            if lane is not None and refused:
+            if route_limit is not None and refused:
                 # Which of the two limits it was cannot be told; of the common one the other headers speak.
-                lane.learn(RateLimit(retry_after=said.retry_after), now, refused=True)
+                route_limit.update(RateLimit(retry_after=said.retry_after), now, refused=True)
                 said, refused = replace(said, retry_after=None), False
-            self.budget.learn(said, now, refused=refused, under_way=self._under_way)
+            self.budget.update(said, now, refused=refused, under_way=self._under_way)
         self.meter.points_left(self.budget.left(now))
         if answer.problem is not None and answer.problem.kind is ProblemKind.RATE_LIMITED:
             self.meter.throttled()
@@ -113,9 +115,9 @@ class Gate:
     def _price(self, request: Request) -> int:
         return self._system.points.price(reads_only=request.reads_only)
 
-    def _lane(self, request: Request) -> PointsBudget | None:
-        name = self._system.lane(request)
-        return None if name is None else self._lanes[name]
+    def _route_limit(self, request: Request) -> PointsBudget | None:
+        name = self._system.route_limit(request)
+        return None if name is None else self._route_limits[name]
 
 
 class Meter(Protocol):

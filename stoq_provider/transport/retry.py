@@ -13,7 +13,7 @@ from typing import Any
 from tenacity import RetryCallState
 from tenacity.wait import wait_random_exponential
 
-from stoq_provider.core.http import Answer, ProblemKind, Request
+from stoq_provider.core.http import Decoded, ProblemKind, Request
 
 _PASSING = (ProblemKind.UNAVAILABLE, ProblemKind.LOST_CONNECTION, ProblemKind.REFUSED_CONNECTION)
 
@@ -30,7 +30,7 @@ class RetryPolicy:
     attempts: int = 4
     patience: float = 600.0
 
-    def again(self, request: Request, answer: Answer) -> bool:
+    def again(self, request: Request, answer: Decoded) -> bool:
         """Whether this answer to this request is worth another try."""
         if answer.problem is None:
             return False
@@ -76,7 +76,7 @@ class RetryLoop:
         return state.attempt_number - self._throttled >= self._policy.attempts
 
 
-def _is_throttled(answer: Answer) -> bool:
+def _is_throttled(answer: Decoded) -> bool:
     return answer.problem is not None and answer.problem.kind is ProblemKind.RATE_LIMITED
 
 
@@ -84,9 +84,9 @@ def _failed(state: RetryCallState) -> bool:
     return state.outcome is None or state.outcome.failed
 
 
-def _last_answer(state: RetryCallState) -> Answer:
+def _last_answer(state: RetryCallState) -> Decoded:
     assert state.outcome is not None
-    answer: Answer = state.outcome.result()
+    answer: Decoded = state.outcome.result()
     return answer
 
 

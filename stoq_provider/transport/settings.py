@@ -18,7 +18,7 @@ EXTRA = ("timeout", "verify", "proxy", "allow_http", "points_share", "allow_priv
 
 
 @dataclass(frozen=True, slots=True)
-class ShopSettings:
+class ConnectionSettings:
     """
     One shop, as a connection describes it.
 
@@ -57,7 +57,7 @@ def read_settings(
     base_path: str,
     user_agent: str,
     login: str | None = None,
-) -> ShopSettings:
+) -> ConnectionSettings:
     """
     Read the fields of a connection.
 
@@ -73,7 +73,7 @@ def read_settings(
     if not (clean_key.isascii() and clean_key.isprintable()):
         raise InvalidInput("the API key in the password field has characters that no header can carry")
     allow_http = _flag(extra, "allow_http")
-    return ShopSettings(
+    return ConnectionSettings(
         origin=_origin(host, port, scheme, default_origin, base_path, allow_http),
         key=clean_key,
         timeout=_positive(extra, "timeout", 30.0, 0.1, 3600.0),

@@ -12,14 +12,14 @@ from requests import Session, exceptions
 from requests.auth import AuthBase
 from tenacity import Retrying
 
-from stoq_provider.core.http import Answer, Problem, ProblemKind, Request, Response, read
+from stoq_provider.core.http import Decoded, Problem, ProblemKind, Request, Response, read
 from stoq_provider.systems.base import System
 from stoq_provider.systems.payload import origin_of
 from stoq_provider.transport.auth import Login, LoginFailed
 from stoq_provider.transport.log_filter import quietly
-from stoq_provider.transport.rate_limiter import WORKER, Gate, Meter
+from stoq_provider.transport.rate_limiter import WORKER, Meter, RateLimiter
 from stoq_provider.transport.retry import RetryLoop, RetryPolicy
-from stoq_provider.transport.settings import ShopSettings
+from stoq_provider.transport.settings import ConnectionSettings
 
 if TYPE_CHECKING:
     from requests import PreparedRequest
@@ -33,7 +33,7 @@ class KeyAuth(AuthBase):
     Being set, it also keeps ``requests`` from looking for other credentials in a ``.netrc``.
     """
 
-    def __init__(self, login: Login, fetch: Callable[[Request], Answer]) -> None:
+    def __init__(self, login: Login, fetch: Callable[[Request], Decoded]) -> None:
         self.login = login
         self._fetch = fetch
 
@@ -68,7 +68,7 @@ class ShopSession(Session):
     It keeps no cookies: some servers set one with every answer, and would take it for a login.
     """
 
-    def __init__(self, settings: ShopSettings, login: Login) -> None:
+    def __init__(self, settings: ConnectionSettings, login: Login) -> None:
         super().__init__()
         self._settings = settings
         self._login = login
@@ -97,11 +97,11 @@ class ShopSession(Session):
         return super().merge_environment_settings(url, proxies, stream, verify, cert)
 
 
-def make_session(settings: ShopSettings, system: System) -> Session:
+def make_session(settings: ConnectionSettings, system: System) -> Session:
     """Return a session that carries the key, the user agent, TLS and proxy settings."""
     login = Login(settings, system)
 
-    def fetch(request: Request) -> Answer:
+    def fetch(request: Request) -> Decoded:
         with ShopSession(settings, login) as anonymous:
             anonymous.auth = NoAuth()
             return exchange(anonymous, request, settings, (settings.key,), lambda: time.time())
@@ -114,10 +114,10 @@ def make_session(settings: ShopSettings, system: System) -> Session:
 def exchange(
     session: Session,
     request: Request,
-    settings: ShopSettings,
+    settings: ConnectionSettings,
     secrets: Sequence[str],
     clock: Callable[[], float],
-) -> Answer:
+) -> Decoded:
     """
     Send a request once; what goes wrong is a value.
 
@@ -139,7 +139,7 @@ def exchange(
             response.content,
         )
     except exceptions.RequestException as error:
-        return Answer(problem=describe_failure(error, settings.timeout))
+        return Decoded(problem=describe_failure(error, settings.timeout))
     return read(whole, now=clock(), secrets=secrets)
 
 
@@ -153,7 +153,7 @@ class SyncTransport:
     def __init__(
         self,
         session: Session,
-        settings: ShopSettings,
+        settings: ConnectionSettings,
         system: System,
         *,
         sleep: Callable[[float], None] = time.sleep,
@@ -164,20 +164,20 @@ class SyncTransport:
         self._settings = settings
         self._sleep = sleep
         self._clock = clock
-        self.gate = Gate(system, settings.points_share, WORKER, meter=meter)
+        self.limiter = RateLimiter(system, settings.points_share, WORKER, meter=meter)
         self.points_spent = 0
 
-    def send(self, request: Request, policy: RetryPolicy | None = None) -> Answer:
+    def send(self, request: Request, policy: RetryPolicy | None = None) -> Decoded:
         """
         Send a request, again where the policy says so, and return the last answer.
 
         Problems are values: nothing is raised for what the server or the network does.
         """
         loop = RetryLoop(policy or RetryPolicy(), request)
-        answer: Answer = Retrying(sleep=self._sleep, **loop.arguments())(self._once, request)
+        answer: Decoded = Retrying(sleep=self._sleep, **loop.arguments())(self._once, request)
         return answer
 
-    def _once(self, request: Request) -> Answer:
+    def _once(self, request: Request) -> Decoded:
         answer = self._paid(request)
         auth = self._session.auth
         if isinstance(auth, KeyAuth) and auth.login.refused(answer, auth.login.token):
@@ -193,30 +193,30 @@ class SyncTransport:
         :return: whether the request may go out now.
         """
         waited = 0.0
-        while (wait := self.gate.wait(request, self._clock())) > 0 and (left := until - self._clock()) > 0:
+        while (wait := self.limiter.wait(request, self._clock())) > 0 and (left := until - self._clock()) > 0:
             nap = min(wait, left)
             self._sleep(nap)
             waited += nap
         if waited:
-            self.gate.meter.waited(waited)
+            self.limiter.meter.waited(waited)
         return wait <= 0
 
-    def _paid(self, request: Request) -> Answer:
+    def _paid(self, request: Request) -> Decoded:
         self.await_turn(request)
-        cost = self.gate.spend(request, self._clock())
+        cost = self.limiter.spend(request, self._clock())
         try:
             answer = self._exchange(request)
         except LoginFailed as error:
             answer, cost = error.answer, 0
         finally:
-            self.gate.settle(request)
+            self.limiter.settle(request)
         kind = answer.problem.kind if answer.problem else None
         if kind not in (ProblemKind.REFUSED_CONNECTION, ProblemKind.RATE_LIMITED):
             self.points_spent += cost
-        self.gate.learn(request, answer, self._clock())
+        self.limiter.update(request, answer, self._clock())
         return answer
 
-    def _exchange(self, request: Request) -> Answer:
+    def _exchange(self, request: Request) -> Decoded:
         auth = self._session.auth
         secrets = auth.login.secrets if isinstance(auth, KeyAuth) else (self._settings.key,)
         return exchange(self._session, request, self._settings, secrets, self._clock)

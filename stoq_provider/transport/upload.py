@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from requests import exceptions
 
-from stoq_provider.core.http import Answer, Response, read
+from stoq_provider.core.http import Decoded, Response, read
 from stoq_provider.transport.auth import LoginFailed
 from stoq_provider.transport.log_filter import quietly
 from stoq_provider.transport.sync import KeyAuth, describe_failure
@@ -18,7 +18,7 @@ from stoq_provider.transport.sync import KeyAuth, describe_failure
 if TYPE_CHECKING:
     import requests
 
-    from stoq_provider.transport.settings import ShopSettings
+    from stoq_provider.transport.settings import ConnectionSettings
 
 CHUNK = 256 * 1024
 """Bytes that are read and sent at a time."""
@@ -58,7 +58,9 @@ class FileForm:
         yield self._tail
 
 
-def upload(session: requests.Session, settings: ShopSettings, url: str, path: Any, *, field: str) -> Answer:
+def upload(
+    session: requests.Session, settings: ConnectionSettings, url: str, path: Any, *, field: str
+) -> Decoded:
     """
     Send a file once; a token that has expired is renewed, and the file sent anew.
 
@@ -73,7 +75,9 @@ def upload(session: requests.Session, settings: ShopSettings, url: str, path: An
     return answer
 
 
-def _send(session: requests.Session, settings: ShopSettings, url: str, path: Any, field: str) -> Answer:
+def _send(
+    session: requests.Session, settings: ConnectionSettings, url: str, path: Any, field: str
+) -> Decoded:
     secrets = session.auth.login.secrets if isinstance(session.auth, KeyAuth) else (settings.key,)
     try:
         with path.open("rb") as file:
@@ -87,7 +91,7 @@ def _send(session: requests.Session, settings: ShopSettings, url: str, path: Any
                 allow_redirects=False,
             )
     except exceptions.RequestException as error:
-        return Answer(problem=describe_failure(error, settings.timeout))
+        return Decoded(problem=describe_failure(error, settings.timeout))
     except LoginFailed as error:
         return error.answer
     headers = {name.lower(): value for name, value in response.headers.items()}

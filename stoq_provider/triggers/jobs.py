@@ -17,7 +17,7 @@ from stoq_provider.hooks.stoq import StoqHook
 from stoq_provider.jobs.wait import WaitPlan, event_of, wait_async
 
 if TYPE_CHECKING:
-    from stoq_provider.core.lifecycle import JobWatch
+    from stoq_provider.core.lifecycle import JobProgress
 
 
 class JobTrigger(BaseTrigger):
@@ -79,7 +79,7 @@ class JobTrigger(BaseTrigger):
         # There may be ten thousand of these: while it waits, a trigger holds no more than it needs.
         del hook
         async with aio.shared_transport(settings, system, meter=meter) as transport:
-            poller = self._plan().poller(system, round_time=transport.board.round_time)
+            poller = self._plan().poller(system, round_time=transport.scheduler.round_time)
             await wait_async(poller, transport, log=self.log)
             meter.finished(len(self.jobs), poller.polls)
             event = event_of(poller, transport.points_spent, self.state)
@@ -96,11 +96,11 @@ class JobTrigger(BaseTrigger):
         )
 
 
-def job_arguments(watches: Iterable[JobWatch]) -> list[dict[str, Any]]:
+def job_arguments(jobs: Iterable[JobProgress]) -> list[dict[str, Any]]:
     """Return the ``jobs`` argument of a trigger: what is known of each job, as JSON."""
     return [
-        {**watch.handle.to_dict(), "seen_at": None if watch.seen_at is None else iso(watch.seen_at)}
-        for watch in watches
+        {**progress.handle.to_dict(), "seen_at": None if progress.seen_at is None else iso(progress.seen_at)}
+        for progress in jobs
     ]
 
 

@@ -92,7 +92,7 @@ def test_memory_does_not_grow_by_the_number_of_submissions(shop, ids, monkeypatc
 
     The sandbox lives in this process and keeps what was submitted, so POSTs are answered without it.
     """
-    from stoq_provider.core.http import Answer
+    from stoq_provider.core.http import Decoded
     from stoq_provider.transport.sync import SyncTransport
 
     numbers = iter(range(COUNT))
@@ -101,7 +101,7 @@ def test_memory_does_not_grow_by_the_number_of_submissions(shop, ids, monkeypatc
         encoded = len(json.dumps(request.json))
         assert encoded > 50_000
         job_id = f"job_{next(numbers)}"
-        return Answer(
+        return Decoded(
             {"job_id": job_id, "status_url": f"/api/v2/external/preorders/product_variants/jobs/{job_id}"}
         )
 

@@ -47,7 +47,7 @@ def acme(monkeypatch):
         def make_hook(self):
             return AcmeHook("acme_default")
 
-        def submission(self, context, submitter):
+        def plan(self, context, submitter):
             return [submission.Submission(kind=self.kind, path="/jobs", body={"kind": self.kind})]
 
     monkeypatch.setenv("AIRFLOW_CONN_ACME_DEFAULT", json.dumps({"conn_type": "acme", "password": "key-1"}))

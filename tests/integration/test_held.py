@@ -22,7 +22,7 @@ from stoq_provider.hooks.base import Detached
 from stoq_provider.operators.actions import StoqActionOperator
 from stoq_provider.operators.base import JobOperator
 from stoq_provider.systems.stoq.system import Stoq
-from stoq_provider.transport.rate_limiter import Gate
+from stoq_provider.transport.rate_limiter import RateLimiter
 from tests.harness import Killed, MemoryStateStore, TaskRun, recorded_logs
 
 from .conftest import MODES, fails
@@ -265,7 +265,7 @@ def test_a_task_that_waits_for_its_points_has_no_intent_yet(bench, monkeypatch, 
     left = []
     clock.at(10, lambda: (left.extend(run.store.records()), run.task.on_kill()))
     with monkeypatch.context() as patch:
-        patch.setattr(Gate, "wait", lambda gate, request, now: 0.0 if request.reads_only else 60.0)
+        patch.setattr(RateLimiter, "wait", lambda limiter, request, now: 0.0 if request.reads_only else 60.0)
         fails(run.execute, Detached, SAYS)
     assert not [record for record in left if "intent_at" in record], "nor would a worker killed now"
     run.retry()

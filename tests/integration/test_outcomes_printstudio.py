@@ -19,7 +19,7 @@ from stoq_provider.exceptions import (
     ValidationRejected,
 )
 from stoq_provider.hooks.printstudio import PrintStudioHook
-from stoq_provider.systems.printstudio.bulk import LANES
+from stoq_provider.systems.printstudio.bulk import ROUTE_LIMITS
 from stoq_provider.systems.printstudio.system import PrintStudio
 from stoq_provider.testing import PRINTSTUDIO_KEYS
 from tests.harness import Killed
@@ -40,7 +40,7 @@ def studio(sandbox, monkeypatch) -> StudioBench:
 def unlimited(studio, monkeypatch) -> None:
     """Lift the limits of the bulk routes, on both sides."""
     studio.bend("limits", orders=1000)
-    monkeypatch.setattr(PrintStudio, "lanes", {name: PointsRules(1000, 60.0) for name in LANES})
+    monkeypatch.setattr(PrintStudio, "route_limits", {name: PointsRules(1000, 60.0) for name in ROUTE_LIMITS})
 
 
 # -- new orders -------------------------------------------------------------------------------------------

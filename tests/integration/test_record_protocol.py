@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from stoq_provider.core.events import JobEnd
-from stoq_provider.core.http import Answer, Problem, ProblemKind
+from stoq_provider.core.http import Decoded, Problem, ProblemKind
 from stoq_provider.core.lifecycle import Outcome
 from stoq_provider.core.records import RepeatSafety, counts
 from stoq_provider.core.submission import Submission
@@ -28,7 +28,7 @@ from stoq_provider.jobs.records import TaskIdentity
 from stoq_provider.jobs.state_store import StateError, TaskStateStore
 from stoq_provider.jobs.submit import Submitted, Submitter
 from stoq_provider.systems.stoq.system import Stoq
-from stoq_provider.transport.settings import ShopSettings
+from stoq_provider.transport.settings import ConnectionSettings
 from tests.harness import Killed, MemoryStateStore
 
 KINDS = ("bulk_release", "bulk_reset_metafields", "bulk_send_payment_collection_url")
@@ -59,19 +59,19 @@ class Server:
         self.jobs: dict[str, int] = {}
         self.taken: list[int] = []
 
-    def take(self, epoch: int) -> Answer:
+    def take(self, epoch: int) -> Decoded:
         answer, self.answer = self.answer, "good"
         if answer in REFUSALS:
-            return Answer(problem=REFUSALS[answer])
+            return Decoded(problem=REFUSALS[answer])
         if answer == "lost, not processed":
-            return Answer(problem=LOST)
+            return Decoded(problem=LOST)
         job_id = f"job_{len(self.taken)}"
         self.taken.append(epoch)
         self.jobs[job_id] = epoch
         if answer == "lost, processed":
-            return Answer(problem=LOST)
+            return Decoded(problem=LOST)
         body = {"job_id": job_id, "status_url": f"/api/v2/external/preorders/orders/jobs/{job_id}"}
-        return Answer({"ok": True} if answer == "nonsense" else body)
+        return Decoded({"ok": True} if answer == "nonsense" else body)
 
 
 class Worker(threading.Thread):
@@ -175,7 +175,7 @@ class RecordProtocol(RuleBasedStateMachine):
     def submitter(self, worker, epoch):
         hook = StoqHook()
         hook._log = QUIET
-        hook.__dict__["settings"] = ShopSettings("https://shop.example", "k")
+        hook.__dict__["settings"] = ConnectionSettings("https://shop.example", "k")
         hook.__dict__["transport"] = SimpleNamespace(
             send=worker.send if worker else None, await_turn=lambda request: True
         )

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 
-from stoq_provider.core.http import Answer, Problem, ProblemKind
+from stoq_provider.core.http import Decoded, Problem, ProblemKind
 from stoq_provider.core.records import RepeatSafety
 from stoq_provider.exceptions import SubmissionUncertain
 from stoq_provider.hooks.medusa import MedusaHook
@@ -20,7 +20,7 @@ from stoq_provider.jobs.records import TaskIdentity
 from stoq_provider.jobs.state_store import TaskStateStore
 from stoq_provider.jobs.submit import Submitter
 from stoq_provider.systems.medusa.submission import CORRELATION, submission
-from stoq_provider.transport.settings import ShopSettings
+from stoq_provider.transport.settings import ConnectionSettings
 from tests.harness import MemoryStateStore
 
 from .test_record_protocol import LOST, PATIENCE, QUIET, REFUSALS, RecordProtocol, Server
@@ -37,21 +37,21 @@ class ListingServer(Server):
     def answer_to(self, request, epoch):
         if request.method == "GET":
             if not self.list_works:
-                return Answer(problem=Problem(ProblemKind.UNAVAILABLE, ("down",), 503))
+                return Decoded(problem=Problem(ProblemKind.UNAVAILABLE, ("down",), 503))
             jobs = [{"id": job, "context": {CORRELATION: mark}} for job, mark in self.marks.items()]
-            return Answer({"batch_jobs": jobs[::-1], "count": len(jobs)})
+            return Decoded({"batch_jobs": jobs[::-1], "count": len(jobs)})
         answer, self.answer = self.answer, "good"
         if answer in REFUSALS:
-            return Answer(problem=REFUSALS[answer])
+            return Decoded(problem=REFUSALS[answer])
         if answer == "lost, not processed":
-            return Answer(problem=LOST)
+            return Decoded(problem=LOST)
         job_id = f"batch_{len(self.taken)}"
         self.taken.append(epoch)
         self.jobs[job_id] = epoch
         self.marks[job_id] = request.json["context"][CORRELATION]
         if answer == "lost, processed":
-            return Answer(problem=LOST)
-        return Answer({"ok": True} if answer == "nonsense" else {"batch_job": {"id": job_id}})
+            return Decoded(problem=LOST)
+        return Decoded({"ok": True} if answer == "nonsense" else {"batch_job": {"id": job_id}})
 
 
 class FoundAgain(RecordProtocol):
@@ -73,7 +73,7 @@ class FoundAgain(RecordProtocol):
     def submitter(self, worker, epoch):
         hook = MedusaHook()
         hook._log = QUIET
-        hook.__dict__["settings"] = ShopSettings("https://shop.example", "k")
+        hook.__dict__["settings"] = ConnectionSettings("https://shop.example", "k")
         hook.__dict__["transport"] = SimpleNamespace(
             send=lambda request: self.send(worker, request), await_turn=lambda request: True
         )

@@ -208,9 +208,9 @@ def _work(job: Job) -> None:
 
 
 def _die_at_publication(when: Literal["before", "after"]) -> None:
-    from stoq_provider.download.writers import LocalSink, ObjectSink
+    from stoq_provider.download.writers import LocalWriter, ObjectWriter
 
-    for sink in (LocalSink, ObjectSink):
+    for sink in (LocalWriter, ObjectWriter):
         sink.commit = _killing(sink.commit, when)  # type: ignore[method-assign]
 
 

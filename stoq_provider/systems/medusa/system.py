@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from stoq_provider.core.http import Answer, MalformedAnswer, ProblemKind, Request
-from stoq_provider.core.lifecycle import Sight, SightKind, WatchRules
+from stoq_provider.core.http import Decoded, MalformedAnswer, ProblemKind, Request
+from stoq_provider.core.lifecycle import PollResult, PollResultKind, WatchRules
 from stoq_provider.core.models import JobHandle, JobState, JobStatus, iso
 from stoq_provider.core.polling import Cadence
 from stoq_provider.core.rate_limit import PointsRules
@@ -72,7 +72,7 @@ class Medusa(System):
     def login_request(self, origin: str, login: str, key: str) -> Request | None:
         """``POST /admin/auth/token``; the token lives for 24 h (S)."""
         url = self.url(origin, "/admin/auth/token")
-        return Request("POST", url, json={"email": login, "password": key}, harmless=True)
+        return Request("POST", url, json={"email": login, "password": key}, safe=True)
 
     def read_login(self, payload: Any) -> str:
         """Read ``{"access_token"}`` (M)."""
@@ -135,36 +135,38 @@ class Medusa(System):
         ids = [handle.job_id for handle in handles]
         return Request("GET", self.url(origin, PATH), params={"id[]": ids, "limit": str(len(ids))})
 
-    def sights(self, answer: Answer, handles: Sequence[JobHandle]) -> list[Sight]:
+    def poll_results(self, answer: Decoded, handles: Sequence[JobHandle]) -> list[PollResult]:
         """
         Read a list of jobs.
 
         A list holds the caller's own jobs only (M), so one that is missing there may be another user's.
         """
         if len(handles) == 1:
-            return [self.sight(answer, handles[0])]
+            return [self.poll_result(answer, handles[0])]
         if answer.problem is not None:
-            sight = Sight.of_problem(answer)
+            result = PollResult.of_problem(answer)
             # That the list itself is not found says nothing about the jobs.
-            passing = sight if sight.kind is not SightKind.MISSING else Sight.bad(sight.text)
+            passing = result if result.kind is not PollResultKind.MISSING else PollResult.bad(result.text)
             return [passing for _ in handles]
         try:
             listed = {job.get("id"): job for job in jobs_of(answer.payload)}
         except MalformedAnswer as error:
-            return [Sight.bad(str(error)) for _ in handles]
-        return [self._sight_in(listed, handle) for handle in handles]
+            return [PollResult.bad(str(error)) for _ in handles]
+        return [self._result_in(listed, handle) for handle in handles]
 
-    def _sight_in(self, listed: Mapping[Any, Mapping[str, Any]], handle: JobHandle) -> Sight:
+    def _result_in(self, listed: Mapping[Any, Mapping[str, Any]], handle: JobHandle) -> PollResult:
         if handle.job_id not in listed:
-            return Sight(SightKind.MISSING, text="not in the list of the jobs that this user created")
-        return self.sight(Answer({"batch_job": listed[handle.job_id]}), handle)
+            return PollResult(
+                PollResultKind.MISSING, text="not in the list of the jobs that this user created"
+            )
+        return self.poll_result(Decoded({"batch_job": listed[handle.job_id]}), handle)
 
-    def sight(self, answer: Answer, handle: JobHandle) -> Sight:
+    def poll_result(self, answer: Decoded, handle: JobHandle) -> PollResult:
         """Take ``400 not_allowed`` for what it is: the job of another user (M)."""
         problem = answer.problem
         if problem is not None and problem.kind is ProblemKind.VALIDATION and problem.code == "not_allowed":
-            return Sight(SightKind.DENIED, text=problem.text, http_status=problem.http_status)
-        return super().sight(answer, handle)
+            return PollResult(PollResultKind.DENIED, text=problem.text, http_status=problem.http_status)
+        return super().poll_result(answer, handle)
 
     def read_status(self, payload: Any, handle: JobHandle) -> JobStatus:
         """
@@ -263,7 +265,7 @@ class Medusa(System):
         if file_key is None:
             return None
         url = self.url(origin, "/admin/uploads/download-url")
-        return Request("POST", url, json={"file_key": file_key}, harmless=True)
+        return Request("POST", url, json={"file_key": file_key}, safe=True)
 
     def read_file_url(self, payload: Any) -> str:
         """Read ``{"download_url"}`` (M)."""

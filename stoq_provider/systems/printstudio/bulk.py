@@ -30,7 +30,7 @@ class Route:
     path: str
     key: str
     cap: int
-    lane: str
+    limit: str
 
 
 CREATE_ORDERS = Route("create_orders", "/orders/bulk", "orders", 50, "orders")
@@ -41,7 +41,7 @@ ROUTES: Mapping[str, Route] = {
     route.kind: route for route in (CREATE_ORDERS, ADVANCE_JOBS, CANCEL_JOBS, IMPORT_SKUS)
 }
 
-LANES: Mapping[str, PointsRules] = {
+ROUTE_LIMITS: Mapping[str, PointsRules] = {
     "orders": PointsRules(limit=10, window=60.0),
     "jobs": PointsRules(limit=20, window=60.0),
     "skus": PointsRules(limit=5, window=60.0),

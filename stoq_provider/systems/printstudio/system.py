@@ -23,7 +23,7 @@ from stoq_provider.core.records import RepeatSafety
 from stoq_provider.core.submission import Submission
 from stoq_provider.core.validation import TEXTS, check_ids
 from stoq_provider.systems.base import Assumption, System
-from stoq_provider.systems.printstudio.bulk import LANES, REPEAT_SAFETY, ROUTES
+from stoq_provider.systems.printstudio.bulk import REPEAT_SAFETY, ROUTE_LIMITS, ROUTES
 from stoq_provider.systems.printstudio.responses import read_result
 from stoq_provider.systems.printstudio.states import COURSES, Goal
 
@@ -52,7 +52,7 @@ class PrintStudio(System):
     label = "PrintStudio"
     base_path = "/api"
     points = PointsRules(limit=int(ASSUMPTIONS["rate.standard"].value), window=60.0)
-    lanes = LANES
+    route_limits = ROUTE_LIMITS
     rules = WatchRules(record_life=math.inf)
     status_words: Mapping[str, JobState] = {}
     """None: what a state means depends on what is waited for; see :class:`.states.Goal`."""
@@ -61,10 +61,10 @@ class PrintStudio(System):
         """``X-API-Key``; the key has a role, and too low a role answers 403 (D [authentication])."""
         return {"X-API-Key": key}
 
-    def lane(self, request: Request) -> str | None:
+    def route_limit(self, request: Request) -> str | None:
         """Bulk routes have limits of their own (D [bulk])."""
         path = urlsplit(request.url).path.removeprefix(self.base_path)
-        found = (route.lane for route in ROUTES.values() if route.path == path)
+        found = (route.limit for route in ROUTES.values() if route.path == path)
         return next(found, None) if request.method == "POST" else None
 
     def cadence(self, kind: str) -> Cadence:

@@ -98,7 +98,7 @@ class Shops:
 
     def __init__(self, child: Child, count: int) -> None:
         self._child = child
-        child.tell({"shops": count})
+        child.record({"shops": count})
         facts = child.hear()
         self.origin: str = facts["origin"]
         self.keys: list[str] = facts["keys"]
@@ -107,7 +107,7 @@ class Shops:
         """Start jobs, and return their handles as triggers take them."""
         from stoq_provider.core.models import iso
 
-        self._child.tell({"key": key, "durations": durations, "progress_powers": powers, "kind": kind})
+        self._child.record({"key": key, "durations": durations, "progress_powers": powers, "kind": kind})
         return [
             {
                 "system": "stoq",
@@ -152,7 +152,7 @@ class Stage:
             for number, key in enumerate(shops.keys)
         }
         child = self._child("waiter", name, {"AIRFLOW_HOME": str(self.folder / name), **environment})
-        child.tell({"way": way})
+        child.record({"way": way})
         return child
 
     def other(self, name: str) -> Child:

@@ -47,9 +47,9 @@ def resident() -> int:
 
 
 def waiting() -> int:
-    """Jobs that all boards of this loop wait for."""
+    """Jobs that all schedulers of this loop wait for."""
     loop = aio._LOOPS.get(asyncio.get_running_loop())
-    return 0 if loop is None else sum(shop.board.jobs for shop in loop.shops.values())
+    return 0 if loop is None else sum(shop.scheduler.jobs for shop in loop.shops.values())
 
 
 async def consume(trigger: BaseTrigger) -> None:

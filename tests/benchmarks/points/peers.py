@@ -19,7 +19,7 @@ FIXED_INTERVAL = 15.0
 
 
 def share_nothing() -> None:
-    """Give each trigger of this process a registry, and so a client, a gate and a board, of its own."""
+    """Give each trigger of this process a registry, and so a client, limiter and scheduler, of its own."""
 
     class NoRegistry:
         def setdefault(self, loop: Any, new: aio._Loop) -> aio._Loop:

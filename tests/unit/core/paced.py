@@ -95,7 +95,7 @@ class Client:
         self.refused += refused
         mine = self.clock(now)
         said = read_rate_limit(response if self.told else Response(response.status), None, mine)
-        self.budget.learn(said, mine, refused=refused, under_way=self._under_way)
+        self.budget.update(said, mine, refused=refused, under_way=self._under_way)
         if said.retry_after is not None:
             self.closed.append((now, now + said.retry_after))
 

@@ -120,7 +120,7 @@ def run(
             (response,) = about
             in_flight -= 1
             said = read_rate_limit(response, None, clock)
-            done.budget.learn(said, clock)
+            done.budget.update(said, clock)
             if said.retry_after is not None:
                 done.closed.append((clock, clock + said.retry_after))
     return done

@@ -9,7 +9,7 @@ import pytest
 
 from stoq_provider.core.events import VERSION, JobEnd, WaitEvent
 from stoq_provider.core.http import MalformedAnswer
-from stoq_provider.core.lifecycle import JobWatch, Outcome, Sight, WatchRules, advance
+from stoq_provider.core.lifecycle import JobProgress, Outcome, PollResult, WatchRules, advance
 from stoq_provider.core.models import JobHandle, JobState, JobStatus
 
 HANDLE = JobHandle("stoq", "export:revenue", "exp_1", "/exports/exp_1", None, 1_780_000_000.0)
@@ -89,7 +89,7 @@ def test_what_is_no_event(value):
 
 
 def test_an_end_is_read_from_a_watch():
-    watch = advance(JobWatch(HANDLE, 5.0), Sight.seen(READY), 9.0, WatchRules())
-    assert JobEnd.of(watch) == JobEnd(HANDLE, Outcome.SUCCEEDED, READY, "", None, 9.0)
+    progress = advance(JobProgress(HANDLE, 5.0), PollResult.seen(READY), 9.0, WatchRules())
+    assert JobEnd.of(progress) == JobEnd(HANDLE, Outcome.SUCCEEDED, READY, "", None, 9.0)
     with pytest.raises(AssertionError):
-        JobEnd.of(JobWatch(HANDLE, 5.0))
+        JobEnd.of(JobProgress(HANDLE, 5.0))

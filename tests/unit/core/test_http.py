@@ -9,7 +9,7 @@ import pytest
 from stoq_provider.core.error_text import MESSAGE_LENGTH
 from stoq_provider.core.http import (
     MESSAGES,
-    Answer,
+    Decoded,
     Problem,
     ProblemKind,
     Request,
@@ -38,7 +38,7 @@ def answer(status, body=b"", headers=None, secrets=()):
     ],
 )
 def test_a_success_is_its_bare_payload(status, payload):
-    assert answer(status, payload) == Answer(payload=payload)
+    assert answer(status, payload) == Decoded(payload=payload)
 
 
 ERRORS = [

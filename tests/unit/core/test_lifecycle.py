@@ -6,8 +6,16 @@ from dataclasses import replace
 
 import pytest
 
-from stoq_provider.core.http import Answer, Problem, ProblemKind, RateLimit
-from stoq_provider.core.lifecycle import JobWatch, Outcome, Sight, SightKind, WatchRules, advance, give_up
+from stoq_provider.core.http import Decoded, Problem, ProblemKind, RateLimit
+from stoq_provider.core.lifecycle import (
+    JobProgress,
+    Outcome,
+    PollResult,
+    PollResultKind,
+    WatchRules,
+    advance,
+    give_up,
+)
 from stoq_provider.core.models import JobHandle, JobState, JobStatus
 
 T0 = 1_000_000.0
@@ -25,35 +33,35 @@ WORDS = {
 
 
 def seen(word, error=None):
-    return Sight.seen(JobStatus("job_1", word, WORDS.get(word, JobState.UNKNOWN), error=error))
+    return PollResult.seen(JobStatus("job_1", word, WORDS.get(word, JobState.UNKNOWN), error=error))
 
 
 def problem(kind, status=None, retry_after=None):
-    answer = Answer(
+    answer = Decoded(
         problem=Problem(kind, ("as the server says",), status), rate_limit=RateLimit(retry_after=retry_after)
     )
-    return Sight.of_problem(answer)
+    return PollResult.of_problem(answer)
 
 
 RUNNING = seen("running")
 MISSING = problem(ProblemKind.NOT_FOUND, 404)
 DOWN = problem(ProblemKind.UNAVAILABLE, 503)
 RESET = problem(ProblemKind.LOST_CONNECTION)
-GARBAGE = Sight.bad("the status of the job has no 'status'")
+GARBAGE = PollResult.bad("the status of the job has no 'status'")
 THROTTLED = problem(ProblemKind.RATE_LIMITED, 429, 24.0)
 KEY_REFUSED = problem(ProblemKind.AUTHENTICATION, 401)
 
 
 def watch_from(history, handle=HANDLE, started_at=T0, seen_at=None):
-    watch = JobWatch(handle, started_at, seen_at)
-    for after, sight in history:
-        assert not watch.ended, f"ended too early, at {after}"
-        watch = advance(watch, sight, T0 + after, RULES)
-    return watch
+    progress = JobProgress(handle, started_at, seen_at)
+    for after, result in history:
+        assert not progress.ended, f"ended too early, at {after}"
+        progress = advance(progress, result, T0 + after, RULES)
+    return progress
 
 
 ROWS = [
-    # id, history of (seconds after submission, sight), outcome
+    # id, history of (seconds after submission, result), outcome
     ("completed", [(5, RUNNING), (10, seen("completed"))], Outcome.SUCCEEDED),
     ("completed at the first look", [(0, seen("completed"))], Outcome.SUCCEEDED),
     ("partial", [(5, seen("partial"))], Outcome.PARTIAL),
@@ -115,8 +123,8 @@ def test_without_a_submission_time_the_grace_begins_with_the_wait():
 )
 def test_a_sign_of_life_of_an_earlier_wait_counts(seen_ago, outcome):
     now = 10 * DAY
-    watch = watch_from([(now, MISSING)], started_at=T0 + now, seen_at=T0 + now - seen_ago)
-    assert watch.outcome is outcome
+    progress = watch_from([(now, MISSING)], started_at=T0 + now, seen_at=T0 + now - seen_ago)
+    assert progress.outcome is outcome
 
 
 def test_throttled_changes_nothing_but_the_status_code():
@@ -127,15 +135,20 @@ def test_throttled_changes_nothing_but_the_status_code():
 
 
 def test_a_good_answer_wipes_the_bad_ones():
-    watch = watch_from([(5, RUNNING), (60, DOWN), (90, MISSING), (120, RUNNING)])
-    assert (watch.bad_since, watch.bad_count, watch.seen_at, watch.text) == (None, 0, T0 + 120, "")
-    assert watch.http_status is None
+    progress = watch_from([(5, RUNNING), (60, DOWN), (90, MISSING), (120, RUNNING)])
+    assert (progress.bad_since, progress.bad_count, progress.seen_at, progress.text) == (
+        None,
+        0,
+        T0 + 120,
+        "",
+    )
+    assert progress.http_status is None
 
 
 def test_bad_answers_are_counted_from_the_first():
-    watch = watch_from([(5, RUNNING), (60, DOWN), (90, RESET), (100, GARBAGE)])
-    assert (watch.bad_since, watch.bad_count, watch.seen_at) == (T0 + 60, 3, T0 + 5)
-    assert watch.status == RUNNING.status
+    progress = watch_from([(5, RUNNING), (60, DOWN), (90, RESET), (100, GARBAGE)])
+    assert (progress.bad_since, progress.bad_count, progress.seen_at) == (T0 + 60, 3, T0 + 5)
+    assert progress.status == RUNNING.status
 
 
 @pytest.mark.parametrize(
@@ -159,22 +172,22 @@ def test_the_deadline_ends_a_wait_but_no_ended_one():
 
 
 @pytest.mark.parametrize(
-    ("kind", "sight"),
+    ("kind", "result"),
     [
-        (ProblemKind.NOT_FOUND, SightKind.MISSING),
-        (ProblemKind.AUTHENTICATION, SightKind.DENIED),
-        (ProblemKind.RATE_LIMITED, SightKind.THROTTLED),
-        (ProblemKind.UNAVAILABLE, SightKind.BAD),
-        (ProblemKind.LOST_CONNECTION, SightKind.BAD),
-        (ProblemKind.REFUSED_CONNECTION, SightKind.BAD),
-        (ProblemKind.PROTOCOL, SightKind.BAD),
-        (ProblemKind.CONFLICT, SightKind.BAD),
-        (ProblemKind.VALIDATION, SightKind.BAD),
+        (ProblemKind.NOT_FOUND, PollResultKind.MISSING),
+        (ProblemKind.AUTHENTICATION, PollResultKind.DENIED),
+        (ProblemKind.RATE_LIMITED, PollResultKind.THROTTLED),
+        (ProblemKind.UNAVAILABLE, PollResultKind.BAD),
+        (ProblemKind.LOST_CONNECTION, PollResultKind.BAD),
+        (ProblemKind.REFUSED_CONNECTION, PollResultKind.BAD),
+        (ProblemKind.PROTOCOL, PollResultKind.BAD),
+        (ProblemKind.CONFLICT, PollResultKind.BAD),
+        (ProblemKind.VALIDATION, PollResultKind.BAD),
     ],
 )
-def test_what_a_problem_means_for_a_poll(kind, sight):
+def test_what_a_problem_means_for_a_poll(kind, result):
     got = problem(kind, 418, 24.0)
-    assert (got.kind, got.http_status, got.retry_after) == (sight, 418, 24.0)
+    assert (got.kind, got.http_status, got.retry_after) == (result, 418, 24.0)
     assert got.status is None
 
 

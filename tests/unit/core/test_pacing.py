@@ -46,7 +46,7 @@ class Spender:
         return reads
 
     def told(self, remaining, reset_in, now=T0):
-        self.budget.learn(RateLimit(limit=360, remaining=remaining, reset_in=reset_in), now)
+        self.budget.update(RateLimit(limit=360, remaining=remaining, reset_in=reset_in), now)
 
 
 class TestOneCallAfterTheOther:

@@ -142,7 +142,7 @@ def test_whatever_is_told_and_whatever_the_clock_does_the_pace_lets_one_through_
         if what == "step":
             now += about
         elif what == "learn":
-            ledger.learn(about, now)
+            ledger.update(about, now)
         else:
             ledger.spend(about, now)
             pace.spend(about, now)

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from stoq_provider.core.http import Answer, Problem, ProblemKind, RateLimit
-from stoq_provider.core.lifecycle import JobWatch, Outcome, Sight, WatchRules
+from stoq_provider.core.http import Decoded, Problem, ProblemKind, RateLimit
+from stoq_provider.core.lifecycle import JobProgress, Outcome, PollResult, WatchRules
 from stoq_provider.core.models import JobHandle, JobState, JobStatus
 from stoq_provider.core.polling import JITTER, LONGEST_BACKOFF, LONGEST_STRETCH, Cadence, PollDecision, Poller
 
@@ -21,9 +21,9 @@ def handle(job_id="job_1", kind="bulk_release", submitted_at=T0):
     return JobHandle("stoq", kind, job_id, f"/jobs/{job_id}", 47, submitted_at)
 
 
-def poller(*watches, now=T0, jitter=0.0, deadline=T0 + 86_400, **options):
+def poller(*jobs, now=T0, jitter=0.0, deadline=T0 + 86_400, **options):
     return Poller(
-        watches or [JobWatch(handle(), T0)],
+        jobs or [JobProgress(handle(), T0)],
         cadence=lambda kind: EXPORT if kind.startswith("export") else BULK,
         rules=WatchRules(),
         deadline=deadline,
@@ -35,12 +35,12 @@ def poller(*watches, now=T0, jitter=0.0, deadline=T0 + 86_400, **options):
 
 def seen(word="running", **fields):
     states = {"running": JobState.RUNNING, "completed": JobState.SUCCEEDED, "failed": JobState.FAILED}
-    return Sight.seen(JobStatus("job_1", word, states.get(word, JobState.UNKNOWN), **fields))
+    return PollResult.seen(JobStatus("job_1", word, states.get(word, JobState.UNKNOWN), **fields))
 
 
 def problem(kind, retry_after=None):
-    return Sight.of_problem(
-        Answer(problem=Problem(kind, ("told",)), rate_limit=RateLimit(retry_after=retry_after))
+    return PollResult.of_problem(
+        Decoded(problem=Problem(kind, ("told",)), rate_limit=RateLimit(retry_after=retry_after))
     )
 
 
@@ -48,8 +48,8 @@ DOWN = problem(ProblemKind.UNAVAILABLE)
 MISSING = problem(ProblemKind.NOT_FOUND)
 
 
-def next_wait(poll, sight, now, job_id="job_1", said=NOTHING):
-    poll.tell(job_id, sight, said, now)
+def next_wait(poll, result, now, job_id="job_1", said=NOTHING):
+    poll.record(job_id, result, said, now)
     return poll.step(now).wait
 
 
@@ -77,19 +77,19 @@ class TestIntervals:
 
     @pytest.mark.parametrize("kind", ["export", "export:revenue"])
     def test_by_kind(self, kind):
-        assert next_wait(poller(JobWatch(handle(kind=kind), T0)), seen(), T0 + 5) == 10
+        assert next_wait(poller(JobProgress(handle(kind=kind), T0)), seen(), T0 + 5) == 10
 
     def test_age_counts_from_submission_not_from_the_wait(self):
-        poll = poller(JobWatch(handle(submitted_at=T0 - 300), T0))
+        poll = poller(JobProgress(handle(submitted_at=T0 - 300), T0))
         assert next_wait(poll, seen(), T0 + 5) == 15
 
     def test_without_a_submission_time_age_counts_from_the_wait(self):
-        poll = poller(JobWatch(handle(submitted_at=None), T0))
+        poll = poller(JobProgress(handle(submitted_at=None), T0))
         assert next_wait(poll, seen(), T0 + 5) == 5
         assert next_wait(poll, seen(), T0 + 65) == 15
 
     def test_a_job_from_the_future_is_young(self):
-        assert next_wait(poller(JobWatch(handle(submitted_at=T0 + 500), T0)), seen(), T0) == 5
+        assert next_wait(poller(JobProgress(handle(submitted_at=T0 + 500), T0)), seen(), T0) == 5
 
     @pytest.mark.parametrize(
         ("jitter", "interval"), [(0.0, 15.0), (0.5, 15 * (1 + JITTER / 2)), (1.0, 15 * (1 + JITTER))]
@@ -137,15 +137,15 @@ class TestBackoff:
 
 
 class TestDeadline:
-    @pytest.mark.parametrize("sight", [seen(), DOWN, problem(ProblemKind.RATE_LIMITED, 3600.0)])
-    def test_the_last_look_is_at_the_deadline_itself(self, sight):
+    @pytest.mark.parametrize("result", [seen(), DOWN, problem(ProblemKind.RATE_LIMITED, 3600.0)])
+    def test_the_last_look_is_at_the_deadline_itself(self, result):
         poll = poller(deadline=T0 + 102)
-        assert next_wait(poll, sight, T0 + 100) == 2
+        assert next_wait(poll, result, T0 + 100) == 2
         assert poll.step(T0 + 101.999).due == ()
         assert poll.step(T0 + 102).due == (handle(),)
 
     @pytest.mark.parametrize(
-        ("sight", "outcome"),
+        ("result", "outcome"),
         [
             (seen(), Outcome.TIMEOUT),
             (DOWN, Outcome.TIMEOUT),
@@ -154,17 +154,17 @@ class TestDeadline:
             (seen("failed"), Outcome.FAILED),
         ],
     )
-    def test_what_the_last_look_brings(self, sight, outcome):
+    def test_what_the_last_look_brings(self, result, outcome):
         poll = poller(deadline=T0 + 102)
-        poll.tell("job_1", sight, NOTHING, T0 + 102)
-        assert poll.watches[0].outcome is outcome
+        poll.record("job_1", result, NOTHING, T0 + 102)
+        assert poll.jobs[0].outcome is outcome
         assert poll.step(T0 + 103) == PollDecision()
         assert poll.step(T0 + 103).done
 
     def test_a_look_before_the_deadline_is_not_the_last(self):
         poll = poller(deadline=T0 + 102)
-        poll.tell("job_1", seen(), NOTHING, T0 + 101.999)
-        assert not poll.watches[0].ended
+        poll.record("job_1", seen(), NOTHING, T0 + 101.999)
+        assert not poll.jobs[0].ended
 
     def test_a_deadline_that_has_passed_allows_one_look(self):
         poll = poller(deadline=T0 - 5)
@@ -181,21 +181,21 @@ class TestFirstPoll:
         assert poller(now=T0 + 1, jitter=jitter).step(T0 + 1).wait == 4
 
     def test_a_job_seen_elsewhere_is_due_one_interval_after_that(self):
-        poll = poller(JobWatch(handle(submitted_at=T0 - 300), T0, T0 - 4))
+        poll = poller(JobProgress(handle(submitted_at=T0 - 300), T0, T0 - 4))
         assert poll.step(T0).wait == 11
 
     @pytest.mark.parametrize("jitter", [0.0, 0.25, 0.999])
     def test_overdue_jobs_are_spread_over_one_interval(self, jitter):
-        poll = poller(JobWatch(handle(submitted_at=T0 - 300), T0, T0 - 50), jitter=jitter)
+        poll = poller(JobProgress(handle(submitted_at=T0 - 300), T0, T0 - 50), jitter=jitter)
         assert (poll.step(T0).wait or 0.0) == pytest.approx(15 * jitter)
 
     @pytest.mark.parametrize("submitted_at", [None, T0 - 300])
     def test_an_old_job_that_nobody_has_looked_at_is_due_at_once(self, submitted_at):
-        poll = poller(JobWatch(handle(submitted_at=submitted_at), T0), jitter=0.5)
+        poll = poller(JobProgress(handle(submitted_at=submitted_at), T0), jitter=0.5)
         assert poll.step(T0).due
 
     def test_a_sign_of_life_from_the_future_makes_nobody_wait_long(self):
-        assert poller(JobWatch(handle(), T0, T0 + 7200)).step(T0).wait == 5
+        assert poller(JobProgress(handle(), T0, T0 + 7200)).step(T0).wait == 5
 
     def test_never_after_the_deadline(self):
         assert poller(deadline=T0 + 3).step(T0).wait == 3
@@ -204,30 +204,30 @@ class TestFirstPoll:
 class TestWishes:
     def test_the_first_look_and_the_last_should_come_early(self):
         poll = poller(deadline=T0 + 12)
-        assert [(w.due_at, w.early) for w in poll.wishes()] == [(T0 + 5, True)]
-        poll.tell("job_1", seen(), RateLimit(), T0 + 5)
-        assert poll.wish("job_1").early is False
-        poll.tell("job_1", seen(), RateLimit(), T0 + 10)
-        assert (poll.wish("job_1").due_at, poll.wish("job_1").early) == (T0 + 12, True)
+        assert [(w.due_at, w.early) for w in poll.schedule()] == [(T0 + 5, True)]
+        poll.record("job_1", seen(), RateLimit(), T0 + 5)
+        assert poll.scheduled("job_1").early is False
+        poll.record("job_1", seen(), RateLimit(), T0 + 10)
+        assert (poll.scheduled("job_1").due_at, poll.scheduled("job_1").early) == (T0 + 12, True)
 
     def test_a_job_that_has_ended_wants_nothing(self):
         poll = poller()
-        poll.tell("job_1", seen("completed"), RateLimit(), T0 + 5)
-        assert (poll.wish("job_1"), poll.wishes()) == (None, [])
+        poll.record("job_1", seen("completed"), RateLimit(), T0 + 5)
+        assert (poll.scheduled("job_1"), poll.schedule()) == (None, [])
 
     def test_an_expired_wait_ends_every_job(self):
         poll = poller()
         poll.expire()
-        assert [watch.outcome for watch in poll.watches] == [Outcome.TIMEOUT]
+        assert [progress.outcome for progress in poll.jobs] == [Outcome.TIMEOUT]
         assert poll.step(T0).done
 
 
 class TestManyJobs:
     def make(self):
         jobs = [
-            JobWatch(handle("a"), T0),
-            JobWatch(handle("b", submitted_at=T0 + 1), T0),
-            JobWatch(handle("c", "export:x"), T0),
+            JobProgress(handle("a"), T0),
+            JobProgress(handle("b", submitted_at=T0 + 1), T0),
+            JobProgress(handle("c", "export:x"), T0),
         ]
         return poller(*jobs, now=T0 + 1)
 
@@ -239,18 +239,18 @@ class TestManyJobs:
 
     def test_an_ended_job_is_polled_no_more_and_the_others_are(self):
         poll = self.make()
-        poll.tell("b", seen("completed"), NOTHING, T0 + 6)
+        poll.record("b", seen("completed"), NOTHING, T0 + 6)
         assert [h.job_id for h in poll.step(T0 + 500).due] == ["a", "c"]
-        assert [w.handle.job_id for w in poll.watches] == ["a", "b", "c"]
-        assert [w.ended for w in poll.watches] == [False, True, False]
-        poll.tell("a", seen("failed"), NOTHING, T0 + 500)
-        poll.tell("c", seen("completed"), NOTHING, T0 + 500)
+        assert [w.handle.job_id for w in poll.jobs] == ["a", "b", "c"]
+        assert [w.ended for w in poll.jobs] == [False, True, False]
+        poll.record("a", seen("failed"), NOTHING, T0 + 500)
+        poll.record("c", seen("completed"), NOTHING, T0 + 500)
         assert poll.step(T0 + 500).done
         assert poll.polls == 3
 
     def test_wake_makes_all_of_them_due(self):
         poll = self.make()
-        poll.tell("b", seen("completed"), NOTHING, T0)
+        poll.record("b", seen("completed"), NOTHING, T0)
         poll.wake(T0 + 0.5)
         assert [h.job_id for h in poll.step(T0 + 0.5).due] == ["a", "c"]
 
@@ -264,15 +264,15 @@ class TestManyJobs:
         assert none.step(T0).done
 
     def test_a_job_that_had_ended_is_not_polled(self):
-        assert poller(replace(JobWatch(handle(), T0), outcome=Outcome.FAILED)).step(T0 + 99).done
+        assert poller(replace(JobProgress(handle(), T0), outcome=Outcome.FAILED)).step(T0 + 99).done
 
 
 class TestNotes:
     def test_only_what_changed_is_said(self):
         poll = poller()
         said = [
-            poll.tell("job_1", sight, RateLimit(remaining=350 - n), T0 + 5 * n)
-            for n, sight in enumerate(
+            poll.record("job_1", result, RateLimit(remaining=350 - n), T0 + 5 * n)
+            for n, result in enumerate(
                 [
                     seen(),
                     seen(),
@@ -292,29 +292,29 @@ class TestNotes:
         assert not any(note.warning for note in said if note)
 
     @pytest.mark.parametrize(
-        ("sight", "text", "warning"),
+        ("result", "text", "warning"),
         [
             pytest.param(seen("archived"), "a status this package does not know", True, id="unknown status"),
             pytest.param(DOWN, "no good answer (told)", True, id="5xx"),
-            pytest.param(Sight.bad("no status"), "no good answer (no status)", True, id="garbage"),
+            pytest.param(PollResult.bad("no status"), "no good answer (no status)", True, id="garbage"),
             pytest.param(MISSING, "not known to the server (told)", True, id="404"),
             pytest.param(problem(ProblemKind.RATE_LIMITED, 9.0), "points are spent", False, id="429"),
         ],
     )
-    def test_odd_things_are_warned_of_once(self, sight, text, warning):
+    def test_odd_things_are_warned_of_once(self, result, text, warning):
         poll = poller()
-        first = poll.tell("job_1", sight, NOTHING, T0 + 5)
+        first = poll.record("job_1", result, NOTHING, T0 + 5)
         assert text in first.text
         assert first.warning is warning
-        assert poll.tell("job_1", sight, NOTHING, T0 + 10) is None
-        assert poll.tell("job_1", seen(), NOTHING, T0 + 15).warning is False
-        assert poll.tell("job_1", sight, NOTHING, T0 + 20).warning is warning
+        assert poll.record("job_1", result, NOTHING, T0 + 10) is None
+        assert poll.record("job_1", seen(), NOTHING, T0 + 15).warning is False
+        assert poll.record("job_1", result, NOTHING, T0 + 20).warning is warning
 
     def test_points_are_those_last_told(self):
         poll = poller()
         assert poll.points_left is None
-        poll.tell("job_1", seen(), RateLimit(remaining=12), T0)
-        poll.tell("job_1", DOWN, NOTHING, T0 + 5)
+        poll.record("job_1", seen(), RateLimit(remaining=12), T0)
+        poll.record("job_1", DOWN, NOTHING, T0 + 5)
         assert poll.points_left == 12
 
 

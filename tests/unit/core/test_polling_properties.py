@@ -8,8 +8,8 @@ from itertools import cycle
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stoq_provider.core.http import Answer, Problem, ProblemKind, RateLimit
-from stoq_provider.core.lifecycle import JobWatch, Sight, WatchRules
+from stoq_provider.core.http import Decoded, Problem, ProblemKind, RateLimit
+from stoq_provider.core.lifecycle import JobProgress, PollResult, WatchRules
 from stoq_provider.core.models import JobHandle, JobState, JobStatus
 from stoq_provider.core.polling import LONGEST_BACKOFF, Cadence, Poller
 
@@ -20,8 +20,10 @@ IDS = ("a", "b", "c")
 
 def sight_of(what, retry_after):
     if isinstance(what, JobState):
-        return Sight.seen(JobStatus("x", what.value, what))
-    return Sight.of_problem(Answer(problem=Problem(what), rate_limit=RateLimit(retry_after=retry_after)))
+        return PollResult.seen(JobStatus("x", what.value, what))
+    return PollResult.of_problem(
+        Decoded(problem=Problem(what), rate_limit=RateLimit(retry_after=retry_after))
+    )
 
 
 OPEN = [JobState.RUNNING, JobState.UNKNOWN]
@@ -30,7 +32,7 @@ whats = st.one_of(
     st.sampled_from([*OPEN, ProblemKind.UNAVAILABLE, ProblemKind.RATE_LIMITED]),
     st.sampled_from(list(JobState)),
 )
-sights = st.builds(sight_of, whats, st.one_of(st.none(), st.floats(0, 1e6)))
+results = st.builds(sight_of, whats, st.one_of(st.none(), st.floats(0, 1e6)))
 units = st.floats(0, 1)
 
 
@@ -39,7 +41,7 @@ units = st.floats(0, 1)
     poll_interval=st.one_of(st.none(), st.floats(1, 1000)),
     eager=st.booleans(),
     ages=st.lists(st.one_of(st.none(), st.floats(-3600, 90_000)), min_size=1, max_size=3),
-    brought=st.lists(sights, min_size=1, max_size=30),
+    brought=st.lists(results, min_size=1, max_size=30),
     # A sleep takes as long as told, or longer: machines are put to sleep.
     oversleeps=st.lists(st.sampled_from([0.0, 0.001, 3.0, 300.0]), min_size=1, max_size=10),
     jitters=st.lists(units, min_size=1, max_size=10),
@@ -49,12 +51,12 @@ def test_it_ends_by_the_deadline_and_keeps_its_distance(
 ):
     now, deadline = T0, T0 + timeout
     brought, oversleeps, jitters = cycle(brought), cycle(oversleeps), cycle(jitters)
-    watches = [
-        JobWatch(JobHandle("stoq", "bulk", name, f"/{name}", None, age and T0 - age), T0)
+    jobs = [
+        JobProgress(JobHandle("stoq", "bulk", name, f"/{name}", None, age and T0 - age), T0)
         for name, age in zip(IDS, ages, strict=False)
     ]
     poller = Poller(
-        watches,
+        jobs,
         cadence=lambda _: CADENCE,
         rules=WatchRules(),
         deadline=deadline,
@@ -80,29 +82,34 @@ def test_it_ends_by_the_deadline_and_keeps_its_distance(
             if name in polled_at:
                 assert now - polled_at[name] >= shortest - 1e-6 or now >= deadline
             polled_at[name] = now
-            poller.tell(name, next(brought), RateLimit(), now)
-            ended |= {w.handle.job_id for w in poller.watches if w.ended}
+            poller.record(name, next(brought), RateLimit(), now)
+            ended |= {w.handle.job_id for w in poller.jobs if w.ended}
     assert poller.step(now).done
-    assert ended == {w.handle.job_id for w in watches}
+    assert ended == {w.handle.job_id for w in jobs}
 
 
 @given(
-    sight=sights.filter(lambda s: s.status is None or s.status.state in OPEN),
+    result=results.filter(lambda s: s.status is None or s.status.state in OPEN),
     age=st.floats(0, 86_000),
     jitter=units,
     bad=st.integers(0, 2000),
 )
-def test_a_poll_is_due_no_earlier_than_the_documented_interval(sight, age, jitter, bad):
+def test_a_poll_is_due_no_earlier_than_the_documented_interval(result, age, jitter, bad):
     now = T0 + age
-    watch = JobWatch(JobHandle("stoq", "bulk", "a", "/a", None, T0), T0, now, now if bad else None, bad)
+    progress = JobProgress(JobHandle("stoq", "bulk", "a", "/a", None, T0), T0, now, now if bad else None, bad)
     poller = Poller(
-        [watch], cadence=lambda _: CADENCE, rules=WatchRules(), deadline=1e12, now=now, jitter=lambda: jitter
+        [progress],
+        cadence=lambda _: CADENCE,
+        rules=WatchRules(),
+        deadline=1e12,
+        now=now,
+        jitter=lambda: jitter,
     )
-    poller.tell("a", sight, RateLimit(), now)
+    poller.record("a", result, RateLimit(), now)
     wait = poller.step(now).wait
     if wait is None:
-        assert poller.watches[0].ended
+        assert poller.jobs[0].ended
         return
-    told = sight.retry_after or 0.0
+    told = result.retry_after or 0.0
     assert wait >= max(CADENCE.interval(age), told) - 1e-6
     assert wait <= max(LONGEST_BACKOFF * 1.1, told) + 1e-6

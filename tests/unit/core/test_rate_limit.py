@@ -38,7 +38,7 @@ def test_our_share(share, left):
 def test_a_write_always_fits(limit, share):
     assert budget(share, PointsRules(limit, 60.0, 1, 2)).wait(2, T0) == 0
     told = budget(share)
-    told.learn(RateLimit(limit=limit, remaining=limit, reset_in=60.0), T0)
+    told.update(RateLimit(limit=limit, remaining=limit, reset_in=60.0), T0)
     assert told.wait(2, T0) == 0
 
 
@@ -62,19 +62,19 @@ class TestOneWindow:
     def test_the_servers_end_replaces_our_guess(self):
         ledger = budget()
         ledger.spend(1, T0)
-        ledger.learn(RateLimit(remaining=0, reset_in=7.0), T0 + 1)
+        ledger.update(RateLimit(remaining=0, reset_in=7.0), T0 + 1)
         assert ledger.wait(1, T0 + 1) == 7.0
 
     def test_its_end_only_moves_later_once_it_is_told(self):
         ledger = budget()
         for reset_in, ends in [(20.0, 20.0), (10.0, 20.0), (20.0 + SAME_WINDOW, 20.0 + SAME_WINDOW)]:
-            ledger.learn(RateLimit(remaining=0, reset_in=reset_in), T0)
+            ledger.update(RateLimit(remaining=0, reset_in=reset_in), T0)
             assert ledger.wait(1, T0) == ends
 
     def test_no_window_is_longer_than_documented(self):
         ledger = budget()
         spend(ledger, 288)
-        ledger.learn(RateLimit(remaining=72, reset_in=86_400.0), T0)
+        ledger.update(RateLimit(remaining=72, reset_in=86_400.0), T0)
         assert ledger.wait(1, T0) == 60.0
 
     @pytest.mark.parametrize(
@@ -93,25 +93,25 @@ class TestOneWindow:
         ledger = budget()
         ledger.spend(1, T0)
         for remaining in told:
-            ledger.learn(RateLimit(limit=360, remaining=remaining, reset_in=50.0), T0)
+            ledger.update(RateLimit(limit=360, remaining=remaining, reset_in=50.0), T0)
         assert ledger.left(T0) == left
 
     def test_an_answer_that_was_under_way_does_not_raise_it(self):
         ledger = budget()
         spend(ledger, 100)
-        ledger.learn(RateLimit(remaining=359, reset_in=60.0), T0 + 1)
+        ledger.update(RateLimit(remaining=359, reset_in=60.0), T0 + 1)
         assert ledger.left(T0 + 1) == 188
 
     def test_a_later_window_starts_with_what_the_server_says(self):
         ledger = budget()
-        ledger.learn(RateLimit(remaining=0, reset_in=10.0), T0)
-        ledger.learn(RateLimit(remaining=160, reset_in=60.0), T0 + 9.9)
+        ledger.update(RateLimit(remaining=0, reset_in=10.0), T0)
+        ledger.update(RateLimit(remaining=160, reset_in=60.0), T0 + 9.9)
         assert ledger.left(T0 + 10) == 152
 
     def test_what_is_left_in_an_ended_window_says_nothing_about_the_next(self):
         ledger = budget()
         ledger.spend(1, T0)
-        ledger.learn(RateLimit(remaining=0, reset_in=10.0), T0)
+        ledger.update(RateLimit(remaining=0, reset_in=10.0), T0)
         assert ledger.wait(1, T0) == 10.0
         assert ledger.left(T0 + 10) == 179
         assert ledger.left(T0 + 60) == 288
@@ -121,7 +121,7 @@ class TestAnyStretchOfAWindowsLength:
     def test_a_new_window_does_not_allow_a_second_burst(self):
         ledger = budget()
         spend(ledger, 200)
-        ledger.learn(RateLimit(remaining=160, reset_in=10.0), T0)
+        ledger.update(RateLimit(remaining=160, reset_in=10.0), T0)
         assert ledger.left(T0 + 10) == 88
         spend(ledger, 88, T0 + 10)
         assert ledger.wait(1, T0 + 10) == 50.0
@@ -131,7 +131,7 @@ class TestAnyStretchOfAWindowsLength:
         ledger = budget()
         for second in range(288):
             ledger.spend(1, T0 + second / 100)
-        ledger.learn(RateLimit(remaining=72, reset_in=5.0), T0 + 3)
+        ledger.update(RateLimit(remaining=72, reset_in=5.0), T0 + 3)
         assert ledger.wait(1, T0 + 10) == pytest.approx(50.0)
         assert ledger.wait(2, T0 + 10) == pytest.approx(50.01)
 
@@ -141,7 +141,7 @@ class TestWhatOthersSpentLately:
 
     def others(self, points, reset_in, now=T0):
         ledger = budget()
-        ledger.learn(RateLimit(limit=360, remaining=360 - points, reset_in=reset_in), now)
+        ledger.update(RateLimit(limit=360, remaining=360 - points, reset_in=reset_in), now)
         return ledger
 
     @pytest.mark.parametrize(
@@ -163,22 +163,22 @@ class TestWhatOthersSpentLately:
 
     def test_what_they_spend_in_two_windows_adds_up(self):
         ledger = self.others(60, reset_in=10.0)
-        ledger.learn(RateLimit(limit=360, remaining=300, reset_in=50.0), T0 + 20)
+        ledger.update(RateLimit(limit=360, remaining=300, reset_in=50.0), T0 + 20)
         assert ledger.left(T0 + 20) == 232
         assert ledger.left(T0 + 61) == 288
 
     def test_it_counts_once_however_often_it_is_told(self):
         ledger = self.others(100, reset_in=10.0)
         for second in range(9):
-            ledger.learn(RateLimit(limit=360, remaining=260, reset_in=10.0 - second), T0 + second)
+            ledger.update(RateLimit(limit=360, remaining=260, reset_in=10.0 - second), T0 + second)
         assert ledger.left(T0 + 10) == 252
         assert ledger.left(T0 + 60) == 288
 
     @pytest.mark.parametrize("seconds", [1, 5, 11, 25])
     def test_an_answer_that_was_long_on_its_way_adds_nothing(self, seconds):
         ledger = self.others(100, reset_in=50.0)
-        ledger.learn(RateLimit(limit=360, remaining=260, reset_in=50.0), T0 + seconds)
-        ledger.learn(RateLimit(limit=360, remaining=260, reset_in=50.0 - seconds), T0 + seconds)
+        ledger.update(RateLimit(limit=360, remaining=260, reset_in=50.0), T0 + seconds)
+        ledger.update(RateLimit(limit=360, remaining=260, reset_in=50.0 - seconds), T0 + seconds)
         assert ledger.left(T0 + seconds) == 252
         assert ledger.left(T0 + 51) == 252
         assert ledger.left(T0 + 60) == 288
@@ -193,57 +193,57 @@ class TestWhatOthersSpentLately:
 
     def test_a_write_always_fits(self):
         ledger = budget(share=1.0, rules=PointsRules(3, 60.0, 1, 2))
-        ledger.learn(RateLimit(limit=3, remaining=0, reset_in=10.0), T0)
+        ledger.update(RateLimit(limit=3, remaining=0, reset_in=10.0), T0)
         assert ledger.wait(2, T0 + 10) == 0
 
 
 class TestLimit:
     def test_another_limit_is_taken_over(self):
         ledger = budget()
-        ledger.learn(RateLimit(limit=100, remaining=100, reset_in=60.0), T0)
+        ledger.update(RateLimit(limit=100, remaining=100, reset_in=60.0), T0)
         assert ledger.left(T0) == 80
         assert ledger.left(T0 + 60) == 80
 
     @pytest.mark.parametrize(("share", "left"), [(0.8, 2880), (0.05, 180)])
     def test_a_higher_limit_counts_at_once(self, share, left):
         ledger = budget(share)
-        ledger.learn(RateLimit(limit=3600, remaining=3600, reset_in=60.0), T0)
+        ledger.update(RateLimit(limit=3600, remaining=3600, reset_in=60.0), T0)
         assert ledger.left(T0) == left
         silent = budget(share)
-        silent.learn(RateLimit(limit=3600), T0)
+        silent.update(RateLimit(limit=3600), T0)
         assert silent.wait(2, T0) == 0.0
 
     def test_another_limit_forgets_nothing_that_was_spent(self):
         ledger = budget()
         spend(ledger, 100)
-        ledger.learn(RateLimit(limit=1000), T0)
+        ledger.update(RateLimit(limit=1000), T0)
         assert ledger.left(T0) == 700
-        ledger.learn(RateLimit(limit=100), T0)
+        ledger.update(RateLimit(limit=100), T0)
         assert ledger.left(T0) == 0
 
     @pytest.mark.parametrize("limit", [0, 1])
     def test_a_limit_that_no_call_fits_into_is_nonsense(self, limit):
         ledger = budget()
-        ledger.learn(RateLimit(limit=limit), T0)
+        ledger.update(RateLimit(limit=limit), T0)
         assert (ledger.left(T0), ledger.wait(2, T0)) == (288, 0.0)
 
 
 class TestRetryAfter:
     def test_nothing_is_spent_before_it(self):
         ledger = budget()
-        ledger.learn(RateLimit(retry_after=24.0), T0)
+        ledger.update(RateLimit(retry_after=24.0), T0)
         assert (ledger.left(T0 + 23.9), ledger.wait(1, T0)) == (0, 24.0)
         assert (ledger.left(T0 + 24), ledger.wait(2, T0 + 24)) == (288, 0.0)
 
     def test_the_longest_counts(self):
         ledger = budget()
         for seconds, wait in [(24.0, 24.0), (5.0, 24.0), (30.0, 30.0)]:
-            ledger.learn(RateLimit(retry_after=seconds), T0)
+            ledger.update(RateLimit(retry_after=seconds), T0)
             assert ledger.wait(1, T0) == wait
 
     def test_it_outlasts_the_window(self):
         ledger = budget()
-        ledger.learn(RateLimit(remaining=0, reset_in=5.0, retry_after=24.0), T0)
+        ledger.update(RateLimit(remaining=0, reset_in=5.0, retry_after=24.0), T0)
         assert ledger.wait(1, T0 + 6) == 18.0
 
     @pytest.mark.parametrize(("spent_at", "wait"), [(None, 60.0), (T0 - 45, 15.0)])
@@ -251,7 +251,7 @@ class TestRetryAfter:
         ledger = budget()
         if spent_at is not None:
             ledger.spend(1, spent_at)
-        ledger.learn(RateLimit(), T0, refused=True)
+        ledger.update(RateLimit(), T0, refused=True)
         assert (ledger.left(T0), ledger.wait(1, T0)) == (0, wait)
         assert ledger.wait(1, T0 + wait) == 0.0
 
@@ -263,20 +263,20 @@ class TestOddAnswers:
         if spent_before:
             ledger.spend(1, T0 - 60)
             assert ledger.left(T0) == 288
-        ledger.learn(RateLimit(remaining=0), T0)
+        ledger.update(RateLimit(remaining=0), T0)
         assert ledger.wait(1, T0) == 60.0
         assert ledger.wait(1, T0 + 60) == 0.0
 
     def test_a_reset_that_is_now(self):
         ledger = budget()
         ledger.spend(2, T0)
-        ledger.learn(RateLimit(remaining=0, reset_in=0.0), T0)
+        ledger.update(RateLimit(remaining=0, reset_in=0.0), T0)
         assert ledger.wait(2, T0) == 0.0
 
     def test_nothing_said_changes_nothing(self):
         ledger = budget()
         ledger.spend(2, T0)
-        ledger.learn(RateLimit(), T0)
+        ledger.update(RateLimit(), T0)
         assert ledger.left(T0) == 286
 
 
@@ -285,13 +285,13 @@ class TestAClockThatIsSetBack:
     def test_it_delays_by_no_more_than_a_window(self, back):
         ledger = budget()
         spend(ledger, 288)
-        ledger.learn(RateLimit(remaining=0, reset_in=50.0), T0)
+        ledger.update(RateLimit(remaining=0, reset_in=50.0), T0)
         assert 0 < ledger.wait(1, T0 - back) <= 60.0
         assert ledger.wait(1, T0 - back + 60.0) == 0.0
 
     @pytest.mark.parametrize("back", [1.0, 3600.0, 1e9])
     def test_retry_after_is_not_stretched(self, back):
         ledger = budget()
-        ledger.learn(RateLimit(retry_after=24.0), T0)
+        ledger.update(RateLimit(retry_after=24.0), T0)
         assert ledger.wait(1, T0 - back) == 24.0
         assert ledger.wait(1, T0 - back + 24.0) == 0.0

@@ -109,7 +109,7 @@ def test_whatever_is_told_and_whatever_the_clock_does(history, share):
         if what == "step":
             now += about
         elif what == "learn":
-            ledger.learn(about, now)
+            ledger.update(about, now)
         else:
             ledger.spend(about, now)
         left = ledger.left(now)
@@ -137,10 +137,10 @@ def test_within_a_window_the_estimate_never_rises(told):
     now, ends = 1_000_000_000.0, 1_000_000_060.0
     ledger = PointsBudget(STOQ)
     ledger.spend(1, now)
-    ledger.learn(RateLimit(remaining=359, reset_in=60.0), now)
+    ledger.update(RateLimit(remaining=359, reset_in=60.0), now)
     before = ledger.left(now)
     for remaining, at, cost in sorted(told, key=lambda row: row[1]):
-        ledger.learn(RateLimit(360, remaining, ends - (now + at)), now + at)
+        ledger.update(RateLimit(360, remaining, ends - (now + at)), now + at)
         ledger.spend(cost, now + at)
         left = ledger.left(now + at)
         assert left <= max(0, before - cost)

@@ -12,7 +12,14 @@ from stoq_provider.core.events import JobEnd
 from stoq_provider.core.http import MalformedAnswer
 from stoq_provider.core.lifecycle import Outcome
 from stoq_provider.core.models import JobHandle, JobState, JobStatus
-from stoq_provider.core.records import RepeatSafety, Step, SubmissionRecord, decide, identity, new_correlation
+from stoq_provider.core.records import (
+    RepeatSafety,
+    RetryDecision,
+    SubmissionRecord,
+    decide,
+    identity,
+    new_correlation,
+)
 
 HANDLE = JobHandle("stoq", "bulk_release", "job_1", "/jobs/job_1", 47, 1_780_000_001.0)
 INTENT = SubmissionRecord(clears=1, intent_at=1_780_000_000.0)
@@ -32,13 +39,13 @@ LEFT_BEHIND = {
     **{outcome.value: SENT.ended(end_of(outcome)) for outcome in Outcome},
     "held": replace(SENT, held=True),
 }
-SUBMIT = dict.fromkeys(RepeatSafety, Step.SUBMIT)
-REATTACH = dict.fromkeys(RepeatSafety, Step.REATTACH)
-STOP = dict.fromkeys(RepeatSafety, Step.STOP)
+SUBMIT = dict.fromkeys(RepeatSafety, RetryDecision.SUBMIT)
+REATTACH = dict.fromkeys(RepeatSafety, RetryDecision.REATTACH)
+STOP = dict.fromkeys(RepeatSafety, RetryDecision.STOP)
 AGAIN = {
-    RepeatSafety.SAFE: Step.REPEAT,
-    RepeatSafety.WARN: Step.REPEAT,
-    RepeatSafety.NEVER: Step.STOP,
+    RepeatSafety.SAFE: RetryDecision.REPEAT,
+    RepeatSafety.WARN: RetryDecision.REPEAT,
+    RepeatSafety.NEVER: RetryDecision.STOP,
 }
 TRIES = {
     # clears of the task (1 is that of the records), and what on_clear may be
@@ -92,7 +99,7 @@ def test_what_a_try_does(left, after, steps):
 def test_a_key_refused_before_there_was_a_job_is_no_reason_to_reattach():
     record = replace(INTENT.ended(end_of(Outcome.DENIED)), held=True)
     got = decide(record, clears=2, on_clear="resubmit", repeat=RepeatSafety.NEVER, repeat_expired=False)
-    assert got is Step.SUBMIT
+    assert got is RetryDecision.SUBMIT
 
 
 @pytest.mark.parametrize(
@@ -217,11 +224,11 @@ def test_a_result_that_came_with_the_answer_is_noted_and_found_again(state, outc
         assert known.end() is not None
         assert (known.end().outcome, known.end().status.total) == (outcome, 3)
     step = decide(again, clears=0, on_clear="resubmit", repeat=RepeatSafety.NEVER, repeat_expired=False)
-    assert step is Step.REATTACH
+    assert step is RetryDecision.REATTACH
 
 
 @pytest.mark.parametrize(
-    ("repeat", "step"), [(RepeatSafety.NEVER, Step.STOP), (RepeatSafety.SAFE, Step.REPEAT)]
+    ("repeat", "step"), [(RepeatSafety.NEVER, RetryDecision.STOP), (RepeatSafety.SAFE, RetryDecision.REPEAT)]
 )
 def test_a_bad_result_is_an_end_in_its_own_try_only(repeat, step):
     record = SubmissionRecord(0, 90.0).submitted(answered(JobState.FAILED, "3 of 3 items failed"))

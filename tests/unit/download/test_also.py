@@ -7,7 +7,7 @@ import gzip
 
 import pytest
 
-from stoq_provider.download.download import StoredFile, download_files, open_sink
+from stoq_provider.download.download import StoredFile, download_files, open_writer
 from stoq_provider.exceptions import DownloadError, ValidationRejected, VerificationError
 
 from .conftest import BODY, ROWS, files, serve
@@ -20,7 +20,7 @@ class Upper:
 
     def __init__(self, target, fails=None):
         self.target = target.renamed(suffix=".upper", drop=".csv")
-        self.sink = open_sink(self.target)
+        self.sink = open_writer(self.target)
         self.calls, self.fails, self.size = [], fails, 0
         Upper.made.append(self)
 

@@ -11,7 +11,7 @@ from stoq_provider.exceptions import ValidationRejected
 
 @pytest.fixture(autouse=True)
 def no_connections(monkeypatch):
-    """Answer as Airflow does for a connection nobody has defined, without asking a database."""
+    """Decoded as Airflow does for a connection nobody has defined, without asking a database."""
     from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
 
     def get_connection(conn_id):

@@ -18,7 +18,7 @@ from stoq_provider.download import native, s3config, writers
 from stoq_provider.download.destination import Target
 from stoq_provider.download.download import download
 from stoq_provider.download.native import ObstoreUpload, UploadFailed
-from stoq_provider.download.writers import open_sink
+from stoq_provider.download.writers import open_writer
 from stoq_provider.exceptions import DownloadError, VerificationError
 
 from .conftest import BODY, HANG_SECONDS, serve, serve_when
@@ -193,7 +193,7 @@ def test_other_stores_and_conditional_puts_are_left_to_fsspec(monkeypatch, proto
     monkeypatch.setattr(native, "begin_upload", lambda *a: pytest.fail("obstore was used"))
     monkeypatch.setattr(writers.FsspecUpload, "__init__", lambda self, *a, **k: seen.append((a, k)))
     monkeypatch.setattr(writers.FsspecUpload, "write", lambda self, chunk: None)
-    open_sink(Target("", protocol, "b/k"), overwrite=overwrite).write(b"more than ten bytes")
+    open_writer(Target("", protocol, "b/k"), overwrite=overwrite).write(b"more than ten bytes")
     assert seen[0][1] == {"overwrite": overwrite}
 
 
@@ -258,7 +258,7 @@ def test_connection_is_translated(connected, s3):
 
 def test_sink_of_a_connection_uploads_by_obstore(connected, s3, monkeypatch):
     monkeypatch.setattr(writers, "FIRST_BYTES", 2 * MIB)
-    with open_sink(connected()) as sink:
+    with open_writer(connected()) as sink:
         for _ in range(12):
             sink.write(bytes(MIB))
         sink.commit()

@@ -10,7 +10,7 @@ from stoq_provider.download import download as module
 from stoq_provider.download import writers
 from stoq_provider.download.destination import Target
 from stoq_provider.download.download import download
-from stoq_provider.download.writers import LocalSink, ObjectSink, open_sink
+from stoq_provider.download.writers import LocalWriter, ObjectWriter, open_writer
 from stoq_provider.exceptions import DownloadError
 
 from .conftest import BODY, serve, serve_when
@@ -125,14 +125,14 @@ def fill(sink, size, chunk=300):
 
 
 def publish(where, size):
-    with open_sink(where) as sink:
+    with open_writer(where) as sink:
         fill(sink, size)
         sink.commit()
 
 
 @pytest.mark.parametrize("size", [0, 1, 999, 1000])
 def test_small_object_is_one_put(store, size):
-    with open_sink(target(store)) as sink:
+    with open_writer(target(store)) as sink:
         data = fill(sink, size)
         assert store.log == []
         sink.commit()
@@ -143,7 +143,7 @@ def test_small_object_is_one_put(store, size):
 @pytest.mark.parametrize("protocol", ["s3", "gs"])
 @pytest.mark.parametrize("size", [1001, 5000])
 def test_large_object_is_committed_in_a_step_of_its_own(store, protocol, size):
-    with open_sink(target(store, protocol)) as sink:
+    with open_writer(target(store, protocol)) as sink:
         data = fill(sink, size)
         assert store.objects == {}
         sink.commit()
@@ -171,7 +171,7 @@ def test_nothing_after_an_exception_and_garbage_collection(protocol, size, error
     store = FakeAzureStore() if protocol == "abfs" else FakeStore()
 
     def interrupted():
-        with open_sink(target(store, protocol)) as sink:
+        with open_writer(target(store, protocol)) as sink:
             fill(sink, size)
             raise error
 
@@ -205,7 +205,7 @@ def test_discard_that_fails_still_keeps_the_destructor_from_publishing():
     store = FakeAzureStore()
     store.file_class = FakeFile  # closes into place as if autocommit were ignored
     store.failing["discard"] = OSError("no discard either")
-    with pytest.raises(OSError, match="no discard"), open_sink(target(store)) as sink:
+    with pytest.raises(OSError, match="no discard"), open_writer(target(store)) as sink:
         fill(sink, 5000)
     del sink
     store.failing.clear()
@@ -216,7 +216,7 @@ def test_discard_that_fails_still_keeps_the_destructor_from_publishing():
 
 def test_azure_commits_by_closing():
     store = FakeAzureStore()
-    with open_sink(target(store, "abfs")) as sink:
+    with open_writer(target(store, "abfs")) as sink:
         data = fill(sink, 5000)
         sink.commit()
     assert store.log == [("open", "wb", 1000, True), ("close",)]
@@ -225,7 +225,7 @@ def test_azure_commits_by_closing():
 
 def test_no_overwrite_is_said_to_the_store(store):
     for size in (10, 5000):
-        with open_sink(target(store), overwrite=False) as sink:
+        with open_writer(target(store), overwrite=False) as sink:
             fill(sink, size)
             sink.commit()
         store.objects.clear()
@@ -235,7 +235,7 @@ def test_no_overwrite_is_said_to_the_store(store):
 
 @pytest.mark.parametrize("protocol", ["s3", "abfs"])
 def test_no_overwrite_of_what_came_in_between(store, protocol):
-    with open_sink(target(store, protocol), overwrite=False) as sink:
+    with open_writer(target(store, protocol), overwrite=False) as sink:
         fill(sink, 5000)
         store.objects["bucket/key"] = b"theirs"
         with pytest.raises(FileExistsError):
@@ -306,7 +306,7 @@ def names(folder):
 
 def test_local_file_appears_with_its_commit_only(tmp_path):
     path = tmp_path / "new" / "x.csv"
-    with open_sink(Target(f"file://{path}", "", str(path))) as sink:
+    with open_writer(Target(f"file://{path}", "", str(path))) as sink:
         sink.write(b"abc")
         assert names(path.parent)[0].startswith(".stoq-")
         assert not path.exists()
@@ -318,7 +318,7 @@ def test_local_file_appears_with_its_commit_only(tmp_path):
 def test_local_file_has_the_usual_permissions(tmp_path):
     old = os.umask(0o027)
     try:
-        with LocalSink(str(tmp_path / "x")) as sink:
+        with LocalWriter(str(tmp_path / "x")) as sink:
             sink.commit()
     finally:
         os.umask(old)
@@ -330,7 +330,7 @@ def test_local_file_is_on_disk_before_it_has_its_name(tmp_path, monkeypatch):
     fsync, replace = os.fsync, os.replace
     monkeypatch.setattr(os, "fsync", lambda fd: (steps.append("fsync"), fsync(fd)))
     monkeypatch.setattr(os, "replace", lambda a, b: (steps.append("replace"), replace(a, b)))
-    with LocalSink(str(tmp_path / "x")) as sink:
+    with LocalWriter(str(tmp_path / "x")) as sink:
         sink.write(b"abc")
         sink.commit()
     assert steps == ["fsync", "replace", "fsync"]
@@ -358,7 +358,7 @@ def test_local_no_overwrite(tmp_path, monkeypatch, links):
         monkeypatch.setattr(os, "link", no_links)
     for expected in (b"first", b"second"):
         try:
-            with LocalSink(str(tmp_path / "x"), overwrite=False) as sink:
+            with LocalWriter(str(tmp_path / "x"), overwrite=False) as sink:
                 sink.write(expected)
                 sink.commit()
         except FileExistsError:
@@ -370,7 +370,7 @@ def test_local_no_overwrite(tmp_path, monkeypatch, links):
 
 
 def test_abort_twice_and_after_commit_is_harmless(tmp_path, store):
-    for sink in (LocalSink(str(tmp_path / "x")), ObjectSink(target(store))):
+    for sink in (LocalWriter(str(tmp_path / "x")), ObjectWriter(target(store))):
         sink.write(b"abc" * 500)
         sink.commit()
         sink.abort()

@@ -50,7 +50,7 @@ def figures(stats, name):
     ("report", "told"),
     [
         (lambda m: m.points_left(287), ("gauge", "points_left", 287)),
-        (lambda m: m.waited(1.5), ("timer", "gate_wait", 1500.0)),
+        (lambda m: m.waited(1.5), ("timer", "rate_limit_wait", 1500.0)),
         (lambda m: m.throttled(), ("counter", "throttled", 1)),
         (lambda m: m.polled(), ("counter", "polls", 1)),
     ],
@@ -105,21 +105,21 @@ class TestAWorker:
         hook.request("GET", "/preorders/reports")
         assert ("counter", "stoq_provider.stoq.throttled", 1, SHOP) in stats
         assert figures(stats, "points_left")[0] == 0
-        waited = sum(figures(stats, "gate_wait")) / 1000 + sum(hook.waits)
+        waited = sum(figures(stats, "rate_limit_wait")) / 1000 + sum(hook.waits)
         assert waited >= 24
 
     def test_tells_how_long_it_waited_for_points(self, stats, hook, api):
         api.get(f"{API}/x", json={}, headers={"X-RateLimit-Remaining": "5", "X-RateLimit-Limit": "360"})
         hook.request("GET", "/x")
         hook.request("GET", "/x")
-        (waited,) = figures(stats, "gate_wait")
+        (waited,) = figures(stats, "rate_limit_wait")
         assert waited == pytest.approx(1000 * sum(hook.waits))
         assert waited > 1000
 
     def test_tells_nothing_of_waits_where_there_was_none(self, stats, hook, api):
         api.get(f"{API}/x", json={}, headers=HEADERS)
         hook.request("GET", "/x")
-        assert figures(stats, "gate_wait") == []
+        assert figures(stats, "rate_limit_wait") == []
 
     def test_the_tag_is_the_connection_it_was_made_for(self, stats, api, monkeypatch):
         from stoq_provider.hooks.stoq import StoqHook
@@ -179,7 +179,7 @@ class TestATrigger:
         fire(running, running, ended)
         assert figures(stats, "polls") == [1, 1, 1]
         assert len(figures(stats, "points_left")) == 3
-        assert len(figures(stats, "gate_wait")) == 3
+        assert len(figures(stats, "rate_limit_wait")) == 3
         assert figures(stats, "jobs_finished") == [1]
         assert figures(stats, "polls_per_job") == [3.0]
         assert all(tags == SHOP for *_, tags in stats)
@@ -196,7 +196,7 @@ class TestATrigger:
         fire(refused, httpx.Response(200, json={"status": "completed"}, headers=HEADERS))
         assert figures(stats, "throttled") == [1]
         assert figures(stats, "points_left")[0] == 0
-        assert max(figures(stats, "gate_wait")) <= 2000
+        assert max(figures(stats, "rate_limit_wait")) <= 2000
 
     def test_the_key_is_in_none(self, stats, fire):
         fire(httpx.Response(200, json={"status": "completed"}, headers=HEADERS))
@@ -211,5 +211,7 @@ def test_the_gate_of_a_worker_and_that_of_a_triggerer_take_the_same_meter():
     from stoq_provider.systems.stoq.system import Stoq
 
     made = AirflowMeter("stoq", "x")
-    assert rate_limiter.Gate(Stoq(), 0.8, rate_limiter.WORKER, meter=made).meter is made
-    assert isinstance(rate_limiter.Gate(Stoq(), 0.8, rate_limiter.TRIGGERER).meter, rate_limiter.NoMeter)
+    assert rate_limiter.RateLimiter(Stoq(), 0.8, rate_limiter.WORKER, meter=made).meter is made
+    assert isinstance(
+        rate_limiter.RateLimiter(Stoq(), 0.8, rate_limiter.TRIGGERER).meter, rate_limiter.NoMeter
+    )

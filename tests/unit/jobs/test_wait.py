@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import httpx
 import pytest
 
-from stoq_provider.core.http import Answer, Problem, ProblemKind, RateLimit, Request
-from stoq_provider.core.lifecycle import JobWatch, Outcome
+from stoq_provider.core.http import Decoded, Problem, ProblemKind, RateLimit, Request
+from stoq_provider.core.lifecycle import JobProgress, Outcome
 from stoq_provider.jobs.wait import INFO, LAST_LOOK, WARNING, WaitPlan, event_of, poll_due, wait_sync
 from stoq_provider.systems.stoq.system import Stoq
 from stoq_provider.transport.rate_limiter import NoMeter
@@ -38,8 +38,8 @@ class Batched(Stoq):
     def poll_request(self, origin, handles):
         return Request("GET", f"{origin}/jobs/{','.join(one.job_id for one in handles)}")
 
-    def sights(self, answer, handles):
-        return [self.sight(answer, one) for one in handles]
+    def poll_results(self, answer, handles):
+        return [self.poll_result(answer, one) for one in handles]
 
 
 class Counts(NoMeter):
@@ -59,7 +59,7 @@ class Asked:
     """A transport that answers by the clock."""
 
     def __init__(self, clock, answer):
-        self.gate = SimpleNamespace(meter=Counts())
+        self.limiter = SimpleNamespace(meter=Counts())
         self.clock, self.answer, self.points_spent = clock, answer, 0
         self.began, self.calls, self.policies = clock(), [], []
         self.shut_until = clock()
@@ -82,7 +82,7 @@ def until(seconds):
 
     def answer(at):
         word = "completed" if at >= seconds else "running"
-        return Answer({"status": word}, rate_limit=RateLimit(360, 300))
+        return Decoded({"status": word}, rate_limit=RateLimit(360, 300))
 
     return answer
 
@@ -95,13 +95,13 @@ def poller(clock, *names, system=STOQ, eager=True, **plan):
 
 
 def outcomes(waited):
-    return [watch.outcome for watch in waited.watches]
+    return [progress.outcome for progress in waited.jobs]
 
 
 class TestThePlan:
     def test_knows_when_each_job_was_last_seen(self):
         plan = WaitPlan.of([handle("a"), handle("b")], deadline=9.0, now=5.0, seen_at={"b": 4.0})
-        assert plan.watches == (JobWatch(handle("a"), 5.0), JobWatch(handle("b"), 5.0, 4.0))
+        assert plan.jobs == (JobProgress(handle("a"), 5.0), JobProgress(handle("b"), 5.0, 4.0))
         assert (plan.deadline, plan.started_at, plan.unhealthy_after) == (9.0, 5.0, 900.0)
 
     def test_the_patience_of_the_user_counts_and_that_of_the_system_otherwise(self, passing):
@@ -111,7 +111,7 @@ class TestThePlan:
 
     @pytest.mark.parametrize(("eager", "first"), [(True, 0.0), (False, 5.0)])
     def test_a_worker_looks_at_once_and_a_trigger_when_it_is_time(self, passing, eager, first):
-        assert poller(passing, "a", eager=eager).wishes()[0].due_at == passing() + first
+        assert poller(passing, "a", eager=eager).schedule()[0].due_at == passing() + first
 
 
 class TestAWorker:
@@ -141,7 +141,7 @@ class TestAWorker:
         made, transport = self.wait(passing, until(4), *"abcdefg", system=Batched())
         assert transport.calls == [(at, names) for at in (0, 5) for names in ("a,b,c", "d,e,f", "g")]
         assert outcomes(made) == [Outcome.SUCCEEDED] * 7
-        meter = transport.gate.meter
+        meter = transport.limiter.meter
         assert (meter.polls, meter.ends) == (6, [(7, 14)]), "six calls told of seven jobs twice"
 
     def test_looks_once_more_at_the_deadline(self, passing):
@@ -160,7 +160,7 @@ class TestAWorker:
         assert (transport.calls, passing.waited) == ([], 32 + LAST_LOOK)
 
     def test_a_429_delays_the_next_look_and_fails_nothing(self, passing):
-        refused = Answer(
+        refused = Decoded(
             problem=Problem(ProblemKind.RATE_LIMITED, (), 429), rate_limit=RateLimit(retry_after=40.0)
         )
 
@@ -182,7 +182,7 @@ class TestAWorker:
         with pytest.raises(Stopped):
             wait_sync(poller(passing, "a"), transport, STOQ, settings(), sleep=sleep, log=Lines())
         assert len(transport.calls) == 1
-        assert transport.gate.meter.ends == [], "a wait that was broken off has not ended"
+        assert transport.limiter.meter.ends == [], "a wait that was broken off has not ended"
 
     def test_polls_once_for_a_sensor_and_tells_whether_all_have_ended(self, passing):
         made, transport = poller(passing, "a", "b"), Asked(passing, until(10))
@@ -202,7 +202,9 @@ class TestAWorker:
         log = Lines()
 
         def answer(at):
-            return Answer(problem=Problem(ProblemKind.UNAVAILABLE, ("no",), 503)) if at < 60 else until(0)(at)
+            return (
+                Decoded(problem=Problem(ProblemKind.UNAVAILABLE, ("no",), 503)) if at < 60 else until(0)(at)
+            )
 
         self.wait(passing, answer, "a", log=log)
         assert [level for level, _ in log.lines] == [WARNING, INFO]
@@ -338,7 +340,7 @@ class TestATrigger:
             waiting.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await waiting
-            return shop.board.jobs, asyncio.all_tasks() == {asyncio.current_task()}
+            return shop.scheduler.jobs, asyncio.all_tasks() == {asyncio.current_task()}
 
         assert run(work()) == (0, True)
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from stoq_provider.core.lifecycle import JobWatch, Outcome
+from stoq_provider.core.lifecycle import JobProgress, Outcome
 from stoq_provider.core.models import JobHandle
 from stoq_provider.hooks.stoq import StoqHook
 from stoq_provider.jobs.wait import WaitPlan, event_of
@@ -65,8 +65,8 @@ def answers(server, job_id: str, *words: str) -> None:
 
 def end_of(deferred, outcome: str) -> dict:
     """The event of a trigger that saw this outcome."""
-    watch = JobWatch(JobHandle.from_dict(HANDLE), 0.0, outcome=Outcome(outcome))
-    poller = WaitPlan((watch,), deadline=1.0, started_at=0.0).poller(StoqHook.system)
+    progress = JobProgress(JobHandle.from_dict(HANDLE), 0.0, outcome=Outcome(outcome))
+    poller = WaitPlan((progress,), deadline=1.0, started_at=0.0).poller(StoqHook.system)
     return event_of(poller, 0, deferred.trigger.state).to_dict()
 
 

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from stoq_provider.core.http import Answer, MalformedAnswer, Problem, ProblemKind, RateLimit
-from stoq_provider.core.lifecycle import SightKind
+from stoq_provider.core.http import Decoded, MalformedAnswer, Problem, ProblemKind, RateLimit
+from stoq_provider.core.lifecycle import PollResultKind
 from stoq_provider.core.models import JobHandle
 from stoq_provider.core.submission import Submission
 from stoq_provider.core.validation import InvalidInput
@@ -215,17 +215,23 @@ def test_a_number_that_may_be_there(value, number):
 @pytest.mark.parametrize(
     ("answer", "kind", "text"),
     [
-        (Answer({"status": "running"}), SightKind.SEEN, ""),
-        (Answer({"state": "running"}), SightKind.BAD, "the status of the job has no 'status'"),
-        (Answer(None), SightKind.BAD, "the status of the job has no 'status'"),
-        (Answer(problem=Problem(ProblemKind.NOT_FOUND, ("no",), 404)), SightKind.MISSING, "HTTP 404: no"),
+        (Decoded({"status": "running"}), PollResultKind.SEEN, ""),
+        (Decoded({"state": "running"}), PollResultKind.BAD, "the status of the job has no 'status'"),
+        (Decoded(None), PollResultKind.BAD, "the status of the job has no 'status'"),
         (
-            Answer(problem=Problem(ProblemKind.RATE_LIMITED, (), 429), rate_limit=RateLimit(retry_after=9.0)),
-            SightKind.THROTTLED,
+            Decoded(problem=Problem(ProblemKind.NOT_FOUND, ("no",), 404)),
+            PollResultKind.MISSING,
+            "HTTP 404: no",
+        ),
+        (
+            Decoded(
+                problem=Problem(ProblemKind.RATE_LIMITED, (), 429), rate_limit=RateLimit(retry_after=9.0)
+            ),
+            PollResultKind.THROTTLED,
             "HTTP 429: rate limited",
         ),
     ],
 )
 def test_what_a_poll_brought(answer, kind, text):
-    sight = STOQ.sight(answer, handle())
-    assert (sight.kind, sight.text, sight.retry_after) == (kind, text, answer.rate_limit.retry_after)
+    result = STOQ.poll_result(answer, handle())
+    assert (result.kind, result.text, result.retry_after) == (kind, text, answer.rate_limit.retry_after)

@@ -7,8 +7,8 @@ import uuid
 
 import pytest
 
-from stoq_provider.core.http import Answer, MalformedAnswer, Problem, ProblemKind
-from stoq_provider.core.lifecycle import SightKind
+from stoq_provider.core.http import Decoded, MalformedAnswer, Problem, ProblemKind
+from stoq_provider.core.lifecycle import PollResultKind
 from stoq_provider.core.models import JobHandle, JobState
 from stoq_provider.core.records import RepeatSafety
 from stoq_provider.core.validation import InvalidInput
@@ -139,12 +139,14 @@ def test_a_handle_of_another_origin_is_refused_in_a_list_too():
 
 def test_a_list_gives_a_sight_of_each_in_their_order():
     rows = [action("succeeded", IDS[2]), action("pending", IDS[0]), action(None, IDS[3])]
-    found = SYSTEM.sights(Answer(payload={"object": "list", "data": rows}), [handle(i) for i in IDS[:4]])
-    assert [sight.kind for sight in found] == [
-        SightKind.SEEN,
-        SightKind.MISSING,
-        SightKind.SEEN,
-        SightKind.BAD,
+    found = SYSTEM.poll_results(
+        Decoded(payload={"object": "list", "data": rows}), [handle(i) for i in IDS[:4]]
+    )
+    assert [result.kind for result in found] == [
+        PollResultKind.SEEN,
+        PollResultKind.MISSING,
+        PollResultKind.SEEN,
+        PollResultKind.BAD,
     ]
     assert found[2].status.state is JobState.SUCCEEDED
 
@@ -152,18 +154,20 @@ def test_a_list_gives_a_sight_of_each_in_their_order():
 @pytest.mark.parametrize(
     ("answer", "kind"),
     [
-        (Answer(payload={"rows": []}), SightKind.BAD),
-        (Answer(payload={"data": ["x"]}), SightKind.BAD),
-        (Answer(problem=Problem(ProblemKind.NOT_FOUND, (), 404)), SightKind.BAD),
-        (Answer(problem=Problem(ProblemKind.RATE_LIMITED, (), 429)), SightKind.THROTTLED),
-        (Answer(problem=Problem(ProblemKind.AUTHENTICATION, (), 401)), SightKind.DENIED),
+        (Decoded(payload={"rows": []}), PollResultKind.BAD),
+        (Decoded(payload={"data": ["x"]}), PollResultKind.BAD),
+        (Decoded(problem=Problem(ProblemKind.NOT_FOUND, (), 404)), PollResultKind.BAD),
+        (Decoded(problem=Problem(ProblemKind.RATE_LIMITED, (), 429)), PollResultKind.THROTTLED),
+        (Decoded(problem=Problem(ProblemKind.AUTHENTICATION, (), 401)), PollResultKind.DENIED),
     ],
 )
 def test_a_list_that_is_none_says_the_same_of_each(answer, kind):
     """A 404 of the list says nothing about the actions in it; that of one action does."""
-    assert [sight.kind for sight in SYSTEM.sights(answer, [handle(IDS[0]), handle(IDS[1])])] == [kind] * 2
-    single = SYSTEM.sights(Answer(problem=Problem(ProblemKind.NOT_FOUND, (), 404)), [handle()])
-    assert [sight.kind for sight in single] == [SightKind.MISSING]
+    assert [result.kind for result in SYSTEM.poll_results(answer, [handle(IDS[0]), handle(IDS[1])])] == [
+        kind
+    ] * 2
+    single = SYSTEM.poll_results(Decoded(problem=Problem(ProblemKind.NOT_FOUND, (), 404)), [handle()])
+    assert [result.kind for result in single] == [PollResultKind.MISSING]
 
 
 @pytest.mark.parametrize("given", [IDS[0], f" {IDS[0]} ", f"/v1/bulk_actions/{IDS[0]}"])

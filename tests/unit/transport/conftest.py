@@ -11,7 +11,7 @@ import pytest
 
 from stoq_provider.core.http import Request
 from stoq_provider.systems.stoq.system import Stoq
-from stoq_provider.transport.settings import ShopSettings
+from stoq_provider.transport.settings import ConnectionSettings
 
 from .silence import HANG_SECONDS, declare, silence
 
@@ -25,7 +25,7 @@ POST = Request("POST", f"{ORIGIN}/api/v2/external/preorders/orders/bulk_release"
 
 
 def settings(origin=ORIGIN, **more):
-    return ShopSettings(origin, KEY, user_agent="tests/1", **more)
+    return ConnectionSettings(origin, KEY, user_agent="tests/1", **more)
 
 
 class Clock:

@@ -17,9 +17,9 @@ from stoq_provider.systems.payload import require
 from stoq_provider.systems.stoq.system import Stoq
 from stoq_provider.transport.aio import AsyncTransport, Client
 from stoq_provider.transport.auth import Login
-from stoq_provider.transport.rate_limiter import TRIGGERER, Gate
+from stoq_provider.transport.rate_limiter import TRIGGERER, RateLimiter
 from stoq_provider.transport.retry import RetryPolicy
-from stoq_provider.transport.settings import ShopSettings
+from stoq_provider.transport.settings import ConnectionSettings
 from stoq_provider.transport.sync import SyncTransport, make_session
 
 ORIGIN = "https://medusa.example"
@@ -35,7 +35,7 @@ class WithLogin(Stoq):
     name = "with_login"
 
     def login_request(self, origin, login, key):
-        return Request("POST", f"{origin}/login", json={"email": login, "password": key}, harmless=True)
+        return Request("POST", f"{origin}/login", json={"email": login, "password": key}, safe=True)
 
     def read_login(self, payload):
         return require(payload, "access_token", "the answer to the login")
@@ -45,7 +45,7 @@ SYSTEM = WithLogin()
 
 
 def settings(origin=ORIGIN, **more):
-    return ShopSettings(origin, PASSWORD, user_agent="tests/1", **{"login": "me@example.com", **more})
+    return ConnectionSettings(origin, PASSWORD, user_agent="tests/1", **{"login": "me@example.com", **more})
 
 
 @dataclass
@@ -110,7 +110,7 @@ def over_requests(server: Server, clock: Any) -> Callable[..., Any]:
             return [transport.send(request, policy) for request in sent]
 
     transport = SyncTransport(session, settings(), SYSTEM, sleep=clock.sleep, clock=clock)
-    send.gate = transport.gate  # type: ignore[attr-defined]
+    send.limiter = transport.limiter  # type: ignore[attr-defined]
     send.transport = transport  # type: ignore[attr-defined]
     send.login = session.auth.login  # type: ignore[attr-defined,union-attr]
     return send
@@ -128,7 +128,7 @@ def over_httpx(server: Server, clock: Any) -> Callable[..., Any]:
         settings(),
         SYSTEM,
         client=Client(http, login),
-        gate=Gate(SYSTEM, 0.8, TRIGGERER),
+        limiter=RateLimiter(SYSTEM, 0.8, TRIGGERER),
         clock=clock,
         sleep=clock.asleep,
     )
@@ -139,5 +139,5 @@ def over_httpx(server: Server, clock: Any) -> Callable[..., Any]:
 
         return asyncio.run(one_by_one())
 
-    send.gate, send.transport, send.login = transport.gate, transport, login  # type: ignore[attr-defined]
+    send.limiter, send.transport, send.login = transport.limiter, transport, login  # type: ignore[attr-defined]
     return send

@@ -12,7 +12,7 @@ from stoq_provider.core.http import ProblemKind, Request
 from stoq_provider.transport import aio
 from stoq_provider.transport.aio import AsyncTransport, Client, make_client, shared_transport
 from stoq_provider.transport.auth import Login
-from stoq_provider.transport.rate_limiter import TRIGGERER, WORKER, Gate
+from stoq_provider.transport.rate_limiter import TRIGGERER, WORKER, RateLimiter
 from stoq_provider.transport.retry import NO_RETRY
 
 from . import silence
@@ -30,7 +30,7 @@ def exchange(clock, handler, *requests, policy=None, **more):
                 told,
                 STOQ,
                 client=Client(client, Login(told, STOQ)),
-                gate=Gate(STOQ, 0.8, TRIGGERER),
+                limiter=RateLimiter(STOQ, 0.8, TRIGGERER),
                 clock=clock,
                 sleep=clock.asleep,
             )
@@ -129,7 +129,7 @@ class TestRealConnections:
                     told,
                     STOQ,
                     client=Client(client, Login(told, STOQ)),
-                    gate=Gate(STOQ, 0.8, TRIGGERER),
+                    limiter=RateLimiter(STOQ, 0.8, TRIGGERER),
                     clock=clock,
                     sleep=clock.asleep,
                 )
@@ -169,7 +169,7 @@ class TestShared:
     def test_users_of_a_shop_share_client_and_budget(self):
         async def run():
             async with shared_transport(settings(), STOQ) as one, shared_transport(settings(), STOQ) as two:
-                return one, two, one._client is two._client, one.gate is two.gate
+                return one, two, one._client is two._client, one.limiter is two.limiter
 
         one, two, client, budget = asyncio.run(run())
         assert one is not two
@@ -196,9 +196,9 @@ class TestShared:
 
     def test_another_key_has_its_own(self):
         async def run():
-            other = aio.ShopSettings(ORIGIN, KEY + "x")
+            other = aio.ConnectionSettings(ORIGIN, KEY + "x")
             async with shared_transport(settings(), STOQ) as one, shared_transport(other, STOQ) as two:
-                return one.gate is two.gate
+                return one.limiter is two.limiter
 
         assert not asyncio.run(run())
 
@@ -259,16 +259,16 @@ class TestShared:
         async def run():
             hasty = settings(timeout=1.0)
             async with shared_transport(settings(), STOQ) as one, shared_transport(hasty, STOQ) as two:
-                return one.gate is two.gate, one._client is two._client
+                return one.limiter is two.limiter, one._client is two._client
 
         assert asyncio.run(run()) == (True, False)
 
     def test_the_budget_is_kept_when_the_last_user_leaves(self):
         async def run():
             async with shared_transport(settings(), STOQ) as first:
-                first.gate.budget.spend(100, 0.0)
+                first.limiter.budget.spend(100, 0.0)
             async with shared_transport(settings(), STOQ) as second:
-                return first.gate is second.gate
+                return first.limiter is second.limiter
 
         assert asyncio.run(run())
 
@@ -303,14 +303,14 @@ class TestShared:
         )
 
         async def run():
-            other = aio.ShopSettings(ORIGIN, KEY, user_agent="tests/2")
+            other = aio.ConnectionSettings(ORIGIN, KEY, user_agent="tests/2")
             async with shared_transport(settings(), STOQ) as one, shared_transport(other, STOQ) as two:
                 one._clock = two._clock = clock
                 await one.send(GET)
                 await two.send(GET)
                 await two.send(POST)
-                left = one.gate.budget.left(clock())
-                return one.points_spent, two.points_spent, left, one.gate is two.gate
+                left = one.limiter.budget.left(clock())
+                return one.points_spent, two.points_spent, left, one.limiter is two.limiter
 
         assert asyncio.run(run()) == (1, 3, 284, True)
         assert seen == [("tests/1", KEY), ("tests/2", KEY), ("tests/2", KEY)]
@@ -340,11 +340,11 @@ def test_many_users_together_keep_to_the_points(clock, manners, most):
                 await asyncio.sleep(0)
 
         async with httpx.AsyncClient(transport=httpx.MockTransport(handler)) as client:
-            gate, shared = Gate(STOQ, 0.8, manners), Client(client, Login(settings(), STOQ))
+            limiter, shared = RateLimiter(STOQ, 0.8, manners), Client(client, Login(settings(), STOQ))
 
             async def user():
                 transport = AsyncTransport(
-                    settings(), STOQ, client=shared, gate=gate, clock=clock, sleep=sleep
+                    settings(), STOQ, client=shared, limiter=limiter, clock=clock, sleep=sleep
                 )
                 return [await transport.send(GET) for _ in range(20)]
 

@@ -12,10 +12,10 @@ import pytest
 import requests
 import requests_mock
 
-from stoq_provider.core.http import Answer, ProblemKind, Request
+from stoq_provider.core.http import Decoded, ProblemKind, Request
 from stoq_provider.transport.aio import AsyncTransport, Client, make_client
 from stoq_provider.transport.auth import Login
-from stoq_provider.transport.rate_limiter import TRIGGERER, Gate
+from stoq_provider.transport.rate_limiter import TRIGGERER, RateLimiter
 from stoq_provider.transport.retry import NO_RETRY
 from stoq_provider.transport.sync import SyncTransport, make_session
 
@@ -157,13 +157,13 @@ class TestSecrets:
 
     def test_neither_is_in_a_repr(self, send):
         send(READ)
-        for thing in (send.login, send.transport, send.gate, settings(), vars(send.transport)):
+        for thing in (send.login, send.transport, send.limiter, settings(), vars(send.transport)):
             assert PASSWORD not in repr(thing)
             assert "token-1" not in repr(thing)
 
     def test_of_the_shared_client_nor(self):
         client = Client(httpx.AsyncClient(), Login(settings(), SYSTEM))
-        client.login.take(Answer(payload={"access_token": "token-1"}))
+        client.login.take(Decoded(payload={"access_token": "token-1"}))
         assert "token-1" not in repr(client)
         assert PASSWORD not in repr(client)
 
@@ -221,8 +221,11 @@ class TestCookies:
     def test_a_client_keeps_none(self):
         async def run(origin):
             async with make_client(settings(origin)) as http:
-                client, gate = Client(http, Login(settings(origin), SYSTEM)), Gate(SYSTEM, 0.8, TRIGGERER)
-                transport = AsyncTransport(settings(origin), SYSTEM, client=client, gate=gate)
+                client, limiter = (
+                    Client(http, Login(settings(origin), SYSTEM)),
+                    RateLimiter(SYSTEM, 0.8, TRIGGERER),
+                )
+                transport = AsyncTransport(settings(origin), SYSTEM, client=client, limiter=limiter)
                 for method in ("GET", "POST", "GET"):
                     assert (await transport.send(Request(method, f"{origin}/x"))).problem is None
                 return len(http.cookies)
@@ -243,4 +246,4 @@ def test_a_login_goes_on_the_ledger_of_a_triggerer(server, clock, driver, logins
     """A worker's session logs in by itself, also where a user calls it by hand: it knows no ledger."""
     send = driver(server, clock)
     send(READ)
-    assert send.gate.budget.left(clock()) == 288 - 1 - logins
+    assert send.limiter.budget.left(clock()) == 288 - 1 - logins

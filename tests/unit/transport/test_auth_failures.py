@@ -12,7 +12,7 @@ import requests
 from stoq_provider.core.http import ProblemKind, Request
 from stoq_provider.transport.aio import AsyncTransport, Client
 from stoq_provider.transport.auth import Login
-from stoq_provider.transport.rate_limiter import TRIGGERER, Gate
+from stoq_provider.transport.rate_limiter import TRIGGERER, RateLimiter
 from stoq_provider.transport.retry import NO_RETRY, RetryPolicy
 
 from .login_server import PASSWORD, READ, SYSTEM, WRITE, Server, over_httpx, over_requests, settings
@@ -135,25 +135,26 @@ class TestManyAtOnce:
 
         async def all_at_once():
             async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
-                client, gate = Client(http, Login(settings(), SYSTEM)), Gate(SYSTEM, 0.8, TRIGGERER)
+                client, limiter = Client(http, Login(settings(), SYSTEM)), RateLimiter(SYSTEM, 0.8, TRIGGERER)
 
                 def user():
-                    return AsyncTransport(settings(), SYSTEM, client=client, gate=gate, clock=clock)
+                    return AsyncTransport(settings(), SYSTEM, client=client, limiter=limiter, clock=clock)
 
                 for call in before:
                     await user().send(call)
                     server.expire()
                 tasks = [
-                    asyncio.ensure_future(user().send_paid(call, gate.spend(call, clock()))) for call in calls
+                    asyncio.ensure_future(user().send_paid(call, limiter.spend(call, clock())))
+                    for call in calls
                 ]
                 await asyncio.sleep(0.007)
                 for number in cancel:
                     tasks[number].cancel()
                 answers = await asyncio.gather(*tasks, return_exceptions=True)
-                return answers, gate
+                return answers, limiter
 
-        answers, gate = run(all_at_once())
-        assert gate._under_way == 0, "whatever became of a call, it is settled"
+        answers, limiter = run(all_at_once())
+        assert limiter._under_way == 0, "whatever became of a call, it is settled"
         return answers
 
     def test_first_calls_log_in_once(self, server):

@@ -16,7 +16,7 @@ from stoq_provider.transport import log_filter
 from stoq_provider.transport.aio import AsyncTransport, Client, make_client
 from stoq_provider.transport.auth import Login
 from stoq_provider.transport.log_filter import LOGGERS, quietly
-from stoq_provider.transport.rate_limiter import TRIGGERER, Gate
+from stoq_provider.transport.rate_limiter import TRIGGERER, RateLimiter
 from stoq_provider.transport.retry import RetryPolicy
 from stoq_provider.transport.sync import SyncTransport, make_session
 
@@ -51,7 +51,7 @@ def by_async(origin, request, clock):
                 told,
                 STOQ,
                 client=Client(client, Login(told, STOQ)),
-                gate=Gate(STOQ, 0.8, TRIGGERER),
+                limiter=RateLimiter(STOQ, 0.8, TRIGGERER),
                 clock=clock,
                 sleep=clock.asleep,
             )

@@ -10,7 +10,7 @@ import pytest
 
 from stoq_provider.core.http import Request
 from stoq_provider.core.lifecycle import Outcome
-from stoq_provider.core.polling import PollWish
+from stoq_provider.core.polling import ScheduledPoll
 
 from .virtual import (
     START,
@@ -77,11 +77,11 @@ class TestOnePollForAll:
         shop = Shop()
 
         async def work():
-            async with shop.board.seat(shop.transport()) as seat:
+            async with shop.scheduler.subscribe(shop.transport()) as subscription:
                 url = "/api/v2/external/jobs/a"
                 for kind in ("bulk_release", "bulk_cancel"):
-                    seat.ask(PollWish(handle("a", kind, url), clock(), True))
-                got = [sighting for _ in range(2) for sighting in await seat.next(clock() + 60)]
+                    subscription.ask(ScheduledPoll(handle("a", kind, url), clock(), True))
+                got = [sighting for _ in range(2) for sighting in await subscription.next(clock() + 60)]
                 return sorted(sighting.handle.kind for sighting in got)
 
         assert run(work()) == ["bulk_cancel", "bulk_release"]
@@ -92,9 +92,9 @@ class TestOnePollForAll:
         shop, url = Shop(), "/api/v2/external/jobs/a"
 
         async def one(name):
-            async with shop.board.seat(shop.transport()) as seat:
-                seat.ask(PollWish(handle(name, url=url), clock(), True))
-                (sighting,) = await seat.next(clock() + 60)
+            async with shop.scheduler.subscribe(shop.transport()) as subscription:
+                subscription.ask(ScheduledPoll(handle(name, url=url), clock(), True))
+                (sighting,) = await subscription.next(clock() + 60)
                 return sighting.handle.job_id
 
         async def work():
@@ -140,20 +140,20 @@ class TestLeaving:
         shop = Shop(ends_after({"a": 0}))
         tasks = []
 
-        class Meter(type(shop.gate.meter)):
+        class Meter(type(shop.limiter.meter)):
             def polled(self):
                 tasks[0].cancel()
 
         async def work():
             tasks.extend(asyncio.ensure_future(shop.wait("a", deadline=START + 600)) for _ in range(2))
-            shop.gate.meter = Meter()
+            shop.limiter.meter = Meter()
             _, other = await asyncio.gather(*tasks, return_exceptions=True)
             return outcomes(other), clock() - START
 
         (outcome,), ended = run(work())
         assert outcome is Outcome.SUCCEEDED
         assert ended < 10, "it is made again at once"
-        assert shop.gate._under_way == 0
+        assert shop.limiter._under_way == 0
 
     def test_of_a_batch_takes_nothing_from_those_in_it(self):
         shop = Shop(batch, system=Batched(), latency=3.0)
@@ -179,7 +179,7 @@ class TestLeaving:
             await cancelled(gone)
             at = clock() - START
             await asyncio.sleep(200)
-            jobs = shop.board.jobs
+            jobs = shop.scheduler.jobs
             await cancelled(stays)
             return at, jobs
 
@@ -199,11 +199,11 @@ class TestLeaving:
         async def work():
             waiting = asyncio.ensure_future(shop.wait("a", "b"))
             await asyncio.sleep(10)
-            before = shop.board.jobs
+            before = shop.scheduler.jobs
             await asyncio.sleep(90)
-            after = shop.board.jobs
+            after = shop.scheduler.jobs
             await cancelled(waiting)
-            return before, after, shop.board.jobs
+            return before, after, shop.scheduler.jobs
 
         assert run(work()) == (2, 1, 0)
 
@@ -215,7 +215,12 @@ class TestLeaving:
             alone = asyncio.all_tasks() == {asyncio.current_task()}
             await asyncio.sleep(50)
             poller = await shop.wait("c")
-            return alone, outcomes(poller), asyncio.all_tasks() == {asyncio.current_task()}, shop.board.jobs
+            return (
+                alone,
+                outcomes(poller),
+                asyncio.all_tasks() == {asyncio.current_task()},
+                shop.scheduler.jobs,
+            )
 
         assert run(work()) == (True, [Outcome.SUCCEEDED], True, 0)
 
@@ -227,13 +232,13 @@ class TestLeaving:
             tasks = [asyncio.ensure_future(shop.wait(f"job_{n}")) for n in range(30)]
             await asyncio.sleep(at)
             await cancelled(*tasks)
-            return asyncio.all_tasks() == {asyncio.current_task()}, shop.board.jobs, shop.in_flight
+            return asyncio.all_tasks() == {asyncio.current_task()}, shop.scheduler.jobs, shop.in_flight
 
         assert run(work()) == (True, 0, 0)
-        assert shop.gate._under_way == 0, "each call is settled once"
+        assert shop.limiter._under_way == 0, "each call is settled once"
 
     def test_the_last_leaves_as_the_next_comes(self):
-        """A board between two users is not one without a runner."""
+        """A scheduler between two users is not one without a runner."""
         shop = Shop(ends_after({"b": 0}))
 
         async def work():
@@ -280,50 +285,50 @@ class TestContexts:
 
 
 class TestOrder:
-    def wishes(self, *wishes, gap=2.5, **more):
-        """Let jobs be wanted at once by one seat, while the points allow one call every few seconds."""
+    def schedule(self, *polls, gap=2.5, **more):
+        """Let jobs be due at once for one subscription, while the points allow one call every few seconds."""
         shop = Shop(latency=0.01, **more)
 
         async def work():
             # No burst: after the first call the others queue up, and are sorted meanwhile.
-            shop.gate._pace._burst = 0.0
-            shop.gate.spend(Request("POST", "x"), clock())
+            shop.limiter._pace._burst = 0.0
+            shop.limiter.spend(Request("POST", "x"), clock())
             for _ in range(int(gap * 2)):
-                shop.gate.spend(Request("POST", "x"), clock())
-            async with shop.board.seat(shop.transport()) as seat:
-                for name, due, early in wishes:
-                    seat.ask(PollWish(handle(name), START + due, early))
+                shop.limiter.spend(Request("POST", "x"), clock())
+            async with shop.scheduler.subscribe(shop.transport()) as subscription:
+                for name, due, early in polls:
+                    subscription.ask(ScheduledPoll(handle(name), START + due, early))
                 got = []
-                while len(got) < len(wishes):
-                    got += await seat.next(clock() + 600)
+                while len(got) < len(polls):
+                    got += await subscription.next(clock() + 600)
 
         run(work())
         return [name for _, name in shop.asked]
 
     def test_the_earliest_due_goes_first(self):
-        assert self.wishes(("c", -1, False), ("a", -3, False), ("b", -2, False)) == ["a", "b", "c"]
+        assert self.schedule(("c", -1, False), ("a", -3, False), ("b", -2, False)) == ["a", "b", "c"]
 
     def test_early_ones_go_before_them(self):
-        asked = self.wishes(("a", -3, False), ("new", 0, True), ("b", -2, False), ("last look", -1, True))
+        asked = self.schedule(("a", -3, False), ("new", 0, True), ("b", -2, False), ("last look", -1, True))
         assert asked == ["last look", "new", "a", "b"]
 
     def test_but_nobody_waits_for_more_than_the_head_start(self):
-        assert self.wishes(("old", -70, False), ("new", 0, True)) == ["old", "new"]
+        assert self.schedule(("old", -70, False), ("new", 0, True)) == ["old", "new"]
 
     def test_a_batch_takes_those_whose_turn_it_is(self):
         names = [(str(n), -n, False) for n in range(12)]
-        asked = self.wishes(*names, system=Batched(), reply=batch)
+        asked = self.schedule(*names, system=Batched(), reply=batch)
         assert asked == ["11,10,9,8,7", "6,5,4,3,2", "1,0"]
 
     def test_one_that_is_due_sooner_wakes_the_board(self):
         shop = Shop()
 
         async def work():
-            async with shop.board.seat(shop.transport()) as seat:
-                seat.ask(PollWish(handle("much later"), START + 1000, False))
+            async with shop.scheduler.subscribe(shop.transport()) as subscription:
+                subscription.ask(ScheduledPoll(handle("much later"), START + 1000, False))
                 await asyncio.sleep(10)
-                seat.ask(PollWish(handle("soon"), START + 15, False))
-                await seat.next(START + 500)
+                subscription.ask(ScheduledPoll(handle("soon"), START + 15, False))
+                await subscription.next(START + 500)
 
         run(work())
         assert shop.asked == [(15.0, "soon")]
@@ -347,10 +352,10 @@ class TestBatches:
 
     def test_a_round_takes_a_fifth_of_the_time(self):
         async def work(shop):
-            async with shop.board.seat(shop.transport()) as seat:
+            async with shop.scheduler.subscribe(shop.transport()) as subscription:
                 for n in range(1000):
-                    seat.ask(PollWish(handle(str(n)), START + 1e6, False))
-                return shop.board.round_time(), shop.board.jobs
+                    subscription.ask(ScheduledPoll(handle(str(n)), START + 1e6, False))
+                return shop.scheduler.round_time(), shop.scheduler.jobs
 
         assert run(work(Shop(system=Batched()))) == (pytest.approx(ROUND / 5), 1000)
         assert run(work(Shop())) == (pytest.approx(ROUND), 1000)

@@ -9,8 +9,8 @@ from itertools import pairwise
 import httpx
 import pytest
 
-from stoq_provider.core.lifecycle import Outcome, Sight
-from stoq_provider.core.polling import PollWish
+from stoq_provider.core.lifecycle import Outcome, PollResult
+from stoq_provider.core.polling import ScheduledPoll
 from stoq_provider.core.validation import InvalidInput
 from stoq_provider.jobs.wait import LAST_LOOK
 from stoq_provider.systems.stoq.system import Stoq
@@ -153,8 +153,8 @@ class TestWhatGoesWrongInUs:
     @pytest.mark.parametrize("size", [0, 2, 7])
     def test_in_a_wrong_number_of_sights(self, size):
         class Odd(Batched):
-            def sights(self, answer, handles):
-                return [Sight.bad("odd")] * size
+            def poll_results(self, answer, handles):
+                return [PollResult.bad("odd")] * size
 
         assert all("Error" in fate for fate in self.fails(Odd(), "a", "b", "c"))
 
@@ -181,10 +181,12 @@ class TestWhatGoesWrongInUs:
         shop = Shop(ends_after({"good": 20}))
 
         async def foreign():
-            async with shop.board.seat(shop.transport()) as seat:
+            async with shop.scheduler.subscribe(shop.transport()) as subscription:
                 with pytest.raises(InvalidInput, match="another origin"):
-                    seat.ask(PollWish(handle("bad", url="https://evil.example/jobs/bad"), clock(), True))
-                return await seat.next(clock() + 10)
+                    subscription.ask(
+                        ScheduledPoll(handle("bad", url="https://evil.example/jobs/bad"), clock(), True)
+                    )
+                return await subscription.next(clock() + 10)
 
         async def work():
             return await asyncio.gather(shop.wait("good"), foreign())
@@ -213,7 +215,7 @@ class TestTheEndOfAWait:
         assert 100 <= ended < 101
 
     def test_where_the_last_look_never_comes_the_wait_ends_all_the_same(self):
-        """The gate is closed by a 429 for an hour, say."""
+        """The limiter is closed by a 429 for an hour, say."""
 
         def reply(job_id, now):
             return httpx.Response(429, headers={"Retry-After": "3600"}, json={})
@@ -283,7 +285,7 @@ class TestAThousandJobs:
         async def work():
             tasks = [asyncio.ensure_future(shop.wait(f"job_{n}")) for n in range(1000)]
             await asyncio.sleep(5 * ROUND)
-            rounds = shop.board.round_time()
+            rounds = shop.scheduler.round_time()
             await cancelled(*tasks)
             return rounds
 

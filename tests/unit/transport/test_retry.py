@@ -10,10 +10,10 @@ import pytest
 import requests
 import requests_mock
 
-from stoq_provider.core.http import Answer, Problem, ProblemKind
+from stoq_provider.core.http import Decoded, Problem, ProblemKind
 from stoq_provider.transport.aio import AsyncTransport, Client
 from stoq_provider.transport.auth import Login
-from stoq_provider.transport.rate_limiter import TRIGGERER, Gate
+from stoq_provider.transport.rate_limiter import TRIGGERER, RateLimiter
 from stoq_provider.transport.retry import NO_RETRY, RetryPolicy
 from stoq_provider.transport.sync import SyncTransport, make_session
 
@@ -63,7 +63,7 @@ def by_async(clock, plan, request, policy):
                 settings(),
                 STOQ,
                 client=Client(client, Login(settings(), STOQ)),
-                gate=Gate(STOQ, 0.8, TRIGGERER),
+                limiter=RateLimiter(STOQ, 0.8, TRIGGERER),
                 clock=clock,
                 sleep=clock.asleep,
             )
@@ -126,7 +126,7 @@ def test_how_often(send, what, reads, writes):
 def test_what_surely_was_not_done_is_sent_again(send, plan, made):
     for call in (GET, POST):
         answer, calls, _ = send(plan, call)
-        assert (answer, calls) == (Answer({}), made)
+        assert (answer, calls) == (Decoded({}), made)
 
 
 def test_a_write_that_may_have_been_done_is_not_sent_again_after_a_429_either(send):
@@ -190,8 +190,8 @@ def test_attempts_are_the_callers_to_set(send):
 
 @pytest.mark.parametrize("kind", ProblemKind)
 def test_policy(kind):
-    answer = Answer(problem=Problem(kind))
+    answer = Decoded(problem=Problem(kind))
     read_again = {"rate_limited", "refused_connection", "unavailable", "lost_connection"}
     assert RetryPolicy().again(GET, answer) is (kind.value in read_again)
     assert RetryPolicy().again(POST, answer) is (kind.value in {"rate_limited", "refused_connection"})
-    assert not RetryPolicy().again(GET, Answer({}))
+    assert not RetryPolicy().again(GET, Decoded({}))

@@ -14,7 +14,7 @@ from stoq_provider.get_provider_info import (
     STOQ_CONN_FIELDS,
     SURECART_CONN_FIELDS,
 )
-from stoq_provider.transport.settings import EXTRA, ShopSettings, is_loopback, read_settings
+from stoq_provider.transport.settings import EXTRA, ConnectionSettings, is_loopback, read_settings
 
 KEY = "stoq_api_key_0123456789abcdef"
 DEFAULT = "https://app.stoqapp.com"
@@ -248,5 +248,5 @@ def test_loopback(host, loopback):
 
 
 def test_on_loopback():
-    assert ShopSettings("http://[::1]:80", KEY).on_loopback
-    assert not ShopSettings(DEFAULT, KEY).on_loopback
+    assert ConnectionSettings("http://[::1]:80", KEY).on_loopback
+    assert not ConnectionSettings(DEFAULT, KEY).on_loopback

@@ -18,8 +18,8 @@ from stoq_provider.systems.base import System
 from stoq_provider.systems.stoq.system import Stoq
 from stoq_provider.transport.aio import AsyncTransport, Client
 from stoq_provider.transport.auth import Login
-from stoq_provider.transport.poll_scheduler import PollBoard
-from stoq_provider.transport.rate_limiter import TRIGGERER, Gate
+from stoq_provider.transport.poll_scheduler import PollScheduler
+from stoq_provider.transport.rate_limiter import TRIGGERER, RateLimiter
 
 from .conftest import STOQ, settings
 
@@ -127,8 +127,8 @@ class Shop:
         self.asked: list[tuple[float, str]] = []
         self.in_flight = self.most_in_flight = 0
         self.settings = settings(points_share=share)
-        self.gate = Gate(system, share, TRIGGERER, meter=meter)
-        self.board = PollBoard(system, self.gate, clock=clock)
+        self.limiter = RateLimiter(system, share, TRIGGERER, meter=meter)
+        self.scheduler = PollScheduler(system, self.limiter, clock=clock)
         self.client = Client(self, Login(self.settings, system))  # type: ignore[arg-type]
 
     async def request(self, method: str, url: str, **_: Any) -> httpx.Response:
@@ -161,7 +161,12 @@ class Shop:
     def transport(self) -> AsyncTransport:
         """Return a transport for one user."""
         return AsyncTransport(
-            self.settings, self.system, client=self.client, gate=self.gate, board=self.board, clock=clock
+            self.settings,
+            self.system,
+            client=self.client,
+            limiter=self.limiter,
+            scheduler=self.scheduler,
+            clock=clock,
         )
 
     async def wait(self, *names: str, log: Any = None, transport: Any = None, **plan: Any) -> Any:
@@ -169,7 +174,7 @@ class Shop:
         now = clock()
         handles = [handle(name, submitted_at=plan.pop("submitted_at", now)) for name in names]
         plan = {"deadline": now + 100_000, "now": now, **plan}
-        poller = WaitPlan.of(handles, **plan).poller(self.system, round_time=self.board.round_time)
+        poller = WaitPlan.of(handles, **plan).poller(self.system, round_time=self.scheduler.round_time)
         await wait_async(poller, transport or self.transport(), log=log or Lines())
         return poller
 
@@ -191,7 +196,7 @@ def ends_after(seconds: dict[str, float], otherwise: float = float("inf")) -> Re
 
 
 def outcomes(poller: Any) -> list[Outcome | None]:
-    return [watch.outcome for watch in poller.watches]
+    return [watch.outcome for watch in poller.jobs]
 
 
 async def cancelled(*tasks: asyncio.Task[Any]) -> None:
@@ -210,8 +215,8 @@ class Batched(Stoq):
     def poll_request(self, origin, handles):
         return Request("GET", f"{origin}/jobs/{','.join(one.job_id for one in handles)}")
 
-    def sights(self, answer, handles):
-        return [self.sight(answer, one) for one in handles]
+    def poll_results(self, answer, handles):
+        return [self.poll_result(answer, one) for one in handles]
 
     def read_status(self, payload, handle):
         return super().read_status(payload["jobs"][handle.job_id], handle)

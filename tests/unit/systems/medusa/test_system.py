@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from stoq_provider.core.http import Answer, MalformedAnswer, ProblemKind, Response, read
-from stoq_provider.core.lifecycle import SightKind
+from stoq_provider.core.http import Decoded, MalformedAnswer, ProblemKind, Response, read
+from stoq_provider.core.lifecycle import PollResultKind
 from stoq_provider.core.models import JobHandle, JobState, JobStatus
 from stoq_provider.core.records import RepeatSafety
 from stoq_provider.core.validation import InvalidInput
@@ -259,31 +259,31 @@ def test_several_jobs_of_one_answer():
     dry, other = found.payload["batch_jobs"][1], found.payload["batch_jobs"][0]
     assert dry["dry_run"] is False  # M: a list does not tell
     handles = [handle_of(dry), MEDUSA.handle("batch_gone"), handle_of(other)]
-    sights = MEDUSA.sights(found, handles)
-    assert [s.kind for s in sights] == [SightKind.SEEN, SightKind.MISSING, SightKind.SEEN]
-    assert "this user created" in sights[1].text
-    assert sights[0].status.job_id == dry["id"]
+    results = MEDUSA.poll_results(found, handles)
+    assert [s.kind for s in results] == [PollResultKind.SEEN, PollResultKind.MISSING, PollResultKind.SEEN]
+    assert "this user created" in results[1].text
+    assert results[0].status.job_id == dry["id"]
 
 
 @pytest.mark.parametrize(
     ("name", "kind"),
     [
-        ("01-auth-none-401", SightKind.DENIED),
-        ("45-unknown-route-404", SightKind.BAD),
-        ("90-list-fields-status-500", SightKind.BAD),
-        ("20-export-create-201", SightKind.BAD),
+        ("01-auth-none-401", PollResultKind.DENIED),
+        ("45-unknown-route-404", PollResultKind.BAD),
+        ("90-list-fields-status-500", PollResultKind.BAD),
+        ("20-export-create-201", PollResultKind.BAD),
     ],
 )
 def test_a_list_that_does_not_come_says_nothing_about_the_jobs(name, kind):
     handles = [MEDUSA.handle("batch_1"), MEDUSA.handle("batch_2")]
-    assert [s.kind for s in MEDUSA.sights(answer(name), handles)] == [kind, kind]
+    assert [s.kind for s in MEDUSA.poll_results(answer(name), handles)] == [kind, kind]
 
 
 def test_a_job_of_another_user_is_denied_and_a_bad_request_is_not():
     handle = MEDUSA.handle("batch_1")
-    assert MEDUSA.sight(answer("94-other-user"), handle).kind is SightKind.DENIED
-    assert MEDUSA.sight(answer("88-list-bad-limit"), handle).kind is SightKind.BAD
-    assert MEDUSA.sight(answer("42-retrieve-404"), handle).kind is SightKind.MISSING
+    assert MEDUSA.poll_result(answer("94-other-user"), handle).kind is PollResultKind.DENIED
+    assert MEDUSA.poll_result(answer("88-list-bad-limit"), handle).kind is PollResultKind.BAD
+    assert MEDUSA.poll_result(answer("42-retrieve-404"), handle).kind is PollResultKind.MISSING
 
 
 @pytest.mark.parametrize(
@@ -405,6 +405,6 @@ def test_changes_are_the_sum_of_the_operations(details, changes):
 
 
 def test_details_of_a_list_are_plain_answers():
-    assert MEDUSA.sights(Answer({"batch_jobs": []}), [MEDUSA.handle("a1"), MEDUSA.handle("b2")])[0].kind is (
-        SightKind.MISSING
-    )
+    assert MEDUSA.poll_results(Decoded({"batch_jobs": []}), [MEDUSA.handle("a1"), MEDUSA.handle("b2")])[
+        0
+    ].kind is (PollResultKind.MISSING)

@@ -29,7 +29,7 @@ def test_contract():
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "lane"),
+    ("method", "path", "route_limit"),
     [
         ("POST", "/orders/bulk", "orders"),
         ("POST", "/jobs/bulk/advance", "jobs"),
@@ -40,13 +40,13 @@ def test_contract():
         ("GET", "/jobs/job_1", None),
     ],
 )
-def test_bulk_routes_have_limits_of_their_own(method, path, lane):
-    assert SYSTEM.lane(Request(method, SYSTEM.url(ORIGIN, path))) == lane
-    assert lane is None or SYSTEM.lanes[lane].window == 60.0
+def test_bulk_routes_have_limits_of_their_own(method, path, route_limit):
+    assert SYSTEM.route_limit(Request(method, SYSTEM.url(ORIGIN, path))) == route_limit
+    assert route_limit is None or SYSTEM.route_limits[route_limit].window == 60.0
 
 
 def test_limits_and_caps():
-    assert {name: rules.limit for name, rules in SYSTEM.lanes.items()} == {
+    assert {name: rules.limit for name, rules in SYSTEM.route_limits.items()} == {
         "orders": 10,
         "jobs": 20,
         "skus": 5,
