@@ -13,7 +13,7 @@ from stoq_provider.core.rate_limit import PointsRules
 from stoq_provider.exceptions import SubmissionUncertain
 from stoq_provider.hooks.base import JobHook
 from stoq_provider.operators.base import JobOperator
-from stoq_provider.systems import base
+from stoq_provider.systems import base, payload
 from stoq_provider.triggers.jobs import JobTrigger
 from tests.harness import MemoryStateStore, TaskRun
 from tests.unit.hooks.conftest import api  # noqa: F401
@@ -27,7 +27,7 @@ def acme(monkeypatch):
     """The README's class, executed as it stands there, and the three small classes it speaks of."""
     (source,) = re.findall(r"```python\n(class Acme\(System\):.*?)```", README.read_text(), re.DOTALL)
     names = {"PointsRules": PointsRules}
-    for module in (base, models, http, submission, polling, records):
+    for module in (base, models, http, payload, submission, polling, records):
         names |= vars(module)
     exec(source, names)  # what a reader would paste
 
