@@ -129,6 +129,10 @@ class SubmissionInterrupted(StoqProviderError):
     """One of several submissions is uncertain and not repeated; a retry sends those behind it."""
 
 
+class Detached(StoqProviderError):
+    """The task was told to stop while it waited; the remote job goes on."""
+
+
 class JobFailed(StoqProviderError):
     """The remote job ended as failed; a retry submits it again."""
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 STOQ_UI: dict[str, Any] = {
     "hidden-fields": ["schema", "login", "port"],
@@ -185,3 +185,26 @@ def _connection(
         "ui-field-behaviour": ui,
         "conn-fields": fields,
     }
+
+
+def form_widgets(fields: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the connection form of Airflow before 3.2 as WTForms fields."""
+    # Packages that only Airflow 2 has.
+    from flask_appbuilder.fieldwidgets import BS3TextFieldWidget
+    from flask_babel import lazy_gettext
+    from wtforms import BooleanField, StringField
+
+    made = {}
+    for name, field in fields.items():
+        label, about = lazy_gettext(field["label"]), field.get("description", "")
+        default = field["schema"].get("default")
+        if "boolean" in field["schema"]["type"]:
+            made[name] = BooleanField(label, description=about, default=default)
+        else:
+            made[name] = StringField(
+                label,
+                widget=BS3TextFieldWidget(),
+                description=about,
+                default=None if default is None else str(default),
+            )
+    return made

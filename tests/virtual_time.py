@@ -26,7 +26,7 @@ import httpx
 import pytest
 from airflow.providers.common.compat.sdk import BaseSensorOperator
 
-from stoq_provider.hooks.shop import ShopHook
+from stoq_provider.hooks.base import JobHook
 from stoq_provider.testing import Sandbox
 from tests import harness
 
@@ -58,7 +58,7 @@ class VirtualTime:
         self._serial = itertools.count()
         self._sockets_time_out(patch)
         patch.setattr(time, "time", self.now)
-        patch.setattr(ShopHook, "sleep", self._hook_sleep(ShopHook.sleep))
+        patch.setattr(JobHook, "sleep", self._hook_sleep(JobHook.sleep))
         patch.setattr(asyncio, "run", self.run)
         patch.setattr(harness, "pause", self.sleep)
         patch.setattr(harness, "patience", 1e9)
@@ -111,8 +111,8 @@ class VirtualTime:
 
     # -- the waits of a worker -----------------------------------------------------------------------
 
-    def _hook_sleep(self, wait: Callable[[ShopHook, float], None]) -> Callable[[ShopHook, float], None]:
-        def sleep(hook: ShopHook, seconds: float) -> None:
+    def _hook_sleep(self, wait: Callable[[JobHook, float], None]) -> Callable[[JobHook, float], None]:
+        def sleep(hook: JobHook, seconds: float) -> None:
             if not hook.stopped:
                 self.sleep(seconds)
             wait(hook, 0)  # raises where the task was told to stop

@@ -11,6 +11,11 @@ MESSAGE_LENGTH = 300
 """Characters that are kept of one message of the server."""
 
 
+def sentences(*parts: str) -> str:
+    """Join parts of a message, and end each with a full stop unless it has an end already."""
+    return " ".join(part if part.endswith((".", "?", "!")) else f"{part}." for part in parts if part)
+
+
 def messages_of(payload: Any) -> tuple[str, ...]:
     """
     Read the words of an error.

@@ -52,6 +52,11 @@ class JobHandle:
     submitted_at: float | None = None
     result: JobStatus | None = field(default=None, compare=False, repr=False)
 
+    @classmethod
+    def of(cls, value: JobHandle | Mapping[str, Any]) -> JobHandle:
+        """Return a handle that is given as one, or in its JSON form as :meth:`from_dict` reads it."""
+        return value if isinstance(value, JobHandle) else cls.from_dict(value)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form, ``submitted_at`` as ISO 8601 in UTC."""
         at = self.submitted_at

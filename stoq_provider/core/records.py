@@ -187,6 +187,32 @@ class RetryDecision(str, Enum):
     """It may have been sent, or its job ended badly, and sending it again might do harm."""
 
 
+class Lookup(str, Enum):
+    """What looking for the job of a submission without an answer brought."""
+
+    FOUND = "found"
+    ABSENT = "absent"
+    """There surely is none."""
+    UNKNOWN = "unknown"
+    """The system lists no jobs, or its list could not be read."""
+
+
+_AFTER_NO_ANSWER: Mapping[tuple[Lookup, bool], RetryDecision] = {
+    (Lookup.FOUND, True): RetryDecision.REATTACH,
+    (Lookup.FOUND, False): RetryDecision.REATTACH,
+    (Lookup.ABSENT, True): RetryDecision.SUBMIT,
+    (Lookup.ABSENT, False): RetryDecision.SUBMIT,
+    (Lookup.UNKNOWN, True): RetryDecision.REPEAT,
+    (Lookup.UNKNOWN, False): RetryDecision.STOP,
+}
+"""By what a look-up brought, and whether the submission may be repeated."""
+
+
+def after_no_answer(lookup: Lookup, repeat: RepeatSafety) -> RetryDecision:
+    """Decide about a submission that was sent, or may have been, and has no clear answer."""
+    return _AFTER_NO_ANSWER[lookup, repeat is not RepeatSafety.NEVER]
+
+
 def counts(record: SubmissionRecord, *, clears: int, on_clear: str) -> bool:
     """
     Whether a note of an earlier try counts for this one.

@@ -1,155 +1,239 @@
 """
-What the hooks of all systems share: starting jobs and asking for them.
+What the hooks of all systems share: the connection, requests, jobs, and being told to stop.
 
 A subclass names its :class:`~stoq_provider.systems.base.System` and adds the calls that only its own
-system has. HTTP is done by ``transport``, decisions by ``core``.
+system has. HTTP is done by ``transport``, decisions by ``core``, the life of a job by ``jobs``.
 """
 
 from __future__ import annotations
 
-import random
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
-from uuid import uuid4
+import asyncio
+import threading
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from stoq_provider.core.http import Decoded, MalformedAnswer, Problem, ProblemKind, Request
+from airflow.providers.common.compat.sdk import BaseHook
+
+from stoq_provider.core.http import Decoded, ProblemKind, Request
 from stoq_provider.core.models import JobHandle, JobStatus
-from stoq_provider.core.records import RepeatSafety, new_correlation
 from stoq_provider.core.submission import Submission
 from stoq_provider.core.validation import InvalidInput, check_json
-from stoq_provider.exceptions import StoqProviderError, SubmissionUncertain
-from stoq_provider.hooks.shop import NOTHING_SENT, Detached, ShopHook, user_agent
-from stoq_provider.jobs.errors import of_problem, typed
-from stoq_provider.jobs.lookup import Found, find
+from stoq_provider.exceptions import Detached, StoqProviderError
+from stoq_provider.get_provider_info import form_widgets
+from stoq_provider.jobs.config import user_agent
+from stoq_provider.jobs.errors import NOTHING_SENT, of_problem, typed
+from stoq_provider.jobs.send import send
+from stoq_provider.systems.base import System
+from stoq_provider.systems.payload import query_pairs
 
-__all__ = ["NOTHING_SENT", "Detached", "JobHook", "user_agent"]
+if TYPE_CHECKING:
+    from requests import Session
+    from typing_extensions import Self
 
-SUBMIT_ATTEMPTS = 3
-"""How often a repeat-safe submission is sent in one try while its fate is unclear."""
+    from stoq_provider.jobs.metrics import AirflowMeter
+    from stoq_provider.transport.settings import ConnectionSettings
+    from stoq_provider.transport.sync import SyncTransport
 
-BUSY_INTERVAL = 30.0
-"""Seconds between two attempts while the server is busy with another job."""
-
-NO_JOB = "No remote job was started"
-PERHAPS_A_JOB = "An attempt before this one perhaps started a job that nobody waits for, which does no harm"
+DETACHED = "A remote job that was submitted goes on; it can't be cancelled from here."
 
 
-class JobHook(ShopHook):
-    """Base of the hooks: a shop whose bulk work runs as jobs."""
+class JobHook(BaseHook):
+    """
+    Base of the hooks: one shop whose bulk work runs as jobs.
+
+    :param conn_id: the Airflow connection.
+    """
+
+    system: ClassVar[System]
+    form_ui: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    form_fields: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Give each class the two methods of the form as its own: Airflow 2 does not see inherited ones."""
+        super().__init_subclass__(**kwargs)
+        for name in ("get_ui_field_behaviour", "get_connection_form_widgets"):
+            if name not in cls.__dict__:
+                setattr(cls, name, classmethod(getattr(cls, name).__func__))
+
+    def __init__(self, conn_id: str) -> None:
+        super().__init__()
+        self.conn_id = conn_id
+        self._stop = threading.Event()
+        self._fate = DETACHED
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> JobHook:
+        """Begin anew: connections and the wait that may be under way belong to one task."""
+        return type(self)(self.conn_id)
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Return the form's behaviour for Airflow before 3.2; later versions read the provider info."""
+        return {key.replace("-", "_"): value for key, value in cls.form_ui.items()}
+
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """Return the form's extra fields for Airflow before 3.2; later versions read the provider info."""
+        return form_widgets(cls.form_fields)
+
+    # -- connection ---------------------------------------------------------------------------------
+
+    @cached_property
+    def settings(self) -> ConnectionSettings:
+        """What the connection says, checked."""
+        return self._read_settings(self.get_connection(self.conn_id))
+
+    async def asettings(self) -> ConnectionSettings:
+        """Read the connection without blocking the event loop (Airflow before 3.3.2 could deadlock)."""
+        from airflow.providers.common.compat.connection import get_async_connection  # for triggers only
+
+        connection = await get_async_connection(self.conn_id)
+        if hasattr(connection, "aextra_dejson"):
+            extra = await connection.aextra_dejson()
+        else:
+            # Reading extra masks its secrets, which asks the supervisor and would block the loop.
+            extra = await asyncio.to_thread(lambda: connection.extra_dejson)
+        return self._read_settings(connection, extra)
+
+    def _read_settings(self, connection: Any, extra: Mapping[str, Any] | None = None) -> ConnectionSettings:
+        from stoq_provider.transport.settings import read_settings  # parsing a DAG needs no transport
+
+        with typed(self.system.name, f"{NOTHING_SENT}; the connection is {self.conn_id!r}"):
+            return read_settings(
+                host=connection.host,
+                port=connection.port,
+                scheme=connection.schema,
+                key=connection.password,
+                extra=connection.extra_dejson if extra is None else extra,
+                default_origin=self.system.default_origin,
+                base_path=self.system.base_path,
+                user_agent=user_agent(),
+                login=connection.login,
+            )
+
+    @cached_property
+    def _session(self) -> Session:
+        from stoq_provider.transport.sync import make_session  # parsing a DAG needs no requests
+
+        return make_session(self.settings, self.system)
+
+    def get_conn(self) -> Session:
+        """Return the ``requests`` session; it sends the key to the connection's own origin only."""
+        return self._session
+
+    @cached_property
+    def transport(self) -> SyncTransport:
+        """The driver that sends requests, counts points and waits out 429."""
+        from stoq_provider.transport.sync import SyncTransport  # parsing a DAG needs no requests
+
+        return SyncTransport(self.get_conn(), self.settings, self.system, sleep=self.sleep, meter=self.meter)
+
+    @cached_property
+    def meter(self) -> AirflowMeter:
+        """What reports the shop's points to Airflow's metrics."""
+        from stoq_provider.jobs.metrics import AirflowMeter  # parsing a DAG needs no statistics
+
+        return AirflowMeter(self.system.name, self.conn_id)
+
+    @property
+    def spent(self) -> int:
+        """Points spent so far over this hook."""
+        return self.transport.points_spent if "transport" in self.__dict__ else 0
+
+    def twin(self) -> Self:
+        """Return a hook with connections of its own; the connection is not looked up again."""
+        twin = type(self)(self.conn_id)
+        twin.__dict__["settings"] = self.settings
+        return twin
+
+    def close(self) -> None:
+        """Close the connections."""
+        if "_session" in self.__dict__:
+            self._session.close()
+
+    # -- stopping -----------------------------------------------------------------------------------
+
+    def stop(self, fate: str = DETACHED) -> None:
+        """
+        End every wait of this hook, from another thread or a signal handler.
+
+        :param fate: what becomes of the remote job, in a sentence.
+        """
+        self._fate = fate
+        self._stop.set()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether :meth:`stop` was called."""
+        return self._stop.is_set()
+
+    def sleep(self, seconds: float) -> None:
+        """
+        Wait.
+
+        :raises Detached: where the task was told to stop.
+        """
+        if self._stop.wait(max(0.0, seconds)):
+            raise Detached(
+                f"The task was told to stop while it waited for {self.system.label}. {self._fate}",
+                system=self.system.name,
+            )
+
+    # -- requests -----------------------------------------------------------------------------------
+
+    def request(
+        self, method: str, path: str, *, params: Mapping[str, Any] | None = None, json: Any = None
+    ) -> Any:
+        """
+        Call the API and return the decoded payload.
+
+        A read is sent again after passing faults, a write only after 429 or where no connection came about.
+
+        :param path: relative to the API's base path, such as ``/preorders/orders``.
+        :param params: the query; lists become ``name[]``.
+        :raises StoqProviderError: the typed error of what came back, with the server's words.
+        """
+        with typed(self.system.name, NOTHING_SENT):
+            url = self.system.url(self.settings.origin, path)
+            request = Request(method.upper(), url, query_pairs(params or {}), json)
+        return self._payload(request)
+
+    def _payload(self, request: Request, job_id: str | None = None) -> Any:
+        decoded = self.transport.send(request)
+        if decoded.problem is not None:
+            raise self._error(decoded, request, job_id)
+        return decoded.payload
+
+    def _error(self, decoded: Decoded, request: Request, job_id: str | None) -> StoqProviderError:
+        problem = decoded.problem
+        assert problem is not None
+        final = problem.kind in (ProblemKind.AUTHENTICATION, ProblemKind.NOT_FOUND, ProblemKind.VALIDATION)
+        if request.reads_only:
+            fate = "It was a read: nothing was changed"
+            fate += ". The task is not retried." if final else ", and a retry reads again."
+        elif problem.maybe_processed:
+            fate = "Whether it took effect is unknown; it was not sent again. Look before you repeat it."
+        else:
+            fate = "It did not take effect"
+            fate += ". The task is not retried." if final else "; a retry sends it again."
+        return of_problem(
+            problem,
+            system=self.system.name,
+            doing=f"{request.target} at {self.system.label}",
+            fate=fate,
+            job_id=job_id,
+            points_left=decoded.rate_limit.remaining,
+            reads_only=request.reads_only,
+        )
+
+    # -- jobs ---------------------------------------------------------------------------------------
 
     def submit(
         self, submission: Submission, *, busy_patience: float = 0.0, correlation: str | None = None
     ) -> JobHandle:
-        """
-        Start a job.
-
-        :param busy_patience: seconds to wait while the server answers 409 because of another job.
-        :param correlation: a text of which no other submission has the same, carried along where the
-            system has a place for it; default: one made here.
-
-        Where it is unclear whether a call was processed (time-out, reset, 5xx, an answer that can't be
-        read), the job is looked for, if the system lists its jobs. Found, it is the one; absent, the
-        submission is sent again. Where nothing can be found out, a repeat-safe submission is sent again,
-        any other is not.
-
-        :raises SubmissionUncertain: it may run, and repeating it is not safe.
-        :raises StoqProviderError: it was refused, or stayed unclear; the message tells which.
-        """
-        correlation = correlation or new_correlation(uuid4().hex, uuid4().hex[:8])
-        request = self.submit_request(self.system.mark(submission, correlation))
-        since, doubtful = time.time(), False
-        for attempt in range(1, SUBMIT_ATTEMPTS + 1):
-            answer = self._send_when_free(request, busy_patience, doubtful=doubtful)
-            handle, answer = self._handle(answer, submission)
-            if handle is not None:
-                self._tell_items(handle, submission)
-                return handle
-            problem = answer.problem
-            assert problem is not None
-            if not problem.maybe_processed:
-                raise self._refused(answer, request, repeated=doubtful)
-            found = self.find(submission, correlation, since)
-            if found.handle is not None:
-                self.log.info(
-                    "%s: %s; its job %s was found in the list.",
-                    request.target,
-                    problem.text,
-                    found.handle.job_id,
-                )
-                return found.handle
-            doubtful = doubtful or not found.absent
-            if not found.absent and self.system.repeat_safety(submission.kind) is RepeatSafety.NEVER:
-                raise self._uncertain(problem, submission, found)
-            if attempt < SUBMIT_ATTEMPTS:
-                self._tell_again(request, problem, submission, found)
-                with self._telling_what_was_sent(doubtful):
-                    self.sleep(random.uniform(0.5, 1.5) * attempt)  # noqa: S311 - jitter
-        raise self._unclear(answer, request, doubtful=doubtful)
-
-    def _tell_items(self, handle: JobHandle, submission: Submission) -> None:
-        sent, taken = submission.item_count, handle.item_count
-        if None not in (sent, taken) and sent != taken:
-            self.log.warning(
-                "%s items were sent as %s, and %s says that job %s has %s.",
-                sent,
-                submission.kind,
-                self.system.label,
-                handle.job_id,
-                taken,
-            )
-
-    def find(self, submission: Submission, correlation: str | None, since: float) -> Found:
-        """Look for the job of a submission that got no clear answer; see ``jobs.lookup``."""
-        return find(self, submission, correlation, since)
-
-    def _tell_again(self, request: Request, problem: Problem, submission: Submission, found: Found) -> None:
-        self.log.warning(
-            "%s: %s. %s, so it is sent again.",
-            request.target,
-            problem.text,
-            f"{self.system.label} has no job of it"
-            if found.absent
-            else f"It may have been processed; {submission.kind} is safe to repeat",
-        )
-
-    def await_turn(self, submission: Submission) -> None:
-        """
-        Wait until the points are there for a submission; nothing is sent.
-
-        :raises Detached: where the task was told to stop meanwhile.
-        """
-        with self._telling_what_was_sent(doubtful=False):
-            self.transport.await_turn(self.submit_request(submission))
-
-    def _send_when_free(self, request: Request, patience: float, *, doubtful: bool) -> Decoded:
-        give_up_at = time.time() + patience
-        while True:
-            # What is waited for in here, before a call or after a refusal: points, or a connection.
-            with self._telling_what_was_sent(doubtful):
-                answer = self.transport.send(request)
-                if not _is_busy(answer) or time.time() + BUSY_INTERVAL > give_up_at:
-                    return answer
-                self.log.info(
-                    "%s is busy with another job; trying again in %g s.", self.system.label, BUSY_INTERVAL
-                )
-                self.sleep(BUSY_INTERVAL)
-
-    @contextmanager
-    def _telling_what_was_sent(self, doubtful: bool) -> Iterator[None]:
-        """Say of a stop between two calls of a submission whether one of them perhaps started a job."""
-        try:
-            yield
-            return
-        except Detached as error:
-            job = PERHAPS_A_JOB if doubtful else NO_JOB
-            stopped = Detached(
-                f"The task was told to stop before {self.system.label} had taken the submission. {job}. A "
-                "retry submits it.",
-                **{**error.details(), "job_started": None if doubtful else False},
-            )
-        raise stopped
+        """Start a job; parameters and errors are those of :func:`stoq_provider.jobs.send.send`."""
+        return send(self, submission, busy_patience=busy_patience, correlation=correlation)
 
     def submit_request(self, submission: Submission) -> Request:
         """
@@ -162,64 +246,6 @@ class JobHook(ShopHook):
             check_json(request.json, submission.kind)
         return request
 
-    def _handle(self, answer: Decoded, submission: Submission) -> tuple[JobHandle | None, Decoded]:
-        if answer.problem is not None:
-            return None, answer
-        try:
-            handle = self.system.read_submission(answer.payload, submission, time.time())
-            self.system.status_request(self.settings.origin, handle)
-        except (MalformedAnswer, InvalidInput) as error:
-            return None, Decoded(
-                problem=Problem(ProblemKind.PROTOCOL, (str(error),)), rate_limit=answer.rate_limit
-            )
-        return handle, answer
-
-    def _refused(self, answer: Decoded, request: Request, *, repeated: bool) -> StoqProviderError:
-        assert answer.problem is not None
-        kind = answer.problem.kind
-        # An attempt before this one got no clear answer: its job may be what the server is busy with.
-        job = PERHAPS_A_JOB if repeated else NO_JOB
-        if kind is ProblemKind.AUTHENTICATION:
-            fate = f"{job}. The task is not retried; set the key of connection {self.conn_id!r} right."
-        elif kind in (ProblemKind.VALIDATION, ProblemKind.NOT_FOUND):
-            fate = f"{job}. The task is not retried, since it would be refused again."
-        else:
-            fate = f"{job}. A retry submits it."
-        return of_problem(
-            answer.problem,
-            system=self.system.name,
-            doing=f"{request.target}: {self.system.label} did not accept the submission",
-            fate=fate,
-            points_left=answer.rate_limit.remaining,
-            job_started=None if repeated else False,
-        )
-
-    def _unclear(self, answer: Decoded, request: Request, *, doubtful: bool) -> StoqProviderError:
-        assert answer.problem is not None
-        fate = f"{NO_JOB}: none is in the list of jobs. A retry submits it."
-        if doubtful:
-            fate = "A job may run that nobody waits for, which does no harm. A retry submits again."
-        return of_problem(
-            answer.problem,
-            system=self.system.name,
-            doing=f"{request.target}: no clear answer in {SUBMIT_ATTEMPTS} attempts",
-            fate=fate,
-            points_left=answer.rate_limit.remaining,
-            job_started=None if doubtful else False,
-        )
-
-    def _uncertain(self, problem: Problem, submission: Submission, found: Found) -> SubmissionUncertain:
-        list_too = f", and its list of jobs could not be read ({found.text})" if found.text else ""
-        return SubmissionUncertain(
-            f"{submission.kind} was sent to {self.system.label}, and no clear answer came back "
-            f"({problem.text}){list_too}. The job perhaps runs. It is not sent again, because repeating "
-            f"{submission.kind} is not safe, and the task is not retried. Look in {self.system.label} "
-            "whether it took effect; if it did not, clear the task to submit it.",
-            system=self.system.name,
-            http_status=problem.http_status,
-            server_messages=problem.messages,
-        )
-
     def get_job(self, handle: JobHandle | Mapping[str, Any]) -> JobStatus:
         """
         Ask for the status of a job, once.
@@ -228,7 +254,7 @@ class JobHook(ShopHook):
         :raises StoqProviderError: the typed error of what came back.
         """
         with typed(self.system.name, "The remote job goes on; nothing was sent."):
-            known = handle if isinstance(handle, JobHandle) else JobHandle.from_dict(handle)
+            known = JobHandle.of(handle)
             request = self.system.status_request(self.settings.origin, known)
         payload = self._payload(request, known.job_id)
         with typed(self.system.name, f"Job {known.job_id} goes on; a retry asks again."):
@@ -246,9 +272,8 @@ class JobHook(ShopHook):
         if request is None:
             return status.download_url
         payload = self._payload(request, status.job_id)
-        with typed(
-            self.system.name, f"Job {status.job_id} is done; a retry asks again, and submits nothing."
-        ):
+        fate = f"Job {status.job_id} is done; a retry asks again, and submits nothing."
+        with typed(self.system.name, fate):
             return self.system.read_file_url(payload)
 
     @property
@@ -280,17 +305,9 @@ class JobHook(ShopHook):
         verb: str,
     ) -> JobHandle:
         with typed(self.system.name, "The remote job goes on; nothing was sent."):
-            known = handle if isinstance(handle, JobHandle) else JobHandle.from_dict(handle)
+            known = JobHandle.of(handle)
             request = make(self.settings.origin, known)
             if request is None:
                 raise InvalidInput(f"{self.system.label} has no call to {verb} a job")
         self._payload(request, known.job_id)
         return known
-
-
-def _is_busy(answer: Decoded) -> bool:
-    """Only the message tells a 409 for a busy system from one for a wrong state (seen in v1 clients)."""
-    problem = answer.problem
-    if problem is None or problem.kind is not ProblemKind.CONFLICT:
-        return False
-    return any("in progress" in message or "another job" in message for message in problem.messages)

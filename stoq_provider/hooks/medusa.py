@@ -11,8 +11,8 @@ from stoq_provider.core.models import JobHandle
 from stoq_provider.core.submission import Submission
 from stoq_provider.exceptions import ProtocolError, StoqProviderError, ValidationRejected
 from stoq_provider.get_provider_info import MEDUSA_CONN_FIELDS, MEDUSA_UI
-from stoq_provider.hooks.base import NOTHING_SENT, JobHook
-from stoq_provider.jobs.errors import of_problem, typed
+from stoq_provider.hooks.base import JobHook
+from stoq_provider.jobs.errors import NOTHING_SENT, of_problem, typed
 from stoq_provider.systems.medusa.submission import PATH, submission, with_file
 from stoq_provider.systems.medusa.system import PAGE_SIZE, Medusa
 from stoq_provider.systems.payload import require
@@ -205,9 +205,9 @@ class MedusaHook(JobHook):
             file name is appended.
         :return: uri, file name, bytes, rows and sha256 of what was stored.
         """
-        from stoq_provider.jobs.results import store_result
+        from stoq_provider.jobs.files import store_result  # parsing a DAG needs no download
 
-        known = handle if isinstance(handle, JobHandle) else JobHandle.from_dict(handle)
+        known = JobHandle.of(handle)
         return store_result(self, known, destination)
 
 

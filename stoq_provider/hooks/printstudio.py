@@ -12,8 +12,8 @@ from stoq_provider.core.submission import Submission
 from stoq_provider.core.validation import InvalidInput
 from stoq_provider.exceptions import FinalJobFailed, JobFailed, ValidationRejected
 from stoq_provider.get_provider_info import PRINTSTUDIO_CONN_FIELDS, PRINTSTUDIO_UI
-from stoq_provider.hooks.base import NOTHING_SENT, JobHook
-from stoq_provider.jobs.errors import typed
+from stoq_provider.hooks.base import JobHook
+from stoq_provider.jobs.errors import NOTHING_SENT, typed
 from stoq_provider.systems.printstudio import bulk
 from stoq_provider.systems.printstudio.states import ORDER, PRINT_JOB, Course
 from stoq_provider.systems.printstudio.system import PrintStudio, unwrapped

@@ -9,8 +9,8 @@ from stoq_provider.core.models import JobHandle
 from stoq_provider.core.submission import Submission
 from stoq_provider.core.validation import InvalidInput, near_misses
 from stoq_provider.get_provider_info import STOQ_CONN_FIELDS, STOQ_UI
-from stoq_provider.hooks.base import NOTHING_SENT, JobHook
-from stoq_provider.jobs.errors import typed
+from stoq_provider.hooks.base import JobHook
+from stoq_provider.jobs.errors import NOTHING_SENT, typed
 from stoq_provider.systems.stoq import bulk
 from stoq_provider.systems.stoq.reports import export
 from stoq_provider.systems.stoq.system import KNOWN_REPORTS, Stoq
@@ -223,9 +223,9 @@ class StoqHook(JobHook):
             file name is appended.
         :return: uri, file name, bytes, rows and sha256 of what was stored.
         """
-        from stoq_provider.jobs.results import store_result
+        from stoq_provider.jobs.files import store_result  # parsing a DAG needs no download
 
-        known = handle if isinstance(handle, JobHandle) else JobHandle.from_dict(handle)
+        known = JobHandle.of(handle)
         return store_result(self, known, destination)
 
 

@@ -8,8 +8,8 @@ from typing import Any
 from stoq_provider.core.models import JobHandle
 from stoq_provider.core.validation import chunks
 from stoq_provider.get_provider_info import SURECART_CONN_FIELDS, SURECART_UI
-from stoq_provider.hooks.base import NOTHING_SENT, JobHook
-from stoq_provider.jobs.errors import typed
+from stoq_provider.hooks.base import JobHook
+from stoq_provider.jobs.errors import NOTHING_SENT, typed
 from stoq_provider.systems import surecart
 
 
@@ -65,7 +65,7 @@ class SureCartHook(JobHook):
 
     def get_bulk_action(self, handle: JobHandle | Mapping[str, Any]) -> dict[str, Any]:
         """Return a bulk action as the server tells it, with its ``record_ids``."""
-        known = handle if isinstance(handle, JobHandle) else JobHandle.from_dict(handle)
+        known = JobHandle.of(handle)
         with typed(self.system.name, "Nothing was sent; the remote job goes on."):
             request = self.system.status_request(self.settings.origin, known)
         payload = self._payload(request, known.job_id)

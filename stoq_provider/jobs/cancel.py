@@ -11,7 +11,7 @@ from stoq_provider.core.http import ProblemKind
 from stoq_provider.exceptions import StoqProviderError
 
 if TYPE_CHECKING:
-    from stoq_provider.hooks.base import JobHook
+    from stoq_provider.jobs.client import JobClient
     from stoq_provider.jobs.submit import Submitted, Submitter
 
 STOP_SECONDS = 5.0
@@ -25,7 +25,7 @@ NO_CANCEL = (
 _NOTHING_TO_CANCEL = (ProblemKind.VALIDATION, ProblemKind.NOT_FOUND, ProblemKind.CONFLICT)
 
 
-def stop_jobs(hook: JobHook, jobs: Sequence[Submitted], records: Submitter | None) -> str:
+def stop_jobs(client: JobClient, jobs: Sequence[Submitted], records: Submitter | None) -> str:
     """
     Cancel jobs where their system can, and tell in a sentence or two what becomes of them.
 
@@ -33,11 +33,11 @@ def stop_jobs(hook: JobHook, jobs: Sequence[Submitted], records: Submitter | Non
     thread and on connections of its own. Of a job that was stopped before it did anything the record is
     taken away, so that the next try submits it again.
     """
-    if not any(hook.system.cancel_request(hook.settings.origin, job.handle) for job in jobs):
+    if not any(client.system.cancel_request(client.settings.origin, job.handle) for job in jobs):
         return NO_CANCEL
     said: list[str] = ["unanswered"] * len(jobs)
     threads = [
-        threading.Thread(target=_stop, args=(_twin(hook), job, records, said, place), daemon=True)
+        threading.Thread(target=_stop, args=(client.twin(), job, records, said, place), daemon=True)
         for place, job in enumerate(jobs)
     ]
     give_up_at = time.monotonic() + STOP_SECONDS
@@ -61,23 +61,23 @@ _FATES = {
 }
 
 
-def _stop(hook: JobHook, job: Submitted, records: Submitter | None, said: list[str], place: int) -> None:
+def _stop(client: JobClient, job: Submitted, records: Submitter | None, said: list[str], place: int) -> None:
     # Not when the module is loaded: parsing a DAG needs no transport.
     from stoq_provider.transport.retry import NO_RETRY
 
-    request = hook.system.cancel_request(hook.settings.origin, job.handle)
+    request = client.system.cancel_request(client.settings.origin, job.handle)
     if request is None:
         return
-    answer = hook.transport.send(request, NO_RETRY)
+    answer = client.transport.send(request, NO_RETRY)
     if answer.problem is not None:
         said[place] = "ended" if answer.problem.kind in _NOTHING_TO_CANCEL else "refused"
-    elif not hook.system.was_stopped(answer.payload):
+    elif not client.system.was_stopped(answer.payload):
         said[place] = "cancelled"
     else:
         said[place] = "noted"
         if records is not None and _forgotten(records, job.key):
             said[place] = "stopped"
-    hook.close()
+    client.close()
 
 
 def _forgotten(records: Submitter, key: str) -> bool:
@@ -86,10 +86,3 @@ def _forgotten(records: Submitter, key: str) -> bool:
     except StoqProviderError:
         return False
     return True
-
-
-def _twin(hook: JobHook) -> JobHook:
-    """Return a hook with connections of its own; the connection is not looked up again."""
-    twin = type(hook)(hook.conn_id)
-    twin.__dict__["settings"] = hook.settings
-    return twin

@@ -1,11 +1,13 @@
-"""Settings of the whole installation, from the section ``[stoq]`` of Airflow's configuration."""
+"""What belongs to the whole installation: the section ``[stoq]`` of Airflow's configuration, our name."""
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
 
 from airflow.providers.common.compat.sdk import conf
 
+from stoq_provider import __version__
 from stoq_provider.exceptions import ValidationRejected
 
 
@@ -55,3 +57,17 @@ def _positive(name: str, value: object) -> float:
             f"{name} must be a number of seconds above 0, not {value!r}. Nothing was sent."
         )
     return number
+
+
+def user_agent(dag_id: str | None = None) -> str:
+    """
+    Name the package, Airflow and the DAG, for whoever reads the vendor's logs.
+
+    :param dag_id: left out on a worker, where Airflow names it in the environment.
+    """
+    from airflow import __version__ as airflow_version  # loaded lazily by Airflow itself
+
+    dag_id = dag_id or os.environ.get("AIRFLOW_CTX_DAG_ID", "")
+    name = f"airflow-provider-stoq/{__version__} apache-airflow/{airflow_version}"
+    ascii_dag = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in dag_id)
+    return f"{name} (dag {ascii_dag})" if ascii_dag else name

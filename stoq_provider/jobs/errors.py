@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from stoq_provider.core.error_text import sentences
 from stoq_provider.core.events import JobEnd
 from stoq_provider.core.http import MalformedAnswer, Problem, ProblemKind
 from stoq_provider.core.lifecycle import Outcome
@@ -30,6 +31,8 @@ from stoq_provider.exceptions import (
     StoqProviderError,
     ValidationRejected,
 )
+
+NOTHING_SENT = "Nothing was sent"
 
 _CLASSES: dict[ProblemKind, type[StoqProviderError]] = {
     ProblemKind.AUTHENTICATION: AuthenticationError,
@@ -62,7 +65,7 @@ def of_problem(
     :param fate: what becomes of the remote job, and what a retry will do.
     """
     return _CLASSES[problem.kind](
-        f"{doing}: {problem.text}. {fate}",
+        sentences(f"{doing}: {problem.text}", fate),
         system=system,
         http_status=problem.http_status,
         server_messages=problem.messages,
@@ -81,9 +84,9 @@ def typed(system: str, fate: str) -> Iterator[None]:
         yield
         return
     except InvalidInput as caught:
-        error = ValidationRejected(f"{caught}. {fate}", system=system, job_started=False)
+        error = ValidationRejected(sentences(str(caught), fate), system=system, job_started=False)
     except MalformedAnswer as caught:
-        error = ProtocolError(f"{caught}. {fate}", system=system)
+        error = ProtocolError(sentences(str(caught), fate), system=system)
     raise error from None
 
 

@@ -29,7 +29,7 @@ from stoq_provider.core.validation import (
 from stoq_provider.exceptions import ValidationRejected
 
 if TYPE_CHECKING:
-    from stoq_provider.hooks.stoq import StoqHook
+    from stoq_provider.jobs.client import ListClient
     from stoq_provider.jobs.submit import Submitter
     from stoq_provider.systems.stoq.bulk import Family
 
@@ -167,9 +167,9 @@ class Selection(Items):
     :param given: as for :class:`Items`; or filters of the list, as a mapping or text of one.
     """
 
-    def __init__(self, hook: StoqHook, family: Family, given: Any, *, most: int) -> None:
+    def __init__(self, client: ListClient, family: Family, given: Any, *, most: int) -> None:
         super().__init__(given, what=family.ids_key, resource=family.name, most=most)
-        self._hook = hook
+        self._client = client
         self._family = family
 
     def _from_list(self, filters: Mapping[str, Any]) -> Iterator[int]:
@@ -186,7 +186,7 @@ class Selection(Items):
                 "would be wider than it reads; leave it out if that is what is meant"
             )
         key = self._family.item_key
-        rows = self._hook.pages(self._family.list_path, self._family.list_key, filters)
+        rows = self._client.pages(self._family.list_path, self._family.list_key, filters)
         for row in rows:
             if not isinstance(row.get(key), int):
                 raise InvalidInput(f"a row of {self._family.list_path} has no whole number {key!r}")

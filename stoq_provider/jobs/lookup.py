@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from stoq_provider.core.http import MalformedAnswer
+from stoq_provider.core.records import Lookup
 
 if TYPE_CHECKING:
     from stoq_provider.core.models import JobHandle
     from stoq_provider.core.submission import Submission
-    from stoq_provider.hooks.base import JobHook
+    from stoq_provider.jobs.client import JobClient
 
 LOOKS = (0.0, 3.0, 7.0)
 """
@@ -32,50 +33,49 @@ class Found:
     """
     What became of a submission.
 
-    :param handle: its job, if there is one.
-    :param absent: whether there surely is none; with neither, nothing is known.
+    :param handle: its job, if it was found.
     :param text: why nothing is known; empty where the system can't find jobs at all.
     """
 
+    lookup: Lookup
     handle: JobHandle | None = None
-    absent: bool = False
     text: str = ""
 
 
-def find(hook: JobHook, submission: Submission, correlation: str | None, since: float) -> Found:
+def look_up(client: JobClient, submission: Submission, correlation: str | None, since: float) -> Found:
     """
     Look for the job of a submission.
 
     :param correlation: what the submission carried; ``None``: it carried nothing.
     :param since: Unix seconds at which it was first sent.
     """
-    origin = hook.settings.origin
-    if correlation is None or hook.system.find_request(origin, submission, since, 0) is None:
-        return Found()
-    found = Found()
+    origin = client.settings.origin
+    found = Found(Lookup.UNKNOWN)
+    if correlation is None or client.system.find_request(origin, submission, since, 0) is None:
+        return found
     for pause in LOOKS:
-        hook.sleep(pause)
-        found = _look(hook, submission, correlation, since)
-        if not found.absent:
+        client.sleep(pause)
+        found = _look(client, submission, correlation, since)
+        if found.lookup is not Lookup.ABSENT:
             break
     return found
 
 
-def _look(hook: JobHook, submission: Submission, correlation: str, since: float) -> Found:
+def _look(client: JobClient, submission: Submission, correlation: str, since: float) -> Found:
     offset = 0
     for _ in range(MOST_PAGES):
-        request = hook.system.find_request(hook.settings.origin, submission, since, offset)
+        request = client.system.find_request(client.settings.origin, submission, since, offset)
         assert request is not None
-        answer = hook.transport.send(request)
-        if answer.problem is not None:
-            return Found(text=answer.problem.text)
+        decoded = client.transport.send(request)
+        if decoded.problem is not None:
+            return Found(Lookup.UNKNOWN, text=decoded.problem.text)
         try:
-            page = hook.system.read_found(answer.payload, submission, correlation, since, offset)
+            page = client.system.read_found(decoded.payload, submission, correlation, since, offset)
         except MalformedAnswer as error:
-            return Found(text=str(error))
+            return Found(Lookup.UNKNOWN, text=str(error))
         if page.handle is not None:
-            return Found(page.handle)
+            return Found(Lookup.FOUND, page.handle)
         if page.next_offset is None:
-            return Found(absent=True)
+            return Found(Lookup.ABSENT)
         offset = page.next_offset
-    return Found(text=f"the list of jobs is longer than {MOST_PAGES} pages")
+    return Found(Lookup.UNKNOWN, text=f"the list of jobs is longer than {MOST_PAGES} pages")

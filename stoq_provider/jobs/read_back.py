@@ -15,7 +15,7 @@ from stoq_provider.core.validation import chunks
 from stoq_provider.exceptions import ValidationRejected
 
 if TYPE_CHECKING:
-    from stoq_provider.hooks.stoq import StoqHook
+    from stoq_provider.jobs.client import ListClient
     from stoq_provider.systems.stoq.bulk import BulkAction
 
 IDS_IN_A_QUERY = 100
@@ -35,7 +35,9 @@ class ReadBack:
     unclear: tuple[Any, ...]
 
 
-def read_back(hook: StoqHook, action: BulkAction, ids: Sequence[int], body: Mapping[str, Any]) -> ReadBack:
+def read_back(
+    client: ListClient, action: BulkAction, ids: Sequence[int], body: Mapping[str, Any]
+) -> ReadBack:
     """
     Read items and tell which of them an action left unchanged.
 
@@ -44,13 +46,13 @@ def read_back(hook: StoqHook, action: BulkAction, ids: Sequence[int], body: Mapp
     assert action.changed is not None
     verdicts: dict[int, bool | None] = {}
     wanted = set(ids)
-    for item in _lists_first(hook, action, ids, verdicts):
+    for item in _lists_first(client, action, ids, verdicts):
         item_id = item.get(action.family.item_key)
         if item_id in wanted:
             verdicts[item_id] = action.changed(item, body)
     for item_id in ids:
         if item_id not in verdicts:
-            single = _single(hook, action, item_id)
+            single = _single(client, action, item_id)
             verdicts[item_id] = action.changed(single, body) if single is not None else False
     return ReadBack(
         unchanged=tuple(item_id for item_id in ids if verdicts[item_id] is False),
@@ -64,19 +66,19 @@ def most_reads(action: BulkAction, items: int) -> int:
 
 
 def _lists_first(
-    hook: StoqHook, action: BulkAction, ids: Sequence[int], seen: Mapping[int, Any]
+    client: ListClient, action: BulkAction, ids: Sequence[int], seen: Mapping[int, Any]
 ) -> Iterator[Mapping[str, Any]]:
     family = action.family
     if family.name == "variants":
         # Documented: the list takes variant_ids.
         for piece in chunks(ids, IDS_IN_A_QUERY):
-            yield from hook.pages(family.list_path, family.list_key, {"variant_ids": list(piece)})
+            yield from client.pages(family.list_path, family.list_key, {"variant_ids": list(piece)})
         return
-    yield from _while_cheaper(hook, action, ids, seen)
+    yield from _while_cheaper(client, action, ids, seen)
 
 
 def _while_cheaper(
-    hook: StoqHook, action: BulkAction, ids: Sequence[int], seen: Mapping[int, Any]
+    client: ListClient, action: BulkAction, ids: Sequence[int], seen: Mapping[int, Any]
 ) -> Iterator[Mapping[str, Any]]:
     """Read pages of the whole list as long as they cost less than the items that are still missing."""
     family = action.family
@@ -85,7 +87,7 @@ def _while_cheaper(
         missing = len(ids) - len(seen)
         if missing == 0:
             return
-        rows, pages = hook.page(family.list_path, family.list_key, {}, page)
+        rows, pages = client.page(family.list_path, family.list_key, {}, page)
         yield from rows
         left = pages - page
         if left <= 0 or left >= len(ids) - len(seen):
@@ -93,9 +95,9 @@ def _while_cheaper(
         page += 1
 
 
-def _single(hook: StoqHook, action: BulkAction, item_id: int) -> Mapping[str, Any] | None:
+def _single(client: ListClient, action: BulkAction, item_id: int) -> Mapping[str, Any] | None:
     try:
-        payload = hook.request("GET", f"{action.family.list_path}/{item_id}")
+        payload = client.request("GET", f"{action.family.list_path}/{item_id}")
     except ValidationRejected as error:
         if error.http_status == 404:
             return None

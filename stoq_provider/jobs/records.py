@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
+
+from airflow.providers.common.compat.sdk import AirflowFailException
 
 from stoq_provider.core.events import JobEnd
 from stoq_provider.core.http import MalformedAnswer
-from stoq_provider.core.lifecycle import JobProgress
-from stoq_provider.core.models import from_iso, iso
 from stoq_provider.core.records import GONE, RepeatSafety, SubmissionRecord, can_be_reused, counts, identity
 from stoq_provider.core.submission import Submission
-from stoq_provider.exceptions import ProtocolError, StoqProviderError
-from stoq_provider.hooks.base import JobHook
-from stoq_provider.jobs import config
-from stoq_provider.jobs.repeating import sends_something_else
-from stoq_provider.jobs.state_store import StateError, StateStore, open_store
+from stoq_provider.exceptions import ProtocolError, StoqProviderError, SubmissionUncertain
+from stoq_provider.jobs.client import JobClient
+from stoq_provider.jobs.repeats import sends_something_else
+from stoq_provider.jobs.state_store import StateError, StateStore
 
 _ENDED_BADLY = tuple(outcome.value for outcome in GONE)
 
@@ -61,8 +59,8 @@ class Records:
     :param on_clear: see :func:`stoq_provider.core.records.counts`.
     """
 
-    def __init__(self, hook: JobHook, store: StateStore, task: TaskIdentity, *, on_clear: str) -> None:
-        self._hook = hook
+    def __init__(self, client: JobClient, store: StateStore, task: TaskIdentity, *, on_clear: str) -> None:
+        self._client = client
         self._store = store
         self._task = task
         self._on_clear = on_clear
@@ -74,7 +72,7 @@ class Records:
 
     def never_repeats(self, kind: str) -> bool:
         """Whether sending a submission of that kind again does harm."""
-        return self._hook.system.repeat_safety(kind) is RepeatSafety.NEVER
+        return self._client.system.repeat_safety(kind) is RepeatSafety.NEVER
 
     def key(self, submission: Submission) -> str:
         """Name the record of a submission."""
@@ -87,7 +85,7 @@ class Records:
             task_id=self._task.task_id,
             run_id=self._task.run_id,
             map_index=self._task.map_index,
-            conn_id=self._hook.conn_id,
+            conn_id=self._client.conn_id,
             submission_digest=digest,
         )
 
@@ -106,7 +104,7 @@ class Records:
             problem = ProtocolError(
                 f"The record of an earlier try can't be understood ({error}); it may be of another version "
                 "of this package. Nothing was sent; jobs that were submitted go on. A retry looks again.",
-                system=self._hook.system.name,
+                system=self._client.system.name,
             )
         raise problem
 
@@ -124,7 +122,7 @@ class Records:
                 if record is not None and end is not None:
                     self._store.save(key, record.ended(end).to_dict())
             except StoqProviderError as error:
-                self._hook.log.warning("How job ended could not be written down: %s", error)
+                self._client.log.warning("How job ended could not be written down: %s", error)
 
     def save_note(self, key: str, value: Mapping[str, Any]) -> None:
         """Keep something else for the next try; it counts until a person clears the task."""
@@ -166,7 +164,7 @@ class Records:
                 if not held or value.get("outcome") not in _ENDED_BADLY:
                     self._store.save(key, {**value, "held": held})
             except StateError as error:
-                self._hook.log.warning("What a clear does could not be written down: %s", error)
+                self._client.log.warning("What a clear does could not be written down: %s", error)
 
     def current(self, submission: Submission) -> SubmissionRecord | None:
         """Return the record of a submission if it counts for this try."""
@@ -182,6 +180,38 @@ class Records:
             record = record.adopted(self._task.clears)
             self._store.save(key, record.to_dict())
         return record
+
+    def was_lost(self, submission: Submission) -> bool:
+        """Whether an earlier try was about to send it, had no answer, and it must not be repeated."""
+        if not self.never_repeats(submission.kind):
+            return False
+        record = self.current(submission)
+        return record is not None and record.handle is None
+
+    def after_others(
+        self,
+        error: StoqProviderError,
+        submission: Submission,
+        done: int,
+        planned: int,
+        kept: Sequence[str],
+    ) -> StoqProviderError:
+        """
+        Return the error of a submission that failed after others had their jobs.
+
+        It says what becomes of those, and sees that none is repeated that must not be: without a place for
+        records the task is not retried, and with one a clear finds the jobs again.
+
+        :param kept: names of what the next try needs to know; empty where nothing went out before.
+        """
+        if not kept:
+            return error
+        never, final = self.never_repeats(submission.kind), isinstance(error, AirflowFailException)
+        if done and never and not self.durable and not final:
+            error = SubmissionUncertain(f"{error.message} The task is not retried.", **error.details())
+        if never or final:
+            self.hold(kept)
+        return error.after(done, planned, recorded=self.durable)
 
     def keep_plan(self, planned: Mapping[str, str], known: Iterable[str]) -> None:
         """
@@ -202,7 +232,7 @@ class Records:
         lost = [key for key in before if key not in accounted and self._begun(key)]
         if lost:
             raise sends_something_else(
-                self._hook.system, planned[next(iter(planned))], len(lost), self._on_clear
+                self._client.system, planned[next(iter(planned))], len(lost), self._on_clear
             )
         keys = list(dict.fromkeys([*(key for key in before if key in accounted), *planned]))
         if keys != before:
@@ -234,7 +264,7 @@ class Records:
             try:
                 self._store.delete(key)
             except StateError as error:
-                self._hook.log.warning("What was kept for a retry could not be taken away: %s", error)
+                self._client.log.warning("What was kept for a retry could not be taken away: %s", error)
 
     def forget(self, keys: Iterable[str]) -> None:
         """
@@ -244,65 +274,3 @@ class Records:
         """
         for key in keys:
             self._store.delete(key)
-
-
-class PokeMemory:
-    """Keeps, by job id, when a job was last seen and since when answers have been bad."""
-
-    def __init__(self, store: StateStore, key: str, try_number: int, log: logging.Logger) -> None:
-        self._store = store
-        self._key = key
-        self._try_number = try_number
-        self._log = log
-
-    @classmethod
-    def of(cls, context: Mapping[str, Any], conn_id: str, log: logging.Logger) -> PokeMemory:
-        """Open the memory of a task instance."""
-        ti = context["ti"]
-        key = identity(
-            dag_id=ti.dag_id,
-            task_id=ti.task_id,
-            run_id=ti.run_id,
-            map_index=getattr(ti, "map_index", -1),
-            conn_id=conn_id,
-            submission_digest="watched jobs",
-        )
-        return cls(open_store(context, config.state_path(), None), key, getattr(ti, "try_number", 0), log)
-
-    def recall(self, jobs: Iterable[JobProgress]) -> tuple[JobProgress, ...]:
-        """Return the jobs with what earlier pokes saw."""
-        try:
-            known = self._store.load(self._key) or {}
-            return tuple(self._with(progress, known.get(progress.handle.job_id)) for progress in jobs)
-        except (StoqProviderError, MalformedAnswer, AttributeError, TypeError) as error:
-            self._log.debug("Earlier pokes could not be recalled: %s", error)
-            return tuple(jobs)
-
-    def keep(self, jobs: Iterable[JobProgress]) -> None:
-        """Write down what this poke saw; a sensor goes on without it."""
-        try:
-            self._store.save(self._key, {progress.handle.job_id: self._note(progress) for progress in jobs})
-        except StoqProviderError as error:
-            self._log.debug("This poke could not be written down: %s", error)
-
-    def _note(self, progress: JobProgress) -> dict[str, Any]:
-        return {
-            "try_number": self._try_number,
-            "seen_at": None if progress.seen_at is None else iso(progress.seen_at),
-            "bad_since": None if progress.bad_since is None else iso(progress.bad_since),
-            "bad_count": progress.bad_count,
-        }
-
-    def _with(self, progress: JobProgress, note: Mapping[str, Any] | None) -> JobProgress:
-        if note is None:
-            return progress
-        seen_at, bad_since = note.get("seen_at"), note.get("bad_since")
-        progress = replace(progress, seen_at=None if seen_at is None else from_iso(seen_at))
-        if note.get("try_number") != self._try_number:
-            # A new try has patience of its own with bad answers.
-            return progress
-        return replace(
-            progress,
-            bad_since=None if bad_since is None else from_iso(bad_since),
-            bad_count=int(note.get("bad_count") or 0),
-        )

@@ -12,15 +12,22 @@ from dataclasses import dataclass, replace
 from uuid import uuid4
 
 from stoq_provider.core.models import JobHandle
-from stoq_provider.core.records import RepeatSafety, RetryDecision, SubmissionRecord, decide, new_correlation
+from stoq_provider.core.records import (
+    RepeatSafety,
+    RetryDecision,
+    SubmissionRecord,
+    after_no_answer,
+    decide,
+    new_correlation,
+)
 from stoq_provider.core.submission import Submission
 from stoq_provider.exceptions import StoqProviderError, SubmissionUncertain
-from stoq_provider.hooks.base import JobHook
+from stoq_provider.jobs.client import JobClient
+from stoq_provider.jobs.lookup import look_up
 from stoq_provider.jobs.records import Records, TaskIdentity
-from stoq_provider.jobs.repeating import must_not_repeat, was_never_sent, why_again
+from stoq_provider.jobs.repeats import must_not_repeat, was_never_sent, why_again
+from stoq_provider.jobs.send import await_limit
 from stoq_provider.jobs.state_store import StateError, StateStore
-
-__all__ = ["Submitted", "Submitter", "TaskIdentity"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +55,14 @@ class Submitter(Records):
 
     def __init__(
         self,
-        hook: JobHook,
+        client: JobClient,
         store: StateStore,
         task: TaskIdentity,
         *,
         on_clear: str,
         busy_patience: float = 0.0,
     ) -> None:
-        super().__init__(hook, store, task, on_clear=on_clear)
+        super().__init__(client, store, task, on_clear=on_clear)
         self._busy_patience = busy_patience
 
     def submit(self, submission: Submission) -> Submitted:
@@ -66,13 +73,13 @@ class Submitter(Records):
         """
         key = self.key(submission)
         record = self.load(key)
-        repeat = self._hook.system.repeat_safety(submission.kind)
+        repeat = self._client.system.repeat_safety(submission.kind)
         step = decide(
             record,
             clears=self._task.clears,
             on_clear=self._on_clear,
             repeat=repeat,
-            repeat_expired=self._hook.system.repeat_expired(submission.kind),
+            repeat_expired=self._client.system.repeat_expired(submission.kind),
         )
         if step is RetryDecision.SUBMIT:
             return self._send(key, submission, known=record is not None)
@@ -80,38 +87,32 @@ class Submitter(Records):
         if step is RetryDecision.REATTACH:
             return self._reattached(key, record)
         if record.handle is None:
-            settled = self._settled(key, record, submission)
-            if settled is not None:
-                return settled
+            found = look_up(self._client, submission, record.correlation, record.intent_at)
+            step = after_no_answer(found.lookup, repeat)
+            if found.handle is not None:
+                return self._found(key, record, found.handle)
+        if step is RetryDecision.SUBMIT:
+            self._client.log.warning("%s", was_never_sent(self._client.system, submission.kind))
+            return self._send(key, submission, known=True, doubtful=record)
         if step is RetryDecision.STOP:
-            raise must_not_repeat(self._hook.system, submission.kind, record, self._on_clear)
-        self._hook.log.warning("%s", why_again(submission.kind, record))
+            raise must_not_repeat(self._client.system, submission.kind, record, self._on_clear)
+        self._client.log.warning("%s", why_again(submission.kind, record))
         if repeat is RepeatSafety.WARN:
-            self._hook.log.warning("Repeating %s is not without effect.", submission.kind)
+            self._client.log.warning("Repeating %s is not without effect.", submission.kind)
         return self._send(key, submission, known=True)
 
     def _reattached(self, key: str, record: SubmissionRecord) -> Submitted:
         record = self._adopted(key, record)
         assert record.handle is not None
-        self._hook.log.info(
+        self._client.log.info(
             "An earlier try submitted job %s; waiting for it, nothing is sent.", record.handle.job_id
         )
         return Submitted(key, record, record.handle, reattached=True)
 
-    def _settled(self, key: str, record: SubmissionRecord, submission: Submission) -> Submitted | None:
-        """Find out what became of a submission that was lost, and go on from there; ``None``: can't tell."""
-        found = self._hook.find(submission, record.correlation, record.intent_at)
-        if found.handle is not None:
-            return self._found(key, record, found.handle)
-        if not found.absent:
-            return None
-        self._hook.log.warning("%s", was_never_sent(self._hook.system, submission.kind))
-        return self._send(key, submission, known=True, doubtful=record)
-
     def _found(self, key: str, record: SubmissionRecord, handle: JobHandle) -> Submitted:
         record = self._with_job(replace(record, clears=self._task.clears), handle)
         self._store.save(key, record.to_dict())
-        self._hook.log.info(
+        self._client.log.info(
             "An earlier try was lost while it sent this; its job %s was found in the list. Waiting for it, "
             "nothing is sent.",
             handle.job_id,
@@ -146,10 +147,10 @@ class Submitter(Records):
         :param doubtful: the intent of a try that was lost, if that is what is sent again: its mark is kept,
             so that its job would be found even now.
         """
-        self._hook.submit_request(submission)
+        self._client.submit_request(submission)
         submission = self._prepared(key, submission)
         # Before the intent: a worker that is lost while it waits has sent nothing, and leaves no doubt.
-        self._hook.await_turn(submission)
+        await_limit(self._client, self._client.submit_request(submission))
         intent = SubmissionRecord(
             self._task.clears,
             intent_at=doubtful.intent_at if doubtful else time.time(),
@@ -161,11 +162,11 @@ class Submitter(Records):
             raise StateError(
                 f"Another worker of this task has just begun to submit {submission.kind}. This one sent "
                 "nothing; what the other submitted goes on. A retry finds it.",
-                system=self._hook.system.name,
+                system=self._client.system.name,
                 job_started=False,
             )
         try:
-            handle = self._hook.submit(
+            handle = self._client.submit(
                 submission, busy_patience=self._busy_patience, correlation=intent.correlation
             )
         except SubmissionUncertain:
@@ -178,7 +179,7 @@ class Submitter(Records):
         try:
             self._store.save(key, record.to_dict())
         except StateError as error:
-            self._hook.log.error(
+            self._client.log.error(
                 "Job %s was submitted, but that could not be written down: %s", handle.job_id, error
             )
         return Submitted(key, record, handle, reattached=False)
@@ -197,4 +198,4 @@ class Submitter(Records):
             self._store.delete(key)
         except StateError as error:
             # What the server said matters more; the intent left behind only makes the next try careful.
-            self._hook.log.warning("That nothing was submitted could not be written down: %s", error)
+            self._client.log.warning("That nothing was submitted could not be written down: %s", error)

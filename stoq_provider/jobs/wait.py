@@ -6,16 +6,22 @@ Both only sleep, send and log; :class:`~stoq_provider.core.polling.Poller` decid
 
 from __future__ import annotations
 
+import logging
 import random
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from stoq_provider.core.events import JobEnd, WaitEvent
+from stoq_provider.core.http import MalformedAnswer
 from stoq_provider.core.lifecycle import JobProgress
-from stoq_provider.core.models import JobHandle
+from stoq_provider.core.models import JobHandle, from_iso, iso
 from stoq_provider.core.polling import LogLine, Poller
+from stoq_provider.core.records import identity
+from stoq_provider.exceptions import StoqProviderError
+from stoq_provider.jobs import config
+from stoq_provider.jobs.state_store import StateStore, open_store
 from stoq_provider.systems.base import System
 from stoq_provider.transport.settings import ConnectionSettings
 
@@ -188,3 +194,65 @@ def event_of(poller: Poller, points_spent: int, state: dict[str, Any] | None = N
     """Sum up a poller whose jobs have all ended."""
     ends = tuple(JobEnd.of(progress) for progress in poller.jobs)
     return WaitEvent(ends, points_spent=points_spent, points_left=poller.points_left, state=state or {})
+
+
+class PokeMemory:
+    """Keeps, by job id, when a job was last seen and since when answers have been bad."""
+
+    def __init__(self, store: StateStore, key: str, try_number: int, log: logging.Logger) -> None:
+        self._store = store
+        self._key = key
+        self._try_number = try_number
+        self._log = log
+
+    @classmethod
+    def of(cls, context: Mapping[str, Any], conn_id: str, log: logging.Logger) -> PokeMemory:
+        """Open the memory of a task instance."""
+        ti = context["ti"]
+        key = identity(
+            dag_id=ti.dag_id,
+            task_id=ti.task_id,
+            run_id=ti.run_id,
+            map_index=getattr(ti, "map_index", -1),
+            conn_id=conn_id,
+            submission_digest="watched jobs",
+        )
+        return cls(open_store(context, config.state_path(), None), key, getattr(ti, "try_number", 0), log)
+
+    def recall(self, jobs: Iterable[JobProgress]) -> tuple[JobProgress, ...]:
+        """Return the jobs with what earlier pokes saw."""
+        try:
+            known = self._store.load(self._key) or {}
+            return tuple(self._with(progress, known.get(progress.handle.job_id)) for progress in jobs)
+        except (StoqProviderError, MalformedAnswer, AttributeError, TypeError) as error:
+            self._log.debug("Earlier pokes could not be recalled: %s", error)
+            return tuple(jobs)
+
+    def keep(self, jobs: Iterable[JobProgress]) -> None:
+        """Write down what this poke saw; a sensor goes on without it."""
+        try:
+            self._store.save(self._key, {progress.handle.job_id: self._note(progress) for progress in jobs})
+        except StoqProviderError as error:
+            self._log.debug("This poke could not be written down: %s", error)
+
+    def _note(self, progress: JobProgress) -> dict[str, Any]:
+        return {
+            "try_number": self._try_number,
+            "seen_at": None if progress.seen_at is None else iso(progress.seen_at),
+            "bad_since": None if progress.bad_since is None else iso(progress.bad_since),
+            "bad_count": progress.bad_count,
+        }
+
+    def _with(self, progress: JobProgress, note: Mapping[str, Any] | None) -> JobProgress:
+        if note is None:
+            return progress
+        seen_at, bad_since = note.get("seen_at"), note.get("bad_since")
+        progress = replace(progress, seen_at=None if seen_at is None else from_iso(seen_at))
+        if note.get("try_number") != self._try_number:
+            # A new try has patience of its own with bad answers.
+            return progress
+        return replace(
+            progress,
+            bad_since=None if bad_since is None else from_iso(bad_since),
+            bad_count=int(note.get("bad_count") or 0),
+        )

@@ -12,10 +12,9 @@ from airflow.providers.common.compat.sdk import BaseOperator
 from stoq_provider.core.error_text import hide_queries
 from stoq_provider.core.validation import InvalidInput, check_json, read_mapping
 from stoq_provider.exceptions import StoqProviderError, SubmissionUncertain
-from stoq_provider.hooks.shop import NOTHING_SENT
 from stoq_provider.hooks.stoq import StoqHook
 from stoq_provider.jobs import config
-from stoq_provider.jobs.errors import typed
+from stoq_provider.jobs.errors import NOTHING_SENT, typed
 from stoq_provider.jobs.records import TaskIdentity
 from stoq_provider.jobs.state_store import open_store
 from stoq_provider.jobs.submit import Submitter

@@ -11,11 +11,10 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 from stoq_provider.core.records import RepeatSafety
 from stoq_provider.exceptions import StoqProviderError, ValidationRejected
-from stoq_provider.hooks.shop import DETACHED
+from stoq_provider.hooks.base import DETACHED
 from stoq_provider.jobs import config
 from stoq_provider.jobs.cancel import NO_CANCEL, stop_jobs
 from stoq_provider.jobs.records import TaskIdentity
-from stoq_provider.jobs.repeating import after_others
 from stoq_provider.jobs.state_store import open_store
 from stoq_provider.jobs.submit import Submitted, Submitter
 from stoq_provider.operators.waiting import WaitingOperator
@@ -167,7 +166,7 @@ class JobOperator(WaitingOperator):
                 if not begun and error.job_started is False:
                     submitter.drop([submitter.plan_name, *self.notes(submitter)])
                 kept = [*(s.key for s in done), *self.notes(submitter)] if begun else []
-                raise after_others(error, submitter, submission, len(done), len(submissions), kept) from None
+                raise submitter.after_others(error, submission, len(done), len(submissions), kept) from None
             if len(done) == 1 and submitter.never_repeats(submission.kind):
                 submitter.hold(self.notes(submitter))
         return done

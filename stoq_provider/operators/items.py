@@ -16,8 +16,7 @@ from stoq_provider.core.lifecycle import Outcome
 from stoq_provider.core.submission import Submission
 from stoq_provider.core.validation import IdList, InvalidInput
 from stoq_provider.exceptions import ItemsUnchanged, StoqProviderError
-from stoq_provider.hooks.base import NOTHING_SENT
-from stoq_provider.jobs.errors import typed
+from stoq_provider.jobs.errors import NOTHING_SENT, typed
 from stoq_provider.jobs.read_back import ReadBack, summary
 from stoq_provider.jobs.results import store_items
 from stoq_provider.operators.base import JobOperator

@@ -13,9 +13,8 @@ from stoq_provider.core.models import JobState
 from stoq_provider.core.submission import Submission
 from stoq_provider.core.validation import InvalidInput
 from stoq_provider.exceptions import JobCancelled, StoqProviderError, ValidationRejected
-from stoq_provider.hooks.base import NOTHING_SENT
 from stoq_provider.hooks.medusa import MedusaHook
-from stoq_provider.jobs.errors import typed
+from stoq_provider.jobs.errors import NOTHING_SENT, typed
 from stoq_provider.operators.base import JobOperator
 from stoq_provider.operators.decision import Decision
 from stoq_provider.operators.waiting import WaitingOperator

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from stoq_provider.core.models import JobState
 from stoq_provider.core.submission import Submission
 from stoq_provider.core.validation import TEXTS
-from stoq_provider.hooks.base import NOTHING_SENT
-from stoq_provider.jobs.errors import typed
+from stoq_provider.jobs.errors import NOTHING_SENT, typed
 from stoq_provider.jobs.items import Items
 from stoq_provider.jobs.read_back import ReadBack
 from stoq_provider.jobs.results import store_items

@@ -10,8 +10,7 @@ from stoq_provider.core.submission import Submission
 from stoq_provider.core.validation import InvalidInput
 from stoq_provider.exceptions import StoqProviderError, SubmissionUncertain
 from stoq_provider.hooks.printstudio import PrintStudioHook
-from stoq_provider.jobs.repeating import after_others
-from stoq_provider.jobs.uncertain import Piece, lost_before, stopped, uncertain
+from stoq_provider.jobs.repeats import Piece, stopped, uncertain
 from stoq_provider.operators.base import JobOperator
 from stoq_provider.triggers.jobs import PrintStudioJobTrigger
 
@@ -87,7 +86,7 @@ class PrintStudioOperator(JobOperator):
         doubtful: list[Piece] = []
         pieces = Piece.of(submissions, self.noun)
         for piece in pieces:
-            lost = lost_before(submitter, piece.submission)
+            lost = submitter.was_lost(piece.submission)
             try:
                 done.append(submitter.submit(piece.submission))
             except StoqProviderError as error:
@@ -120,7 +119,7 @@ class PrintStudioOperator(JobOperator):
         if not done and error.job_started is False:
             submitter.drop([submitter.plan_name])
         kept = [*(s.key for s in done), *self.notes(submitter)] if done or self.resumes else []
-        return after_others(error, submitter, piece.submission, len(done), planned, kept)
+        return submitter.after_others(error, piece.submission, len(done), planned, kept)
 
     def _not_none(self, items: Sequence[Any], what: str, on_empty: str) -> None:
         if items:

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from stoq_provider.core.submission import Submission
 from stoq_provider.core.validation import InvalidInput, read_mapping
-from stoq_provider.hooks.base import NOTHING_SENT
 from stoq_provider.hooks.stoq import StoqHook
-from stoq_provider.jobs.errors import typed
+from stoq_provider.jobs.errors import NOTHING_SENT, typed
 from stoq_provider.operators.base import JobOperator
 from stoq_provider.systems.stoq.reports import dates_of
 from stoq_provider.triggers.jobs import StoqJobTrigger

@@ -14,10 +14,10 @@ from airflow.providers.common.compat.sdk import BaseOperator, conf
 
 from stoq_provider.core.events import JobEnd
 from stoq_provider.core.lifecycle import Outcome
+from stoq_provider.download.options import DownloadOptions
 from stoq_provider.exceptions import FinalPollingUnhealthy, PollingUnhealthy, ProtocolError, StoqProviderError
 from stoq_provider.jobs import config, results
 from stoq_provider.jobs.errors import NO_RECORD, NOT_RETRIED, WAIT_AGAIN, typed
-from stoq_provider.jobs.fetching import Fetching
 from stoq_provider.jobs.wait import WaitPlan, event_of, wait_sync
 from stoq_provider.operators.decision import Decision
 from stoq_provider.triggers.deferral import BACKSTOP, TRIGGER_FAILED, trigger_failure
@@ -45,10 +45,9 @@ class WaitingOperator(BaseOperator):
         that the job failed; default: ``[stoq] unhealthy_after``.
     :param overwrite: whether an object that stands at the destination is replaced: ``True``, ``False``, or
         ``"if_different"``.
-    :param format: ``"csv"`` as the server made it, or ``"parquet"`` (extra ``parquet``): typed columns, money
-        as decimals.
-    :param download_options: finer points of the download, see :mod:`stoq_provider.jobs.fetching`, such as
-        ``{"on_empty": "skip", "min_rows": 1}``.
+    :param format: ``"csv"`` as the server made it, or ``"parquet"`` (extra ``parquet``).
+    :param download_options: finer points of the download, such as ``{"on_empty": "skip", "min_rows": 1}``:
+        those of :class:`~stoq_provider.download.options.DownloadOptions`.
     """
 
     template_fields: Sequence[str] = ("destination",)
@@ -76,14 +75,7 @@ class WaitingOperator(BaseOperator):
         self.timeout = timeout
         self.poll_interval = poll_interval
         self.unhealthy_after = unhealthy_after
-        self.overwrite = overwrite
-        self.format = format
-        self.download_options = download_options
-
-    @property
-    def fetching(self) -> Fetching:
-        """How the files are wanted."""
-        return Fetching(self.format, self.overwrite, self.download_options or {})
+        self.download = DownloadOptions.of(format=format, overwrite=overwrite, given=download_options)
 
     # -- what a subclass says -----------------------------------------------------------------------
 
@@ -184,7 +176,9 @@ class WaitingOperator(BaseOperator):
         config.poll_interval(self.poll_interval)
         config.unhealthy_after(self.unhealthy_after)
         check_serializable({"conn_id": self.hook.conn_id})
-        self.fetching.check(self.destination)
+        from stoq_provider.jobs.files import check_download  # parsing a DAG needs no download
+
+        check_download(self.download, self.destination)
 
     def _new_state(self, kind: str, started_at: float) -> dict[str, Any]:
         """Return what is found again on resumption, beside the ends of the jobs."""
@@ -309,7 +303,7 @@ class WaitingOperator(BaseOperator):
             kind=state["kind"],
             files=results.fetch(
                 self.hook,
-                self.fetching,
+                self.download,
                 event,
                 state["destination"] if self.downloads else None,
                 recorded=self.recorded(context),

@@ -19,12 +19,11 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from stoq_provider.core.models import JobHandle
+from stoq_provider.download.options import DownloadOptions
 from stoq_provider.exceptions import PollingUnhealthy
 from stoq_provider.jobs import config, results
 from stoq_provider.jobs.errors import WAIT_AGAIN, typed
-from stoq_provider.jobs.fetching import Fetching
-from stoq_provider.jobs.records import PokeMemory
-from stoq_provider.jobs.wait import WaitPlan, event_of, poll_due
+from stoq_provider.jobs.wait import PokeMemory, WaitPlan, event_of, poll_due
 from stoq_provider.sensors.wording import CLEAR, NO_JOB, named, timed_out
 from stoq_provider.triggers.deferral import BACKSTOP, TRIGGER_FAILED, is_time_out, trigger_failure
 from stoq_provider.triggers.jobs import JobTrigger, job_arguments
@@ -62,7 +61,8 @@ class JobSensor(BaseSensorOperator):
     :param overwrite: whether an object that stands at the destination is replaced: ``True``, ``False``, or
         ``"if_different"``.
     :param format: ``"csv"`` as the server made it, or ``"parquet"``.
-    :param download_options: finer points of the download, see :mod:`stoq_provider.jobs.fetching`.
+    :param download_options: finer points of the download, see
+        :class:`~stoq_provider.download.options.DownloadOptions`.
     """
 
     template_fields: Sequence[str] = ("job", "destination")
@@ -95,9 +95,7 @@ class JobSensor(BaseSensorOperator):
             poll_interval if poll_interval is not None or poke_interval is None else self.poke_interval
         )
         self.unhealthy_after = unhealthy_after
-        self.overwrite = overwrite
-        self.format = format
-        self.download_options = download_options
+        self.download = DownloadOptions.of(format=format, overwrite=overwrite, given=download_options)
         self._memory: PokeMemory | None = None
 
     def make_hook(self) -> JobHook:
@@ -117,17 +115,14 @@ class JobSensor(BaseSensorOperator):
         """The hook."""
         return self.make_hook()
 
-    @property
-    def fetching(self) -> Fetching:
-        """How the files are wanted."""
-        return Fetching(self.format, self.overwrite, self.download_options or {})
-
     def execute(self, context: Context) -> Any:
         """Wait, as the parameters say."""
         self._started_at = time.time()
         if self.reschedule and not self.deferrable:
             self._memory = PokeMemory.of(context, self.hook.conn_id, self.log)
-        self.fetching.check(self.destination)
+        from stoq_provider.jobs.files import check_download  # parsing a DAG needs no download
+
+        check_download(self.download, self.destination)
         if not self.deferrable:
             return self._execute_here(context)
         # Not a single look here: a thousand sensors that start at once know nothing of each other in their
@@ -244,9 +239,7 @@ class JobSensor(BaseSensorOperator):
     def _finish(self, event: WaitEvent) -> dict[str, Any]:
         state = event.state
         self._raise_bad_end(event)
-        files = []
-        if state["destination"] is not None:
-            files = self.fetching.store(self.hook, event, state["destination"])
+        files = results.fetch(self.hook, self.download, event, state["destination"], recorded=True)
         manifest = results.sum_up(
             self.hook,
             event,

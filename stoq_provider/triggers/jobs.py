@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from stoq_provider.core.models import JobHandle, from_iso, iso
-from stoq_provider.hooks.base import JobHook, user_agent
+from stoq_provider.hooks.base import JobHook
 from stoq_provider.hooks.stoq import StoqHook
+from stoq_provider.jobs.config import user_agent
 from stoq_provider.jobs.wait import WaitPlan, event_of, wait_async
 
 if TYPE_CHECKING:

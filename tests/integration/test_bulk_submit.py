@@ -138,7 +138,7 @@ def test_submit_refused_409_busy_fails_by_default(bench, sandbox):
 
 @pytest.mark.parametrize("action", ["release", MAIL])
 def test_submit_refused_409_busy_waits_where_that_is_wanted(bench, sandbox, action, monkeypatch, logs):
-    monkeypatch.setattr("stoq_provider.hooks.base.BUSY_INTERVAL", 0.02)
+    monkeypatch.setattr("stoq_provider.jobs.send.BUSY_INTERVAL", 0.02)
     sandbox.arm("status", status=409, body=BUSY, path=POST, times=4)
     bench.bulk(action, [1], on_busy="wait").execute()
     assert bench.sent() == [[1]]
@@ -146,7 +146,7 @@ def test_submit_refused_409_busy_waits_where_that_is_wanted(bench, sandbox, acti
 
 
 def test_submit_refused_409_busy_waits_no_longer_than_the_timeout(bench, sandbox, monkeypatch):
-    monkeypatch.setattr("stoq_provider.hooks.base.BUSY_INTERVAL", 0.05)
+    monkeypatch.setattr("stoq_provider.jobs.send.BUSY_INTERVAL", 0.05)
     sandbox.arm("status", status=409, body=BUSY, path=POST, times=None)
     run = bench.bulk("release", [1], on_busy="wait", timeout=0.2)
     fails(run.execute, ActionRejected, "Another job is in progress", "A retry submits it")

@@ -11,6 +11,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from stoq_provider.exceptions import (
     ActionRejected,
     AuthenticationError,
+    Detached,
     FinalPollingUnhealthy,
     JobTimeout,
     PollingUnhealthy,
@@ -18,7 +19,6 @@ from stoq_provider.exceptions import (
     SubmissionUncertain,
     ValidationRejected,
 )
-from stoq_provider.hooks.base import Detached
 from stoq_provider.operators.actions import StoqActionOperator
 from stoq_provider.operators.base import JobOperator
 from stoq_provider.systems.stoq.system import Stoq

@@ -11,7 +11,7 @@ from stoq_provider.exceptions import (
     ValidationRejected,
 )
 from stoq_provider.hooks.medusa import MedusaHook
-from stoq_provider.jobs import lookup
+from stoq_provider.jobs import lookup, send
 from stoq_provider.operators.medusa import MedusaConfirmOperator
 from stoq_provider.systems.medusa.submission import CORRELATION
 from tests.harness import Killed
@@ -109,16 +109,16 @@ def test_submit_ambiguous_three_times_and_never_processed_says_that_no_job_was_s
 def test_submit_ambiguous_and_the_job_stands_on_a_later_page(medusa, sandbox, monkeypatch):
     monkeypatch.setattr("stoq_provider.systems.medusa.system.PAGE_SIZE", 3)
     sandbox.arm("reset_after", origin="medusa", method="POST", path=SUBMIT)
-    real = MedusaHook.find
+    real = send.look_up
 
     def others_come_first(hook, *arguments):
         for _ in range(7):
             MedusaHook().submit_batch_job("product-import", {"fileKey": "other"}, dry_run=True)
-        monkeypatch.setattr(MedusaHook, "find", real)
+        monkeypatch.setattr(send, "look_up", real)
         return real(hook, *arguments)
 
     medusa.bend("next_job", kind="product-import", times=None, stuck=True)
-    monkeypatch.setattr(MedusaHook, "find", others_come_first)
+    monkeypatch.setattr(send, "look_up", others_come_first)
     (handle,) = medusa.submitted("product-import", source=medusa.source.as_uri())
     (mine,) = [s for s in medusa.state["submissions"] if s["job_id"] == handle["job_id"]]
     assert mine["context"][CORRELATION].startswith("airflow-")

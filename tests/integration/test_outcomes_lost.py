@@ -7,8 +7,7 @@ import threading
 
 import pytest
 
-from stoq_provider.exceptions import DownloadError, SubmissionUncertain
-from stoq_provider.hooks.base import Detached
+from stoq_provider.exceptions import Detached, DownloadError, SubmissionUncertain
 from stoq_provider.hooks.stoq import StoqHook
 from stoq_provider.transport.sync import SyncTransport
 from tests.harness import (
@@ -137,7 +136,7 @@ def test_worker_killed_after_the_handle_while_it_waits(bench, sandbox, mode):
     sandbox.jobs("export", duration=20)
     run = bench.export(mode)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("stoq_provider.jobs.results.store_files", _die)
+        patch.setattr("stoq_provider.jobs.files.store_files", _die)
         with pytest.raises(Killed):
             run.execute()
     assert bench.files() == []

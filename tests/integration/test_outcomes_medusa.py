@@ -9,6 +9,7 @@ import pytest
 
 from stoq_provider.exceptions import (
     AuthenticationError,
+    Detached,
     DownloadError,
     FinalJobFailed,
     JobCancelled,
@@ -18,7 +19,6 @@ from stoq_provider.exceptions import (
     VerificationError,
 )
 from stoq_provider.hooks.medusa import MedusaHook
-from stoq_provider.hooks.shop import Detached
 from stoq_provider.jobs import cancel
 from stoq_provider.testing.medusa.storage import Storage
 from tests.harness import wait_until

@@ -56,7 +56,7 @@ def test_submit_refused_409_fails_with_the_hint_and_a_retry_submits(bench, sandb
 def test_submit_refused_409_of_another_job_is_waited_out_where_on_busy_says_so(
     bench, sandbox, monkeypatch, logs
 ):
-    monkeypatch.setattr("stoq_provider.hooks.base.BUSY_INTERVAL", 0.05)
+    monkeypatch.setattr("stoq_provider.jobs.send.BUSY_INTERVAL", 0.05)
     body = {"errors": ["Another job is in progress for this offer. Try again later."]}
     sandbox.arm("status", status=409, body=body, path=SUBMIT, times=3)
     assert bench.export(on_busy="wait").execute()["jobs"][0]["outcome"] == "succeeded"
@@ -65,7 +65,7 @@ def test_submit_refused_409_of_another_job_is_waited_out_where_on_busy_says_so(
 
 
 def test_submit_refused_409_of_another_job_for_longer_than_the_timeout(bench, sandbox, monkeypatch):
-    monkeypatch.setattr("stoq_provider.hooks.base.BUSY_INTERVAL", 0.05)
+    monkeypatch.setattr("stoq_provider.jobs.send.BUSY_INTERVAL", 0.05)
     body = {"errors": ["Another job is in progress for this offer."]}
     sandbox.arm("status", status=409, body=body, path=SUBMIT, times=None)
     run = bench.export(on_busy="wait", timeout=0.3)

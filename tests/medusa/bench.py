@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from stoq_provider.hooks.shop import ShopHook
+from stoq_provider.hooks.base import JobHook
 from stoq_provider.operators.medusa import MedusaBatchJobOperator, MedusaConfirmOperator
 from stoq_provider.sensors.jobs import MedusaJobSensor
 from tests.harness import TaskRun
@@ -62,9 +62,9 @@ class Ahead:
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self._by = 0.0
         self.asleep = threading.Event()
-        real, wait = time.time, ShopHook.sleep
+        real, wait = time.time, JobHook.sleep
 
-        def sleep(hook: ShopHook, seconds: float) -> None:
+        def sleep(hook: JobHook, seconds: float) -> None:
             until = time.time() + seconds
             self.asleep.set()
             try:
@@ -74,7 +74,7 @@ class Ahead:
                 self.asleep.clear()
 
         patch.setattr(time, "time", lambda: real() + self._by)
-        patch.setattr(ShopHook, "sleep", sleep)
+        patch.setattr(JobHook, "sleep", sleep)
 
     def forward(self, seconds: float) -> None:
         self._by += seconds

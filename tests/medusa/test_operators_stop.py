@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from stoq_provider.hooks.shop import Detached
+from stoq_provider.exceptions import Detached
 from stoq_provider.jobs import cancel
 from tests.harness import wait_until
 from tests.medusa.bench import Ahead, Bench, Run, desk, job_of, new_handle

@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from stoq_provider.core.models import JobHandle
-from stoq_provider.core.records import SubmissionRecord
+from stoq_provider.core.records import Lookup, SubmissionRecord
 from stoq_provider.exceptions import (
     AuthenticationError,
     ProtocolError,
@@ -163,7 +163,7 @@ def test_a_system_without_a_list_finds_nothing_and_waits_for_nothing(monkeypatch
     hook = StoqHook()
     monkeypatch.setattr(hook, "sleep", lambda seconds: pytest.fail("waited"))
     submission = hook.plan_export("revenue")
-    assert lookup.find(hook, submission, "airflow-1", 0.0) == lookup.Found()
+    assert lookup.look_up(hook, submission, "airflow-1", 0.0) == lookup.Found(Lookup.UNKNOWN)
     assert hook.system.mark(submission, "airflow-1") == submission
 
 

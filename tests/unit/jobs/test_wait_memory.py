@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 from stoq_provider.core.lifecycle import JobProgress
 from stoq_provider.core.models import JobHandle
-from stoq_provider.jobs.records import PokeMemory
+from stoq_provider.jobs.wait import PokeMemory
 from tests.harness import MemoryStateStore
 
 LOG = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from stoq_provider.download import session
 from stoq_provider.exceptions import DownloadError, VerificationError
 from stoq_provider.hooks.medusa import MedusaHook
 from stoq_provider.hooks.stoq import StoqHook
-from stoq_provider.jobs.results import store_result
+from stoq_provider.jobs.files import store_result
 from tests.unit.hooks.conftest import API, CONN, KEY
 
 PUBLIC = "93.184.215.14"

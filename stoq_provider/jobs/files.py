@@ -1,0 +1,225 @@
+"""The files of finished jobs: fetched, several at a time, and named so that they don't collide."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.lineage.hook import get_hook_lineage_collector
+
+from stoq_provider.core.manifest import parquet_name
+from stoq_provider.core.models import JobHandle, JobStatus
+from stoq_provider.download.destination import fill_in, report_of
+from stoq_provider.download.download import StoredFile, check_destination, download_files
+from stoq_provider.download.many import DownloadPool, distinct_names
+from stoq_provider.download.options import DownloadOptions, EmptyResult, options_error
+from stoq_provider.download.parquet import ParquetFactory, parquet
+from stoq_provider.exceptions import DownloadError, ValidationRejected
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+    from stoq_provider.jobs.client import JobClient
+
+_NOTHING_YET = "The remote jobs are done; nothing was downloaded, and nothing will be submitted again."
+
+_IN_THE_WAY = (
+    "Files of the other jobs that were published before stay, and overwrite=False refuses them on a retry: "
+    "move them away first."
+)
+
+
+def check_download(options: DownloadOptions, destination: Any) -> None:
+    """
+    Check before a job is started whether its files could be stored.
+
+    :raises ValidationRejected: naming what is wrong.
+    """
+
+    others = _others(options)
+    if destination is None:
+        return
+    check_destination(destination, overwrite=options.overwrite or not options.stores_csv)
+    if not others or str(destination).endswith("/"):
+        return
+    place = _parquet_of(destination)
+    if options.stores_csv and str(place) == str(destination):
+        raise options_error(f"with keep_csv, {destination} can't be both the CSV and the Parquet")
+    check_destination(place, overwrite=options.overwrite)
+
+
+def _others(options: DownloadOptions) -> list[ParquetFactory]:
+    """Return what makes other forms of a file."""
+    if options.format != "parquet":
+        return []
+    return [
+        parquet(column_types=options.column_types, overwrite=options.overwrite, on_empty=options.on_empty)
+    ]
+
+
+def _parquet_of(destination: Any) -> Any:
+    if isinstance(destination, str):
+        return parquet_name(destination)
+    # A path object keeps its connection this way.
+    return destination.with_name(parquet_name(destination.name))
+
+
+def store_result(
+    client: JobClient,
+    handle: JobHandle,
+    destination: str | ObjectStoragePath,
+    options: DownloadOptions | None = None,
+) -> StoredFile:
+    """
+    Store the file of a finished job; the pre-signed URL is asked for here and kept nowhere.
+
+    :raises DownloadError: where the job has no file, or it could not be fetched or stored.
+    """
+    pool: DownloadPool[list[StoredFile]] = DownloadPool(lambda: client.stopped)
+    fresh, options = FreshUrl(client, handle), options or DownloadOptions()
+    return pool.run([lambda: store_files(client, fresh, destination, options, pool)], 1)[0][0]
+
+
+def store_files(
+    client: JobClient,
+    fresh: FreshUrl,
+    destination: str | ObjectStoragePath,
+    options: DownloadOptions,
+    pool: DownloadPool[Any],
+    *,
+    file_name: str | None = None,
+) -> list[StoredFile]:
+    """
+    Store the file of a finished job, and other forms of it.
+
+    :param pool: the downloads it runs among.
+    :param file_name: instead of the server's.
+    """
+    settings, first = client.settings, fresh.first
+    return download_files(
+        fresh,
+        destination,
+        file_name=file_name or first.file_name,
+        expected_rows=first.row_count,
+        expected_bytes=(first.details or {}).get("file_size"),
+        policy=replace(
+            options,
+            allow_http=settings.allow_http,
+            allow_loopback=settings.on_loopback,
+            allow_private=client.allows_private,
+            verify=settings.verify,
+            proxy=settings.proxy,
+        ),
+        job_id=fresh.handle.job_id,
+        system=client.system.name,
+        kind=fresh.handle.kind,
+        should_stop=pool.stopped,
+        on_source=pool.watch,
+        also=_others(options),
+        store=options.stores_csv,
+    )
+
+
+def store_all(
+    client: JobClient, handles: Sequence[JobHandle], destination: str, options: DownloadOptions
+) -> list[dict[str, Any]]:
+    """
+    Store the files of all jobs, and note them as output for lineage.
+
+    Files are in the order of the jobs. Those of one name get their job ids into it. The first download that
+    fails stops the others; what was published before stays, whole, and a retry downloads it again.
+
+    :raises ValidationRejected: where several files would go to one place.
+    :raises EmptyResult: where ``on_empty="skip"`` and no file has rows; if some have, only those are stored.
+    """
+
+    _check_room(client, handles, destination)
+    # All at once before the first byte: only the names together tell which of them collide.
+    lock = threading.Lock()
+    fresh = [FreshUrl(client, handle, lock) for handle in handles]
+    names = distinct_names([(one.first.file_name, one.first.job_id) for one in fresh])
+    pool: DownloadPool[list[StoredFile]] = DownloadPool(lambda: client.stopped)
+
+    def storing(one: FreshUrl, name: str) -> Callable[[], list[StoredFile]]:
+        def store() -> list[StoredFile]:
+            try:
+                return store_files(client, one, destination, options, pool, file_name=name)
+            except EmptyResult:
+                return []
+
+        return store
+
+    try:
+        stored = pool.run(
+            [storing(one, name) for one, name in zip(fresh, names, strict=True)], options.at_once
+        )
+    except DownloadError as error:
+        if options.overwrite is not False or len(handles) == 1:
+            raise
+        raise type(error)(f"{error.message} {_IN_THE_WAY}", **error.details()) from error
+    files = [file for each in stored for file in each]
+    if handles and not files:
+        raise EmptyResult(
+            "No result has rows, and on_empty='skip': nothing was published. The remote jobs are done."
+        )
+    for file in files:
+        get_hook_lineage_collector().add_output_asset(context=client, uri=_without_conn_id(file.uri))
+    return [file.to_dict() for file in files]
+
+
+class FreshUrl:
+    """
+    Gives the URL of the status that was asked for first, then asks for the status again each time.
+
+    ``first``: that status. Several may be used at a time; a client sends one request after the other.
+    """
+
+    def __init__(self, client: JobClient, handle: JobHandle, lock: threading.Lock | None = None) -> None:
+        self._client = client
+        self.handle = handle
+        self._lock = lock or threading.Lock()
+        self.first: JobStatus = client.get_job(handle)
+        self._unused: JobStatus | None = self.first
+
+    def __call__(self) -> str:
+        """
+        Return a URL.
+
+        :raises DownloadError: the job has no file.
+        """
+        with self._lock:
+            status, self._unused = self._unused or self._client.get_job(self.handle), None
+            url = self._client.file_url(status)
+        if url is None:
+            raise DownloadError(
+                f"Job {status.job_id} is {status.word!r} and has no file to download. The remote job is not "
+                "touched; a retry asks again and submits nothing.",
+                system=self._client.system.name,
+                job_id=status.job_id,
+            )
+        return url
+
+
+def _check_room(client: JobClient, handles: Sequence[JobHandle], destination: str) -> None:
+    """Check that every job's file has a place of its own, taking their names to differ."""
+
+    places = set()
+    for handle in handles:
+        values = {"system": client.system.name, "kind": handle.kind, "report": report_of(handle.kind)}
+        text = fill_in(destination, {**values, "job_id": handle.job_id, "file_name": handle.job_id})
+        places.add(f"{text}{handle.job_id}" if text.endswith("/") else text)
+    if len(places) < len(handles):
+        raise ValidationRejected(
+            f"{len(handles)} files can't all be stored as {destination!r}; let the destination end with '/', "
+            f"or put {{job_id}} or {{file_name}} into it. {_NOTHING_YET}",
+            system=client.system.name,
+        )
+
+
+def _without_conn_id(uri: str) -> str:
+    """Name an object as the rest of the world does: the connection id in the URI is Airflow's own."""
+    scheme, separator, rest = uri.partition("://")
+    host, slash, key = rest.partition("/")
+    return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{key}" if separator else uri
