@@ -12,7 +12,7 @@ MEDUSA_WORKERS ?= 4
 # Between the oldest Airflow, which has a target of its own, and that of all other tests.
 BETWEEN = 3.0 3.1 3.2
 MEETS_AIRFLOW = tests/integration/test_dag.py $(addprefix tests/unit/,operators sensors triggers \
-	hooks/test_connection.py jobs/test_records_memory.py jobs/test_state_store.py download/test_destination.py test_provider_info.py)
+	hooks/test_connection.py jobs/test_wait_memory.py jobs/test_state_store.py download/test_destination.py test_provider_info.py)
 IMPORTS_AIRFLOW = $(addprefix tests/unit/,download hooks jobs operators sensors triggers test_imports.py test_provider_info.py)
 SAY = @printf '\n== %s\n'
 
@@ -90,6 +90,8 @@ lint: .venv/.test
 	$(SAY) 'ruff'
 	@.venv/bin/ruff format --check --quiet .
 	@.venv/bin/ruff check --quiet .
+	$(SAY) 'import-linter'
+	@.venv/bin/lint-imports --no-cache
 
 types: .venv/.test
 	$(SAY) 'mypy'
