@@ -1,57 +1,28 @@
-"""The system that the README adds in a page is one: with a hook, a trigger and an operator, it runs."""
+"""The system that docs/new-system.md adds is one: with a hook, a trigger and an operator, it runs."""
 
 from __future__ import annotations
 
 import json
-import re
-from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from stoq_provider.core import http, models, polling, records, submission
-from stoq_provider.core.rate_limit import PointsRules
 from stoq_provider.exceptions import SubmissionUncertain
-from stoq_provider.hooks.base import JobHook
-from stoq_provider.operators.base import JobOperator
-from stoq_provider.systems import base, payload
-from stoq_provider.triggers.jobs import JobTrigger
+from tests.documents import NEW_SYSTEM, blocks, execute
 from tests.harness import MemoryStateStore, TaskRun
 from tests.unit.hooks.conftest import api  # noqa: F401
 
-README = Path(__file__).parents[2] / "README.md"
 ORIGIN = "https://api.acme.example"
 
 
 @pytest.fixture
 def acme(monkeypatch):
-    """The README's class, executed as it stands there, and the three small classes it speaks of."""
-    (source,) = re.findall(r"```python\n(class Acme\(System\):.*?)```", README.read_text(), re.DOTALL)
-    names = {"PointsRules": PointsRules}
-    for module in (base, models, http, payload, submission, polling, records):
-        names |= vars(module)
-    exec(source, names)  # what a reader would paste
-
-    class AcmeHook(JobHook):
-        system = names["Acme"]()
-
-    class AcmeTrigger(JobTrigger):
-        hook_class = AcmeHook
-
-    class AcmeOperator(JobOperator):
-        trigger_class = AcmeTrigger
-
-        def __init__(self, *, kind: str, **kwargs):
-            super().__init__(**kwargs)
-            self.kind = kind
-
-        def make_hook(self):
-            return AcmeHook("acme_default")
-
-        def plan(self, context, submitter):
-            return [submission.Submission(kind=self.kind, path="/jobs", body={"kind": self.kind})]
-
+    """The operator of that page, executed as it stands there."""
+    module = ModuleType("acme_provider")
+    for source in blocks(NEW_SYSTEM, "python"):
+        execute(source, module, monkeypatch, NEW_SYSTEM)
     monkeypatch.setenv("AIRFLOW_CONN_ACME_DEFAULT", json.dumps({"conn_type": "acme", "password": "key-1"}))
-    return AcmeOperator
+    return module.AcmeJobOperator
 
 
 def test_it_submits_waits_and_returns_a_manifest(acme, api):  # noqa: F811
