@@ -1,0 +1,144 @@
+"""README and docs/ are true: their code runs, their links lead somewhere, what they name exists."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import pkgutil
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from airflow.providers.common.compat.sdk import DAG
+
+import stoq_provider
+from stoq_provider.core.manifest import manifest
+from stoq_provider.core.models import JobHandle
+from tests.documents import DOCUMENTS, NEW_SYSTEM, README, ROOT, blocks, execute
+
+PACKAGE = Path(stoq_provider.__file__).parent
+MOST_LINES_OF_README = 130
+IN_ORDER = (NEW_SYSTEM,)
+"""Documents whose blocks build on each other; all other blocks stand by themselves."""
+OF_OTHERS = {"HttpToS3Operator", "S3Hook"}
+"""Classes that are named and are not ours."""
+
+every_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+
+
+def programs() -> list[tuple[Path, str]]:
+    """Return what can be executed by itself, with where it stands."""
+    found = []
+    for document in DOCUMENTS:
+        python = blocks(document, "python")
+        found += [(document, "\n".join(python))] if document in IN_ORDER else [(document, p) for p in python]
+    return found
+
+
+@pytest.fixture
+def dags(monkeypatch) -> list[DAG]:
+    """The DAGs whose ``with`` block is entered; the DAG bag would find the same, and take seconds to load."""
+    entered: list[DAG] = []
+    enter = DAG.__enter__
+
+    def entering(dag):
+        entered.append(dag)
+        return enter(dag)
+
+    monkeypatch.setattr(DAG, "__enter__", entering)
+    return entered
+
+
+@pytest.mark.parametrize(
+    ("document", "source"), [pytest.param(*p, id=f"{p[0].stem}-{n}") for n, p in enumerate(programs())]
+)
+def test_every_block_of_python_runs(document, source, dags, monkeypatch):
+    execute(source, ModuleType("pasted"), monkeypatch, document)
+    assert len(dags) == len(re.findall(r"^with DAG\(", source, re.MULTILINE))
+    for dag in dags:
+        dag.validate()
+        assert dag.tasks
+
+
+def test_there_are_blocks_to_run():
+    assert len(programs()) >= 8
+    assert all("DAG(" in source for document, source in programs() if document == README)
+
+
+def test_readme_is_short():
+    assert len(README.read_text().splitlines()) <= MOST_LINES_OF_README
+
+
+def anchors(document: Path) -> set[str]:
+    """Return the anchors of a document's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@every_document
+def test_every_relative_link_leads_somewhere(document):
+    for link in re.findall(r"\]\(([^)\s]+)\)", document.read_text()):
+        if "://" in link:
+            continue
+        path, _, anchor = link.partition("#")
+        target = (document.parent / path).resolve() if path else document
+        assert target.exists(), link
+        assert target.is_relative_to(ROOT), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def test_every_document_is_linked_from_the_readme():
+    links = re.findall(r"\]\((docs/[^)#]+)", README.read_text())
+    assert {ROOT / link for link in links} == set(DOCUMENTS) - {README}
+
+
+def code_spans(document: Path) -> list[str]:
+    """Return what stands in backticks in the text."""
+    text = re.sub(r"^```.*?^```$", "", document.read_text(), flags=re.DOTALL | re.MULTILINE)
+    return re.findall(r"`([^`\n]+)`", text)
+
+
+def public_classes() -> set[str]:
+    names: set[str] = set()
+    for part in ("operators", "sensors", "hooks", "triggers"):
+        for found in pkgutil.iter_modules([str(PACKAGE / part)]):
+            names |= set(vars(importlib.import_module(f"stoq_provider.{part}.{found.name}")))
+    return names
+
+
+@pytest.fixture(scope="module")
+def known() -> set[str]:
+    return public_classes() | OF_OTHERS
+
+
+@every_document
+def test_every_operator_sensor_and_hook_that_is_named_exists(document, known):
+    named = {
+        match
+        for span in code_spans(document)
+        for match in re.findall(r"\b[A-Z]\w*(?:Operator|Sensor|Hook|Trigger)\b", span)
+    }
+    assert named <= known
+
+
+def test_every_public_operator_sensor_and_hook_is_in_the_readme():
+    ours = re.compile(r"(Stoq|Medusa|SureCart|PrintStudio)\w*(Operator|Sensor|Hook)")
+    bases = {"StoqBulkOperator", "PrintStudioOperator", "PrintStudioPrintJobsOperator"}
+    public = {name for name in public_classes() if ours.fullmatch(name)} - bases
+    assert {name for name in public if f"`{name}" not in README.read_text()} == set()
+
+
+@every_document
+def test_every_make_target_that_is_named_exists(document):
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    shown = "\n".join([*code_spans(document), *blocks(document, "sh")])
+    assert set(re.findall(r"\bmake ([a-z][a-z-]+)", shown)) <= targets
+
+
+def test_the_shown_handle_and_manifest_have_the_keys_of_real_ones():
+    handle, shown = map(json.loads, blocks(ROOT / "docs" / "operators.md", "json"))
+    assert list(handle) == list(JobHandle("stoq", "export", "exp_1", "/exports/exp_1").to_dict())
+    real = manifest(system="stoq", kind="export", ends=(), started_at=0, finished_at=0)
+    assert list(shown) == list(real)
+    assert list(shown["totals"]) == list(real["totals"])
