@@ -52,7 +52,7 @@ with DAG(
 
     @task
     def write_manifest(manifests: list[dict], folder: str) -> str:
-        """Put one manifest beside the files, for whoever loads them."""
+        """Put one manifest beside the files, for the task that loads them."""
         path = ObjectStoragePath(folder) / "manifest.json"
         path.write_text(json.dumps(manifests[:], indent=2))
         return str(path)

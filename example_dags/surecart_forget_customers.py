@@ -19,7 +19,7 @@ FORGET_LIST = {"path": "{{ var.value.surecart_forget_list }}", "column": "custom
 
 with DAG(
     "surecart_forget_customers",
-    schedule=None,  # started by whoever has a new list
+    schedule=None,  # started by hand, with a new list
     start_date=datetime(2026, 5, 1),
     tags=["surecart"],
     doc_md=__doc__,
@@ -28,7 +28,7 @@ with DAG(
         task_id="plan",
         action_type="delete_customers",
         record_ids=FORGET_LIST,
-        on_empty="skip",  # nobody asked: what comes after it is skipped as well
+        on_empty="skip",  # no requests: what comes after it is skipped as well
         verify="fail",
         dry_run=True,
     )

@@ -29,7 +29,7 @@ class StoqProviderError(AirflowException):
     :param http_status: status code of the answer, where there was one.
     :param server_messages: the server's own words, without markup, shortened.
     :param job_id: the remote job that is concerned.
-    :param points_left: points left in the shop's window as the server last said.
+    :param points_left: points left in the shop's window by the last response.
     :param job_started: ``False`` where surely no remote job came of the call; ``None``: not known.
     :param maybe_processed: whether a write without a clear answer may have taken effect.
     """
@@ -130,7 +130,7 @@ class SubmissionInterrupted(StoqProviderError):
 
 
 class Detached(StoqProviderError):
-    """The task was told to stop while it waited; the remote job goes on."""
+    """The task was stopped while it waited; the remote job goes on."""
 
 
 class JobFailed(StoqProviderError):
@@ -146,7 +146,7 @@ class ItemsUnchanged(StoqProviderError):
 
 
 class JobCancelled(StoqProviderError, AirflowFailException):
-    """The remote job was cancelled by somebody at the vendor."""
+    """The remote job was cancelled at the vendor."""
 
 
 class JobNotFound(StoqProviderError, AirflowFailException):

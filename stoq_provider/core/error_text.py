@@ -32,11 +32,11 @@ def messages_of(payload: Any) -> tuple[str, ...]:
         return (errors,)
     if isinstance(errors, list) and errors:
         return tuple(message_of(e) for e in errors)
-    said = [message_of(payload[key]) for key in ("error", "message") if payload.get(key)]
+    texts = [message_of(payload[key]) for key in ("error", "message") if payload.get(key)]
     listed = payload.get("validation_errors")
-    said += [_of_field(e) for e in listed] if isinstance(listed, list) else []
-    said += _of_details(payload.get("details")) if payload.get("error") else []
-    return tuple(dict.fromkeys(said))
+    texts += [_of_field(e) for e in listed] if isinstance(listed, list) else []
+    texts += _of_details(payload.get("details")) if payload.get("error") else []
+    return tuple(dict.fromkeys(texts))
 
 
 def _of_field(error: Any) -> str:

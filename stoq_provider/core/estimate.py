@@ -9,7 +9,7 @@ from stoq_provider.core.polling import Cadence
 from stoq_provider.core.rate_limit import PointsRules
 
 SECONDS_PER_ITEM = 0.06
-"""Inferred: most jobs of fewer than 500 items are said to end within 30 s."""
+"""Inferred: by the documentation most jobs of fewer than 500 items end within 30 s."""
 SHORTEST_JOB = 30.0
 
 

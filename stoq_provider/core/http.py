@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from stoq_provider.core.error_text import code_of, hide_queries, messages_of, one_line, plain_text
 
 LONGEST_WAIT = 3600.0
-"""Seconds that we wait at the most when told to: a broken figure must not stop a shop for good."""
+"""Most seconds that a server may make us wait: a broken figure must not stop a shop for good."""
 
 MESSAGES = 5
 """Messages that are kept of one answer."""
@@ -117,13 +117,13 @@ class Problem:
     @property
     def text(self) -> str:
         """The server's words, or ours where it had none, on one line."""
-        said = "; ".join(self.messages) or self.kind.value.replace("_", " ")
-        return f"HTTP {self.http_status}: {said}" if self.http_status else said
+        text = "; ".join(self.messages) or self.kind.value.replace("_", " ")
+        return f"HTTP {self.http_status}: {text}" if self.http_status else text
 
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """A payload or a problem, and what the headers said of the points."""
+    """A payload or a problem, and the rate limit of the headers."""
 
     payload: Any = None
     problem: Problem | None = None

@@ -27,7 +27,7 @@ class JobState(str, Enum):
     FAILED = "failed"
     CANCELLED = "cancelled"
     UNKNOWN = "unknown"
-    """A word nobody listed: polling goes on, the deadline decides."""
+    """A status that is not listed: polling goes on, the deadline decides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class JobHandle:
     :param status_url: where to poll, as the server gave it; followed, never built.
     :param item_count: items the server says it accepted; ``None`` for exports.
     :param submitted_at: Unix seconds; ``None`` where only a status URL is known.
-    :param result: how it ended, where the answer to the submission told that at once. Not in the JSON
+    :param result: how it ended, where the response to the submission has that already. Not in the JSON
         form: the record of the submission keeps it.
     """
 
@@ -150,7 +150,7 @@ class JobStatus:
 
     @property
     def error_texts(self) -> tuple[str, ...]:
-        """Every error the server told of the job, in its words."""
+        """Every error of the job, in the words of the server."""
         listed = (self.details or {}).get("errors") or ()
         texts = tuple(str(e["message"]) for e in listed if isinstance(e, Mapping) and e.get("message"))
         return texts or ((self.error,) if self.error else ())

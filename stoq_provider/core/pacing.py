@@ -1,9 +1,9 @@
 """
 Points spent evenly.
 
-Spent as fast as everyone likes, a window's points are gone in its first seconds: then every job is noticed
-late, and nobody else gets anything. A :class:`Pace` spreads the calls over the window, and slows down as
-others take more than was left to them.
+Spent as fast as possible, the points of a window are gone in its first seconds: then every job is noticed
+late, and other users of the key get none. A :class:`Pace` spreads the calls over the window, and slows down
+as others take more than was left to them.
 """
 
 from __future__ import annotations

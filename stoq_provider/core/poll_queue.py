@@ -1,8 +1,9 @@
 """
 Whose turn it is: the jobs of one shop that wait to be polled.
 
-The earliest due comes first, so that all take turns where points are short. A first poll has a head start: a
-job just submitted may have failed at once, and a job that nobody has asked for yet may have ended long ago.
+The earliest due comes first, so that all jobs are polled in turn where points are short. A first poll has a
+head start: a job just submitted may have failed at once, and a job that was never polled may have ended long
+ago.
 """
 
 from __future__ import annotations

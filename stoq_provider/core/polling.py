@@ -23,8 +23,8 @@ LONGEST_BACKOFF = 60.0
 
 SHORT_FROM = 1.5
 """
-Rounds longer than this many intervals mean that points are short. Below, turns alone do: thirty jobs at five
-seconds take rounds of six, and a forecast that is wrong would cost more than the polls that it saves.
+Rounds longer than this many intervals mean that points are short. Below, polling in turn is enough: thirty
+jobs at five seconds take rounds of six, and a wrong forecast would cost more than the polls that it saves.
 """
 
 LONGEST_STRETCH = 120.0
@@ -80,7 +80,7 @@ class ScheduledPoll:
 
 @dataclass(frozen=True, slots=True)
 class LogLine:
-    """A line for the log; ``warning`` where somebody should look at it."""
+    """A line for the log; ``warning`` where it needs attention."""
 
     text: str
     warning: bool = False
@@ -90,7 +90,7 @@ class LogLine:
 class _Entry:
     progress: JobProgress
     due_at: float
-    said: str = ""
+    logged: str = ""
     warned_of: str = ""
 
 
@@ -103,9 +103,9 @@ class Poller:
     :param deadline: Unix seconds after which waiting ends.
     :param poll_interval: seconds between two polls, where the user wants another than the documented.
     :param jitter: gives numbers from 0 to 1.
-    :param round_time: seconds that one round of polls takes at present, if all jobs of the shop take turns.
+    :param round_time: seconds that one round of polls takes at present: each job of the shop once.
     :param eager: poll at once; otherwise a job is due one interval after its last sign of life. A job that
-        is overdue then is due at once if nobody has looked yet, else (after a restart of the triggerer, say)
+        is overdue then is due at once if it was never polled, else (after a restart of the triggerer, say)
         within one interval, at random.
     """
 
@@ -228,16 +228,16 @@ class Poller:
         return max(interval, min(_expected_rest(progress, now) / 2, round_time, LONGEST_STRETCH))
 
     def _note(self, entry: _Entry, result: PollResult, now: float) -> LogLine | None:
-        said = _say(result)
-        if said == entry.said:
+        text = _describe(result)
+        if text == entry.logged:
             return None
-        entry.said = said
+        entry.logged = text
         points = "" if self.points_left is None else f"; {self.points_left} points left"
         then = "" if entry.progress.ended else f"; next poll in {max(0.0, entry.due_at - now):.0f} s"
         odd = _oddity(result)
         warning = odd not in ("", entry.warned_of)
         entry.warned_of = odd
-        return LogLine(f"{entry.progress.handle.job_id}: {said}{points}{then}", warning=warning)
+        return LogLine(f"{entry.progress.handle.job_id}: {text}{points}{then}", warning=warning)
 
 
 def _expected_rest(progress: JobProgress, now: float) -> float:
@@ -252,18 +252,18 @@ def _expected_rest(progress: JobProgress, now: float) -> float:
 
 
 def _oddity(result: PollResult) -> str:
-    """Name what somebody should look at: once, not at every step of the progress beside it."""
+    """Name what needs attention: once, not at every step of the progress beside it."""
     if result.status is not None:
         return result.status.word if result.status.state is JobState.UNKNOWN else ""
     return "" if result.kind is PollResultKind.THROTTLED else result.text or result.kind.value
 
 
-def _say(result: PollResult) -> str:
+def _describe(result: PollResult) -> str:
     if result.status is not None:
         odd = " (a status this package does not know; waiting goes on)" if _oddity(result) else ""
         return result.status.describe() + odd
     if result.kind is PollResultKind.THROTTLED:
-        return "the shop's points are spent; waiting as told"
+        return "the shop's points are spent; waiting as long as the server says"
     if result.kind is PollResultKind.MISSING:
         return f"not known to the server ({result.text})"
     return f"no good answer ({result.text})"

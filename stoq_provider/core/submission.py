@@ -17,10 +17,10 @@ class Preparation(Protocol):
     """What has to be done just before a submission, once: an upload, say."""
 
     def run(self) -> Mapping[str, Any]:
-        """Do it; return as a small JSON object what came of it, which is kept for the next try."""
+        """Do it; return its result as a small JSON object, which is kept for the next try."""
 
     def complete(self, submission: Submission, made: Mapping[str, Any]) -> Submission:
-        """Put what came of it into the submission."""
+        """Put the result into the submission."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +47,8 @@ class Submission:
 
     def digest(self) -> str:
         """Return a digest of everything that is sent; equal input gives an equal digest."""
-        told: list[Any] = [self.kind, self.path, self.body, self.query, self.round]
+        parts: list[Any] = [self.kind, self.path, self.body, self.query, self.round]
         if self.source is not None:
-            told.append(self.source)
-        canonical = json.dumps(told, sort_keys=True, default=str)
+            parts.append(self.source)
+        canonical = json.dumps(parts, sort_keys=True, default=str)
         return hashlib.sha256(canonical.encode()).hexdigest()

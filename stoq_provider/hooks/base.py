@@ -1,5 +1,5 @@
 """
-What the hooks of all systems share: the connection, requests, jobs, and being told to stop.
+What the hooks of all systems share: the connection, requests, jobs, and stopping.
 
 A subclass names its :class:`~stoq_provider.systems.base.System` and adds the calls that only its own
 system has. HTTP is done by ``transport``, decisions by ``core``, the life of a job by ``jobs``.
@@ -172,7 +172,7 @@ class JobHook(BaseHook):
         """
         Wait.
 
-        :raises Detached: where the task was told to stop.
+        :raises Detached: where the task was stopped.
         """
         if self._stop.wait(max(0.0, seconds)):
             raise Detached(

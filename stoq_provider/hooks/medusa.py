@@ -33,7 +33,7 @@ class MedusaHook(JobHook):
     The connection (type ``medusa``) holds the shop's origin as ``host``, and either an API token as
     password, or an e-mail as login and its password. Its extra takes ``timeout``, ``verify``, ``proxy``,
     ``allow_http`` and ``allow_private``. Medusa shows a user only the jobs that it created itself (M), so
-    whoever waits for a job needs the same user as who submitted it.
+    waiting for a job needs the user that submitted it.
 
     :param medusa_conn_id: the Airflow connection.
     """

@@ -35,9 +35,9 @@ def stop_jobs(client: JobClient, jobs: Sequence[Submitted], records: Submitter |
     """
     if not any(client.system.cancel_request(client.settings.origin, job.handle) for job in jobs):
         return NO_CANCEL
-    said: list[str] = ["unanswered"] * len(jobs)
+    fates: list[str] = ["unanswered"] * len(jobs)
     threads = [
-        threading.Thread(target=_stop, args=(client.twin(), job, records, said, place), daemon=True)
+        threading.Thread(target=_stop, args=(client.twin(), job, records, fates, place), daemon=True)
         for place, job in enumerate(jobs)
     ]
     give_up_at = time.monotonic() + STOP_SECONDS
@@ -45,7 +45,7 @@ def stop_jobs(client: JobClient, jobs: Sequence[Submitted], records: Submitter |
         thread.start()
     for thread in threads:
         thread.join(max(0.0, give_up_at - time.monotonic()))
-    return " ".join(f"{job.handle.job_id}: {_FATES[word]}" for job, word in zip(jobs, said, strict=True))
+    return " ".join(f"{job.handle.job_id}: {_FATES[word]}" for job, word in zip(jobs, fates, strict=True))
 
 
 _FATES = {
@@ -61,7 +61,7 @@ _FATES = {
 }
 
 
-def _stop(client: JobClient, job: Submitted, records: Submitter | None, said: list[str], place: int) -> None:
+def _stop(client: JobClient, job: Submitted, records: Submitter | None, fates: list[str], place: int) -> None:
     # Not when the module is loaded: parsing a DAG needs no transport.
     from stoq_provider.transport.retry import NO_RETRY
 
@@ -70,13 +70,13 @@ def _stop(client: JobClient, job: Submitted, records: Submitter | None, said: li
         return
     answer = client.transport.send(request, NO_RETRY)
     if answer.problem is not None:
-        said[place] = "ended" if answer.problem.kind in _NOTHING_TO_CANCEL else "refused"
+        fates[place] = "ended" if answer.problem.kind in _NOTHING_TO_CANCEL else "refused"
     elif not client.system.was_stopped(answer.payload):
-        said[place] = "cancelled"
+        fates[place] = "cancelled"
     else:
-        said[place] = "noted"
+        fates[place] = "noted"
         if records is not None and _forgotten(records, job.key):
-            said[place] = "stopped"
+            fates[place] = "stopped"
     client.close()
 
 

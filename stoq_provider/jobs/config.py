@@ -61,7 +61,7 @@ def _positive(name: str, value: object) -> float:
 
 def user_agent(dag_id: str | None = None) -> str:
     """
-    Name the package, Airflow and the DAG, for whoever reads the vendor's logs.
+    Name the package, Airflow and the DAG, for readers of the vendor's logs.
 
     :param dag_id: left out on a worker, where Airflow names it in the environment.
     """

@@ -91,19 +91,19 @@ def typed(system: str, fate: str) -> Iterator[None]:
 
 
 _HEADLINES = {
-    Outcome.FAILED: "{label} says that job {job} failed{said}. The remote job has ended.",
-    Outcome.CANCELLED: "Job {job} was cancelled at {label}{said}. The remote job has ended.",
-    Outcome.NOT_FOUND: "{label} does not know job {job}{said}. What became of it is unknown.",
+    Outcome.FAILED: "{label} says that job {job} failed{cause}. The remote job has ended.",
+    Outcome.CANCELLED: "Job {job} was cancelled at {label}{cause}. The remote job has ended.",
+    Outcome.NOT_FOUND: "{label} does not know job {job}{cause}. What became of it is unknown.",
     Outcome.EXPIRED: (
         "{label} no longer knows job {job}: its record was kept for {life:.0f} h after the end, and the "
-        "result can't be had any more{said}. The remote job has ended."
+        "result can't be had any more{cause}. The remote job has ended."
     ),
     Outcome.UNHEALTHY: (
-        "No good answer about job {job} from {label} for {unhealthy:.0f} s{said}. Nothing is known against "
+        "No good answer about job {job} from {label} for {unhealthy:.0f} s{cause}. Nothing is known against "
         "the job itself; it goes on."
     ),
-    Outcome.DENIED: "{label} refused the key when asked about job {job}{said}. The remote job goes on.",
-    Outcome.TIMEOUT: "Job {job} at {label} did not end in time{said}. The remote job goes on.",
+    Outcome.DENIED: "{label} refused the key when asked about job {job}{cause}. The remote job goes on.",
+    Outcome.TIMEOUT: "Job {job} at {label} did not end in time{cause}. The remote job goes on.",
 }
 
 _AGAIN = {
@@ -194,13 +194,13 @@ def of_end(
     never = repeat is RepeatSafety.NEVER or (end.outcome is Outcome.EXPIRED and not repeat_expired)
     lost = end.outcome in (Outcome.TIMEOUT, Outcome.UNHEALTHY)
     final = owner and never and end.outcome in _FINAL_CLASSES and not (lost and recorded)
-    said = f" ({end.text})" if end.text else ""
+    cause = f" ({end.text})" if end.text else ""
     if end.outcome is Outcome.TIMEOUT and end.status is not None:
-        said += f", last seen as {end.status.describe()}"
+        cause += f", last seen as {end.status.describe()}"
     headline = _HEADLINES[end.outcome].format(
         label=label,
         job=end.handle.job_id,
-        said=said,
+        cause=cause,
         life=record_life / 3600,
         unhealthy=unhealthy_after,
     )
@@ -210,7 +210,7 @@ def of_end(
         f"{headline} {fate}",
         system=end.handle.system,
         http_status=end.http_status,
-        server_messages=_told(end),
+        server_messages=_server_messages(end),
         job_id=end.handle.job_id,
         points_left=points_left,
     )
@@ -225,7 +225,7 @@ def forgotten(error: StoqProviderError) -> StoqProviderError:
     return type(error)(_USUAL.sub(_ANEW, error.message), **error.details())
 
 
-def _told(end: JobEnd) -> tuple[str, ...]:
+def _server_messages(end: JobEnd) -> tuple[str, ...]:
     texts = end.status.error_texts if end.status is not None else ()
     return texts or ((end.text,) if end.text else ())
 

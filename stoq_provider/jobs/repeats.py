@@ -1,4 +1,4 @@
-"""What is done, and what is said, about a submission that may have been sent before."""
+"""Messages about a submission that may have been sent before, and the errors that stop it."""
 
 from __future__ import annotations
 

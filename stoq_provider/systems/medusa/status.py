@@ -65,8 +65,8 @@ def details_of(result: Mapping[str, Any]) -> dict[str, Any]:
 def _error(error: Any) -> dict[str, str]:
     """Read an error: a text (M), or ``{"message", "code", "err"}`` (S)."""
     code = error.get("code") if isinstance(error, Mapping) else None
-    said = {"message": _short(message_of(error))}
-    return {**said, "code": _short(code)} if code else said
+    read = {"message": _short(message_of(error))}
+    return {**read, "code": _short(code)} if code else read
 
 
 def _short(value: Any) -> str:

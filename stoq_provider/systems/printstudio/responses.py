@@ -126,6 +126,6 @@ def _is_bad(row: Mapping[str, Any]) -> bool:
 def _error(entry: Any) -> dict[str, Any]:
     if not isinstance(entry, Mapping):
         return {"id": None, "message": str(entry)[:300]}
-    said = next((entry[key] for key in ("message", "error", "code", "status") if entry.get(key)), "failed")
+    text = next((entry[key] for key in ("message", "error", "code", "status") if entry.get(key)), "failed")
     item = next((entry[key] for key in ("id", "jobId", "skuId", "orderId", "index") if key in entry), None)
-    return {"id": item, "message": str(said)[:300]}
+    return {"id": item, "message": str(text)[:300]}

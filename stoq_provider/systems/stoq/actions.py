@@ -76,8 +76,10 @@ class Action:
             reason = str(getattr(error, "message", error))[:200]
             raise MalformedAnswer(f"the manifest's schema of {self.key} is broken: {reason}") from None
         if errors:
-            told = "; ".join(f"{'.'.join(map(str, e.path)) or 'body'}: {e.message[:200]}" for e in errors[:5])
-            raise InvalidInput(f"{self.key} refuses this body in {len(errors)} points: {told}")
+            violations = "; ".join(
+                f"{'.'.join(map(str, e.path)) or 'body'}: {e.message[:200]}" for e in errors[:5]
+            )
+            raise InvalidInput(f"{self.key} refuses this body in {len(errors)} points: {violations}")
 
 
 def read_manifest(payload: Any) -> tuple[Action, ...]:
