@@ -31,7 +31,6 @@ from stoq_provider.transport.poll_scheduler import PollScheduler
 from stoq_provider.transport.rate_limiter import TRIGGERER, Meter, RateLimiter
 from stoq_provider.transport.retry import RetryLoop, RetryPolicy
 from stoq_provider.transport.settings import ConnectionSettings
-from stoq_provider.transport.turns import Turns
 
 MAX_CONNECTIONS = 8
 """Connections to one shop: the points allow six calls a second, so a few carry them all."""
@@ -229,7 +228,6 @@ class _Loop:
 
     clients: dict[str, _SharedClient] = field(default_factory=dict)
     shops: dict[str, _Shop] = field(default_factory=dict)
-    turns: Turns = field(default_factory=Turns)
 
 
 _LOOPS: WeakKeyDictionary[asyncio.AbstractEventLoop, _Loop] = WeakKeyDictionary()
@@ -252,7 +250,7 @@ async def shared_transport(
     shop = loop.shops.get(key)
     if shop is None:
         limiter = RateLimiter(system, settings.points_share, TRIGGERER, meter=meter)
-        shop = loop.shops[key] = _Shop(limiter, PollScheduler(system, limiter, turns=loop.turns))
+        shop = loop.shops[key] = _Shop(limiter, PollScheduler(system, limiter))
     name = _digest(key, str(settings.verify), str(settings.proxy), str(settings.timeout))
     shared = loop.clients.get(name)
     if shared is None:

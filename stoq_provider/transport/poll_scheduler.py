@@ -22,7 +22,6 @@ from stoq_provider.core.poll_queue import PollQueue
 from stoq_provider.core.polling import ScheduledPoll
 from stoq_provider.systems.base import System
 from stoq_provider.transport.rate_limiter import RateLimiter
-from stoq_provider.transport.turns import Turns
 
 if TYPE_CHECKING:
     from stoq_provider.transport.aio import AsyncTransport
@@ -127,7 +126,6 @@ class PollScheduler:
     Polls for all subscriptions.
 
     :param limiter: says when a call may go out.
-    :param turns: of the event loop, shared by its schedulers.
     :param clock: gives Unix seconds.
     """
 
@@ -136,14 +134,11 @@ class PollScheduler:
         system: System,
         limiter: RateLimiter,
         *,
-        turns: Turns | None = None,
         clock: Callable[[], float] = lambda: time.time(),
     ) -> None:
         self.clock = clock
         self._system = system
         self._limiter = limiter
-        self._turns = turns
-        self._turn: float | None = None
         self._queue: PollQueue[Key] = PollQueue()
         self._waiters: dict[Key, dict[Subscription, JobHandle]] = {}
         self._subscriptions: set[Subscription] = set()
@@ -235,24 +230,11 @@ class PollScheduler:
         if due_at is None or due_at > now:
             return None if due_at is None else due_at - now
         wait = self._limiter.wait(_ANY_POLL, now)
-        wait = wait or self._until_turn()
         if wait > 0:
             return wait
         taken = self._queue.take(now, self._system.poll_size)
         self._limiter.meter.waited(now - taken[0][1])
         self._call([key for key, _ in taken], now)
-        return 0.0
-
-    def _until_turn(self) -> float:
-        """Return the seconds until this scheduler's turn at the loop, which it takes for its next call."""
-        if self._turns is None:
-            return 0.0
-        if self._turn is None:
-            self._turn = self._turns.reserve()
-        wait = self._turn - time.monotonic()
-        if wait > 0:
-            return wait
-        self._turn = None
         return 0.0
 
     def _call(self, keys: list[Key], now: float) -> None:
