@@ -114,7 +114,7 @@ class JobHook(BaseHook):
 
     @cached_property
     def _session(self) -> Session:
-        from stoq_provider.transport.sync import make_session  # parsing a DAG needs no requests
+        from stoq_provider.transport.session import make_session  # parsing a DAG needs no requests
 
         return make_session(self.settings, self.system)
 

@@ -33,7 +33,7 @@ class Login:
             self.request = system.login_request(settings.origin, settings.login, settings.key)
 
     def __repr__(self) -> str:
-        """Tell nothing."""
+        """Show no secret."""
         return "Login(***)"
 
     @property
@@ -53,7 +53,11 @@ class Login:
 
     def headers(self, url: str) -> dict[str, str]:
         """Return the headers with the secret, for the shop's own origin and no other."""
-        if origin_of(url) != origin_of(self._settings.origin):
+        try:
+            own = origin_of(url) == origin_of(self._settings.origin)
+        except ValueError:  # not a URL; the HTTP library says so
+            own = False
+        if not own:
             return {}
         if self.request is None:
             return self._system.auth_headers(self._settings.key)

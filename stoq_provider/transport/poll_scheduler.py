@@ -13,9 +13,9 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-from stoq_provider.core.http import RateLimit, Request
+from stoq_provider.core.http import Decoded, RateLimit, Request
 from stoq_provider.core.lifecycle import PollResult
 from stoq_provider.core.models import JobHandle
 from stoq_provider.core.poll_queue import PollQueue
@@ -23,15 +23,21 @@ from stoq_provider.core.polling import ScheduledPoll
 from stoq_provider.systems.base import System
 from stoq_provider.transport.rate_limiter import RateLimiter
 
-if TYPE_CHECKING:
-    from stoq_provider.transport.aio import AsyncTransport
-
 Key = tuple[str, str]
 
 
 def key_of(handle: JobHandle) -> Key:
     """Name what is polled: what the answer means depends on what was asked of the job."""
     return handle.status_url, handle.kind
+
+
+class PaidSender(Protocol):
+    """What the scheduler needs of a subscriber's transport."""
+
+    origin: str
+
+    async def send_paid(self, request: Request, cost: int) -> Decoded:
+        """Send a request at once whose points the limiter has booked already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +54,7 @@ class Subscription:
 
     __slots__ = ("_error", "_inbox", "_scheduler", "_waiting", "keys", "transport")
 
-    def __init__(self, scheduler: PollScheduler, transport: AsyncTransport) -> None:
+    def __init__(self, scheduler: PollScheduler, transport: PaidSender) -> None:
         self._scheduler = scheduler
         self.transport = transport
         self.keys: list[Key] = []
@@ -157,7 +163,7 @@ class PollScheduler:
         return self._limiter.round(-(-len(self._waiters) // self._system.poll_size))
 
     @asynccontextmanager
-    async def subscribe(self, transport: AsyncTransport) -> AsyncIterator[Subscription]:
+    async def subscribe(self, transport: PaidSender) -> AsyncIterator[Subscription]:
         """Lend a subscription; calls for its jobs are made over ``transport``."""
         subscription = Subscription(self, transport)
         self._subscriptions.add(subscription)

@@ -7,13 +7,16 @@ processed: after a 429, and where no connection came about.
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
-from typing import Any
-
-from tenacity import RetryCallState
-from tenacity.wait import wait_random_exponential
 
 from stoq_provider.core.http import Decoded, ProblemKind, Request
+
+LONGEST_BACKOFF = 20.0
+"""Seconds to which the pause between two attempts grows."""
+
+UNKNOWN_WAIT = 5.0
+"""Seconds to wait after a 429 that does not say for how long."""
 
 _PASSING = (ProblemKind.UNAVAILABLE, ProblemKind.LOST_CONNECTION, ProblemKind.REFUSED_CONNECTION)
 
@@ -40,54 +43,31 @@ class RetryPolicy:
         return request.reads_only and kind in _PASSING
 
 
-class RetryLoop:
-    """The policy in the form that tenacity's ``Retrying`` and ``AsyncRetrying`` take."""
+class Retries:
+    """The attempts at one call."""
 
     def __init__(self, policy: RetryPolicy, request: Request) -> None:
         self._policy = policy
         self._request = request
+        self._attempts = 0
         self._throttled = 0
-        self._backoff = wait_random_exponential(multiplier=0.5, max=20)
+        self._waited = 0.0
 
-    def arguments(self) -> dict[str, Any]:
-        """Return the keyword arguments for tenacity."""
-        return {
-            "retry": self._again,
-            "wait": self._wait,
-            "stop": self._stop,
-            "retry_error_callback": _last_answer,
-        }
-
-    def _again(self, state: RetryCallState) -> bool:
-        return not _failed(state) and self._policy.again(self._request, _last_answer(state))
-
-    def _wait(self, state: RetryCallState) -> float:
-        answer = _last_answer(state)
-        if _is_throttled(answer):
+    def pause_after(self, answer: Decoded) -> float | None:
+        """Return the seconds until the call is sent again; ``None``: this answer is the last one."""
+        if not self._policy.again(self._request, answer):
+            return None
+        pause = random.uniform(0, min(LONGEST_BACKOFF, 0.5 * 2 ** min(self._attempts, 6)))  # noqa: S311 - jitter
+        self._attempts += 1
+        if answer.problem is not None and answer.problem.kind is ProblemKind.RATE_LIMITED:
             self._throttled += 1
-            told = answer.rate_limit.retry_after
-            # A little later than told, each task a little differently: all wait for the same window.
-            return self._backoff(state) + (5.0 if told is None else told)
-        return self._backoff(state)
-
-    def _stop(self, state: RetryCallState) -> bool:
-        if state.idle_for + state.upcoming_sleep > self._policy.patience:
-            return True
-        return state.attempt_number - self._throttled >= self._policy.attempts
-
-
-def _is_throttled(answer: Decoded) -> bool:
-    return answer.problem is not None and answer.problem.kind is ProblemKind.RATE_LIMITED
-
-
-def _failed(state: RetryCallState) -> bool:
-    return state.outcome is None or state.outcome.failed
-
-
-def _last_answer(state: RetryCallState) -> Decoded:
-    assert state.outcome is not None
-    answer: Decoded = state.outcome.result()
-    return answer
+            # A little later than asked for, each task a little differently: all wait for the same window.
+            retry_after = answer.rate_limit.retry_after
+            pause += UNKNOWN_WAIT if retry_after is None else retry_after
+        self._waited += pause
+        if self._waited > self._policy.patience or self._attempts - self._throttled >= self._policy.attempts:
+            return None
+        return pause
 
 
 NO_RETRY = RetryPolicy(attempts=1, patience=0.0)

@@ -13,7 +13,7 @@ from requests import exceptions
 from stoq_provider.core.http import Decoded, Response, read
 from stoq_provider.transport.auth import LoginFailed
 from stoq_provider.transport.log_filter import quietly
-from stoq_provider.transport.sync import KeyAuth, describe_failure
+from stoq_provider.transport.session import KeyAuth, describe_failure
 
 if TYPE_CHECKING:
     import requests

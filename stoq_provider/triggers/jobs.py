@@ -72,14 +72,14 @@ class JobTrigger(BaseTrigger):
         """Wait, and fire one event with a :class:`~stoq_provider.core.events.WaitEvent`."""
         # Imported here, because workers load this module and need no httpx; and in a thread, because the
         # import takes a tenth of a second that the other triggers of the loop would wait for.
-        aio = await asyncio.to_thread(import_module, "stoq_provider.transport.aio")
+        client_pool = await asyncio.to_thread(import_module, "stoq_provider.transport.client_pool")
         hook = self.hook_class(self.conn_id)
         dag_id = getattr(getattr(self, "task_instance", None), "dag_id", None)
         settings = replace(await hook.asettings(), user_agent=user_agent(dag_id))
         system, meter = hook.system, hook.meter
         # There may be ten thousand of these: while it waits, a trigger holds no more than it needs.
         del hook
-        async with aio.shared_transport(settings, system, meter=meter) as transport:
+        async with client_pool.shared_transport(settings, system, meter=meter) as transport:
             poller = self._plan().poller(system, round_time=transport.scheduler.round_time)
             await wait_async(poller, transport, log=self.log)
             meter.finished(len(self.jobs), poller.polls)

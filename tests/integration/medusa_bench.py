@@ -124,12 +124,12 @@ def die_at(patch: pytest.MonkeyPatch, path: str, *, after: bool) -> None:
     """Let the worker die at the first POST to ``path``: before it goes out, or with its answer at hand."""
     send, state = sync.exchange, {"dead": False}
 
-    def exchange(session: Any, request: Any, *arguments: Any) -> Any:
+    def exchange(session: Any, request: Any, *arguments: Any, **options: Any) -> Any:
         fatal = request.method == "POST" and request.url.endswith(path) and not state["dead"]
         if fatal and not after:
             state["dead"] = True
             raise Killed
-        answer = send(session, request, *arguments)
+        answer = send(session, request, *arguments, **options)
         if fatal:
             state["dead"] = True
             raise Killed

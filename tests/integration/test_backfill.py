@@ -92,7 +92,7 @@ def test_memory_does_not_grow_by_the_number_of_submissions(shop, ids, monkeypatc
 
     The sandbox lives in this process and keeps what was submitted, so POSTs are answered without it.
     """
-    from stoq_provider.core.http import Decoded
+    from stoq_provider.core.http import Response
     from stoq_provider.transport.sync import SyncTransport
 
     numbers = iter(range(COUNT))
@@ -101,9 +101,8 @@ def test_memory_does_not_grow_by_the_number_of_submissions(shop, ids, monkeypatc
         encoded = len(json.dumps(request.json))
         assert encoded > 50_000
         job_id = f"job_{next(numbers)}"
-        return Decoded(
-            {"job_id": job_id, "status_url": f"/api/v2/external/preorders/product_variants/jobs/{job_id}"}
-        )
+        url = f"/api/v2/external/preorders/product_variants/jobs/{job_id}"
+        return Response(200, body=json.dumps({"job_id": job_id, "status_url": url}).encode())
 
     monkeypatch.setattr(SyncTransport, "_exchange", take)
     task = Bench(shop, None).bulk("sync_metafields", ids, wait_for_completion=False)

@@ -12,7 +12,7 @@ from typing import Any
 
 from airflow.triggers.base import BaseTrigger
 
-from stoq_provider.transport import aio
+from stoq_provider.transport import client_pool
 from tests.benchmarks.points.probe import Probe
 
 BEAT = 0.005
@@ -48,7 +48,7 @@ def resident() -> int:
 
 def waiting() -> int:
     """Jobs that all schedulers of this loop wait for."""
-    loop = aio._LOOPS.get(asyncio.get_running_loop())
+    loop = client_pool._LOOPS.get(asyncio.get_running_loop())
     return 0 if loop is None else sum(shop.scheduler.jobs for shop in loop.shops.values())
 
 

@@ -12,7 +12,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from stoq_provider.core.models import from_iso
 from stoq_provider.hooks.stoq import StoqHook
-from stoq_provider.transport import aio
+from stoq_provider.transport import client_pool
 from tests.benchmarks.points.probe import Probe
 
 FIXED_INTERVAL = 15.0
@@ -22,10 +22,10 @@ def share_nothing() -> None:
     """Give each trigger of this process a registry, and so a client, limiter and scheduler, of its own."""
 
     class NoRegistry:
-        def setdefault(self, loop: Any, new: aio._Loop) -> aio._Loop:
+        def setdefault(self, loop: Any, new: client_pool._Loop) -> client_pool._Loop:
             return new
 
-    aio._LOOPS = NoRegistry()  # type: ignore[assignment]
+    client_pool._LOOPS = NoRegistry()  # type: ignore[assignment]
 
 
 class FixedIntervalTrigger(BaseTrigger):

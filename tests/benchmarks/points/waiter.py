@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow.triggers.base import BaseTrigger
 
-from stoq_provider.transport import aio
+from stoq_provider.transport import client_pool
 from stoq_provider.triggers.jobs import StoqJobTrigger
 from tests.benchmarks.points import peers
 from tests.benchmarks.points.children import end_with_parent, serve
@@ -21,8 +21,8 @@ LONG = 24 * 3600.0
 
 def watch_clients(probe: Probe) -> None:
     """Let the probe note what ours sends."""
-    make_client = aio.make_client
-    aio.make_client = lambda settings: probe.attach(make_client(settings))
+    make_client = client_pool.make_client
+    client_pool.make_client = lambda settings: probe.attach(make_client(settings))
 
 
 def trigger_for(way: str, conn_id: str, job: dict[str, Any]) -> BaseTrigger:

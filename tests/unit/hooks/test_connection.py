@@ -140,7 +140,7 @@ def test_session_carries_tls_and_proxy_settings(monkeypatch):
 
 @pytest.mark.parametrize("verify", [True, False, "bundle"])
 def test_async_client_takes_the_same_tls_settings(monkeypatch, verify, recwarn):
-    from stoq_provider.transport.aio import make_client
+    from stoq_provider.transport.client_pool import make_client
 
     bundle = ssl.get_default_verify_paths().cafile
     if verify == "bundle" and not bundle:

@@ -160,7 +160,7 @@ class TestATrigger:
                 return httpx.Response(said.status_code, content=said.content, headers=said.headers)
 
             monkeypatch.setattr(
-                "stoq_provider.transport.aio.make_client",
+                "stoq_provider.transport.client_pool.make_client",
                 lambda _: httpx.AsyncClient(transport=httpx.MockTransport(handle)),
             )
             handles = []

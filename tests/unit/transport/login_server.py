@@ -19,8 +19,9 @@ from stoq_provider.transport.aio import AsyncTransport, Client
 from stoq_provider.transport.auth import Login
 from stoq_provider.transport.rate_limiter import TRIGGERER, RateLimiter
 from stoq_provider.transport.retry import RetryPolicy
+from stoq_provider.transport.session import make_session
 from stoq_provider.transport.settings import ConnectionSettings
-from stoq_provider.transport.sync import SyncTransport, make_session
+from stoq_provider.transport.sync import SyncTransport
 
 ORIGIN = "https://medusa.example"
 PASSWORD = "correct-horse-battery"

@@ -9,11 +9,13 @@ import httpx
 import pytest
 
 from stoq_provider.core.http import ProblemKind, Request
-from stoq_provider.transport import aio
-from stoq_provider.transport.aio import AsyncTransport, Client, make_client, shared_transport
+from stoq_provider.transport import client_pool
+from stoq_provider.transport.aio import AsyncTransport, Client
 from stoq_provider.transport.auth import Login
+from stoq_provider.transport.client_pool import make_client, shared_transport
 from stoq_provider.transport.rate_limiter import TRIGGERER, WORKER, RateLimiter
 from stoq_provider.transport.retry import NO_RETRY
+from stoq_provider.transport.settings import ConnectionSettings
 
 from . import silence
 from .conftest import GET, KEY, ORIGIN, POST, STOQ, Clock, settings
@@ -113,9 +115,13 @@ def test_what_became_of_a_request(clock, error, kind):
     assert "s3cret" not in answer.problem.text
 
 
-@pytest.mark.parametrize("path", ["\x00", "x" * 70_000], ids=["a control character", "too long"])
-def test_an_address_of_no_use_is_a_problem_not_an_error(clock, path):
-    (answer,) = exchange(clock, lambda _: httpx.Response(200, json={}), Request("GET", f"{ORIGIN}/{path}"))
+@pytest.mark.parametrize(
+    "url",
+    [f"{ORIGIN}/\x00", f"{ORIGIN}/{'x' * 70_000}", "https://[::1"],
+    ids=["a control character", "too long", "half an address"],
+)
+def test_an_address_of_no_use_is_a_problem_not_an_error(clock, url):
+    (answer,) = exchange(clock, lambda _: httpx.Response(200, json={}), Request("GET", url))
     assert answer.problem.kind is ProblemKind.PROTOCOL
     assert clock.slept == []
 
@@ -196,7 +202,7 @@ class TestShared:
 
     def test_another_key_has_its_own(self):
         async def run():
-            other = aio.ConnectionSettings(ORIGIN, KEY + "x")
+            other = ConnectionSettings(ORIGIN, KEY + "x")
             async with shared_transport(settings(), STOQ) as one, shared_transport(other, STOQ) as two:
                 return one.limiter is two.limiter
 
@@ -241,14 +247,14 @@ class TestShared:
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-            return client.http.is_closed, dict(aio._LOOPS[asyncio.get_running_loop()].clients)
+            return client.http.is_closed, dict(client_pool._LOOPS[asyncio.get_running_loop()].clients)
 
         assert asyncio.run(run()) == (True, {})
 
     def test_the_registry_does_not_hold_the_key(self):
         async def run():
             async with shared_transport(settings(proxy="http://me:s3cret@proxy:1"), STOQ) as transport:
-                loop = aio._LOOPS[asyncio.get_running_loop()]
+                loop = client_pool._LOOPS[asyncio.get_running_loop()]
                 return repr(loop) + repr(transport._client.http.headers) + repr(transport._client)
 
         text = asyncio.run(run())
@@ -280,7 +286,7 @@ class TestShared:
             return httpx.Response(200, json={})
 
         monkeypatch.setattr(
-            aio, "make_client", lambda _: httpx.AsyncClient(transport=httpx.MockTransport(handler))
+            client_pool, "make_client", lambda _: httpx.AsyncClient(transport=httpx.MockTransport(handler))
         )
 
         async def run():
@@ -299,11 +305,11 @@ class TestShared:
             return httpx.Response(200, json={})
 
         monkeypatch.setattr(
-            aio, "make_client", lambda _: httpx.AsyncClient(transport=httpx.MockTransport(handler))
+            client_pool, "make_client", lambda _: httpx.AsyncClient(transport=httpx.MockTransport(handler))
         )
 
         async def run():
-            other = aio.ConnectionSettings(ORIGIN, KEY, user_agent="tests/2")
+            other = ConnectionSettings(ORIGIN, KEY, user_agent="tests/2")
             async with shared_transport(settings(), STOQ) as one, shared_transport(other, STOQ) as two:
                 one._clock = two._clock = clock
                 await one.send(GET)

@@ -13,11 +13,13 @@ import requests
 import requests_mock
 
 from stoq_provider.core.http import Decoded, ProblemKind, Request
-from stoq_provider.transport.aio import AsyncTransport, Client, make_client
+from stoq_provider.transport.aio import AsyncTransport, Client
 from stoq_provider.transport.auth import Login
+from stoq_provider.transport.client_pool import make_client
 from stoq_provider.transport.rate_limiter import TRIGGERER, RateLimiter
 from stoq_provider.transport.retry import NO_RETRY
-from stoq_provider.transport.sync import SyncTransport, make_session
+from stoq_provider.transport.session import make_session
+from stoq_provider.transport.sync import SyncTransport
 
 from .login_server import ORIGIN, PASSWORD, READ, SYSTEM, WRITE, Server, over_httpx, over_requests, settings
 
@@ -241,9 +243,6 @@ class TestCookies:
         assert [cookie for _, cookie in seen] == [None, "connect.sid=1"]
 
 
-@pytest.mark.parametrize(("driver", "logins"), [(over_requests, 0), (over_httpx, 1)], ids=["sync", "async"])
-def test_a_login_goes_on_the_ledger_of_a_triggerer(server, clock, driver, logins):
-    """A worker's session logs in by itself, also where a user calls it by hand: it knows no ledger."""
-    send = driver(server, clock)
+def test_a_login_goes_on_the_ledger(send, clock):
     send(READ)
-    assert send.limiter.budget.left(clock()) == 288 - 1 - logins
+    assert send.limiter.budget.left(clock()) == 288 - 2

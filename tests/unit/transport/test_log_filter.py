@@ -13,12 +13,14 @@ import requests
 
 from stoq_provider.core.http import Request
 from stoq_provider.transport import log_filter
-from stoq_provider.transport.aio import AsyncTransport, Client, make_client
+from stoq_provider.transport.aio import AsyncTransport, Client
 from stoq_provider.transport.auth import Login
+from stoq_provider.transport.client_pool import make_client
 from stoq_provider.transport.log_filter import LOGGERS, quietly
 from stoq_provider.transport.rate_limiter import TRIGGERER, RateLimiter
 from stoq_provider.transport.retry import RetryPolicy
-from stoq_provider.transport.sync import SyncTransport, make_session
+from stoq_provider.transport.session import make_session
+from stoq_provider.transport.sync import SyncTransport
 
 from . import silence
 from .conftest import KEY, STOQ, settings

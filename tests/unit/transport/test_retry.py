@@ -15,7 +15,8 @@ from stoq_provider.transport.aio import AsyncTransport, Client
 from stoq_provider.transport.auth import Login
 from stoq_provider.transport.rate_limiter import TRIGGERER, RateLimiter
 from stoq_provider.transport.retry import NO_RETRY, RetryPolicy
-from stoq_provider.transport.sync import SyncTransport, make_session
+from stoq_provider.transport.session import make_session
+from stoq_provider.transport.sync import SyncTransport
 
 from .conftest import GET, POST, STOQ, settings
 

@@ -11,7 +11,8 @@ import requests_mock
 from stoq_provider.core.http import ProblemKind, Request
 from stoq_provider.transport.auth import Login
 from stoq_provider.transport.retry import NO_RETRY, RetryPolicy
-from stoq_provider.transport.sync import KeyAuth, SyncTransport, make_session
+from stoq_provider.transport.session import KeyAuth, make_session
+from stoq_provider.transport.sync import SyncTransport
 
 from .conftest import GET, KEY, ORIGIN, POST, STOQ, settings
 from .silence import PATIENCE

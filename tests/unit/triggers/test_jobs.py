@@ -37,7 +37,7 @@ def server(monkeypatch):
             return httpx.Response(given.status_code, content=given.content, headers=given.headers)
 
         monkeypatch.setattr(
-            "stoq_provider.transport.aio.make_client",
+            "stoq_provider.transport.client_pool.make_client",
             lambda settings: httpx.AsyncClient(transport=httpx.MockTransport(handle)),
         )
         return requests
