@@ -2,60 +2,44 @@
 
 from __future__ import annotations
 
-import json
+import shutil
+import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO
-from uuid import uuid4
 
 from requests import exceptions
+from requests_toolbelt import MultipartEncoder
 
-from stoq_provider.core.http import Decoded, Response, read
+from stoq_provider.core.http import Decoded, Problem, Request, read
 from stoq_provider.transport.auth import LoginFailed
-from stoq_provider.transport.log_filter import quietly
-from stoq_provider.transport.session import KeyAuth, describe_failure
+from stoq_provider.transport.session import KeyAuth, exchange
 
 if TYPE_CHECKING:
     import requests
 
     from stoq_provider.transport.settings import ConnectionSettings
 
-CHUNK = 256 * 1024
-"""Bytes that are read and sent at a time."""
 
+class FileBody:
+    """A file as the encoder wants it: ``len`` bytes are left to be read, no fewer and no more."""
 
-class FileForm:
-    """
-    The body of a ``multipart/form-data`` request with one file in it.
-
-    It can be sent once. Its length is announced where the store knows that of the file.
-    """
-
-    def __init__(self, file: BinaryIO, *, field: str, name: str, size: int | None) -> None:
-        boundary = uuid4().hex
+    def __init__(self, file: BinaryIO, size: int) -> None:
         self._file = file
-        self._head = (
-            f"--{boundary}\r\n"
-            f'Content-Disposition: form-data; name="{field}"; filename={_quoted(name)}\r\n'
-            "Content-Type: text/csv\r\n\r\n"
-        ).encode()
-        self._tail = f"\r\n--{boundary}--\r\n".encode()
-        self._size = size
-        self.content_type = f"multipart/form-data; boundary={boundary}"
-        if size is not None:
-            # requests announces a body's ``len``, and sends one without in HTTP chunks.
-            self.len = len(self._head) + size + len(self._tail)
+        self.len = size
 
-    def __iter__(self) -> Iterator[bytes]:
-        """Yield the parts; the file is read as they are asked for."""
-        yield self._head
-        sent = 0
-        while chunk := self._file.read(CHUNK):
-            sent += len(chunk)
-            yield chunk
-        if self._size is not None and sent != self._size:
+    def read(self, size: int = -1) -> bytes:
+        """
+        Read on.
+
+        :raises ChunkedEncodingError: the file is longer or shorter; the request that it is in breaks off.
+        """
+        chunk = self._file.read(self.len if size < 0 else min(size, self.len))
+        self.len -= len(chunk)
+        if (self.len and not chunk) or (not self.len and self._file.read(1)):
             raise exceptions.ChunkedEncodingError("the file is not as long as its store says")
-        yield self._tail
+        return chunk
 
 
 def upload(
@@ -78,31 +62,29 @@ def upload(
 def _send(
     session: requests.Session, settings: ConnectionSettings, url: str, path: Any, field: str
 ) -> Decoded:
-    secrets = session.auth.login.secrets if isinstance(session.auth, KeyAuth) else (settings.key,)
     try:
-        with path.open("rb") as file:
-            form = FileForm(file, field=field, name=path.name, size=_size(path))
-            response = quietly(
-                session.post,
-                url,
-                data=form,
-                headers={"Content-Type": form.content_type},
-                timeout=settings.timeout,
-                allow_redirects=False,
-            )
-    except exceptions.RequestException as error:
-        return Decoded(problem=describe_failure(error, settings.timeout))
+        with _opened(path) as body:
+            form = MultipartEncoder({field: (path.name, body, "text/csv")})
+            headers = {"Content-Type": form.content_type}
+            result = exchange(session, Request("POST", url), settings.timeout, data=form, headers=headers)
     except LoginFailed as error:
         return error.answer
-    headers = {name.lower(): value for name, value in response.headers.items()}
-    return read(Response(response.status_code, headers, response.content), now=time.time(), secrets=secrets)
+    if isinstance(result, Problem):
+        return Decoded(problem=result)
+    secrets = session.auth.login.secrets if isinstance(session.auth, KeyAuth) else (settings.key,)
+    return read(result, now=time.time(), secrets=secrets)
 
 
-def _size(path: Any) -> int | None:
+@contextmanager
+def _opened(path: Any) -> Iterator[FileBody]:
     size = path.stat().st_size
-    return size if isinstance(size, int) and size >= 0 else None
-
-
-def _quoted(name: str) -> str:
-    """Quote a file name as JSON does: no quote or line break in it can end the header."""
-    return json.dumps(name, ensure_ascii=False)
+    with path.open("rb") as file:
+        if isinstance(size, int) and size > 0:
+            yield FileBody(file, size)
+            return
+        # The store does not know how long the file is, and the form has to say so.
+        with tempfile.TemporaryFile() as copy:
+            shutil.copyfileobj(file, copy)
+            size = copy.tell()
+            copy.seek(0)
+            yield FileBody(copy, size)
