@@ -41,7 +41,7 @@ class Pace:
             # A new window owes nothing to the last one; and no clock that is set back may stop us for long.
             self._next, self._ends = min(self._next, now), float("inf")
         ahead = self._next - now - self._burst * self._usual
-        # Seconds since 1970 can't tell less apart: a clock might not move by so little.
+        # Seconds since 1970 are no more precise: a clock might not move by so little.
         return ahead if ahead > _TICK else 0.0
 
     def spend(self, cost: int, now: float) -> None:

@@ -2,7 +2,7 @@
 The ledger of one shop's points.
 
 The server counts points in a window and says in each answer what is left (documented: rate-limits, 360
-points in 60 s for a shop, a read 1, a write 2). Whether the window slides is not said clearly; it is
+points in 60 s for a shop, a read 1, a write 2). The documents leave open whether the window slides; it is
 taken as fixed, ending at the announced reset. Others use the same key, so within a window the estimate
 may only fall: an answer that was under way while we spent never raises it. Should the server's window slide
 after all, we spend no more than our part in any stretch of that length, and leave others what they spent in
@@ -27,7 +27,7 @@ MARGIN = 0.02
 FAIR = 0.5
 """
 The part of the limit that is ours whatever others spent in the window before: two who each made room for all
-that the other spent lately would leave everything to the one who came first.
+that the other spent recently would leave everything to the one who came first.
 """
 
 
@@ -116,37 +116,37 @@ class PointsBudget:
         self._remaining -= cost
         self._ours.add(cost, now)
 
-    def update(self, said: RateLimit, now: float, *, refused: bool = False, under_way: int = 0) -> None:
+    def update(self, reported: RateLimit, now: float, *, refused: bool = False, under_way: int = 0) -> None:
         """
-        Take over what an answer says; the server is right, within a window only downwards.
+        Take over what an answer reports; the server is right, within a window only downwards.
 
-        :param refused: whether it was a 429. One that does not say for how long closes the ledger for the
+        :param refused: whether it was a 429. One that does not name a time closes the ledger for the
             rest of the window.
         :param under_way: points of calls that were sent and have no answer yet: the server may not have
             counted them.
         """
-        late = self._is_late(said, now)
-        if said.limit and said.limit >= self.rules.write:
-            self._remaining += said.limit - self._limit
-            self._limit = said.limit
-        if said.reset_in is not None:
-            self._update_window(now + min(said.reset_in, self.rules.window), now)
-        if said.remaining is not None and not late:
-            self._remaining = min(self._remaining, said.remaining - under_way)
+        late = self._is_late(reported, now)
+        if reported.limit and reported.limit >= self.rules.write:
+            self._remaining += reported.limit - self._limit
+            self._limit = reported.limit
+        if reported.reset_in is not None:
+            self._update_window(now + min(reported.reset_in, self.rules.window), now)
+        if reported.remaining is not None and not late:
+            self._remaining = min(self._remaining, reported.remaining - under_way)
             self._notice_others(now)
             if self._window_ends is None:
                 self._window_ends, self._assumed = now + self.rules.window, True
-        if said.retry_after is not None:
-            self._close(said.retry_after, now)
+        if reported.retry_after is not None:
+            self._close(reported.retry_after, now)
         elif refused:
             self._close(self._until_end(now), now)
 
-    def _is_late(self, said: RateLimit, now: float) -> bool:
+    def _is_late(self, reported: RateLimit, now: float) -> bool:
         """Whether an answer speaks of a window that has ended since: it was long on its way."""
         self._roll(now)
-        if said.reset_in is None or self._window_ends is None or self._assumed:
+        if reported.reset_in is None or self._window_ends is None or self._assumed:
             return False
-        return now + said.reset_in < self._window_ends - self.rules.window / 2
+        return now + reported.reset_in < self._window_ends - self.rules.window / 2
 
     def _close(self, seconds: float, now: float) -> None:
         self._closed_until = max(self._closed_until, now + seconds)
@@ -180,7 +180,7 @@ class PointsBudget:
         return int(self._part(theirs) - ours)
 
     def _room_at(self, cost: int) -> float:
-        """Return when enough of what was spent lately is a whole window old."""
+        """Return when enough of what was spent recently is a whole window old."""
         at, left = float("-inf"), [self._ours.points, self._theirs.points]
         ours = ((spent_at, 0, points) for spent_at, points in self._ours)
         theirs = ((spent_at, 1, points) for spent_at, points in self._theirs)
@@ -206,7 +206,7 @@ class PointsBudget:
         # In between, the answer was long on its way: by so much its reset lies too far ahead.
 
     def _roll(self, now: float) -> None:
-        # A clock that was set back must not keep us waiting for longer than was ever told.
+        # A clock that was set back must not keep us waiting for longer than was ever asked for.
         self._closed_until = min(self._closed_until, now + self._closed_for)
         self._ours.roll(now)
         self._theirs.roll(now)

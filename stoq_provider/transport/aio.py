@@ -106,7 +106,7 @@ class AsyncTransport(RequestFlow):
 
 def describe_failure(error: httpx.HTTPError, timeout: float) -> Problem:
     """
-    Tell what became of a request that has no answer.
+    Return why a request has no answer, and whether it may have left.
 
     The text names no URL: the error's own text might.
     """

@@ -59,14 +59,14 @@ class RequestFlow:
         """Send a request, again where the policy allows it, and return the last answer."""
         retries = Retries(policy, request)
         while True:
-            yield from self.turn_flow(request)
+            yield from self.wait_flow(request)
             answer = yield from self.paid_flow(request, self.limiter.spend(request, self._clock()))
             pause = retries.pause_after(answer)
             if pause is None:
                 return answer
             yield pause
 
-    def turn_flow(self, request: Request, until: float = inf) -> Flow[bool]:
+    def wait_flow(self, request: Request, until: float = inf) -> Flow[bool]:
         """
         Sleep until the points are there for a request; nothing is spent.
 
@@ -90,7 +90,7 @@ class RequestFlow:
         """
         answer, token = yield from self._call(request, cost)
         if self.login.refused(answer, token):
-            yield from self.turn_flow(request)
+            yield from self.wait_flow(request)
             answer, _ = yield from self._call(request, self.limiter.spend(request, self._clock()))
         return answer
 

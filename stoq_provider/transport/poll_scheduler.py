@@ -49,17 +49,41 @@ class PolledJob:
     rate_limit: RateLimit
 
 
-class Subscription:
-    """The place of one waiting task. Made by :meth:`PollScheduler.subscription`."""
+@dataclass(slots=True)
+class Bell:
+    """What one task waits for, and others ring."""
 
-    __slots__ = ("_error", "_inbox", "_scheduler", "_waiting", "keys", "transport")
+    _waiting: asyncio.Future[None] | None = None
+
+    async def wait(self, seconds: float | None) -> None:
+        """Wait until it rings, or so many seconds."""
+        loop = asyncio.get_running_loop()
+        self._waiting = loop.create_future()
+        timer = None if seconds is None else loop.call_later(max(0.0, seconds), self.ring)
+        try:
+            await self._waiting
+        finally:
+            if timer is not None:
+                timer.cancel()
+            self._waiting = None
+
+    def ring(self) -> None:
+        """End the wait, if there is one."""
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
+
+
+class Subscription:
+    """What one waiting task has of the scheduler. Made by :meth:`PollScheduler.subscription`."""
+
+    __slots__ = ("_bell", "_error", "_inbox", "_scheduler", "keys", "transport")
 
     def __init__(self, scheduler: PollScheduler, transport: PaidSender) -> None:
         self._scheduler = scheduler
         self.transport = transport
         self.keys: list[Key] = []
         self._inbox: list[PolledJob] = []
-        self._waiting: asyncio.Future[None] | None = None
+        self._bell = Bell()
         self._error: BaseException | None = None
 
     def ask(self, poll: ScheduledPoll) -> None:
@@ -81,14 +105,7 @@ class Subscription:
         :raises Exception: what went wrong in us while we polled; servers and networks raise nothing.
         """
         if not self._inbox and self._error is None:
-            loop = asyncio.get_running_loop()
-            self._waiting = loop.create_future()
-            timer = loop.call_later(max(0.0, until - self._scheduler.clock()), self._wake)
-            try:
-                await self._waiting
-            finally:
-                timer.cancel()
-                self._waiting = None
+            await self._bell.wait(until - self._scheduler.clock())
         if self._error is not None:
             raise self._error
         come, self._inbox = self._inbox, []
@@ -97,16 +114,12 @@ class Subscription:
     def give(self, polled: PolledJob) -> None:
         """Hand over what came."""
         self._inbox.append(polled)
-        self._wake()
+        self._bell.ring()
 
     def fail(self, error: BaseException) -> None:
         """Hand over what went wrong in us."""
         self._error = error
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._waiting is not None and not self._waiting.done():
-            self._waiting.set_result(None)
+        self._bell.ring()
 
 
 IN_FLIGHT = 8
@@ -136,11 +149,7 @@ class PollScheduler:
     """
 
     def __init__(
-        self,
-        system: System,
-        limiter: RateLimiter,
-        *,
-        clock: Callable[[], float] = lambda: time.time(),
+        self, system: System, limiter: RateLimiter, *, clock: Callable[[], float] = lambda: time.time()
     ) -> None:
         self.clock = clock
         self._system = system
@@ -150,7 +159,7 @@ class PollScheduler:
         self._subscriptions: set[Subscription] = set()
         self._calls: dict[asyncio.Task[None], _Call] = {}
         self._runner: asyncio.Task[None] | None = None
-        self._bell: asyncio.Future[None] | None = None
+        self._bell = Bell()
         self._asleep_until = float("-inf")
 
     @property
@@ -159,7 +168,7 @@ class PollScheduler:
         return len(self._waiters)
 
     def round_time(self) -> float:
-        """Return the seconds that it takes to poll every job once, if they take turns."""
+        """Return the seconds that it takes to poll every job once, one call after the other."""
         return self._limiter.round(-(-len(self._waiters) // self._system.poll_size))
 
     @asynccontextmanager
@@ -184,7 +193,7 @@ class PollScheduler:
             subscription.keys.append(key)
         self._queue.ask(key, poll.due_at, head_start=self._head_start if poll.early else 0.0)
         if poll.due_at < self._asleep_until:
-            self._ring()
+            self._bell.ring()
 
     @property
     def _head_start(self) -> float:
@@ -213,8 +222,6 @@ class PollScheduler:
         if not subscriptions:
             del self._waiters[key]
             self._queue.drop(key)
-
-    # -- making the calls ---------------------------------------------------------------------------
 
     async def _run(self) -> None:
         try:
@@ -258,15 +265,14 @@ class PollScheduler:
         call.begun = True
         try:
             answer = await call.owner.transport.send_paid(call.request, call.cost)
-            results = dict(
-                zip(call.jobs, self._system.poll_results(answer, list(call.jobs.values())), strict=True)
-            )
+            handles = list(call.jobs.values())
+            results = list(zip(call.jobs, self._system.poll_results(answer, handles), strict=True))
         except Exception as error:
             for key in call.jobs:
                 for subscription in self._waiters.get(key, {}):
                     subscription.fail(error)
             return
-        for key, result in results.items():
+        for key, result in results:
             for subscription, handle in list(self._waiters.get(key, {}).items()):
                 subscription.give(PolledJob(handle, result, answer.rate_limit))
 
@@ -274,30 +280,19 @@ class PollScheduler:
         about = self._calls.pop(call)
         if call.cancelled():
             # The one it was made for has left; others may wait for the same jobs.
-            if not about.begun:
-                # Otherwise the transport has settled it.
+            if not about.begun:  # else the transport has settled it
                 self._limiter.settle(about.request)
             for key in about.jobs:
                 if key in self._waiters:
                     self._queue.ask(key, self.clock(), head_start=self._head_start)
-        self._ring()
+        self._bell.ring()
 
     async def _sleep(self, wait: float | None) -> None:
-        loop = asyncio.get_running_loop()
-        self._bell = loop.create_future()
         self._asleep_until = float("inf") if wait is None else self.clock() + wait
-        timer = None if wait is None else loop.call_later(wait, self._ring)
         try:
-            await self._bell
+            await self._bell.wait(wait)
         finally:
-            if timer is not None:
-                timer.cancel()
-            self._bell = None
             self._asleep_until = float("-inf")
-
-    def _ring(self) -> None:
-        if self._bell is not None and not self._bell.done():
-            self._bell.set_result(None)
 
 
 def _detached(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

@@ -49,7 +49,7 @@ class RateLimiter:
     """
 
     def __init__(
-        self, system: System, share: float, manners: SharingPolicy, *, meter: Meter | None = None
+        self, system: System, share: float, sharing: SharingPolicy, *, meter: Meter | None = None
     ) -> None:
         self._system = system
         self.meter: Meter = meter or NoMeter()
@@ -59,8 +59,8 @@ class RateLimiter:
         self._pace = Pace(
             self.budget,
             burst=max(1.0, BURST * self.budget.allowance),
-            free=manners.free,
-            portion=manners.portion,
+            free=sharing.free,
+            portion=sharing.portion,
         )
 
     def wait(self, request: Request, now: float) -> float:
@@ -89,20 +89,21 @@ class RateLimiter:
         self._under_way -= self._price(request)
 
     def update(self, request: Request, answer: Decoded, now: float) -> None:
-        """Take over what an answer says of the points; the call is settled already."""
+        """Take over what an answer reports of the points; the call is settled already."""
         refused = answer.problem is not None and answer.problem.kind is ProblemKind.RATE_LIMITED
-        route_limit, said = self._route_limit(request), answer.rate_limit
-        if route_limit is not None and said.limit is not None and said.limit < self.budget.rules.limit:
+        route_limit, reported = self._route_limit(request), answer.rate_limit
+        common = self.budget.rules.limit
+        if route_limit is not None and reported.limit is not None and reported.limit < common:
             # Headers of a route that is limited by itself, and a limit too small to be the common one. If it
-            # is that all the same, set lower than documented, it must not widen the route_limit.
-            own = replace(said, limit=min(said.limit, route_limit.rules.limit))
+            # is that all the same, set lower than documented, it must not widen the limit of the route.
+            own = replace(reported, limit=min(reported.limit, route_limit.rules.limit))
             route_limit.update(own, now, refused=refused)
         else:
             if route_limit is not None and refused:
-                # Which of the two limits it was cannot be told; of the common one the other headers speak.
-                route_limit.update(RateLimit(retry_after=said.retry_after), now, refused=True)
-                said, refused = replace(said, retry_after=None), False
-            self.budget.update(said, now, refused=refused, under_way=self._under_way)
+                # Which of the two limits it was is not known; the other headers describe the common one.
+                route_limit.update(RateLimit(retry_after=reported.retry_after), now, refused=True)
+                reported, refused = replace(reported, retry_after=None), False
+            self.budget.update(reported, now, refused=refused, under_way=self._under_way)
         self.meter.points_left(self.budget.left(now))
         if answer.problem is not None and answer.problem.kind is ProblemKind.RATE_LIMITED:
             self.meter.throttled()

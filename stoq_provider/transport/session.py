@@ -133,7 +133,7 @@ def exchange(session: Session, request: Request, timeout: float, **options: Any)
 
 def describe_failure(error: exceptions.RequestException, timeout: float) -> Problem:
     """
-    Tell what became of a request that has no answer.
+    Return why a request has no answer, and whether it may have left.
 
     The text names no URL: the error's own text would.
     """

@@ -66,7 +66,7 @@ def read_settings(
     :raises InvalidInput: naming the field that is missing or wrong; never its value if that is secret.
     """
     # First, because a slip in a key is often why the rest is refused.
-    _tell_unknown(extra)
+    _warn_of_unknown(extra)
     if not (key or "").strip():
         raise InvalidInput("the connection has no API key; put it into the password field")
     clean_key = (key or "").strip()
@@ -132,18 +132,18 @@ def _origin(
     return f"{parts.scheme}://{name}" + (f":{number}" if number else "")
 
 
-def _tell_unknown(extra: Mapping[str, Any]) -> None:
+def _warn_of_unknown(extra: Mapping[str, Any]) -> None:
     """Name keys that have no effect; never their values, which may be secret."""
     unknown = [str(name)[:40] for name in extra if name not in EXTRA]
     if not unknown:
         return
-    told = []
+    named = []
     for name in unknown:
         hint = near_misses(name, EXTRA).removeprefix("; ")
-        told.append(f"{name!r} ({hint})" if hint else repr(name))
+        named.append(f"{name!r} ({hint})" if hint else repr(name))
     _log.warning(
         "The connection's extra has keys that have no effect here: %s. Those that have: %s.",
-        ", ".join(told),
+        ", ".join(named),
         ", ".join(EXTRA),
     )
 

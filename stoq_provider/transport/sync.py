@@ -59,7 +59,7 @@ class SyncTransport(RequestFlow):
         :param until: Unix seconds beyond which it is not waited.
         :return: whether the request may go out now.
         """
-        return self._drive(self.turn_flow(request, until))
+        return self._drive(self.wait_flow(request, until))
 
     def _drive(self, flow: Flow[T]) -> T:
         result: Any = None

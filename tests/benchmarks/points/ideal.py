@@ -28,7 +28,7 @@ class IdealJob:
 
 
 def windows_of(resets: Sequence[float], since: float) -> list[float]:
-    """Return when the server's windows ended, of the resets that were told: whole seconds, rounded up."""
+    """Return when the server's windows ended, by the announced resets: whole seconds, rounded up."""
     ends: list[float] = []
     for reset in sorted(set(resets)):
         if reset > since and (not ends or reset > ends[-1] + 2):

@@ -57,16 +57,16 @@ async def consume(trigger: BaseTrigger) -> None:
         raise AssertionError("an idle trigger has fired")
 
 
-async def idle(make: Callable[[str, Any], BaseTrigger], told: dict[str, Any], probe: Probe) -> dict[str, Any]:
+async def idle(make: Callable[[str, Any], BaseTrigger], plan: dict[str, Any], probe: Probe) -> dict[str, Any]:
     """
     Start the triggers as a triggerer does, all that have come one after the other; then let them wait.
 
     Start-up ends when every job is waited for. ``settle`` seconds later, when first polls are over, the
     lag is measured for ``seconds``, and then the memory.
     """
-    jobs = told["jobs"]
+    jobs = plan["jobs"]
     # One of each shop's kind first: what is loaded and kept only once does not count.
-    warm = asyncio.create_task(consume(make(*told["warm"])))
+    warm = asyncio.create_task(consume(make(*plan["warm"])))
     await asyncio.sleep(5)
     before, heart, began = resident(), Heart(), time.perf_counter()
     heart.take()
@@ -75,17 +75,17 @@ async def idle(make: Callable[[str, Any], BaseTrigger], told: dict[str, Any], pr
         tasks.append(asyncio.create_task(consume(make(conn_id, job))))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-    while told["waits"] and waiting() < len(jobs) and time.perf_counter() - began < LONGEST_START:
+    while plan["waits"] and waiting() < len(jobs) and time.perf_counter() - began < LONGEST_START:
         await asyncio.sleep(0.05)
         for task in tasks:
             if task.done():
                 task.result()
-    started = waiting() if told["waits"] else len(tasks)
+    started = waiting() if plan["waits"] else len(tasks)
     took, starting = time.perf_counter() - began, heart.take()
-    await asyncio.sleep(told["settle"])
+    await asyncio.sleep(plan["settle"])
     heart.take()
     calls, began, cpu = probe.sent, time.perf_counter(), time.process_time()
-    await asyncio.sleep(told["seconds"])
+    await asyncio.sleep(plan["seconds"])
     seconds = time.perf_counter() - began
     result = {
         "startup": took,

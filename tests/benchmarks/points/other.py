@@ -43,15 +43,15 @@ async def spend(client: httpx.AsyncClient, origin: str, key: str, seed: int) -> 
 
 
 async def run(
-    shops: list[dict[str, str]], until_told: Callable[[], Any], tell: Callable[[Any], None]
+    shops: list[dict[str, str]], next_order: Callable[[], Any], tell: Callable[[Any], None]
 ) -> None:
     probes = [Probe() for _ in shops]
     tasks = [
         asyncio.create_task(spend(probe.attach(httpx.AsyncClient(verify=False)), **shop, seed=3))
         for probe, shop in zip(probes, shops, strict=True)
     ]
-    while (told := await asyncio.to_thread(until_told)) != "stop":
-        tell(probes[told].calls)
+    while (order := await asyncio.to_thread(next_order)) != "stop":
+        tell(probes[order].calls)
     for task in tasks:
         task.cancel()
 

@@ -9,7 +9,7 @@ import httpx
 
 
 class Call(NamedTuple):
-    """One call; ``status`` is 0 where no answer came, and so are times that nobody told."""
+    """One call; ``status`` is 0 where no answer came, and so are times that are not known."""
 
     sent_at: float
     answered_at: float = 0.0
@@ -74,12 +74,12 @@ def most_in_a_window(calls: list[Call], window: float = 60.0) -> int:
 
 
 def sent_too_early(calls: list[Call]) -> int:
-    """Calls that were sent although a 429 had said, to the same process, to wait."""
-    told = sorted((call.answered_at, call.retry_after) for call in calls if call.status == 429)
+    """Calls that were sent although a 429 had asked the same process to wait."""
+    refused = sorted((call.answered_at, call.retry_after) for call in calls if call.status == 429)
     closed_until, early = 0.0, 0
     for call in sorted(calls):
-        while told and told[0][0] <= call.sent_at:
-            at, seconds = told.pop(0)
+        while refused and refused[0][0] <= call.sent_at:
+            at, seconds = refused.pop(0)
             closed_until = max(closed_until, at + seconds)
         early += call.sent_at < closed_until
     return early

@@ -46,14 +46,14 @@ async def first_event(trigger: BaseTrigger, seen: dict[str, Any], job_id: str) -
         return
 
 
-async def wait_for_all(way: str, told: dict[str, Any], seen: dict[str, Any]) -> None:
+async def wait_for_all(way: str, plan: dict[str, Any], seen: dict[str, Any]) -> None:
     """Start the triggers evenly over ``spread`` seconds, and wait for their events until ``until``."""
     tasks = []
-    for conn_id, job in told["jobs"]:
+    for conn_id, job in plan["jobs"]:
         work = first_event(trigger_for(way, conn_id, job), seen, job["job_id"])
         tasks.append(asyncio.create_task(work))
-        await asyncio.sleep(told["spread"] / len(told["jobs"]))
-    done, pending = await asyncio.wait(tasks, timeout=max(1.0, told["until"] - time.time()))
+        await asyncio.sleep(plan["spread"] / len(plan["jobs"]))
+    done, pending = await asyncio.wait(tasks, timeout=max(1.0, plan["until"] - time.time()))
     for task in pending:
         task.cancel()
     await asyncio.gather(*pending, return_exceptions=True)
@@ -71,12 +71,12 @@ def work(hear: Callable[[], Any], tell: Callable[[Any], None]) -> None:
     if way.startswith("fixed"):
         peers.give_client(probe)
     tell("ready")
-    told = hear()
+    plan = hear()
     end_with_parent()
-    if "seconds" in told:
-        tell(asyncio.run(idle(lambda conn_id, job: trigger_for(way, conn_id, job), told, probe)))
+    if "seconds" in plan:
+        tell(asyncio.run(idle(lambda conn_id, job: trigger_for(way, conn_id, job), plan, probe)))
     else:
-        asyncio.run(wait_for_all(way, told, seen))
+        asyncio.run(wait_for_all(way, plan, seen))
         tell({"seen": seen, "calls": probe.calls})
 
 

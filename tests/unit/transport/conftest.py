@@ -73,7 +73,7 @@ def clock():
 
 @pytest.fixture
 def no_random_backoff(monkeypatch):
-    """Make tenacity's random backoff as long as it can be."""
+    """Make the random backoff as long as it can be."""
     monkeypatch.setattr("random.uniform", lambda low, high: high)
 
 

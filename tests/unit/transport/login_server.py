@@ -70,11 +70,11 @@ class Server:
         self.seen.append((f"{method} {path}", headers, body))
         instead = self.logins if path == "/login" else self.calls
         if instead:
-            said = instead.pop(0)
-            if isinstance(said, Exception):
-                raise said
-            if said is not None:
-                return said
+            reply = instead.pop(0)
+            if isinstance(reply, Exception):
+                raise reply
+            if reply is not None:
+                return reply
         if path == "/login":
             self.given += 1
             self.good = f"token-{self.given}"

@@ -27,11 +27,11 @@ def exchange(clock, handler, *requests, policy=None, **more):
 
     async def run():
         async with httpx.AsyncClient(transport=httpx.MockTransport(handler)) as client:
-            told = settings(**more)
+            given = settings(**more)
             transport = AsyncTransport(
-                told,
+                given,
                 STOQ,
-                client=Client(client, Login(told, STOQ)),
+                client=Client(client, Login(given, STOQ)),
                 limiter=RateLimiter(STOQ, 0.8, TRIGGERER),
                 clock=clock,
                 sleep=clock.asleep,
@@ -129,12 +129,12 @@ def test_an_address_of_no_use_is_a_problem_not_an_error(clock, url):
 class TestRealConnections:
     def send(self, origin, request, clock, **more):
         async def run():
-            told = settings(origin, **{"timeout": PATIENCE, **more})
-            async with make_client(told) as client:
+            given = settings(origin, **{"timeout": PATIENCE, **more})
+            async with make_client(given) as client:
                 transport = AsyncTransport(
-                    told,
+                    given,
                     STOQ,
-                    client=Client(client, Login(told, STOQ)),
+                    client=Client(client, Login(given, STOQ)),
                     limiter=RateLimiter(STOQ, 0.8, TRIGGERER),
                     clock=clock,
                     sleep=clock.asleep,
@@ -322,10 +322,10 @@ class TestShared:
         assert seen == [("tests/1", KEY), ("tests/2", KEY), ("tests/2", KEY)]
 
 
-@pytest.mark.parametrize(("manners", "most"), [(TRIGGERER, 289), (WORKER, 289)], ids=["triggerer", "worker"])
-def test_many_users_together_keep_to_the_points(clock, manners, most):
+@pytest.mark.parametrize(("sharing", "most"), [(TRIGGERER, 289), (WORKER, 289)], ids=["triggerer", "worker"])
+def test_many_users_together_keep_to_the_points(clock, sharing, most):
     """Twenty users with twenty reads each, and a shop that refuses the 361st point of a window."""
-    told = []
+    spendings = []
 
     async def run():
         spent, ends = 0, clock.now + 60
@@ -335,7 +335,7 @@ def test_many_users_together_keep_to_the_points(clock, manners, most):
             if clock.now >= ends:
                 spent, ends = 0, clock.now + 60
             spent += 1
-            told.append(spent)
+            spendings.append(spent)
             headers = {"X-RateLimit-Remaining": str(360 - spent), "X-RateLimit-Reset": str(int(ends))}
             return httpx.Response(200 if spent <= 360 else 429, json={}, headers=headers)
 
@@ -346,7 +346,7 @@ def test_many_users_together_keep_to_the_points(clock, manners, most):
                 await asyncio.sleep(0)
 
         async with httpx.AsyncClient(transport=httpx.MockTransport(handler)) as client:
-            limiter, shared = RateLimiter(STOQ, 0.8, manners), Client(client, Login(settings(), STOQ))
+            limiter, shared = RateLimiter(STOQ, 0.8, sharing), Client(client, Login(settings(), STOQ))
 
             async def user():
                 transport = AsyncTransport(
@@ -359,7 +359,7 @@ def test_many_users_together_keep_to_the_points(clock, manners, most):
     answers = [answer for user in asyncio.run(run()) for answer in user]
     assert len(answers) == 400
     assert all(answer.problem is None for answer in answers)
-    assert max(told) <= most
+    assert max(spendings) <= most
 
 
 def test_clock_of_these_tests_moves_with_sleep_only():

@@ -1,4 +1,4 @@
-"""Shops with a user name and password: one token, fetched when needed, renewed once, told to nobody."""
+"""Shops with a user name and password: one token, fetched when needed, renewed once, shown to nobody."""
 
 from __future__ import annotations
 

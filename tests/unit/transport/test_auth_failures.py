@@ -65,13 +65,13 @@ class TestALoginThatFails:
     def test_whatever_else_it_is_the_call_behind_it_surely_was_not_sent(
         self, driver, server, clock, failure, call
     ):
-        said = {
+        reply = {
             "no token": (200, {}, {"user": 1}),
             "no JSON": (200, {"Content-Type": "text/html"}, "hello"),
         }.get(failure) or (failure, {}, {})
         if failure in (0, 1):
-            said = NO_ANSWER["sync" if driver is over_requests else "async"][failure]
-        server.logins.append(said)
+            reply = NO_ANSWER["sync" if driver is over_requests else "async"][failure]
+        server.logins.append(reply)
         (answer,) = driver(server, clock)(call, policy=NO_RETRY)
         assert answer.problem.kind is ProblemKind.REFUSED_CONNECTION
         assert not answer.problem.maybe_processed

@@ -20,8 +20,8 @@ OK = Response(200, body=b"{}")
 TOKEN = Response(200, body=json.dumps({"access_token": "token-1"}).encode())
 
 
-def flow_of(clock, system=STOQ, told=None):
-    login = Login(told or settings(), system)
+def flow_of(clock, system=STOQ, given=None):
+    login = Login(given or settings(), system)
     return RequestFlow(login, RateLimiter(system, 0.8, WORKER), clock)
 
 

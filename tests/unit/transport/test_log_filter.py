@@ -41,18 +41,19 @@ def everything(caplog):
 
 
 def by_sync(origin, request, clock):
-    told = settings(origin, timeout=PATIENCE)
-    SyncTransport(make_session(told, STOQ), told, STOQ, sleep=clock.sleep, clock=clock).send(request, POLICY)
+    given = settings(origin, timeout=PATIENCE)
+    session = make_session(given, STOQ)
+    SyncTransport(session, given, STOQ, sleep=clock.sleep, clock=clock).send(request, POLICY)
 
 
 def by_async(origin, request, clock):
     async def run():
-        told = settings(origin, timeout=PATIENCE)
-        async with make_client(told) as client:
+        given = settings(origin, timeout=PATIENCE)
+        async with make_client(given) as client:
             transport = AsyncTransport(
-                told,
+                given,
                 STOQ,
-                client=Client(client, Login(told, STOQ)),
+                client=Client(client, Login(given, STOQ)),
                 limiter=RateLimiter(STOQ, 0.8, TRIGGERER),
                 clock=clock,
                 sleep=clock.asleep,
@@ -107,17 +108,17 @@ def test_other_tasks_of_the_loop_keep_their_logs(everything):
     logger = logging.getLogger("httpx")
 
     async def run():
-        inside, said = asyncio.Event(), asyncio.Event()
+        inside, written = asyncio.Event(), asyncio.Event()
 
         async def log_filter():
             inside.set()
-            await said.wait()
+            await written.wait()
             logger.info("quiet")
 
         async def loud():
             await inside.wait()
             logger.info("loud")
-            said.set()
+            written.set()
 
         await asyncio.gather(quietly(asyncio.ensure_future, log_filter()), loud())
 

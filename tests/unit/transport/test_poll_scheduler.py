@@ -81,8 +81,8 @@ class TestOnePollForAll:
                 url = "/api/v2/external/jobs/a"
                 for kind in ("bulk_release", "bulk_cancel"):
                     subscription.ask(ScheduledPoll(handle("a", kind, url), clock(), True))
-                got = [sighting for _ in range(2) for sighting in await subscription.next(clock() + 60)]
-                return sorted(sighting.handle.kind for sighting in got)
+                got = [polled for _ in range(2) for polled in await subscription.next(clock() + 60)]
+                return sorted(polled.handle.kind for polled in got)
 
         assert run(work()) == ["bulk_cancel", "bulk_release"]
         assert len(shop.asked) == 2
@@ -94,8 +94,8 @@ class TestOnePollForAll:
         async def one(name):
             async with shop.scheduler.subscribe(shop.transport()) as subscription:
                 subscription.ask(ScheduledPoll(handle(name, url=url), clock(), True))
-                (sighting,) = await subscription.next(clock() + 60)
-                return sighting.handle.job_id
+                (polled,) = await subscription.next(clock() + 60)
+                return polled.handle.job_id
 
         async def work():
             return await asyncio.gather(one("mine"), one("yours"))

@@ -292,8 +292,8 @@ class TestAThousandJobs:
         return shop, server, run(work())
 
     def test_are_polled_in_turns(self, polled):
-        shop, _, told = polled
-        assert told == pytest.approx(ROUND)
+        shop, _, taken = polled
+        assert taken == pytest.approx(ROUND)
         gaps = []
         by_job = {}
         for at, name in shop.asked:

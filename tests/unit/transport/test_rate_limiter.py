@@ -1,4 +1,4 @@
-"""When a call may go out: prices, pace, route_limits, refusals, and what the meter is told."""
+"""When a call may go out: prices, pace, route_limits, refusals, and what the meter is given."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ IMPORT = Request("POST", f"{ORIGIN}/import", json={})
 EXPORT = Request("POST", f"{ORIGIN}/export", json={})
 
 
-class Laned(Stoq):
+class Routed(Stoq):
     """A made-up system: five imports a minute, twenty exports, besides the points."""
 
-    name = "laned"
+    name = "routed"
     route_limits = {"import": PointsRules(5, 60.0), "export": PointsRules(20, 60.0)}
 
     def route_limit(self, request):
         return next((name for name in self.route_limits if request.url.endswith(f"/{name}")), None)
 
 
-LANED = Laned()
+ROUTED = Routed()
 
 
 class Notes:
-    """A meter that writes down what it is told."""
+    """A meter that writes down what it is given."""
 
     def __init__(self):
         self.notes = []
@@ -53,16 +53,16 @@ class Notes:
         self.notes.append(("finished", jobs, polls))
 
 
-def limiter(system=STOQ, share=0.8, manners=TRIGGERER, meter=None):
-    return RateLimiter(system, share, manners, meter=meter)
+def limiter(system=STOQ, share=0.8, sharing=TRIGGERER, meter=None):
+    return RateLimiter(system, share, sharing, meter=meter)
 
 
-def ok(**said):
-    return Decoded(payload={}, rate_limit=RateLimit(**said))
+def ok(**reported):
+    return Decoded(payload={}, rate_limit=RateLimit(**reported))
 
 
-def refusal(**said):
-    return Decoded(problem=Problem(ProblemKind.RATE_LIMITED, (), 429), rate_limit=RateLimit(**said))
+def refusal(**reported):
+    return Decoded(problem=Problem(ProblemKind.RATE_LIMITED, (), 429), rate_limit=RateLimit(**reported))
 
 
 def at_once(kept, request, now=T0):
@@ -81,8 +81,8 @@ class TestPrices:
         assert kept.spend(request_, T0) == price
         assert kept.budget.left(T0) == 288 - price
 
-    def test_a_call_on_a_lane_costs_its_points_and_one_of_the_lane(self):
-        kept = limiter(LANED)
+    def test_a_call_on_a_route_costs_its_points_and_one_of_the_route(self):
+        kept = limiter(ROUTED)
         assert kept.spend(IMPORT, T0) == 2
         assert kept.budget.left(T0) == 286
         assert at_once(kept, IMPORT) == 3
@@ -100,7 +100,7 @@ class TestPace:
         assert 0 < kept.wait(GET, T0) <= 1.05 * USUAL
 
     def test_a_worker_reads_half_of_its_part_at_once(self):
-        assert 144 <= at_once(limiter(manners=WORKER), GET) <= 151
+        assert 144 <= at_once(limiter(sharing=WORKER), GET) <= 151
 
     def test_writes_do_not_wait_for_the_pace(self):
         kept = limiter()
@@ -123,38 +123,38 @@ class TestPace:
         assert at_once(kept, GET, T0 + 5 * USUAL * 1.01) == 5
 
 
-class TestLanes:
-    def test_a_lane_has_a_limit_of_its_own(self):
-        kept = limiter(LANED)
+class TestRoutes:
+    def test_a_route_has_a_limit_of_its_own(self):
+        kept = limiter(ROUTED)
         assert at_once(kept, IMPORT) == 4, "our share of five"
         assert kept.wait(IMPORT, T0) == pytest.approx(60)
         assert kept.wait(IMPORT, T0 + 60) == 0
 
-    def test_other_calls_go_on_where_a_lane_is_spent(self):
-        kept = limiter(LANED)
+    def test_other_calls_go_on_where_a_route_is_spent(self):
+        kept = limiter(ROUTED)
         at_once(kept, IMPORT)
         assert kept.wait(POST, T0) == 0
         assert kept.wait(GET, T0 + 1) <= 8 * USUAL * 1.1
         assert at_once(kept, EXPORT) == 16
 
-    def test_the_common_limit_holds_on_a_lane_too(self):
-        kept = limiter(LANED)
+    def test_the_common_limit_holds_on_a_route_too(self):
+        kept = limiter(ROUTED)
         while kept.wait(POST, T0) == 0:
             kept.spend(POST, T0)
         assert kept.wait(IMPORT, T0) == pytest.approx(60)
 
     def test_the_longer_wait_of_the_two_counts(self):
-        kept = limiter(LANED)
+        kept = limiter(ROUTED)
         at_once(kept, IMPORT)
         kept.update(GET, refusal(retry_after=90.0), T0)
         assert kept.wait(IMPORT, T0) == pytest.approx(90)
-        other = limiter(LANED)
+        other = limiter(ROUTED)
         at_once(other, IMPORT)
         other.update(GET, refusal(retry_after=10.0), T0)
         assert other.wait(IMPORT, T0) == pytest.approx(60)
 
-    def test_a_lane_always_lets_one_call_through(self):
-        class Narrow(Laned):
+    def test_a_route_always_lets_one_call_through(self):
+        class Narrow(Routed):
             route_limits = {"import": PointsRules(1, 60.0), "export": PointsRules(2, 60.0)}
 
         kept = limiter(Narrow(), share=0.05)
@@ -163,7 +163,7 @@ class TestLanes:
 
 
 class TestRefusals:
-    def test_a_429_closes_it_for_as_long_as_told(self):
+    def test_a_429_closes_it_for_as_long_as_asked(self):
         kept = limiter()
         kept.spend(GET, T0)
         kept.update(GET, refusal(retry_after=24.0), T0)
@@ -177,52 +177,52 @@ class TestRefusals:
         assert kept.wait(POST, T0 + 20) == pytest.approx(40)
         assert kept.wait(POST, T0 + 60) == 0
 
-    def test_a_429_on_a_lane_that_says_nothing_closes_the_lane_only(self):
-        kept = limiter(LANED)
+    def test_a_429_on_a_route_that_says_nothing_closes_the_route_only(self):
+        kept = limiter(ROUTED)
         kept.spend(IMPORT, T0)
         kept.update(IMPORT, refusal(), T0 + 20)
         assert kept.wait(IMPORT, T0 + 20) == pytest.approx(40)
         assert kept.wait(IMPORT, T0 + 60) == 0
         assert kept.wait(EXPORT, T0 + 20) == kept.wait(POST, T0 + 20) == kept.wait(GET, T0 + 20) == 0
 
-    def test_a_429_on_a_lane_closes_it_for_as_long_as_told(self):
-        kept = limiter(LANED)
+    def test_a_429_on_a_route_closes_it_for_as_long_as_asked(self):
+        kept = limiter(ROUTED)
         kept.update(IMPORT, refusal(retry_after=24.0), T0)
         assert kept.wait(IMPORT, T0) == 24.0
 
-    def test_a_429_on_a_lane_that_says_for_how_long_closes_the_lane_only(self):
-        kept = limiter(LANED)
+    def test_a_429_on_a_route_that_says_for_how_long_closes_the_route_only(self):
+        kept = limiter(ROUTED)
         kept.update(IMPORT, refusal(retry_after=24.0), T0)
         assert kept.wait(GET, T0) == 0
 
-    def test_a_429_of_the_common_limit_closes_the_lanes(self):
-        kept = limiter(LANED)
+    def test_a_429_of_the_common_limit_closes_the_routes(self):
+        kept = limiter(ROUTED)
         kept.update(GET, refusal(retry_after=24.0), T0)
         assert kept.wait(IMPORT, T0) == 24.0
 
-    def test_a_429_on_a_lane_does_not_widen_the_lane(self):
-        kept = limiter(LANED)
+    def test_a_429_on_a_route_does_not_widen_the_route(self):
+        kept = limiter(ROUTED)
         kept.update(IMPORT, refusal(limit=360, remaining=300, reset_in=30.0, retry_after=30.0), T0)
         assert at_once(kept, IMPORT, T0 + 100) <= 5
 
     @pytest.mark.parametrize("limit", [5, 6, 200, 359])
-    def test_a_limit_below_the_common_one_does_not_widen_the_lane(self, limit):
-        kept = limiter(LANED)
-        said = RateLimit(limit=limit, remaining=limit - 1, reset_in=30.0)
-        kept.update(IMPORT, Decoded({}, rate_limit=said), T0)
+    def test_a_limit_below_the_common_one_does_not_widen_the_route(self, limit):
+        kept = limiter(ROUTED)
+        reported = RateLimit(limit=limit, remaining=limit - 1, reset_in=30.0)
+        kept.update(IMPORT, Decoded({}, rate_limit=reported), T0)
         assert at_once(kept, IMPORT, T0 + 100) == 4
 
-    def test_a_smaller_limit_narrows_the_lane(self):
-        kept = limiter(LANED)
-        said = RateLimit(limit=5, remaining=4, reset_in=30.0)
-        kept.update(EXPORT, Decoded({}, rate_limit=said), T0)
+    def test_a_smaller_limit_narrows_the_route(self):
+        kept = limiter(ROUTED)
+        reported = RateLimit(limit=5, remaining=4, reset_in=30.0)
+        kept.update(EXPORT, Decoded({}, rate_limit=reported), T0)
         assert at_once(kept, EXPORT, T0 + 100) == 4, "documented are twenty"
 
     @pytest.mark.parametrize(
         "kind", [kind for kind in ProblemKind if kind is not ProblemKind.RATE_LIMITED], ids=str
     )
     def test_no_other_problem_closes_it(self, kind):
-        kept = limiter(LANED)
+        kept = limiter(ROUTED)
         kept.update(IMPORT, Decoded(problem=Problem(kind)), T0)
         assert kept.wait(IMPORT, T0) == kept.wait(GET, T0) == 0
 
@@ -250,7 +250,7 @@ class TestCallsUnderWay:
 
 
 class TestMeter:
-    def test_is_told_what_is_left_after_each_answer(self):
+    def test_is_given_what_is_left_after_each_answer(self):
         meter = Notes()
         kept = limiter(meter=meter)
         kept.spend(POST, T0)
@@ -261,9 +261,9 @@ class TestMeter:
         assert meter.notes == [("points_left", 286), ("points_left", 92)]
 
     @pytest.mark.parametrize("request_", [GET, IMPORT], ids=["common", "route_limit"])
-    def test_is_told_of_a_429(self, request_):
+    def test_is_given_each_429(self, request_):
         meter = Notes()
-        kept = limiter(LANED, meter=meter)
+        kept = limiter(ROUTED, meter=meter)
         kept.update(request_, refusal(retry_after=24.0), T0)
         assert meter.notes.count(("throttled",)) == 1
         assert meter.notes[0][0] == "points_left"

@@ -137,10 +137,10 @@ def test_a_write_that_may_have_been_done_is_not_sent_again_after_a_429_either(se
 
 # How long is waited goes by the answer alone; that a GET and a POST alike are sent again stands above.
 class TestWaiting:
-    @pytest.mark.parametrize(("told", "call"), [(1, GET), (24, POST), (300, POST)])
-    def test_retry_after_is_obeyed(self, send, clock, call, told):
-        send([status(429, Retry_After=told), OK], call)
-        assert told <= clock.waited <= told + 20
+    @pytest.mark.parametrize(("seconds", "call"), [(1, GET), (24, POST), (300, POST)])
+    def test_retry_after_is_obeyed(self, send, clock, call, seconds):
+        send([status(429, Retry_After=seconds), OK], call)
+        assert seconds <= clock.waited <= seconds + 20
 
     def test_without_it_the_rest_of_the_window_passes(self, send, clock):
         answer, calls, _ = send([status(429), OK], GET)

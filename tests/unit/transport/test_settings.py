@@ -72,7 +72,7 @@ def test_host(host, port, scheme, origin):
 
 
 @pytest.mark.parametrize(
-    ("host", "scheme", "told"),
+    ("host", "scheme", "message"),
     [
         pytest.param("https://me:s3cret@shop.example", None, "without user", id="user and password"),
         pytest.param("https://s3cret@shop.example", None, "without user", id="user"),
@@ -94,8 +94,8 @@ def test_host(host, port, scheme, origin):
         pytest.param("[s3cret", None, "host of the connection", id="broken brackets, bare"),
     ],
 )
-def test_what_is_no_host(host, scheme, told):
-    with pytest.raises(InvalidInput, match=told) as caught:
+def test_what_is_no_host(host, scheme, message):
+    with pytest.raises(InvalidInput, match=message) as caught:
         read(host, scheme=scheme)
     assert "s3cret" not in str(caught.value)
     assert KEY not in str(caught.value)
@@ -113,7 +113,7 @@ def test_without_any_host():
 
 
 @pytest.mark.parametrize(
-    ("key", "told"),
+    ("key", "message"),
     [
         (None, "no API key"),
         ("", "no API key"),
@@ -123,8 +123,8 @@ def test_without_any_host():
         ("s3\x00", "no header"),
     ],
 )
-def test_what_is_no_key(key, told):
-    with pytest.raises(InvalidInput, match=told) as caught:
+def test_what_is_no_key(key, message):
+    with pytest.raises(InvalidInput, match=message) as caught:
         read(key=key)
     assert "s3c" not in str(caught.value)
 

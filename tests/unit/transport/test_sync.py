@@ -198,7 +198,7 @@ class TestRealConnections:
 
 
 class TestBudget:
-    def told(self, clock, remaining):
+    def headers(self, clock, remaining):
         return {
             "X-RateLimit-Limit": "360",
             "X-RateLimit-Remaining": str(remaining),
@@ -206,7 +206,7 @@ class TestBudget:
         }
 
     def transport(self, clock, remaining):
-        session, _ = mocked({"json": {}, "headers": self.told(clock, remaining)})
+        session, _ = mocked({"json": {}, "headers": self.headers(clock, remaining)})
         transport = transport_of(session, clock)
         transport.send(GET)
         assert clock.slept == [], "nothing is known yet"
@@ -246,7 +246,7 @@ class TestBudget:
         assert clock.slept == [24.0]
 
     def test_a_turn_is_awaited_without_a_call_or_a_price(self, clock):
-        session, adapter = mocked({"json": {}, "headers": self.told(clock, 5)})
+        session, adapter = mocked({"json": {}, "headers": self.headers(clock, 5)})
         transport = transport_of(session, clock)
         transport.send(GET)
         assert transport.await_turn(POST)

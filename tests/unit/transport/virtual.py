@@ -109,7 +109,7 @@ class Shop:
 
     It stands in the place of the ``httpx.AsyncClient``.
 
-    :param reply: what is said of a job at a time; seconds since the start.
+    :param reply: what a poll of a job brings at a time, in seconds since the start.
     :param latency: seconds until an answer is there.
     """
 
@@ -141,12 +141,14 @@ class Shop:
             if "retry-after" in headers:
                 return httpx.Response(429, headers=headers, json={})
             await asyncio.sleep(self.latency)
-            said = self.reply(job_id, clock() - START)
+            reply = self.reply(job_id, clock() - START)
         finally:
             self.in_flight -= 1
-        if isinstance(said, BaseException):
-            raise said
-        return said if isinstance(said, httpx.Response) else httpx.Response(200, headers=headers, json=said)
+        if isinstance(reply, BaseException):
+            raise reply
+        return (
+            reply if isinstance(reply, httpx.Response) else httpx.Response(200, headers=headers, json=reply)
+        )
 
     def _charge(self) -> dict[str, str]:
         if self.bucket is None:
