@@ -46,7 +46,7 @@ PRINTSTUDIO_KEYS = {role: f"psk_live_sandbox_{role}" for role in ("customer", "o
 def __getattr__(name: str) -> Any:
     if name != "Sandbox":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    for needed in ("jwt", "python_multipart", "starlette", "uvicorn"):
+    for needed in ("python_multipart", "starlette", "uvicorn"):
         if not _installed(needed):
             raise ImportError(
                 f"The sandbox needs {needed}, which is not installed. "

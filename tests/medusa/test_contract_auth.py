@@ -89,6 +89,7 @@ def test_half_a_login_is_a_bad_request(server: Server) -> None:
     }
 
 
+@pytest.mark.usefixtures("only_real")
 def test_a_login_for_a_cookie_gives_a_session(server: Server) -> None:
     answer = Client(server).post("/admin/auth", {"email": server.email, "password": server.password})
     assert answer.status_code == 200
@@ -97,11 +98,13 @@ def test_a_login_for_a_cookie_gives_a_session(server: Server) -> None:
     assert Client(server, cookie).get(JOBS).status_code == 200
 
 
+@pytest.mark.usefixtures("only_real")
 def test_every_answer_sets_a_cookie_even_a_refusal(server: Server, client: Client) -> None:
     assert "connect.sid" in client.get(JOBS).cookies
     assert "connect.sid" in Client(server).get(JOBS).cookies
 
 
+@pytest.mark.usefixtures("only_real")
 def test_the_api_token_comes_back_in_clear(server: Server, client: Client) -> None:
     client.create()
     listing = client.listed({"limit": 1, "expand": "created_by_user"})

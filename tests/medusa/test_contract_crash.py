@@ -79,6 +79,7 @@ def test_a_waiting_dry_run_can_be_confirmed_after_a_crash(crash: Crash, client: 
     assert client.until(crash.waiting, "completed")["result"]["file_key"]
 
 
+@pytest.mark.usefixtures("only_real")
 def test_a_job_that_was_being_prepared_stays_created_for_ever(crash: Crash, client: Client) -> None:
     assert client.outlived(crash.prepared)["status"] == "created"
     assert client.cancel(crash.prepared).status_code == 200
@@ -94,6 +95,7 @@ def test_logins_and_new_jobs_work_after_a_crash(crash: Crash, server: Server) ->
     assert Client(server, crash.bearer).run()["result"]["file_key"], "the token is still good"
 
 
+@pytest.mark.usefixtures("only_real")
 def test_a_batch_size_beyond_the_matches_never_ends(client: Client) -> None:
     assert client.outlived(endless(client))["status"] == "created"
 

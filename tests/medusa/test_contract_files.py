@@ -54,7 +54,6 @@ def test_there_are_more_rows_than_products(exported: dict[str, Any], rows: list[
 def test_a_file_has_semicolons_and_crlf_and_no_mark_at_its_start(file: bytes) -> None:
     assert not file.startswith(BOM)
     assert file.startswith(b"Product Id;Product Handle;Product Title;")
-    assert file.split(b"\r\n", 1)[0].count(b";") > 20
     assert file.endswith(b"\r\n")
 
 
@@ -63,8 +62,10 @@ def test_a_file_is_utf8_and_quotes_what_needs_it(rows: list[Row]) -> None:
     assert all(None not in row and None not in row.values() for row in rows)
 
 
+@pytest.mark.usefixtures("only_real")
 def test_the_columns_come_in_groups(rows: list[Row]) -> None:
     names = list(rows[0])
+    assert len(names) > 20
     groups = [name for name in ("Product Id", "Variant Id", "Price EUR", "Option 1 Name") if name in names]
     assert groups == sorted(groups, key=names.index)
     assert len(groups) == 4
@@ -116,6 +117,7 @@ def test_an_address_needs_a_key(client: Client) -> None:
     assert answer.json() == {"type": "invalid_data", "message": "file_key must be a string"}
 
 
+@pytest.mark.usefixtures("only_real")
 def test_a_file_that_was_removed_is_gone(client: Client) -> None:
     key = client.upload("a;b\r\n1;2\r\n")
     url = client.url_of(key)
@@ -168,6 +170,7 @@ def test_the_limit_of_a_context_is_a_page_and_no_cap(client: Client, exported: d
     assert len(rows_of(client.file_of(job))) == len(rows_of(client.file_of(exported)))
 
 
+@pytest.mark.usefixtures("only_real")
 def test_a_list_config_that_is_sent_is_overwritten(client: Client) -> None:
     job = client.create("product-export", {"list_config": {"take": 3, "skip": 5}, "shape": {"odd": 1}})
     assert (job["context"]["list_config"]["take"], job["context"]["list_config"]["skip"]) == (50, 0)
@@ -175,6 +178,7 @@ def test_a_list_config_that_is_sent_is_overwritten(client: Client) -> None:
     assert "odd" not in done["context"]["shape"]
 
 
+@pytest.mark.usefixtures("only_real")
 def test_an_export_that_starts_at_an_offset_counts_all(client: Client, exported: dict[str, Any]) -> None:
     job = client.run(offset=exported["result"]["count"] - 6)
     result = job["result"]
@@ -183,6 +187,7 @@ def test_an_export_that_starts_at_an_offset_counts_all(client: Client, exported:
     assert 0 < result["progress"] < 1, "completed, with a progress that never reached the end"
 
 
+@pytest.mark.usefixtures("only_real")
 def test_a_batch_size_caps_the_whole_export(client: Client) -> None:
     job = client.run(batch_size=3)
     assert len({row["Product Id"] for row in rows_of(client.file_of(job))}) == 3
@@ -191,12 +196,20 @@ def test_a_batch_size_caps_the_whole_export(client: Client) -> None:
 # -- orders
 
 
-def test_orders_have_fixed_columns_and_amounts_in_cents(client: Client) -> None:
-    job = client.run("order-export")
-    orders = rows_of(client.file_of(job))
+@pytest.fixture(scope="module")
+def order_export(client: Client) -> dict[str, Any]:
+    return client.run("order-export")
+
+
+@pytest.mark.usefixtures("only_real")
+def test_orders_have_fixed_columns(client: Client, order_export: dict[str, Any]) -> None:
+    assert {len(order) for order in rows_of(client.file_of(order_export))} == {ORDER_COLUMNS}
+
+
+def test_orders_have_amounts_in_cents(client: Client, order_export: dict[str, Any]) -> None:
+    job, orders = order_export, rows_of(client.file_of(order_export))
     assert re.fullmatch(r"exports/orders/.+\.csv", job["result"]["file_key"])
     assert job["result"]["count"] == len(orders) > 0
-    assert len(orders[0]) == ORDER_COLUMNS
     for order in orders:
         assert order["Order_ID"].startswith("order_")
         assert re.fullmatch(r"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT", order["Date"])

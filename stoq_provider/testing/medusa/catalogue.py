@@ -1,216 +1,148 @@
-"""A shop's products and orders, seeded like the shop that was measured."""
+"""A shop's products and orders, as the rows of an export."""
 
 from __future__ import annotations
 
 import operator
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from email.utils import formatdate
 from typing import Any
 
 from stoq_provider.testing.medusa.basics import Ids, StepFailed, instant, iso_ms
-from stoq_provider.testing.medusa.columns import ORDER_COLUMNS, PRODUCT_COLUMNS, VARIANT_COLUMNS
 
-PRODUCTS = 36
-ORDERS = 3
-COLOURS = ("Black", "White", "Red")
-REGIONS = {"Europe": "eur", "United States": "usd"}  # Invented: the names
-IMAGES = "http://127.0.0.1:9000/uploads"  # M: nothing is there
-CHANNEL = ("Default Sales Channel", "Default Sales Channel", "Created by Medusa")
-# Columns of the tables that a filter may name; any other fails the job (M).
-PRODUCT_FIELDS = (
-    "id",
-    "title",
-    "subtitle",
-    "description",
-    "handle",
-    "status",
-    "thumbnail",
-    "weight",
-    "material",
-    "discountable",
-    "external_id",
-    "created_at",
-    "updated_at",
-    "deleted_at",
+# Invented: of the server's columns, those that tell a product, a variant and an order. Prices and options
+# are columns of an export only where a row has them (M); so is any other column that an import brought.
+PRODUCT_COLUMNS = (
+    "Product Id",
+    "Product Handle",
+    "Product Title",
+    "Product Description",
+    "Product Status",
+    "Variant Id",
+    "Variant Title",
+    "Variant SKU",
+    "Variant Inventory Quantity",
+    "Variant Allow Backorder",
+    "Variant Manage Inventory",
 )
-ORDER_FIELDS = ("id", "display_id", "status", "email", "fulfillment_status", "payment_status", "created_at")
+ORDER_COLUMNS = (
+    "Order_ID",
+    "Display_ID",
+    "Order status",
+    "Date",
+    "Customer Email",
+    "Payment Status",
+    "Total",
+    "Currency Code",
+)
+CREATED = "created_at"
+"""Key of a row that is no column."""
 
-
-@dataclass
-class Variant:
-    """One variant: what its row of an export says."""
-
-    id: str
-    fields: dict[str, str]
-    prices: dict[str, str] = field(default_factory=dict)
-    options: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass
-class Product:
-    """One product and its variants."""
-
-    id: str
-    created_at: float
-    fields: dict[str, str]
-    images: list[str] = field(default_factory=list)
-    channels: list[tuple[str, str, str]] = field(default_factory=list)
-    variants: list[Variant] = field(default_factory=list)
-
-    def value(self, name: str) -> Any:
-        """Value of a column of the table."""
-        if name == "id":
-            return self.id
-        if name in {"created_at", "updated_at"}:
-            return iso_ms(self.created_at)
-        return self.fields.get("Product " + name.replace("_", " ").title()) or None
-
-
-@dataclass
-class Order:
-    """One order, as the cells of its row."""
-
-    id: str
-    created_at: float
-    cells: dict[str, str]
-
-    def value(self, name: str) -> Any:
-        """Value of a column of the table."""
-        names = {
-            "id": "Order_ID",
-            "display_id": "Display_ID",
-            "status": "Order status",
-            "email": "Customer Email",
-        }
-        if name == "created_at":
-            return iso_ms(self.created_at)
-        return self.cells[names.get(name) or name.replace("_", " ").title()]
+# Columns of the tables that a filter may name; any other fails the job (M).
+FIELDS = {
+    "Product": {
+        **{name: f"Product {name.title()}" for name in ("id", "handle", "title", "description", "status")},
+        CREATED: CREATED,
+        "updated_at": CREATED,
+    },
+    "Order": {
+        "id": "Order_ID",
+        "display_id": "Display_ID",
+        "status": "Order status",
+        "email": "Customer Email",
+        "payment_status": "Payment Status",
+        CREATED: CREATED,
+    },
+}
+COLOURS = ("Black", "White", "Red")
+Row = dict[str, str]
 
 
 @dataclass
 class Catalogue:
-    """All products and orders."""
+    """One row for each variant of a product, and one for each order."""
 
-    products: list[Product]
-    orders: list[Order]
+    products: list[Row]
+    orders: list[Row]
 
-    def product(self, product_id: str | None, handle: str | None = None) -> Product | None:
-        """By id, or by handle."""
-        for product in self.products:
-            if product.id == product_id or (handle and product.fields["Product Handle"] == handle):
-                return product
-        return None
-
-    def variants(self) -> list[Variant]:
-        """Of all products."""
-        return [variant for product in self.products for variant in product.variants]
+    def ids(self) -> set[str]:
+        """Ids of the products."""
+        return {row["Product Id"] for row in self.products}
 
 
-def decimal(amount: float) -> str:
-    """A price as JavaScript writes it: 10.1, 11."""
-    return f"{amount:.2f}".rstrip("0").rstrip(".")
-
-
-def seeded(ids: Ids, now: float, products: int = PRODUCTS) -> Catalogue:
+def seeded(ids: Ids, now: float) -> Catalogue:
     """As measured: 36 products, 72 variants, every ninth product a draft, three orders."""
-    return Catalogue(
-        [_product(number, ids, now) for number in range(1, products + 1)],
-        [_order(number, ids, now) for number in range(1, ORDERS + 1)],
-    )
+    products = [row for number in range(1, 37) for row in _product(number, ids, now - 60 + number / 100)]
+    return Catalogue(products, [_order(number, ids, now - 3600 * number) for number in range(1, 4)])
 
 
-def _product(number: int, ids: Ids, now: float) -> Product:
-    image = f"{IMAGES}/none-{number:02d}.png"
-    given = {
+def _product(number: int, ids: Ids, created: float) -> list[Row]:
+    product = {
+        "Product Id": ids.new("prod", created),
         "Product Handle": f"lab-product-{number:02d}",
         "Product Title": f"Lab Product {number:02d}",
-        "Product Subtitle": 'comma, semicolon; and "quotes"' if number % 5 == 0 else "",
-        "Product Description": f"Seeded product number {number}",
+        "Product Description": 'comma, semicolon; and "quotes"' if number % 5 == 0 else "Seeded",
         "Product Status": "draft" if number % 9 == 0 else "published",
-        "Product Thumbnail": image,
-        "Product Weight": str(100 + number),
-        "Product Discountable": "true",
-        "Product Profile Name": "Default Shipping Profile",
-        "Product Profile Type": "default",
+        CREATED: str(iso_ms(created)),
     }
-    created = now - 60 + number / 100
-    fields = dict.fromkeys(PRODUCT_COLUMNS, "") | given
-    product = Product(ids.new("prod", created), created, fields, [image], [CHANNEL])
-    for index, colour in enumerate(COLOURS[: (1, 2, 3)[number % 3]]):
-        product.variants.append(_variant(number, index, colour, ids, created))
-    return product
+    return [
+        {
+            **product,
+            "Variant Id": ids.new("variant", created),
+            "Variant Title": colour,
+            "Variant SKU": f"LAB-{number:02d}-{colour.upper()}",
+            "Variant Inventory Quantity": str(10 * number + index),
+            "Variant Allow Backorder": "false",
+            "Variant Manage Inventory": "true",
+            "Price EUR": f"{10 + number / 10}",
+            "Price USD": f"{11 + number / 10}",
+            "Option 1 Name": "Color",
+            "Option 1 Value": colour,
+        }
+        for index, colour in enumerate(COLOURS[: 1 + number % 3])
+    ]
 
 
-def _variant(number: int, index: int, colour: str, ids: Ids, now: float) -> Variant:
-    given = {
-        "Variant Title": colour,
-        "Variant SKU": f"LAB-{number:02d}-{colour.upper()}",
-        "Variant Inventory Quantity": str(10 * number + index),
-        "Variant Allow Backorder": "false",
-        "Variant Manage Inventory": "true",
-    }
-    extra = number / 10 + index / 100
-    prices = {"EUR": decimal(10 + extra), "USD": decimal(11 + extra)}
-    fields = dict.fromkeys(VARIANT_COLUMNS, "") | given
-    return Variant(ids.new("variant", now), fields, prices, {"Color": colour})
-
-
-def _order(number: int, ids: Ids, now: float) -> Order:
-    created = now - 3600 * number
-    cells = dict.fromkeys(ORDER_COLUMNS, "0") | {
+def _order(number: int, ids: Ids, created: float) -> Row:
+    return {
         "Order_ID": ids.new("order", created),
         "Display_ID": str(number),
         "Order status": "pending",
         "Date": formatdate(created, usegmt=True),
-        "Customer First name": ("Ada", "Björn", "Chloé")[number % 3],
-        "Customer Last name": "Example",
         "Customer Email": f"customer{number}@example.test",
-        "Customer ID": ids.new("cus", created),
-        "Shipping Address 1": f"{number} Main Street",
-        "Shipping Address 2": "",
-        "Shipping Country Code": "de",
-        "Shipping City": "Berlin",
-        "Shipping Postal Code": "10115",
-        "Shipping Region ID": ids.new("reg", created),
-        "Fulfillment Status": "not_fulfilled",
         "Payment Status": "awaiting",
-        "Subtotal": str(1000 * number),
         "Total": str(1000 * number),
         "Currency Code": "eur",
-        "Sales channel name": CHANNEL[1],
-        "Sales channel description": CHANNEL[2],
+        CREATED: str(iso_ms(created)),
     }
-    return Order(cells["Order_ID"], created, cells)
 
 
-def matches(record: Product | Order, filters: Mapping[str, Any]) -> bool:
-    """Whether a record passes `filterable_fields`; raises `StepFailed` for a column nobody has (M)."""
-    return all(_passes(record, name, wanted) for name, wanted in filters.items())
+def chosen(rows: list[Row], context: Mapping[str, Any], noun: str) -> list[Row]:
+    """
+    The rows that an export's context asks for, in its order.
+
+    :param noun: `Product` or `Order`
+    :raises StepFailed: a filter or the order names a column that the table lacks, in the server's words (M)
+    """
+    filters, order = context.get("filterable_fields") or {}, str(context.get("order") or CREATED)
+    for name in (*filters, order.lstrip("-")):
+        if name not in {*FIELDS[noun], "q"}:
+            raise StepFailed(f'Property "{name}" was not found in "{noun}". Make sure your query is correct.')
+    columns = FIELDS[noun]
+    found = [row for row in rows if all(_passes(row, columns, *wanted) for wanted in filters.items())]
+    # M: the order by creation, however it is asked for, comes out as the order of creation.
+    if order.lstrip("-") not in {CREATED, "q"}:
+        found.sort(key=lambda row: row[columns[order.lstrip("-")]], reverse=order.startswith("-"))
+    return found
 
 
-def check_filters(filters: Mapping[str, Any], entity: str) -> None:
-    """Refuse filters by columns that the table lacks, in the server's words (M)."""
-    known = PRODUCT_FIELDS if entity == "Product" else ORDER_FIELDS
-    for name in filters:
-        if name not in {*known, "q"}:
-            raise StepFailed(
-                f'Property "{name}" was not found in "{entity}". Make sure your query is correct.'
-            )
-
-
-def _passes(record: Product | Order, name: str, wanted: Any) -> bool:
+def _passes(row: Row, columns: Mapping[str, str], name: str, wanted: Any) -> bool:
     if name == "q":
-        return (
-            str(wanted).lower()
-            in str(record.value("title" if isinstance(record, Product) else "email")).lower()
-        )
-    value = record.value(name)
-    if isinstance(wanted, list):
-        return value in wanted
+        return any(str(wanted).lower() in cell.lower() for cell in row.values())
+    value = row[columns[name]]
     if isinstance(wanted, dict):
         return within(value, wanted)
-    return bool(value == wanted)
+    return value in wanted if isinstance(wanted, list) else bool(value == wanted)
 
 
 def within(value: str | None, bounds: Mapping[str, Any]) -> bool:
@@ -219,7 +151,7 @@ def within(value: str | None, bounds: Mapping[str, Any]) -> bool:
     limits = {word: instant(text) for word, text in bounds.items()}
     if moment is None or None in limits.values():
         return False
-    return all(_COMPARE[word](moment, limit) for word, limit in limits.items())
+    return all(COMPARE[word](moment, limit) for word, limit in limits.items())
 
 
-_COMPARE: dict[str, Any] = {"lt": operator.lt, "gt": operator.gt, "lte": operator.le, "gte": operator.ge}
+COMPARE: dict[str, Any] = {"lt": operator.lt, "gt": operator.gt, "lte": operator.le, "gte": operator.ge}

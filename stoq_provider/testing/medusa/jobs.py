@@ -75,10 +75,6 @@ class BatchJob:
         }
 
 
-class LoopsForever(Exception):
-    """A step never comes to an end."""
-
-
 class ServerDied(Exception):
     """A step took the server's process with it."""
 
@@ -86,14 +82,8 @@ class ServerDied(Exception):
 class Strategy(Protocol):
     """What a type of job does."""
 
-    def prepare(self, context: dict[str, Any]) -> dict[str, Any]:
-        """The context as it is stored. Raises `MedusaError` for what is refused at creation."""
-
-    def pre_process(self, job: BatchJob, now: float) -> None:
-        """Find out what there is to do. Raises `StepFailed`, `LoopsForever` or `ServerDied`."""
-
-    def seconds(self, job: BatchJob) -> float:
-        """How long processing takes, in job time."""
+    def pre_process(self, job: BatchJob) -> None:
+        """Find out what there is to do. Raises `StepFailed` or `ServerDied`."""
 
     def process(self, job: BatchJob, now: float) -> None:
-        """Do it. Raises as `pre_process`."""
+        """Do it. Raises `StepFailed`."""

@@ -9,19 +9,21 @@ from stoq_provider.testing.jobs import Setting
 from stoq_provider.testing.medusa.auth import Auth, User
 from stoq_provider.testing.medusa.basics import Ids, StepFailed, not_allowed, not_found
 from stoq_provider.testing.medusa.bus import EventBus
-from stoq_provider.testing.medusa.catalogue import seeded
-from stoq_provider.testing.medusa.exports import OrderExport, ProductExport
+from stoq_provider.testing.medusa.catalogue import ORDER_COLUMNS, PRODUCT_COLUMNS, seeded
+from stoq_provider.testing.medusa.exports import Export
 from stoq_provider.testing.medusa.imports import PriceListImport, ProductImport
-from stoq_provider.testing.medusa.jobs import BatchJob, LoopsForever, ServerDied, Strategy
+from stoq_provider.testing.medusa.jobs import BatchJob, ServerDied, Strategy
 from stoq_provider.testing.medusa.storage import Storage
 from stoq_provider.testing.site import Controls, SiteLog, SiteSetup, take_settings
 
 # Invented: how long until somebody has started a process again that died of a step, in real time.
 DOWN_SECONDS = 1.0
 # M: between the stamps of pre_processed and confirmed lay 5 ms. S: both are set in one transaction, so nobody
-# sees the first; the setting `flash_seconds` shows it all the same, for a server with another database.
+# sees the first.
 STAMPS_APART = 0.005
-SETTINGS = frozenset({"processing_seconds", "flash_seconds", "error", "stuck", "status_word"})
+# M: of a small job.
+PROCESSING_SECONDS = 0.2
+SETTINGS = frozenset({"processing_seconds", "error", "stuck", "status_word"})
 
 
 class MedusaSite:
@@ -34,7 +36,7 @@ class MedusaSite:
         self.log = SiteLog()
         self.storage = Storage()
         self.catalogue = seeded(self.ids, now)
-        self.auth = Auth(setup.clock, self.ids, setup.seed)
+        self.auth = Auth(setup.clock, self.ids)
         self.jobs: dict[str, BatchJob] = {}
         self.backend_url: str | None = None
         self.deaths = 0
@@ -48,8 +50,8 @@ class MedusaSite:
         self._waiting = 0
         self.price_lists = PriceListImport(self.catalogue, self.storage, self.ids, now)
         self._strategies: dict[str, Strategy] = {
-            "product-export": ProductExport(self.catalogue, self.storage),
-            "order-export": OrderExport(self.catalogue, self.storage),
+            "product-export": Export("Product", PRODUCT_COLUMNS, self.catalogue, self.storage),
+            "order-export": Export("Order", ORDER_COLUMNS, self.catalogue, self.storage),
             "product-import": ProductImport(self.catalogue, self.storage, self.ids),
             "price-list-import": self.price_lists,
         }
@@ -58,20 +60,12 @@ class MedusaSite:
 
     def create(self, kind: str, context: dict[str, Any], dry_run: bool, user: User) -> BatchJob:
         """Create a job, and queue its first step. Raises `MedusaError`."""
-        strategy = self._strategies.get(kind)
-        if strategy is None:
+        if kind not in self._strategies:
             raise not_found(f"Unable to find a BatchJob strategy with the type {kind}")
-        stored, now = strategy.prepare(context), self.clock.now()
-        job = BatchJob(
-            self.ids.new("batch", now),
-            kind,
-            dry_run,
-            stored,
-            user.id,
-            now,
-            now,
-            take_settings(self._settings, kind),
-        )
+        if kind == "price-list-import":
+            self.price_lists.check(context)
+        now, settings = self.clock.now(), take_settings(self._settings, kind)
+        job = BatchJob(self.ids.new("batch", now), kind, dry_run, context, user.id, now, now, settings)
         self.jobs[job.id] = job
         self.log.submissions.append(
             {"kind": kind, "dry_run": dry_run, "context": context, "user": user.email, "job_id": job.id}
@@ -122,27 +116,16 @@ class MedusaSite:
             self._fail(job, now, "Cannot mark a batch job as pre processed if it is not in created status")
             return
         try:
-            self._strategies[job.type].pre_process(job, now)
+            self._strategies[job.type].pre_process(job)
         except StepFailed as error:
             self._fail(job, now, str(error))
-            return
-        except LoopsForever:
             return
         except ServerDied:
             self.die(self.down_seconds)
             return
         job.mark("pre_processed_at", now)
-        if job.dry_run:
-            return
-        flash = float(job.settings.get("flash_seconds", 0))
-        if flash:
-            self._bus.at(now + flash, lambda due: self._confirm_unless_ended(job, due))
-        else:
+        if not job.dry_run:
             self._confirmed(job, now + STAMPS_APART)
-
-    def _confirm_unless_ended(self, job: BatchJob, now: float) -> None:
-        if "canceled_at" not in job.stamps:
-            self._confirmed(job, now)
 
     def _confirmed(self, job: BatchJob, now: float) -> None:
         job.mark("confirmed_at", now)
@@ -154,28 +137,19 @@ class MedusaSite:
                 job, now, "Cannot mark a batch job as processing if the status is different that confirmed"
             )
             return
-        strategy = self._strategies[job.type]
-        try:
-            seconds = float(job.settings.get("processing_seconds", strategy.seconds(job)))
-        except StepFailed as error:
-            self._fail(job, now, str(error))
-            return
-        job.busy_until = now + seconds
+        job.busy_until = now + float(job.settings.get("processing_seconds", PROCESSING_SECONDS))
         self._bus.at(job.busy_until, lambda due: self._processed(job, now, due))
 
     def _processed(self, job: BatchJob, began: float, now: float) -> None:
         """The end of the transaction: only now is anything of it seen (M)."""
+        job.busy_until = None
         try:
             if job.settings.get("error"):
                 raise StepFailed(str(job.settings["error"]))
             self._strategies[job.type].process(job, now)
         except StepFailed as error:
-            job.busy_until = None
             self._fail(job, now, str(error))
             return
-        except LoopsForever:
-            return
-        job.busy_until = None
         job.mark("processing_at", began)
         job.mark("completed_at", now)
 
@@ -286,7 +260,7 @@ class MedusaSite:
             "deaths": self.deaths,
             "waiting_calls": self._waiting,
             "files": {key: blob.size for key, blob in self.storage.files.items()},
-            "products": len(self.catalogue.products),
-            "variants": len(self.catalogue.variants()),
+            "products": len(self.catalogue.ids()),
+            "variants": len(self.catalogue.products),
             "price_lists": {name: len(prices) for name, prices in self.price_lists.lists.items()},
         }
