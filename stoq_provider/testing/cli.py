@@ -53,11 +53,6 @@ def connections(sandbox: Sandbox) -> dict[str, str]:
     }
 
 
-def connection_json(sandbox: Sandbox) -> str:
-    """The connection to STOQ as Airflow takes it from `AIRFLOW_CONN_STOQ_DEFAULT`."""
-    return connections(sandbox)["AIRFLOW_CONN_STOQ_DEFAULT"]
-
-
 def facts_of(sandbox: Sandbox) -> dict[str, str]:
     """Origins and keys, for the ready file."""
     return {
@@ -76,10 +71,10 @@ def facts_of(sandbox: Sandbox) -> dict[str, str]:
 
 
 def site_port(arguments: argparse.Namespace, name: str) -> int:
-    """Port of another system: as told, or after the API's, or a free one where that is free too."""
-    told: int | None = getattr(arguments, f"{name}_port")
-    if told is not None:
-        return told
+    """Port of another system: as given, or after the API's, or a free one where that is free too."""
+    given: int | None = getattr(arguments, f"{name}_port")
+    if given is not None:
+        return given
     port: int = arguments.port
     return port and port + 2 + SITES.index(name)
 

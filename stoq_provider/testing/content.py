@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 CHUNK = 128 * 1024
 ROWS_PER_BLOCK = 512
-# The same length and still valid CSV, but other bytes: whoever joins both halves gets a wrong hash.
+# The same length and still valid CSV, but other bytes: a client that joins both halves gets a wrong hash.
 _OTHER_DIGITS = bytes.maketrans(b"0123456789", b"1234567890")
 
 

@@ -31,7 +31,7 @@ ROWS_SHOWN = 5
 def main() -> int:
     """Run the demo and return its exit code."""
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda received, _: _told.append(received))
+        signal.signal(number, lambda received, _: _received.append(received))
     here = Path.cwd()
     output = here / "demo-output"
     shutil.rmtree(output, ignore_errors=True)
@@ -74,9 +74,9 @@ def run(arguments: list[str], environment: Mapping[str, str], *, quiet: bool = F
     # started would otherwise leave it without anybody who knows of it.
     process = subprocess.Popen(command, env=dict(environment), stdout=target, stderr=target)  # noqa: S603
     while (code := wait(process, 0.1)) is None:
-        if _told:
+        if _received:
             end(process)
-            sys.exit(128 + _told[0])
+            sys.exit(128 + _received[0])
     if code:
         say(f"'airflow {' '.join(arguments)}' ended with {code}")
         sys.exit(code)
@@ -130,8 +130,8 @@ def say(text: str) -> None:
 
 
 _STARTED = time.monotonic()
-_told: list[int] = []
-"""Signals that told us to stop."""
+_received: list[int] = []
+"""Signals that end the demo."""
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -27,7 +27,7 @@ KINDS: dict[str, frozenset[str]] = {
     "ignore_range": frozenset(),
 }
 OF_FILES = frozenset({"expired_url", "changed_etag", "ignore_range"})
-# Answers that look like success are given after the request was really processed, unless told otherwise.
+# Answers that look like success come after the request was really processed, unless a test asks otherwise.
 LOOKS_LIKE_SUCCESS = frozenset({"garbage", "html", "empty", "json"})
 
 

@@ -200,21 +200,21 @@ def _default_body(fault: Fault, status: int) -> Any:
         return {}
     if status in {502, 503, 504}:
         return GATEWAY_PAGE
-    told = f"The sandbox was told to answer {status}"
+    ordered = f"The sandbox was ordered to answer {status}"
     bodies: dict[str, Any] = {
-        "medusa": {"code": "unknown_error", "type": "unknown_error", "message": told},
+        "medusa": {"code": "unknown_error", "type": "unknown_error", "message": ordered},
         "surecart": {
             "http_status": "error",
-            "type": "told",
-            "code": "sandbox.told",
-            "message": told,
+            "type": "ordered",
+            "code": "sandbox.ordered",
+            "message": ordered,
             "validation_errors": [],
         },
-        "printstudio": {"error": told, "code": "TOLD", "details": {}},
+        "printstudio": {"error": ordered, "code": "ORDERED", "details": {}},
     }
     if fault.origin == "medusa" and status == 401:
         return "Unauthorized"
-    return bodies.get(fault.origin, {"errors": [told]})
+    return bodies.get(fault.origin, {"errors": [ordered]})
 
 
 def _encoded(body: Any) -> tuple[bytes, str]:

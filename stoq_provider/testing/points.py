@@ -19,7 +19,7 @@ def price(method: str) -> int:
 
 @dataclass(frozen=True)
 class Charge:
-    """What the bucket said to one request."""
+    """What the bucket answered to one request."""
 
     allowed: bool
     limit: int
