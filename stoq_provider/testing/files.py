@@ -84,19 +84,9 @@ class Files:
             raise Refused(403, "AccessDenied", "Request has expired")
 
     def _send(self, request: Request, content: Content, span: Span) -> Response:
-        headers = {
-            "ETag": content.etag,
-            "Accept-Ranges": "bytes",
-            "Content-Length": str(span.stop - span.start),
-            "Last-Modified": formatdate(0, usegmt=True),
-        }
-        if span.partial:
-            headers["Content-Range"] = f"bytes {span.start}-{span.stop - 1}/{content.size}"
-        status = 206 if span.partial else 200
-        self._note(request, status, span.stop - span.start, start=span.start)
-        if request.method == "HEAD":
-            return Response(None, status, headers, "text/csv")
-        return StreamingResponse(_stream(content, span), status, headers, "text/csv")
+        response = send(request, content, span, "text/csv")
+        self._note(request, response.status_code, span.stop - span.start, start=span.start)
+        return response
 
     def _note(self, request: Request, status: int, size: int, **more: Any) -> None:
         entry = {"method": request.method, "path": _path(request), "status": status, "bytes": size}
@@ -110,6 +100,23 @@ def _path(request: Request) -> str:
 def _fault(request: Request) -> str | None:
     fault: str | None = request.scope.get("state", {}).get("fault")
     return fault
+
+
+def send(request: Request, content: Content, span: Span, kind: str, modified: float = 0.0) -> Response:
+    """The bytes of a span, or only what a HEAD wants to know of them."""
+    headers = {
+        "ETag": content.etag,
+        "Accept-Ranges": "bytes",
+        "Content-Length": str(span.stop - span.start),
+        "Content-Type": kind,
+        "Last-Modified": formatdate(modified, usegmt=True),
+    }
+    if span.partial:
+        headers["Content-Range"] = f"bytes {span.start}-{span.stop - 1}/{content.size}"
+    status = 206 if span.partial else 200
+    if request.method == "HEAD":
+        return Response(None, status, headers)
+    return StreamingResponse(_stream(content, span), status, headers)
 
 
 async def _stream(content: Content, span: Span) -> AsyncIterator[bytes]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import heapq
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from itertools import count
@@ -177,6 +177,17 @@ class Setting:
         return self.times != 0 and any(fnmatchcase(name, self.kind) for name in names)
 
 
+def take_settings(settings: Iterable[Setting], *names: str) -> dict[str, Any]:
+    """Merge and use up the settings that are meant for the next job of these names; later ones win."""
+    merged: dict[str, Any] = {}
+    for setting in settings:
+        if setting.fits(names):
+            merged |= setting.values
+            if setting.times is not None:
+                setting.times -= 1
+    return merged
+
+
 def check_settings(values: dict[str, Any]) -> None:
     """Refuse names and outcomes nobody knows; a misspelt setting must not pass as no setting."""
     unknown = set(values) - SETTINGS
@@ -205,13 +216,7 @@ class JobBook:
 
     def settings_for(self, *names: str) -> dict[str, Any]:
         """Merge and use up the settings that fit; later ones win."""
-        merged: dict[str, Any] = {}
-        for setting in self._settings:
-            if setting.fits(names):
-                merged |= setting.values
-                if setting.times is not None:
-                    setting.times -= 1
-        return merged
+        return take_settings(self._settings, *names)
 
     def new_id(self, prefix: str) -> str:
         """Next job id: a documented prefix and 16 hexadecimal digits."""

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from stoq_provider.testing.clock import JobClock
-from stoq_provider.testing.jobs import Setting
 
 Controls = dict[str, Callable[..., Any]]
 Power = Callable[[float | None], None]
@@ -61,17 +60,6 @@ class SiteSetup:
     clock: JobClock
     seed: str
     power: Power
-
-
-def take_settings(settings: Iterable[Setting], name: str) -> dict[str, Any]:
-    """Merge and use up the settings that are meant for the next job of a name; later ones win."""
-    merged: dict[str, Any] = {}
-    for setting in settings:
-        if setting.fits((name,)):
-            merged |= setting.values
-            if setting.times is not None:
-                setting.times -= 1
-    return merged
 
 
 def control(site: Site, action: str, options: Mapping[str, Any]) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from stoq_provider.testing.jobs import Setting
+from stoq_provider.testing.jobs import Setting, take_settings
 from stoq_provider.testing.medusa.auth import Auth, User
 from stoq_provider.testing.medusa.basics import Ids, StepFailed, not_allowed, not_found
 from stoq_provider.testing.medusa.bus import EventBus
@@ -14,7 +14,7 @@ from stoq_provider.testing.medusa.exports import Export
 from stoq_provider.testing.medusa.imports import PriceListImport, ProductImport
 from stoq_provider.testing.medusa.jobs import BatchJob, ServerDied, Strategy
 from stoq_provider.testing.medusa.storage import Storage
-from stoq_provider.testing.site import Controls, SiteLog, SiteSetup, take_settings
+from stoq_provider.testing.site import Controls, SiteLog, SiteSetup
 
 # Invented: how long until somebody has started a process again that died of a step, in real time.
 DOWN_SECONDS = 1.0

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from email.utils import formatdate
 from typing import Any
 
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response, StreamingResponse
+from starlette.responses import HTMLResponse, Response
 
-from stoq_provider.testing.content import Altered, Content, chunks
-from stoq_provider.testing.files import Refused, choose
+from stoq_provider.testing.content import Altered, Content
+from stoq_provider.testing.files import Refused, choose, send
 from stoq_provider.testing.medusa.basics import invalid, unknown_error
 from stoq_provider.testing.medusa.store import MedusaSite
 
@@ -64,27 +62,19 @@ def serve(site: MedusaSite, request: Request, key: str) -> Response:
         span = choose(request, content, ignore=fault == "ignore_range")
     except Refused as refused:
         return refused.response
-    size, status = span.stop - span.start, 206 if span.partial else 200
-    keyed = "x-medusa-access-token" in request.headers or "authorization" in request.headers
-    entry = {"method": request.method, "path": f"/uploads/{key}", "status": status, "bytes": size}
-    site.log.downloads.append({**entry, "start": span.start, "keyed": keyed})
-    headers = {
-        "Accept-Ranges": "bytes",
-        "Last-Modified": formatdate(blob.modified, usegmt=True),
-        "ETag": content.etag,
-        "Content-Type": "text/csv; charset=UTF-8" if key.endswith(".csv") else "application/octet-stream",
-        "Content-Length": str(size),
-    }
-    if span.partial:
-        headers["Content-Range"] = f"bytes {span.start}-{span.stop - 1}/{content.size}"
-    if request.method == "HEAD":
-        return Response(None, status, headers)
-
-    async def stream() -> AsyncIterator[bytes]:
-        for piece in chunks(content, span.start, span.stop):
-            yield piece
-
-    return StreamingResponse(stream(), status, headers)
+    kind = "text/csv; charset=UTF-8" if key.endswith(".csv") else "application/octet-stream"
+    response = send(request, content, span, kind, blob.modified)
+    site.log.downloads.append(
+        {
+            "method": request.method,
+            "path": f"/uploads/{key}",
+            "status": response.status_code,
+            "bytes": span.stop - span.start,
+            "start": span.start,
+            "keyed": "x-medusa-access-token" in request.headers or "authorization" in request.headers,
+        }
+    )
+    return response
 
 
 def no_route(request: Request) -> Response:

@@ -11,8 +11,8 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from stoq_provider.testing.points import Charge
-from stoq_provider.testing.printstudio.records import PrintStudioError
-from stoq_provider.testing.printstudio.routes import ROUTES, Call, Route, invalid
+from stoq_provider.testing.printstudio.records import PrintStudioError, invalid
+from stoq_provider.testing.printstudio.routes import ROUTES, Call, Route
 from stoq_provider.testing.printstudio.studio import BULK_LIMITS, LIMITS, PrintStudioSite
 
 

@@ -12,7 +12,6 @@ STATES = ("CREATED", "VALIDATED", "SLICED", "QUEUED", "PRINTING", "POST_PROCESS"
 ASIDE = ("FAILED", "CANCELLED")
 FINAL = ("SHIPPED", "CANCELLED")
 MACHINES = ("fdm_large", "fdm_standard", "resin", "laser")
-ORDER_ENDED = ("shipped", "cancelled", "refunded")
 # Invented: jobs go on by themselves up to READY; shipping is somebody's act.
 LAST_OF_ITSELF = "READY"
 # Invented: an order has the state of its job that is least far.
@@ -37,6 +36,11 @@ class PrintStudioError(Exception):
     def body(self) -> dict[str, Any]:
         """The JSON body."""
         return {"error": str(self), "code": self.code, "details": self.details}
+
+
+def invalid(message: str, **details: Any) -> PrintStudioError:
+    """400, as a refused body."""
+    return PrintStudioError(400, message, "VALIDATION_ERROR", **details)
 
 
 @dataclass

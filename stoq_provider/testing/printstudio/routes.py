@@ -9,7 +9,7 @@ from typing import Any
 
 from starlette.requests import Request
 
-from stoq_provider.testing.printstudio.records import STATES, PrintJob, PrintStudioError
+from stoq_provider.testing.printstudio.records import STATES, PrintJob, PrintStudioError, invalid
 from stoq_provider.testing.printstudio.studio import MODES, PrintStudioSite
 
 ORDERS_CAP, JOBS_CAP, SKUS_CAP = 50, 100, 500  # documented
@@ -61,11 +61,6 @@ class Route:
         """Parameters of the path, if it is this one."""
         found = re.fullmatch(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", self.path), path)
         return found.groupdict() if found and method == self.method else None
-
-
-def invalid(message: str, **details: Any) -> PrintStudioError:
-    """400, as a refused body."""
-    return PrintStudioError(400, message, "VALIDATION_ERROR", **details)
 
 
 def create_orders(call: Call) -> Answer:

@@ -14,6 +14,7 @@ from stoq_provider.testing.printstudio.records import (
     Order,
     PrintJob,
     PrintStudioError,
+    invalid,
     sku_problems,
 )
 from stoq_provider.testing.site import Controls, SiteLog, SiteSetup
@@ -67,23 +68,23 @@ class PrintStudioSite:
     def plan_order(self, given: Any) -> Order:
         """Check an order and price it, without keeping it. Raises `PrintStudioError`."""
         if not isinstance(given, Mapping) or not isinstance(given.get("customerId"), str):
-            raise _invalid("customerId is required")
+            raise invalid("customerId is required")
         lines = given.get("lineItems")
         if not isinstance(lines, list) or not lines:
-            raise _invalid("lineItems must not be empty")
+            raise invalid("lineItems must not be empty")
         planned = [self._line(line) for line in lines]
         extra = {name: given[name] for name in ("shippingAddress", "notes") if name in given}
         return Order(self.new_id("order"), given["customerId"], planned, self.clock.now(), extra=extra)
 
     def _line(self, given: Any) -> dict[str, Any]:
         if not isinstance(given, Mapping):
-            raise _invalid("a line item must be an object")
+            raise invalid("a line item must be an object")
         sku = self.skus.get(str(given.get("skuId")))
         quantity = given.get("quantity")
         if sku is None or not sku["active"]:
-            raise _invalid("Unknown or inactive SKU", skuId=given.get("skuId"))
+            raise invalid("Unknown or inactive SKU", skuId=given.get("skuId"))
         if isinstance(quantity, bool) or not isinstance(quantity, int) or quantity < 1:
-            raise _invalid("quantity must be a whole number of at least 1", skuId=sku["id"])
+            raise invalid("quantity must be a whole number of at least 1", skuId=sku["id"])
         price = float(sku.get("basePrice", 0))
         line = {"id": self.new_id("line"), "skuId": sku["id"], "quantity": quantity, "unitPrice": price}
         options = {"options": given["options"]} if "options" in given else {}
@@ -99,7 +100,7 @@ class PrintStudioSite:
         for index, sku in enumerate(skus):
             found = sku_problems(sku)
             if found:
-                raise _invalid("; ".join(found), index=index)
+                raise invalid("; ".join(found), index=index)
         deactivated = 0
         if mode == "replace":
             for known in self.skus.values():
@@ -222,10 +223,6 @@ class PrintStudioSite:
             "orders": {order.id: order.view() for order in self.orders.values()},
             "skus": {name: bool(sku["active"]) for name, sku in self.skus.items()},
         }
-
-
-def _invalid(message: str, **details: Any) -> PrintStudioError:
-    return PrintStudioError(400, message, "VALIDATION_ERROR", **details)
 
 
 def _sku(number: int) -> dict[str, Any]:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from stoq_provider.testing.jobs import Setting
+from stoq_provider.testing.jobs import Setting, take_settings
 from stoq_provider.testing.points import PointsBucket
-from stoq_provider.testing.site import Controls, SiteLog, SiteSetup, take_settings
+from stoq_provider.testing.site import Controls, SiteLog, SiteSetup
 
 LIMIT, WINDOW = 150, 10.0  # documented: operations per ten seconds
 PAGE, MOST = 20, 100  # documented
