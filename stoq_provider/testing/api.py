@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from stoq_provider.testing import exports, offers, orders, variants
@@ -44,30 +44,7 @@ class Api:
 
     def routes(self) -> list[Route]:
         """Routes for the application."""
-        return [
-            Route(f"{BASE_PATH}/preorders/skill.md", self.skill, methods=["GET"]),
-            Route(f"{BASE_PATH}/{{rest:path}}", self.serve, methods=METHODS),
-        ]
-
-    async def skill(self, request: Request) -> Response:
-        """Documented: public, markdown, a live table of the actions. Invented: its wording."""
-        rows = (
-            f"| {action.method} | {action.path} | {action.description} | {', '.join(action.aliases)} |"
-            for action in self._registry
-        )
-        text = "\n".join(
-            (
-                "# STOQ preorders",
-                "",
-                f"Base URL: `{BASE_PATH}`. Authentication: header `X-Auth-Token`. Writes answer 202.",
-                "",
-                "| method | path | description | aliases |",
-                "| --- | --- | --- | --- |",
-                *rows,
-                "",
-            )
-        )
-        return PlainTextResponse(text, media_type="text/markdown")
+        return [Route(f"{BASE_PATH}/{{rest:path}}", self.serve, methods=METHODS)]
 
     async def serve(self, request: Request) -> Response:
         """Answer one request: 401, 429, or the action's own answer, always with rate-limit headers."""

@@ -100,11 +100,3 @@ def test_bucket_counts_spending_over_two_windows_too():
 def test_bucket_refuses_nonsense(limit, seconds):
     with pytest.raises(ValueError, match="positive"):
         PointsBucket(limit, seconds)
-
-
-def test_skill_page_is_public_and_free(client, sandbox):
-    answer = client.get("/preorders/skill.md", headers={})
-    assert answer.status_code == 200
-    assert answer.headers["Content-Type"].startswith("text/markdown")
-    assert "| POST | /preorders/orders/bulk_release |" in answer.text
-    assert sandbox.state["points_spent"] == 0

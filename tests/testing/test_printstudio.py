@@ -162,10 +162,6 @@ def test_a_revoked_key_is_refused_at_once(studio):
     assert studio.get("/api/skus").status_code == 401
 
 
-def test_health_needs_no_key(studio):
-    assert studio.get("/", headers={}).status_code == 200
-
-
 def test_jobs_are_advanced_one_by_one(studio, in_state):
     printing, ready = in_state("PRINTING", 2), in_state("READY")
     ids = [printing[0], ready[0], "job_nobody", printing[1]]

@@ -157,13 +157,6 @@ def test_what_is_not_there_is_refused(surecart, method, path, status):
     assert answer.json()["message"]
 
 
-def test_a_form_is_read_too(surecart):
-    customer = surecart.state["customers"][0]
-    form = {"bulk_action[action_type]": "delete_customers", "bulk_action[record_ids][]": [customer]}
-    made = surecart.call("POST", "/v1/bulk_actions", data=form).json()
-    assert made["record_ids"] == [customer]
-
-
 def test_a_hundred_and_fifty_in_ten_seconds(surecart):
     surecart.do("rate", limit=3, window_seconds=60)
     answers = [surecart.get("/v1/bulk_actions") for _ in range(4)]

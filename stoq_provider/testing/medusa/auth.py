@@ -13,7 +13,7 @@ from stoq_provider.testing import MEDUSA_EMAIL, MEDUSA_OTHER_EMAIL, MEDUSA_PASSW
 from stoq_provider.testing.clock import JobClock
 from stoq_provider.testing.medusa.basics import Ids, Unauthorized
 
-TOKEN_LIFETIME = 24 * 3600.0  # S: a JWT lives 24 h
+TOKEN_LIFETIME = 24 * 3600  # S: a JWT lives 24 h
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,6 @@ class Auth:
 
     def __init__(self, clock: JobClock, ids: Ids) -> None:
         self._clock = clock
-        self.lifetime = TOKEN_LIFETIME
         now = clock.now()
         self._users = (
             User(ids.new("usr", now), MEDUSA_EMAIL, MEDUSA_PASSWORD, MEDUSA_TOKEN),
@@ -55,10 +54,10 @@ class Auth:
         else:
             raise Unauthorized
         now = int(self._clock.now())
-        claims = {"user_id": user.id, "domain": "admin", "iat": now, "exp": int(now + self.lifetime)}
+        claims = {"user_id": user.id, "domain": "admin", "iat": now, "exp": now + TOKEN_LIFETIME}
         head = {"alg": "HS256", "typ": "JWT"}
         token = f"{_part(head)}.{_part(claims)}.{secrets.token_urlsafe(32)}"
-        self._tokens[token] = user, now + self.lifetime
+        self._tokens[token] = user, now + TOKEN_LIFETIME
         return token
 
     def user_of(self, headers: Mapping[str, str]) -> User:

@@ -233,19 +233,15 @@ class MedusaSite:
     def _set_down(self, seconds: float | None) -> None:
         self.down_seconds = seconds
 
-    def _token_lifetime(self, seconds: float) -> None:
-        self.auth.lifetime = float(seconds)
-
     def _backend_url(self, url: str | None) -> None:
         self.backend_url = url
 
     def controls(self) -> Controls:
-        """`kill`, `down_seconds`, `expire_tokens`, `token_lifetime`, `next_job`, `job`, `backend_url`."""
+        """`kill`, `down_seconds`, `expire_tokens`, `next_job`, `job`, `backend_url`."""
         return {
             "kill": self.die,
             "down_seconds": self._set_down,
             "expire_tokens": self.auth.expire_tokens,
-            "token_lifetime": self._token_lifetime,
             "next_job": self._next_job,
             "job": self._change,
             "backend_url": self._backend_url,

@@ -44,10 +44,10 @@ async def _body(request: Request) -> dict[str, Any]:
 
 def _admit(site: PrintStudioSite, route: Route, role: str | None) -> None:
     """Documented: 401 without a key, 403 with too low a role."""
-    if route.roles and role is None:
+    if role is None:
         site.log.unauthorized += 1
         raise PrintStudioError(401, "Unauthorized", "UNAUTHORIZED")
-    if route.roles and role not in route.roles:
+    if role not in route.roles:
         raise PrintStudioError(403, "Forbidden", "FORBIDDEN", role=role)
 
 

@@ -194,15 +194,9 @@ def import_skus(call: Call) -> Answer:
     return 200, done
 
 
-def health(call: Call) -> Answer:
-    """Documented: the route. Invented: the body."""
-    return 200, {"name": "print-ops-api", "status": "ok"}
-
-
 _STAFF, _ADMIN = ("operator", "admin"), ("admin",)
 # Invented: which role may do what, but for SKUs, where the documentation's example has an admin key.
 ROUTES = (
-    Route("GET", "/", health, ()),
     Route("POST", "/api/orders/bulk", create_orders, limit="orders"),
     Route("POST", "/api/orders", create_order),
     Route("GET", "/api/orders", list_orders),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from typing import Any
-from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -61,25 +60,12 @@ def _problem(attribute: str, kind: str, message: str) -> dict[str, Any]:
 
 
 async def _body(request: Request) -> dict[str, Any]:
-    """JSON, or a form as Rails reads it; documented: both may be sent."""
-    raw = await request.body()
-    if "application/x-www-form-urlencoded" in request.headers.get("content-type", ""):
-        return _form(raw.decode())
+    """JSON. Documented: a form may be sent as well; here it may not."""
     try:
-        body = json.loads(raw or b"{}")
+        body = json.loads(await request.body() or b"{}")
     except ValueError:
         raise SureCartError(400, "bad_request", "The body is not valid JSON.") from None
     return body if isinstance(body, dict) else {}
-
-
-def _form(text: str) -> dict[str, Any]:
-    action: dict[str, Any] = {}
-    for name, value in parse_qsl(text):
-        if name == "bulk_action[record_ids][]":
-            action.setdefault("record_ids", []).append(value)
-        elif name == "bulk_action[action_type]":
-            action["action_type"] = value
-    return {"bulk_action": action} if action else {}
 
 
 def _listed(request: Request, objects: dict[str, dict[str, Any]]) -> dict[str, Any]:
