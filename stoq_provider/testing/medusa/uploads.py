@@ -9,9 +9,9 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from stoq_provider.testing.content import Altered, Content
-from stoq_provider.testing.files import Refused, choose, send
 from stoq_provider.testing.medusa.basics import invalid, unknown_error
 from stoq_provider.testing.medusa.store import MedusaSite
+from stoq_provider.testing.ranges import Refused, choose, send
 
 
 async def store(site: MedusaSite, request: Request) -> list[dict[str, str]]:
