@@ -61,7 +61,7 @@ class Run:
                 jobs += [(f"stoq_{number}", handle) for handle in handles]
         chance.shuffle(jobs)
         self._jobs = [job for _, job in jobs]
-        self._waiter.record({"jobs": jobs, "spread": SPREAD, "until": time.time() + seconds + 60})
+        self._waiter.send({"jobs": jobs, "spread": SPREAD, "until": time.time() + seconds + 60})
 
     def collect(self) -> Result:
         answer = self._waiter.hear()

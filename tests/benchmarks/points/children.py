@@ -35,7 +35,7 @@ class Child:
                 text=True,
             )
 
-    def tell(self, message: Any) -> None:
+    def send(self, message: Any) -> None:
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(message) + "\n")
         self._process.stdin.flush()
@@ -98,7 +98,7 @@ class Shops:
 
     def __init__(self, child: Child, count: int) -> None:
         self._child = child
-        child.record({"shops": count})
+        child.send({"shops": count})
         facts = child.hear()
         self.origin: str = facts["origin"]
         self.keys: list[str] = facts["keys"]
@@ -107,7 +107,7 @@ class Shops:
         """Start jobs, and return their handles as triggers take them."""
         from stoq_provider.core.models import iso
 
-        self._child.record({"key": key, "durations": durations, "progress_powers": powers, "kind": kind})
+        self._child.send({"key": key, "durations": durations, "progress_powers": powers, "kind": kind})
         return [
             {
                 "system": "stoq",
@@ -152,7 +152,7 @@ class Stage:
             for number, key in enumerate(shops.keys)
         }
         child = self._child("waiter", name, {"AIRFLOW_HOME": str(self.folder / name), **environment})
-        child.record({"way": way})
+        child.send({"way": way})
         return child
 
     def other(self, name: str) -> Child:

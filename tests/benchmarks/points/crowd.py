@@ -99,12 +99,12 @@ class Run:
         self._until = time.time() + size.seconds + size.patience
         for number, waiter in enumerate(self._waiters):
             part = [("stoq_0", job) for job in jobs[number :: len(self._waiters)]]
-            waiter.record({"jobs": part, "spread": SPREAD, "until": self._until})
+            waiter.send({"jobs": part, "spread": SPREAD, "until": self._until})
 
     def collect(self, other: Child, number: int) -> Result:
         """Wait for the end of it; ask the other client what it did to shop ``number`` so far."""
         answers = [waiter.hear() for waiter in self._waiters]
-        other.record(number)
+        other.send(number)
         others = read_calls(other.hear())
         by_process = [read_calls(answer["calls"]) for answer in answers]
         calls = [call for part in by_process for call in part]
@@ -142,11 +142,11 @@ def measure(stage: Stage, ways: Sequence[Way], size: Size) -> list[Result]:
     for run in runs:
         run.ready()
     other = stage.other("crowd")
-    other.record({"shops": [{"origin": run.shops.origin, "key": run.shops.keys[0]} for run in runs]})
+    other.send({"shops": [{"origin": run.shops.origin, "key": run.shops.keys[0]} for run in runs]})
     for run in runs:
         run.go(size)
     results = [run.collect(other, number) for number, run in enumerate(runs)]
-    other.record("stop")
+    other.send("stop")
     return results
 
 

@@ -59,7 +59,7 @@ def _measure(size: Size, way: Way) -> dict[str, Any]:
             jobs.append([(f"stoq_{number}", handle) for handle in handles])
         warm = jobs[0][-1]
         mixed = [job for group in zip(*(shop[: size.jobs] for shop in jobs), strict=True) for job in group]
-        waiter.record(
+        waiter.send(
             {
                 "jobs": mixed,
                 "warm": warm,
