@@ -9,16 +9,24 @@ such a file completes it, and so does its garbage collection. A :class:`AtomicWr
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 import secrets
 from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
-from types import TracebackType
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO
 
-from stoq_provider.download.destination import AZURE, GCS, S3, Target, refuse_existing
+from stoq_provider.download.destination import AZURE, Target, refuse_existing
 from stoq_provider.download.options import Overwrite, destination_error
+from stoq_provider.download.s3 import S3Upload, s3_client
+
+FIRST_BYTES = 8 * 1024 * 1024
+"""Up to this size a file goes out in one request."""
+
+BLOCK_BYTES = 16 * 1024 * 1024
+"""Part size of fsspec's uploads. The 50 MiB of s3fs cost three times the memory, the 5 MiB of gcsfs a request
+each."""
+
+_READ_BYTES = 8 * 1024 * 1024
 
 
 class AtomicWriter:
@@ -40,12 +48,10 @@ class AtomicWriter:
         raise NotImplementedError
 
     def __enter__(self) -> AtomicWriter:
-        """Return the sink itself."""
+        """Return the writer itself."""
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Drop what was not committed, whatever the reason."""
         self.abort()
 
@@ -96,28 +102,11 @@ class LocalWriter(AtomicWriter):
                 os.unlink(part)  # noqa: PTH108
 
 
-def open_writer(target: Target, *, overwrite: Overwrite = True, size: int | None = None) -> AtomicWriter:
-    """
-    Return the writer for the store of ``target``.
-
-    :param overwrite: ``False``: commit only what does not exist. Whether an object that exists differs is
-        the caller's question (:mod:`stoq_provider.download.writers`).
-    :param size: bytes that will be written, if known; parts of very large objects are larger.
-    """
-    if target.is_local:
-        return LocalWriter(target.path, overwrite=bool(overwrite))
-
-    assert target.protocol in S3 + GCS + AZURE
-    return ObjectWriter(target, overwrite=bool(overwrite), size=size)
-
-
 def _move_unless_taken(part: str, path: str) -> None:
     try:
         os.link(part, path)  # unlike a rename, it fails if the name is taken
-    except FileExistsError:
-        raise
     except OSError:
-        # No hard links here (some network and FAT file systems): the best that is left is to look first.
+        # Or this file system has no hard links: the best that is left is to look first.
         if os.path.lexists(path):
             raise FileExistsError(f"{path} has come into being during the download") from None
         os.replace(part, path)  # noqa: PTH105
@@ -135,7 +124,130 @@ def _sync_folder(folder: str) -> None:
             os.close(descriptor)
 
 
-_READ_BYTES = 8 * 1024 * 1024
+class ObjectWriter(AtomicWriter):
+    """
+    Uploads to an object store.
+
+    The first bytes stay in memory: most files end within them and go out in one request, which is atomic by
+    itself. Above that, parts are uploaded as they fill up and put together by the commit.
+    """
+
+    def __init__(self, target: Target, upload: FsspecUpload | S3Upload, *, overwrite: bool = True) -> None:
+        self._target = target
+        self._upload = upload
+        self._overwrite = overwrite
+        self._first: list[bytes] | None = []
+        self._size = 0
+
+    def write(self, chunk: bytes) -> None:
+        """Append bytes."""
+        if self._first is None:
+            self._upload.write(chunk)
+            return
+        self._first.append(chunk)
+        self._size += len(chunk)
+        if self._size > FIRST_BYTES:
+            first, self._first = self._first, None
+            while first:
+                self._upload.write(first.pop(0))
+
+    def commit(self) -> None:
+        """
+        Put the object into place.
+
+        :raises FileExistsError: without ``overwrite``, if the object came into being in the meantime.
+        """
+        if not self._overwrite and self._target.exists():
+            # Asked again after the transfer. Stores that know a conditional put are told to use it as well.
+            raise FileExistsError(f"{self._target.uri} has come into being during the download")
+        try:
+            if self._first is None:
+                self._upload.commit()
+            else:
+                self._upload.put(b"".join(self._first))
+        except Exception as error:
+            if self._overwrite or not says_exists(error):
+                raise
+            raise FileExistsError(f"{self._target.uri} has come into being during the download") from error
+
+    def abort(self) -> None:
+        """Drop what was written."""
+        self._first = []
+        self._upload.abort()
+
+
+class FsspecUpload:
+    """
+    Uploads through the raw file of an fsspec file system.
+
+    It must be the raw one of ``fs.open``: Airflow's wrapper swallows the assignment of ``closed``, and that
+    is what keeps the file's destructor from completing the upload.
+    """
+
+    def __init__(self, target: Target, *, overwrite: bool = True) -> None:
+        self._fs = target.fs
+        self._path = target.path
+        self._overwrite = overwrite
+        # adlfs knows no commit: closing is what puts the blocks together.
+        self._two_step = target.protocol not in AZURE
+        self._file: Any = None
+
+    def put(self, data: bytes) -> None:
+        """Put the whole object into place."""
+        self._fs.pipe_file(self._path, data, **({} if self._overwrite else {"mode": "create"}))
+
+    def write(self, chunk: bytes) -> None:
+        """Append bytes; uploads a part when a block is full."""
+        if self._file is None:
+            mode = "wb" if self._overwrite else "xb"
+            options = {"autocommit": False} if self._two_step else {}
+            self._file = self._fs.open(self._path, mode, block_size=BLOCK_BYTES, **options)
+        self._file.write(chunk)
+
+    def commit(self) -> None:
+        """Put the object into place."""
+        self._file.close()
+        if self._two_step:
+            self._file.commit()
+        self._forget()
+
+    def abort(self) -> None:
+        """Discard the upload, and make sure that no destructor completes it."""
+        file = self._file
+        if file is None:
+            return
+        try:
+            discard = getattr(file, "discard", None)
+            if discard is not None and self._two_step:
+                discard()
+        finally:
+            file.closed = True
+            self._forget()
+
+    def _forget(self) -> None:
+        # fsspec keeps every file opened without autocommit in a list of the (cached) file system.
+        file, self._file = self._file, None
+        with suppress(AttributeError, ValueError):
+            self._fs.transaction.files.remove(file)
+
+
+def open_writer(target: Target, *, overwrite: Overwrite = True, size: int | None = None) -> AtomicWriter:
+    """
+    Return the writer for the store of ``target``.
+
+    :param overwrite: ``False``: commit only what does not exist. Whether an object that exists differs is
+        the caller's question (:func:`same_content`).
+    :param size: bytes that will be written, if known; parts of very large objects are larger.
+    """
+    if target.is_local:
+        return LocalWriter(target.path, overwrite=bool(overwrite))
+    client = s3_client(target)
+    upload: FsspecUpload | S3Upload
+    if client is None:
+        upload = FsspecUpload(target, overwrite=bool(overwrite))
+    else:
+        upload = S3Upload(client, target, overwrite=bool(overwrite), size=size)
+    return ObjectWriter(target, upload, overwrite=bool(overwrite))
 
 
 def check_place(place: Target, csv: Target | None, *, overwrite: Overwrite) -> None:
@@ -166,8 +278,12 @@ def same_content(target: Target, size: int, sha256: str, check: Callable[[], Non
     try:
         if _size(target) != size:
             return False
+        digest = hashlib.sha256()
         with closing(_open(target)) as file:
-            return _digest(file, check) == sha256
+            while block := file.read(_READ_BYTES):
+                digest.update(block)
+                check()
+        return digest.hexdigest() == sha256
     except (FileNotFoundError, PermissionError):
         return False
 
@@ -186,14 +302,6 @@ def _open(target: Target) -> Any:
     return target.fs.open(target.path, "rb", block_size=_READ_BYTES, cache_type="none")
 
 
-def _digest(file: Any, check: Callable[[], None]) -> str:
-    digest = hashlib.sha256()
-    while block := file.read(_READ_BYTES):
-        digest.update(block)
-        check()
-    return digest.hexdigest()
-
-
 def says_exists(error: BaseException | None) -> bool:
     """
     Whether a store refused a conditional put because the object is there.
@@ -208,148 +316,3 @@ def says_exists(error: BaseException | None) -> bool:
             return True
         error = error.__cause__
     return False
-
-
-FIRST_BYTES = 8 * 1024 * 1024
-"""Up to this size a file goes out in one request."""
-
-BLOCK_BYTES = 16 * 1024 * 1024
-"""Part size of fsspec's uploads. The 50 MiB of s3fs cost three times the memory, the 5 MiB of gcsfs a request
-each."""
-
-_log = logging.getLogger(__name__)
-
-
-class Upload(Protocol):
-    """An upload in several parts, which nobody sees before its commit."""
-
-    def write(self, chunk: bytes) -> None:
-        """Append bytes; uploads parts as they fill up."""
-
-    def commit(self) -> None:
-        """Put the parts together."""
-
-    def abort(self) -> None:
-        """Have the store forget the parts."""
-
-
-class ObjectWriter(AtomicWriter):
-    """
-    Uploads to an object store.
-
-    The first bytes stay in memory: most files end within them and go out in one request, which is atomic by
-    itself. Above that, parts are uploaded as they fill up and put together by the commit: by obstore where
-    it is installed and the Airflow connection can be translated for it, else by fsspec. Without
-    ``overwrite`` it is always fsspec, which can make the last step of an upload conditional.
-    """
-
-    def __init__(self, target: Target, *, overwrite: bool = True, size: int | None = None) -> None:
-        self._target = target
-        self._overwrite = overwrite
-        self._total = size
-        self._first: list[bytes] = []
-        self._size = 0
-        self._upload: Upload | None = None
-
-    def write(self, chunk: bytes) -> None:
-        """Append bytes."""
-        if self._upload is not None:
-            self._upload.write(chunk)
-            return
-        self._first.append(chunk)
-        self._size += len(chunk)
-        if self._size > FIRST_BYTES:
-            self._upload = self._begin()
-            while self._first:
-                self._upload.write(self._first.pop(0))
-
-    def commit(self) -> None:
-        """
-        Put the object into place.
-
-        :raises FileExistsError: without ``overwrite``, if the object came into being in the meantime.
-        """
-        if not self._overwrite and self._target.exists():
-            # Asked again after the transfer. Stores that know a conditional put are told to use it as well.
-            raise FileExistsError(f"{self._target.uri} has come into being during the download")
-        try:
-            if self._upload is None:
-                self._target.fs.pipe_file(self._target.path, b"".join(self._first), **self._put_options())
-            else:
-                self._upload.commit()
-        except Exception as error:
-            if self._overwrite or not says_exists(error):
-                raise
-            raise FileExistsError(f"{self._target.uri} has come into being during the download") from error
-        self._first, self._upload = [], None
-
-    def abort(self) -> None:
-        """Drop what was written."""
-        upload, self._upload = self._upload, None
-        self._first = []
-        if upload is not None:
-            upload.abort()
-
-    def _begin(self) -> Upload:
-        if self._overwrite and self._target.protocol in S3:
-            from stoq_provider.download.native import begin_upload
-
-            upload = begin_upload(self._target, self._total)
-            if upload is not None:
-                return upload
-        return FsspecUpload(self._target, overwrite=self._overwrite)
-
-    def _put_options(self) -> dict[str, str]:
-        return {} if self._overwrite else {"mode": "create"}
-
-
-class FsspecUpload:
-    """
-    Uploads through the raw file of an fsspec file system.
-
-    It must be the raw one of ``fs.open``: Airflow's wrapper swallows the assignment of ``closed``, and that
-    is what keeps the file's destructor from completing the upload.
-    """
-
-    def __init__(self, target: Target, *, overwrite: bool = True) -> None:
-        self._fs = target.fs
-        # adlfs knows no commit: closing is what puts the blocks together.
-        self._two_step = target.protocol not in AZURE
-        options = {"autocommit": False} if self._two_step else {}
-        self._file: Any = self._fs.open(
-            target.path, "wb" if overwrite else "xb", block_size=BLOCK_BYTES, **options
-        )
-
-    def write(self, chunk: bytes) -> None:
-        """Append bytes; uploads a part when a block is full."""
-        self._file.write(chunk)
-
-    def commit(self) -> None:
-        """Put the object into place."""
-        try:
-            self._file.close()
-            if self._two_step:
-                self._file.commit()
-        except BaseException:
-            self.abort()
-            raise
-        self._forget()
-
-    def abort(self) -> None:
-        """Discard the upload, and make sure that no destructor completes it."""
-        file = self._file
-        if file is None:
-            return
-        try:
-            discard = getattr(file, "discard", None)
-            if discard is not None and self._two_step:
-                discard()
-        finally:
-            file.closed = True
-            self._forget()
-
-    def _forget(self) -> None:
-        # fsspec keeps every file opened without autocommit in a list of the (cached) file system.
-        file, self._file = self._file, None
-        with suppress(AttributeError, ValueError):
-            self._fs.transaction.files.remove(file)

@@ -32,7 +32,7 @@ START_SECONDS = 300.0
 EXIT_SECONDS = 60.0
 """How long a process may take to end after it was told to; only one that hangs takes as long."""
 
-_S3 = ("airflow.providers.amazon.aws.fs.s3", "airflow.providers.amazon.aws.hooks.s3", "s3fs", "obstore")
+_S3 = ("airflow.providers.amazon.aws.fs.s3", "airflow.providers.amazon.aws.hooks.s3", "s3fs")
 MODULES = {
     "file": (),
     "s3": _S3,

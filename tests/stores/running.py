@@ -61,10 +61,8 @@ def _abfs() -> Iterator[Store]:
 STORES: dict[str, Callable[[], Any]] = {
     "file": _local,
     "s3": partial(_s3, "s3", {}),
-    # An option obstore has no counterpart for: this connection is written to by s3fs.
-    "s3-fsspec": partial(
-        _s3, "s3-fsspec", {"s3": {"addressing_style": "path", "use_dualstack_endpoint": False}}
-    ),
+    # An option that Airflow's file system alone knows, here without effect: s3fs writes.
+    "s3-fsspec": partial(_s3, "s3-fsspec", {"proxy-uri": ""}),
     "gs": _gs,
     "abfs": _abfs,
 }

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,14 +18,12 @@ from uuid import uuid4
 
 import requests
 
-from stoq_provider.download.native import PART_BYTES
 from tests.stores.servers import S3_ADMIN_KEY, S3_ADMIN_SECRET, S3_KEY, S3_SECRET
 
 BUCKET = "lake"
 LATE = 17 * 1024 * 1024
 """An offset of a file that lies behind what any writer sends in one request."""
 
-SETTLE_SECONDS = 60.0
 # Azurite's built-in account; its key is in Azurite's manual.
 _AZURE_ACCOUNT = "devstoreaccount1"
 _AZURE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
@@ -78,12 +75,6 @@ class Store:
     def leftovers(self) -> list[str]:
         """Return what unfinished uploads left behind, as far as the store lets one see it."""
         return []
-
-    def settle(self) -> None:
-        """
-        Wait until the parts of a large file are there, where the bytes to :data:`LATE` were
-        handed out: one that arrives after its upload was dropped may be left over.
-        """
 
     def clear(self) -> None:
         """Make the store empty."""
@@ -150,7 +141,8 @@ class S3Store(Store):
             "extra": {
                 "endpoint_url": endpoint,
                 "region_name": "us-east-1",
-                "config_kwargs": {**path_style, **(options or {})},
+                "config_kwargs": path_style,
+                "service_config": {"s3": options or {}},
             },
         }
         conn_id = f"{name.replace('-', '_')}_lake"  # Airflow keeps one file system for each connection id
@@ -194,18 +186,6 @@ class S3Store(Store):
         super().clear()
         for upload in self._uploads():
             self._client.abort_multipart_upload(Bucket=BUCKET, Key=upload["Key"], UploadId=upload["UploadId"])
-
-    def settle(self) -> None:
-        if self.name != "s3":  # only obstore goes on while parts are on their way
-            return
-        deadline = time.monotonic() + SETTLE_SECONDS
-        while self._parts() < LATE // PART_BYTES:
-            assert time.monotonic() < deadline, "the parts do not arrive"
-            time.sleep(0.01)
-
-    def _parts(self) -> int:
-        asked = ({"Key": upload["Key"], "UploadId": upload["UploadId"]} for upload in self._uploads())
-        return sum(len(self._client.list_parts(Bucket=BUCKET, **one).get("Parts", [])) for one in asked)
 
     def _uploads(self) -> list[dict[str, Any]]:
         uploads: list[dict[str, Any]] = self._client.list_multipart_uploads(Bucket=BUCKET).get("Uploads", [])

@@ -68,8 +68,6 @@ def test_a_process_that_ends_publishes_nothing(
     child: Future[int] = Future()
 
     def end() -> None:
-        if offset == LATE:
-            store.settle()
         os.kill(child.result(EXIT_SECONDS), number)
 
     file.breaks = [Break(offset, "hold", then=end)]

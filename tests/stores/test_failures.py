@@ -7,7 +7,6 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import pytest
@@ -16,7 +15,7 @@ from stoq_provider.exceptions import DownloadError, VerificationError
 from tests.stores.bodies import STANDING, Body, check_nothing_happened, check_whole, fetch, large, small
 from tests.stores.choice import on, on_disk
 from tests.stores.origin import Break, Origin, Served
-from tests.stores.stores import LATE, Store
+from tests.stores.stores import Store
 
 Arrange = Callable[[Served, Body], dict[str, Any]]
 """Lets a download fail: bends what is served, and returns arguments of the download."""
@@ -118,18 +117,6 @@ def _alarm_raises() -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def let_parts_arrive(store: Store, file: Served) -> None:
-    """Have nothing on its way to the store when the download fails."""
-    file.breaks = file.breaks or [Break(LATE)]
-    for each in file.breaks:
-        each.then = partial(_both, store.settle, each.then)
-
-
-def _both(first: Callable[[], None], second: Callable[[], None]) -> None:
-    first()
-    second()
-
-
 def check_failure(
     store: Store,
     origin: Origin,
@@ -141,8 +128,6 @@ def check_failure(
 ) -> None:
     file = origin.serve(body.content)
     arguments = arrange(file, body)
-    if body.late == LATE:
-        let_parts_arrive(store, file)
     with _alarm_raises(), pytest.raises(error, match=text) as caught:
         fetch(store, file, **arguments)
     check_nothing_happened(store, standing)
@@ -198,7 +183,6 @@ def test_no_writer_publishes_a_failed_download(
 def test_the_next_try_succeeds_where_one_failed(store: Store, origin: Origin) -> None:
     body = large()
     file = origin.serve(body.content)
-    let_parts_arrive(store, file)
     with pytest.raises(VerificationError):
         fetch(store, file, rows=body.rows + FAR)
     check_whole(store, fetch(store, file, rows=body.rows), body)

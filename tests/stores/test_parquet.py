@@ -16,7 +16,7 @@ from tests.stores.bodies import KEY, STANDING, Body, large, small
 from tests.stores.choice import on_disk, on_each_file_system
 from tests.stores.origin import Break, Origin, Served
 from tests.stores.running import STORES
-from tests.stores.stores import LATE, Store
+from tests.stores.stores import Store
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
@@ -125,8 +125,6 @@ def test_a_wrong_row_count_publishes_nothing(
 ) -> None:
     body = make()
     file = origin.serve(body.content)
-    if body.late == LATE:
-        file.breaks = [Break(LATE, then=store.settle)]
     with pytest.raises(VerificationError, match=f"announced {body.rows + 5} rows"):
         fetch(store, file, rows=body.rows + 5, keep_csv=keep_csv)
     nothing_happened(store, both)
@@ -138,7 +136,6 @@ def test_a_value_that_does_not_fit_publishes_nothing(store: Store, origin: Origi
         store.put(key, STANDING)
     content = large().content + b'0400000,"x",much,held\r\n'
     file = origin.serve(content)
-    file.breaks = [Break(LATE, then=store.settle)]
     with pytest.raises(VerificationError, match="amount"):
         fetch(store, file, rows=None, keep_csv=True)
     nothing_happened(store, STANDING)

@@ -10,7 +10,7 @@ from stoq_provider.download import download as module
 from stoq_provider.download import writers
 from stoq_provider.download.destination import Target
 from stoq_provider.download.download import download
-from stoq_provider.download.writers import LocalWriter, ObjectWriter, open_writer
+from stoq_provider.download.writers import LocalWriter, open_writer
 from stoq_provider.exceptions import DownloadError
 
 from .conftest import BODY, serve, serve_when
@@ -109,8 +109,8 @@ def store():
 def small_blocks(monkeypatch):
     monkeypatch.setattr(writers, "FIRST_BYTES", 1000)
     monkeypatch.setattr(writers, "BLOCK_BYTES", 1000)
-    # The fake store stands for fsspec; uploads by obstore have tests of their own.
-    monkeypatch.setattr("stoq_provider.download.native.begin_upload", lambda target, size: None)
+    # The fake store stands for fsspec; uploads by boto3 have tests of their own.
+    monkeypatch.setattr(writers, "s3_client", lambda target: None)
 
 
 def target(store, protocol="s3"):
@@ -370,7 +370,7 @@ def test_local_no_overwrite(tmp_path, monkeypatch, links):
 
 
 def test_abort_twice_and_after_commit_is_harmless(tmp_path, store):
-    for sink in (LocalWriter(str(tmp_path / "x")), ObjectWriter(target(store))):
+    for sink in (LocalWriter(str(tmp_path / "x")), open_writer(target(store))):
         sink.write(b"abc" * 500)
         sink.commit()
         sink.abort()

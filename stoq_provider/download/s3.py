@@ -1,0 +1,130 @@
+"""Uploads to S3 by boto3, with the client that Airflow's own hook makes of the connection."""
+
+from __future__ import annotations
+
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from stoq_provider.download.destination import S3, Target
+
+PART_BYTES = 8 * 1024 * 1024
+"""Size of a part; a part is in memory until it is sent."""
+
+AT_ONCE = 3
+"""Parts on their way at the same time."""
+
+_MAX_PARTS = 9_000  # S3 takes 10,000
+_SAME_SIZE = 4_000  # parts of a file of unknown length, before they grow: some stores want them all alike
+_FSSPEC_ONLY = {"signer", "proxy-uri"}
+"""Options of a connection's service ``s3`` that Airflow gives to its file system and not to its hook."""
+
+_CLIENTS: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
+"""Clients by file system: making one takes up to 0.3 s. Airflow keeps a file system for each connection."""
+
+
+def s3_client(target: Target) -> Any:
+    """Return the client for ``target``, or ``None`` where only its file system has all of its options."""
+    if target.protocol not in S3 or target.tuned:
+        return None
+    if target.fs not in _CLIENTS:
+        from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+
+        hook = S3Hook(aws_conn_id=target.conn_id)
+        _CLIENTS[target.fs] = None if _FSSPEC_ONLY & set(hook.service_config) else hook.get_conn()
+    return _CLIENTS[target.fs]
+
+
+class S3Upload:
+    """
+    One object: put at once, or in parts that a few threads send.
+
+    :param size: bytes that will be written, if known. It decides how large a part is, because there may be
+        ten thousand; of unknown length, parts grow after the first 31 GiB.
+    """
+
+    def __init__(
+        self, client: Any, target: Target, *, overwrite: bool = True, size: int | None = None
+    ) -> None:
+        bucket, key, _ = target.fs.split_path(target.path)
+        self._target = target
+        self._client = client
+        self._object = {"Bucket": bucket, "Key": key}
+        self._condition = {} if overwrite else {"IfNoneMatch": "*"}
+        self._size = size
+        self._id: str | None = None
+        self._part = bytearray()
+        self._sent: list[dict[str, Any]] = []
+        self._in_flight: deque[Future[dict[str, Any]]] = deque()
+        self._threads = ThreadPoolExecutor(AT_ONCE, "stoq-upload")
+
+    def put(self, data: bytes) -> None:
+        """Put the whole object into place."""
+        self._client.put_object(**self._object, Body=data, **self._condition)
+        self._forget_listing()
+
+    def write(self, chunk: bytes) -> None:
+        """Append bytes; sends a part when it is full."""
+        if self._id is None:
+            begun = self._client.create_multipart_upload(**self._object, **self._checksum())
+            self._id = begun["UploadId"]
+        rest = memoryview(chunk)
+        while rest:
+            full = self._part_bytes()
+            taken = rest[: full - len(self._part)]
+            self._part += taken
+            rest = rest[len(taken) :]
+            if len(self._part) == full:
+                self._send()
+
+    def commit(self) -> None:
+        """Have the parts put together."""
+        if self._part:
+            self._send()
+        while self._in_flight:
+            self._sent.append(self._in_flight.popleft().result())
+        self._client.complete_multipart_upload(
+            **self._object, UploadId=self._id, MultipartUpload={"Parts": self._sent}, **self._condition
+        )
+        self._id = None
+        self._threads.shutdown()
+        self._forget_listing()
+
+    def abort(self) -> None:
+        """Have the store forget the parts, once none is on its way: it would keep one that comes later."""
+        self._threads.shutdown(cancel_futures=True)
+        upload, self._id = self._id, None
+        if upload is not None:
+            # There is none if it was completed and the answer was lost.
+            with suppress(self._client.exceptions.NoSuchUpload):
+                self._client.abort_multipart_upload(**self._object, UploadId=upload)
+
+    def _part_bytes(self) -> int:
+        if self._size:
+            return max(PART_BYTES, -(-self._size // _MAX_PARTS))
+        return PART_BYTES << max(0, len(self._sent) - _SAME_SIZE) // 1000
+
+    def _send(self) -> None:
+        """Hand the part over to a thread, after the oldest one on its way where there are enough."""
+        if len(self._in_flight) > AT_ONCE:
+            self._sent.append(self._in_flight.popleft().result())
+        number = len(self._sent) + len(self._in_flight) + 1
+        self._in_flight.append(self._threads.submit(self._upload_part, number, self._part))
+        self._part = bytearray()
+
+    def _upload_part(self, number: int, body: bytearray) -> dict[str, Any]:
+        answer = self._client.upload_part(**self._object, UploadId=self._id, PartNumber=number, Body=body)
+        checksums = {name: value for name, value in answer.items() if name.startswith("Checksum")}
+        return {"PartNumber": number, "ETag": answer["ETag"], **(checksums if self._checksum() else {})}
+
+    def _checksum(self) -> dict[str, str]:
+        # What botocore puts into each part by default has to be announced, and repeated at the end.
+        config = self._client.meta.config
+        wanted = getattr(config, "request_checksum_calculation", None) == "when_supported"
+        return {"ChecksumAlgorithm": "CRC32"} if wanted else {}
+
+    def _forget_listing(self) -> None:
+        """The file system did not see the object come."""
+        self._target.fs.invalidate_cache(self._target.path)
