@@ -1,4 +1,4 @@
-"""Columns of a CSV: names, types that are found in a first block and pinned for the rest, and values."""
+"""Columns of a CSV: their names, the types they were given, and their values."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import csv
 import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from decimal import Decimal
+from fnmatch import fnmatchcase
 from typing import Any
+from zoneinfo import ZoneInfo
 
-from stoq_provider.download.column_types import FoundType, Misfit, find_type, given_type, keeps_empty_text
-from stoq_provider.download.options import verification_error
+from stoq_provider.download.options import destination_error, verification_error
 from stoq_provider.exceptions import VerificationError
 
 DELIMITERS = (",", ";", "\t")
@@ -21,6 +23,9 @@ CARRIAGE_RETURNS = (
 )
 
 _BLANK_LINE = re.compile(rb"\n\r?\n")
+_DECIMAL = re.compile(r"^decimal(?:128)?\((\d+),\s*(\d+)\)$")
+_ZONED = re.compile(r"^timestamp\[(s|ms|us|ns),\s*(?:tz=)?([^\s\]]+)\]$")
+_OFFSET = re.compile(r"^[+-](?:0\d|1[0-4]):[0-5]\d$")
 
 
 def last_record_end(text: bytes | bytearray) -> int:
@@ -39,21 +44,21 @@ def last_record_end(text: bytes | bytearray) -> int:
 
 class Columns:
     """
-    Finds the types of columns.
+    Gives columns their types. A column is text unless it, or a pattern that it fits, was given a type.
 
-    :param given: types by column that are not to be found out.
+    :param given: types by name or pattern (``*_sales``). A name goes before patterns, and of those the first.
     :raises ValidationRejected: where a type is none.
     """
 
     def __init__(self, given: Mapping[str, str]) -> None:
-        self._given = {name: given_type(name, text) for name, text in given.items()}
+        self._given = {name: _given_type(name, text) for name, text in given.items()}
 
     def reader(self, block: bytes, *, job_id: str | None) -> BlockReader:
         """
-        Read the header line of the first block, and find the types in its rows.
+        Read the header line of the first block.
 
-        :raises VerificationError: where there is no header line, it can't be read, it names a column twice,
-            or it lacks one whose type was given; or the rows are no text in as many columns.
+        :raises VerificationError: where there is none, it can't be read, it names a column twice, or it has
+            none that a type was given for.
         """
         import pyarrow as pa
 
@@ -70,31 +75,67 @@ class Columns:
             raise verification_error(
                 f"The CSV has more than one column {twice[0]!r}, so it can't become Parquet.", job_id=job_id
             )
-        unknown = sorted(set(self._given) - set(names))
+        unknown = [key for key in self._given if not any(_is_meant(key, name) for name in names)]
         if unknown:
             raise verification_error(
                 f"column_types names {unknown[0]!r}, but the CSV has the columns {', '.join(names)}.",
                 job_id=job_id,
             )
-        found = self._find(names, BlockReader(_texts(names, self._given), delimiter, rest), job_id)
-        types = {
-            name: found[name].type if name in found else self._given.get(name, pa.string()) for name in names
-        }
-        return BlockReader(pa.schema(list(types.items())), delimiter, rest, found)
+        return BlockReader(pa.schema([(name, self._type(name)) for name in names]), delimiter, rest)
 
-    def _find(self, names: Sequence[str], texts: BlockReader, job_id: str | None) -> dict[str, FoundType]:
-        if not texts.rest:
-            return {}
-        table = texts.read(texts.rest, rows_before=0, job_id=job_id)
-        found = {name: find_type(table.column(name)) for name in names if name not in self._given}
-        return {name: kind for name, kind in found.items() if kind}
+    def _type(self, name: str) -> Any:
+        import pyarrow as pa
+
+        keys = [name, *(pattern for pattern in self._given if fnmatchcase(name, pattern))]
+        return next((self._given[key] for key in keys if key in self._given), pa.string())
 
 
-def _texts(names: Sequence[str], given: Mapping[str, str]) -> Any:
-    """Return all as text, but those whose type is not to be found: they need not be UTF-8."""
+def _is_meant(key: str, name: str) -> bool:
+    return key == name or fnmatchcase(name, key)
+
+
+def _given_type(name: str, text: Any) -> Any:
+    """
+    Return the type of Arrow that is given for a column, by the name that Arrow has for it or prints.
+
+    :raises ValidationRejected: where there is none, or Arrow reads none from a CSV.
+    """
+    import pyarrow as pa
+    from pyarrow import csv as arrow_csv
+
+    try:
+        kind = _named(str(text))
+        # There are types that Arrow knows and doesn't read: a row without values tells.
+        options = arrow_csv.ConvertOptions(column_types={"b": kind})
+        arrow_csv.read_csv(io.BytesIO(b"a,b\n,\n"), convert_options=options)
+    except (ValueError, LookupError, OSError, pa.ArrowNotImplementedError):
+        raise destination_error(
+            f"{text!r}, given for column {name!r}, is no type that Arrow reads from a CSV."
+        ) from None
+    return kind
+
+
+def _named(text: str) -> Any:
     import pyarrow as pa
 
-    return pa.schema([(name, pa.binary() if name in given else pa.string()) for name in names])
+    decimal, zoned = _DECIMAL.match(text), _ZONED.match(text)
+    if decimal:
+        return pa.decimal128(int(decimal[1]), int(decimal[2]))
+    if zoned:
+        unit, zone = zoned.groups()
+        # Arrow takes any zone and writes a file that can't be read.
+        if not _OFFSET.match(zone):
+            ZoneInfo(zone)
+        return pa.timestamp(unit, tz=zone)
+    return pa.type_for_alias(text)
+
+
+def _keeps_empty_text(kind: Any) -> bool:
+    """Return whether a type has an empty value, as text and bytes do, which is not null."""
+    from pyarrow import types
+
+    tests = (types.is_string, types.is_large_string, types.is_binary, types.is_large_binary)
+    return any(test(kind) for test in tests)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,13 +145,11 @@ class BlockReader:
 
     :param schema: columns and types of Arrow.
     :param rest: the first block, without the header line.
-    :param found: the columns whose type was found; what was given is left to Arrow.
     """
 
     schema: Any
     delimiter: str
     rest: bytes
-    found: Mapping[str, FoundType] = field(default_factory=dict)
 
     def read(self, block: bytes, *, rows_before: int, job_id: str | None) -> Any:
         """
@@ -126,32 +165,26 @@ class BlockReader:
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise self._explain(str(error), rows_before, job_id) from None
         self._refuse_blank_rows(columns.values(), block, rows_before, job_id)
-        for name, kind in self.found.items():
-            try:
-                columns[name] = kind.convert(columns[name])
-            except Misfit as misfit:
-                where = f"row {rows_before + misfit.row + 1}"
-                raise self._misfit(name, "began as {}", where, job_id) from None
+        for name, column in columns.items():
+            row = _too_many_digits(column)
+            if row is not None:
+                raise self._misfit(name, f"row {rows_before + row}", job_id)
         return pa.table([columns[name] for name in self.schema.names], schema=self.schema)
 
     def _parse(self, block: bytes) -> dict[str, Any]:
-        """Return the columns: values where the type was given, else text."""
-        apart = set()
         # Arrow takes a quoted empty text for null in all columns that it reads, or in none: where there may
-        # be one, those of the other kind are read by themselves.
+        # be one, columns of text and others are read one after the other.
+        texts, others = self.schema.names, []
         if b'""' in block:
-            apart = {
-                of.name for of in self.schema if of.name not in self.found and not keeps_empty_text(of.type)
-            }
-        together = [name for name in self.schema.names if name not in apart]
+            texts = [of.name for of in self.schema if _keeps_empty_text(of.type)]
+            others = [name for name in self.schema.names if name not in texts]
         columns: dict[str, Any] = {}
-        for names, quoted_nulls in ((together, False), (sorted(apart), True)):
+        for names, quoted_nulls in ((texts, False), (others, True)):
             if names:
                 columns.update(zip(names, self._read(block, names, quoted_nulls).columns, strict=True))
         return columns
 
     def _read(self, block: bytes, names: Sequence[str], quoted_nulls: bool) -> Any:
-        import pyarrow as pa
         from pyarrow import csv as arrow_csv
 
         return arrow_csv.read_csv(
@@ -168,9 +201,7 @@ class BlockReader:
             ),
             convert_options=arrow_csv.ConvertOptions(
                 include_columns=names,
-                column_types={
-                    of.name: pa.string() if of.name in self.found else of.type for of in self.schema
-                },
+                column_types=self.schema,
                 null_values=[""],
                 strings_can_be_null=True,
                 quoted_strings_can_be_null=quoted_nulls,
@@ -194,10 +225,10 @@ class BlockReader:
                 job_id=job_id,
             )
 
-    def _explain(self, said: str, rows_before: int, job_id: str | None) -> VerificationError:
+    def _explain(self, message: str, rows_before: int, job_id: str | None) -> VerificationError:
         """Say where a value does not fit, without the value: it may be a customer's."""
-        column = re.search(r"column #(\d+)", said)
-        row = re.search(r"[Rr]ow #(\d+)", said)
+        column = re.search(r"column #(\d+)", message)
+        row = re.search(r"[Rr]ow #(\d+)", message)
         where = f"row {rows_before + int(row[1])}" if row else f"a row after row {rows_before}"
         if column is None:
             columns = len(self.schema.names)
@@ -205,8 +236,8 @@ class BlockReader:
                 f"The CSV can't become Parquet: {where} does not have {columns} columns.", job_id=job_id
             )
         name = self.schema.names[int(column[1])]
-        if "invalid UTF8" not in said:
-            return self._misfit(name, "is {} by column_types", where, job_id)
+        if "invalid UTF8" not in message:
+            return self._misfit(name, where, job_id)
         return verification_error(
             f"The CSV can't become Parquet: column {name!r} has text in {where} that is not UTF-8. "
             f"format='csv' stores the bytes as they are, and column_types={{{name!r}: 'binary'}} does so "
@@ -214,13 +245,28 @@ class BlockReader:
             job_id=job_id,
         )
 
-    def _misfit(self, name: str, kind: str, where: str, job_id: str | None) -> VerificationError:
+    def _misfit(self, name: str, where: str, job_id: str | None) -> VerificationError:
+        kind = self.schema.field(name).type
         return verification_error(
-            f"The CSV can't become Parquet: column {name!r} {kind.format(self.schema.field(name).type)}, but "
-            f"{where} has another kind of value. Give the column another type in column_types, such as "
-            f"{{{name!r}: 'string'}}.",
+            f"The CSV can't become Parquet: column {name!r} is {kind} by column_types, but {where} has a "
+            f"value that does not fit. Give the column another type, such as {{{name!r}: 'string'}}.",
             job_id=job_id,
         )
+
+
+def _too_many_digits(column: Any) -> int | None:
+    """Return the number, from 1, of the first decimal that is too long for its type: Arrow reads it."""
+    import pyarrow as pa
+
+    if not pa.types.is_decimal(column.type):
+        return None
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid:
+        limit = Decimal(10) ** (column.type.precision - column.type.scale)
+        rows = enumerate(column.to_pylist(), 1)
+        return next(row for row, value in rows if value is not None and value.copy_abs() >= limit)
+    return None
 
 
 def _blank_row(block: bytes) -> int | None:
@@ -257,7 +303,7 @@ def _read_header(header: bytes, job_id: str | None) -> tuple[list[str], str]:
     try:
         return next(csv.reader([text], delimiter=delimiter), []), delimiter
     except csv.Error as error:
-        said = f"The CSV can't become Parquet: its header line can't be read: {error}."
+        message = f"The CSV can't become Parquet: its header line can't be read: {error}."
         raise verification_error(
-            CARRIAGE_RETURNS if "\r" in outside_quotes else said, job_id=job_id
+            CARRIAGE_RETURNS if "\r" in outside_quotes else message, job_id=job_id
         ) from None

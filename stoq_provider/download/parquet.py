@@ -1,9 +1,9 @@
 """
 The same rows as Parquet, made while the CSV streams by.
 
-The types of the columns are found in the first block and hold for the whole file: a value further down that
-does not fit is an error that names column and row, never a guess. Memory stays constant: one block of text
-and one row group.
+Types are given, not guessed: a column is text unless it was given a type, so that the files of a lake are
+alike from day to day. A value that does not fit is an error that names column and row. Memory stays constant:
+one block of text and one row group.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from stoq_provider.download.download import StoredFile
 
 BLOCK_BYTES = 4 * 1024 * 1024
-"""Text that becomes one row group, and in whose first the types are found."""
+"""Text that becomes one row group."""
 
 LONGEST_RECORD = 64 * 1024 * 1024
 
@@ -41,8 +41,9 @@ def parquet(
     The file is a neighbour of the CSV, with the suffix ``.parquet`` instead of ``.csv``; where the
     destination ends with ``.parquet`` already, it is the destination itself.
 
-    :param column_types: types by column that are not to be found out, such as ``{"zip": "string", "price":
-        "decimal(38, 6)"}``; names as in Arrow.
+    :param column_types: types of columns that are not text, by name or pattern, such as ``{"*_sales":
+        "decimal(18, 2)", "id": "int64"}``, named as in Arrow. A name goes before patterns, and of those the
+        first that fits. Where a type is given, an empty text is null; elsewhere only one without quotes is.
     :param overwrite: as the policy's, of the Parquet file: ``"if_different"`` leaves one alone that has the
         same bytes. The same rows give the same bytes as long as the version of pyarrow is the same.
     :param on_empty: as the policy's. A CSV of a header line alone becomes a file of these columns without
@@ -91,7 +92,7 @@ class ParquetFile:
 
     ``rows``: how many were written so far; all, once it has finished.
 
-    :param columns: finds the types.
+    :param columns: has the types.
     :param without_columns: whether a text without a line becomes a file without columns; else it is an error.
     """
 
@@ -129,9 +130,9 @@ class ParquetFile:
                 del self._text[:end]
                 self._convert(block[:end])
             elif self._size >= LONGEST_RECORD:
-                said = f"The CSV has a record of more than {LONGEST_RECORD} bytes."
+                text = f"The CSV has a record of more than {LONGEST_RECORD} bytes."
                 lines = b"\n" in block or b"\r" not in block
-                raise verification_error(said if lines else CARRIAGE_RETURNS, job_id=self._job_id)
+                raise verification_error(text if lines else CARRIAGE_RETURNS, job_id=self._job_id)
             else:
                 self._size += BLOCK_BYTES
 

@@ -1,18 +1,14 @@
-"""Columns of a CSV: values further down, quoted nothing, types that are given, other encodings, headers."""
+"""Columns of a CSV: text, types that are given, quoted nothing, other encodings, headers."""
 
 from __future__ import annotations
 
 import datetime as dt
-import re
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from stoq_provider.download import parquet as module
-from stoq_provider.download.column_types import FoundType, Misfit
 from stoq_provider.download.parquet import parquet
 from stoq_provider.exceptions import ValidationRejected, VerificationError
 
@@ -21,15 +17,17 @@ from .test_parquet import convert, types
 pa = pytest.importorskip("pyarrow")
 
 UTC = dt.timezone.utc
-FIRST = {
-    "int64": "12",
-    "decimal128(38, 4)": "1.50",
-    "bool": "true",
-    "date32[day]": "2026-01-02",
-    "timestamp[us, tz=UTC]": "2026-01-02T03:04:05Z",
-    "timestamp[us]": "2026-01-02T03:04:05",
+FITS = {
+    "int64": ("12", 12),
+    "decimal128(38, 4)": ("1.50", Decimal("1.5")),
+    "decimal128(5, 2)": ("-999.99", Decimal("-999.99")),
+    "bool": ("true", True),
+    "date32[day]": ("2026-01-02", dt.date(2026, 1, 2)),
+    "timestamp[us, tz=UTC]": ("2026-01-02T03:04:05Z", dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)),
+    "timestamp[us]": ("2026-01-02T03:04:05", dt.datetime(2026, 1, 2, 3, 4, 5)),
+    "string": ("x", "x"),
 }
-"""A value that makes a column of each type."""
+"""A value of each type, and what is read."""
 
 
 @pytest.fixture
@@ -38,107 +36,96 @@ def small_blocks(monkeypatch):
 
 
 def later(kind, value):
-    """Return a CSV whose column ``x`` begins as a type and has a value below the first block, in row 101."""
-    return "".join(f"{line}\n" for line in ["x,y", *[f"{FIRST[kind]},a"] * 100, f"{value},b"])
+    """Return a CSV whose column ``x`` has values of a type, and another below the first block, in row 101."""
+    return "".join(f"{line}\n" for line in ["x,y", *[f"{FITS[kind][0]},a"] * 100, f"{value},b"])
+
+
+@pytest.mark.parametrize("value", ["1", "-0.5", "01067", "true", "2026-01-02", "2026-01-02T03:04:05Z", "1e5"])
+def test_a_column_is_text_unless_it_was_given_a_type(tmp_path, value):
+    _, table = convert(tmp_path, f"x,y\n{value},\n")
+    assert types(table) == {"x": "string", "y": "string"}
+    assert table.to_pydict() == {"x": [value], "y": [None]}
+
+
+def test_files_of_the_same_columns_have_the_same_schema(tmp_path):
+    given = {"column_types": {"price_*": "decimal(18, 2)", "id": "int64"}}
+    files = ("1,2.50,01067", '2,,"Berlin, 10115"', ",10,", "")
+    schemas = [convert(tmp_path, f"id,price_net,zip\n{rows}\n"[:-1], **given)[1].schema for rows in files]
+    assert all(schema.equals(schemas[0], check_metadata=True) for schema in schemas)
+
+
+@pytest.mark.parametrize(
+    ("given", "kinds"),
+    [
+        ({"*_sales": "int64"}, ["int64", "int64", "string"]),
+        ({"*": "int64"}, ["int64", "int64", "int64"]),
+        ({"???_sales": "int64", "*": "date32"}, ["int64", "date32[day]", "date32[day]"]),
+        ({"*": "date32", "net_sales": "int64"}, ["int64", "date32[day]", "date32[day]"]),
+        ({"*_sales": "int64", "net*": "date32"}, ["int64", "int64", "string"]),
+        ({"net*": "date32", "*_sales": "int64"}, ["date32[day]", "int64", "string"]),
+        ({"[ng]*": "int64", "gross_sales": "string"}, ["int64", "string", "string"]),
+    ],
+)
+def test_a_type_is_given_by_name_or_else_by_the_first_pattern(tmp_path, given, kinds):
+    _, table = convert(tmp_path, "net_sales,gross_sales,Note\n", column_types=given)
+    assert list(types(table).values()) == kinds
+
+
+def test_a_name_that_looks_like_a_pattern_is_a_name(tmp_path):
+    given = {"price [EUR]": "int64", "* [[]*]": "date32"}
+    _, table = convert(tmp_path, "price [EUR],day [UTC]\n1,2026-01-02\n", column_types=given)
+    assert types(table) == {"price [EUR]": "int64", "day [UTC]": "date32[day]"}
+
+
+@pytest.mark.parametrize("pattern", ["*_sale", "X*", "?"])
+def test_a_pattern_that_no_column_fits(tmp_path, pattern):
+    with pytest.raises(VerificationError, match=r"names '.*', but the CSV has the columns xs, net_sales"):
+        convert(tmp_path, "xs,net_sales\n", column_types={pattern: "int64"})
 
 
 @pytest.mark.parametrize(
     ("kind", "value"),
     [
-        *(("int64", value) for value in ("01067", "-007", "00", "0x1F", "0X1f", "-0x1F", "+77", "1e3")),
-        *(("int64", value) for value in (" 77 ", "77 ", "\t77", " ", "--5", "-", "5-", "1.0", "\u0661")),
-        *(("int64", value) for value in ("9223372036854775808", '"1\n"', '"1,000"')),
-        *(("decimal128(38, 4)", value) for value in ("007", "-00.5", "1e3", "1E-2", ".5", "1.", "+1")),
-        *(("decimal128(38, 4)", value) for value in (" 5", "5 ", "0x1F", "1.12345", "NaN", "1" + "0" * 34)),
-        *(("bool", value) for value in ("1", "0", "yes", " true", "T")),
-        *(("date32[day]", value) for value in ("2026-01-02 ", "2026-02-30", "20260102", "2026-01-02T03:04")),
+        *(("int64", value) for value in ("1.0", "--5", "-", "9223372036854775808", '"1,000"', "abc")),
+        *(("decimal128(38, 4)", value) for value in ("1.12345", "NaN", "1" + "0" * 34, '"1,5"')),
+        *(("decimal128(5, 2)", value) for value in ("1000", "-1000.00", "1e3")),
+        *(("bool", value) for value in ("yes", "T")),
+        *(("date32[day]", value) for value in ("2026-02-30", "2026-01-02T03:04")),
         *(("timestamp[us, tz=UTC]", value) for value in ("2026-01-02", "2026-01-02T03:04:05")),
-        *(("timestamp[us]", value) for value in ("2026-01-02", "2026-01-02T03", "2026-01-02T03:04:05Z")),
-        *(("timestamp[us]", value) for value in ("2026-01-02 25:00:00", "2026-01-02 03:04:05.1234567")),
+        *(("timestamp[us]", value) for value in ("2026-01-02 25:00:00", "2026-01-02T03:04:05Z")),
     ],
 )
-def test_a_value_further_down_that_would_change_is_an_error_that_says_where(
-    tmp_path, small_blocks, kind, value
-):
-    with pytest.raises(VerificationError, match=r"column 'x' began as .* row 101 .*column_types") as caught:
-        convert(tmp_path, later(kind, value))
+@pytest.mark.parametrize("key", ["x", "[x]"], ids=["name", "pattern"])
+def test_a_value_that_does_not_fit_is_an_error_that_says_where(tmp_path, small_blocks, key, kind, value):
+    with pytest.raises(VerificationError, match=r"column 'x' is .* by column_types, but row 101 ") as caught:
+        convert(tmp_path, later(kind, value), column_types={key: kind.replace("date32[day]", "date32")})
     assert kind in str(caught.value)
     assert len(value) < 3 or value not in str(caught.value), "it may be a customer's"
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    ("kind", "value", "read"),
-    [
-        ("int64", "0", 0),
-        ("int64", '"7"', 7),
-        ("int64", "-9223372036854775808", -(2**63)),
-        ("int64", "9223372036854775807", 2**63 - 1),
-        ("decimal128(38, 4)", "-0.5", Decimal("-0.5")),
-        ("decimal128(38, 4)", "0", Decimal(0)),
-        ("decimal128(38, 4)", "9" * 34 + ".9999", Decimal("9" * 34 + ".9999")),
-        ("bool", "FALSE", False),
-        ("date32[day]", "1999-12-31", dt.date(1999, 12, 31)),
-        (
-            "timestamp[us, tz=UTC]",
-            "2026-01-02 03:04:05.25+01:00",
-            dt.datetime(2026, 1, 2, 2, 4, 5, 250000, UTC),
-        ),
-        ("timestamp[us]", "2026-01-02 03:04", dt.datetime(2026, 1, 2, 3, 4)),
-        *((kind, nothing, None) for kind in FIRST for nothing in ("", '""')),
-    ],
-)
-def test_a_value_further_down_that_fits(tmp_path, small_blocks, kind, value, read):
-    _, table = convert(tmp_path, later(kind, value))
+@pytest.mark.parametrize(("kind", "value"), [*FITS.items(), *((kind, ("", None)) for kind in FITS)])
+def test_a_value_that_fits(tmp_path, small_blocks, kind, value):
+    written, read = value
+    given = kind.replace("date32[day]", "date32")
+    _, table = convert(tmp_path, later(kind, written), column_types={"x": given})
     assert types(table)["x"] == kind
     assert table.column("x").to_pylist()[-1] == read
     assert table.num_rows == 101
 
 
-def test_the_first_of_several_values_of_another_form_is_named(tmp_path, small_blocks):
-    with pytest.raises(VerificationError, match="row 103 has another"):
-        convert(tmp_path, later("decimal128(38, 4)", "1.5,a\n,a\n007,a\n1.5,a\n1e3"))
-
-
 def test_one_value_that_does_not_fit_among_those_that_do_is_found(tmp_path):
     rows = ["2026-02-28"] * 37
-    for at in range(37):
+    for at in range(0, 37, 6):
         text = "\n".join(["x", *rows[:at], "2026-02-30", *rows[at + 1 :]])
-        with pytest.raises(VerificationError, match=f"row {at + 1} has another"):
-            convert(tmp_path, text)
-
-
-@settings(max_examples=300)
-@given(st.lists(st.text("0159.-", max_size=4) | st.text("01-+. eExX\n\u0661", max_size=3), max_size=4))
-def test_a_number_converts_if_it_is_written_as_numbers_are(texts):
-    """What the fast check of a whole block says is what a slow one of each value says."""
-    for name, kind, fraction in (
-        ("int64", pa.int64(), ""),
-        ("decimal", pa.decimal128(38, 4), r"(\.[0-9]+)?"),
-    ):
-        odd = [bool(text) and not re.fullmatch(rf"-?(0|[1-9][0-9]*){fraction}", text) for text in texts]
-        column = pa.chunked_array([pa.array(texts, pa.string())])
-        if any(odd):
-            with pytest.raises(Misfit) as caught:
-                FoundType(name, kind).convert(column)
-            assert odd[caught.value.row]
-        else:
-            read = FoundType(name, kind).convert(column)
-            assert read.to_pylist() == [Decimal(text) if text else None for text in texts]
+        with pytest.raises(VerificationError, match=f"row {at + 1} has a value that does not fit"):
+            convert(tmp_path, text, column_types={"x": "date32"})
 
 
 @pytest.mark.parametrize(("text", "read"), [("007", 7), ("0x1F", 31), (" 77 ", 77), ('" 77 "', 77)])
 def test_a_type_that_is_given_reads_what_arrow_reads(tmp_path, small_blocks, text, read):
     _, table = convert(tmp_path, later("int64", text), column_types={"x": "int64"})
     assert table.column("x").to_pylist()[-1] == read
-
-
-def test_a_value_that_does_not_fit_a_given_type(tmp_path, small_blocks):
-    with pytest.raises(
-        VerificationError, match=r"column 'x' is int64 by column_types, but row 101 "
-    ) as caught:
-        convert(tmp_path, later("int64", "secret"), column_types={"x": "int64"})
-    assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -155,20 +142,13 @@ def test_a_value_that_does_not_fit_a_given_type(tmp_path, small_blocks):
 )
 def test_a_quoted_nothing_is_null_where_a_type_is_given(tmp_path, kind, value, read):
     text = f'"a","b","c"\n"{value}","","1"\n"","x",""\n'
-    _, table = convert(tmp_path, text, column_types={"a": kind})
+    _, table = convert(tmp_path, text, column_types={"a": kind, "c": "int64"})
     assert table.to_pydict() == {"a": [read, None], "b": ["", "x"], "c": [1, None]}
 
 
 def test_a_quoted_nothing_is_null_where_every_type_is_given(tmp_path):
     _, table = convert(tmp_path, '"a"\n""\n"1"\n""\n', column_types={"a": "int64"})
     assert table.column("a").to_pylist() == [None, 1, None]
-
-
-@pytest.mark.parametrize(("kind", "value"), FIRST.items())
-def test_a_quoted_nothing_does_not_hide_the_type(tmp_path, kind, value):
-    _, table = convert(tmp_path, f'"x","y"\n"","a"\n"{value}","b"\n')
-    assert types(table) == {"x": kind, "y": "string"}
-    assert table.column("x").null_count == 1
 
 
 @pytest.mark.parametrize(("kind", "nothing"), [("string", ""), ("large_string", ""), ("binary", b"")])
@@ -247,20 +227,20 @@ def test_text_that_is_not_utf8_is_called_so(tmp_path, small_blocks, before, kind
     said = str(caught.value)
     for words in ("column 'b'", f"row {before + 1} ", "not UTF-8", "format='csv'", "{'b': 'binary'}"):
         assert words in said
-    assert "another kind" not in said
+    assert "does not fit" not in said
     assert list(tmp_path.iterdir()) == []
 
 
-def test_text_that_is_not_utf8_in_a_column_of_numbers(tmp_path, small_blocks):
+def test_text_that_is_not_utf8_further_down(tmp_path, small_blocks):
     with pytest.raises(VerificationError, match=r"column 'x'.*row 101 .*not UTF-8"):
-        convert(tmp_path, later("int64", "\u00f6").encode("latin-1"))
+        convert(tmp_path, later("string", "\u00f6").encode("latin-1"))
 
 
 def test_binary_keeps_the_bytes_as_they_are(tmp_path, small_blocks):
     text = "a,b\n" + "1,Berlin\n" * 50 + "2,K\u00f6ln\n3,\n"
     _, table = convert(tmp_path, text.encode("latin-1"), column_types={"b": "binary"})
     assert table.column("b").to_pylist()[-3:] == [b"Berlin", b"K\xf6ln", None]
-    assert types(table)["a"] == "int64"
+    assert types(table) == {"a": "string", "b": "binary"}
 
 
 @pytest.mark.parametrize(
@@ -278,12 +258,12 @@ def test_a_header_that_is_not_utf8(tmp_path, text):
         (
             '"Price (EUR; gross; incl. tax)",Qty',
             "10.5,2",
-            {"Price (EUR; gross; incl. tax)": Decimal("10.5"), "Qty": 2},
+            {"Price (EUR; gross; incl. tax)": "10.5", "Qty": "2"},
         ),
-        ('"a,b,c";"d,e"', "1;2", {"a,b,c": 1, "d,e": 2}),
-        ('"a;b"\t"c,d,e"', "1\t2", {"a;b": 1, "c,d,e": 2}),
-        ('"say ""a;b;c""",n', "1,2", {'say "a;b;c"': 1, "n": 2}),
-        ('"a;b"', "1", {"a;b": 1}),
+        ('"a,b,c";"d,e"', "1;2", {"a,b,c": "1", "d,e": "2"}),
+        ('"a;b"\t"c,d,e"', "1\t2", {"a;b": "1", "c,d,e": "2"}),
+        ('"say ""a;b;c""",n', "1,2", {'say "a;b;c"': "1", "n": "2"}),
+        ('"a;b"', "1", {"a;b": "1"}),
     ],
 )
 def test_a_delimiter_inside_of_quotes_is_none(tmp_path, header, row, read):

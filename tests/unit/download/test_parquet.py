@@ -50,9 +50,8 @@ def types(table):
     [
         (["1", "-20", ""], "int64", [1, -20, None]),
         (["10.50", "3", "-0.125"], "decimal128(38, 4)", [Decimal("10.5"), Decimal(3), Decimal("-0.125")]),
-        (["0.123456", "1"], "decimal128(38, 6)", [Decimal("0.123456"), Decimal(1)]),
         (["true", "False"], "bool", [True, False]),
-        (["2026-05-28", ""], "date32[day]", [dt.date(2026, 5, 28), None]),
+        (["2026-05-28", ""], "date32", [dt.date(2026, 5, 28), None]),
         (
             ["2026-05-28T10:00:00Z", "2026-05-28T10:00:00+02:00"],
             "timestamp[us, tz=UTC]",
@@ -60,10 +59,7 @@ def types(table):
         ),
         (["2026-05-28 10:00:00"], "timestamp[us]", [dt.datetime(2026, 5, 28, 10)]),
         (["00123", "99999"], "string", ["00123", "99999"]),
-        (["9999999999999999999"], "string", ["9999999999999999999"]),
-        (["1e5", "2"], "string", ["1e5", "2"]),
         (["", ""], "string", [None, None]),
-        (["x", ""], "string", ["x", None]),
         (["#1001", "a,b"], "string", ["#1001", "a,b"]),
     ],
 )
@@ -71,8 +67,8 @@ def test_types(tmp_path, values, kind, read):
     rows = "".join(
         f'{n},"{value}"\r\n' if "," in value else f"{n},{value}\r\n" for n, value in enumerate(values)
     )
-    _, table = convert(tmp_path, "n,x\r\n" + rows)
-    assert types(table)["x"] == kind
+    _, table = convert(tmp_path, "n,x\r\n" + rows, column_types={"x": kind})
+    assert types(table) == {"n": "string", "x": kind.replace("date32", "date32[day]")}
     assert table.column("x").to_pylist() == read
 
 
@@ -93,7 +89,7 @@ def test_a_quoted_empty_text_is_no_null(tmp_path):
 )
 def test_delimiters_line_ends_and_a_bom(tmp_path, delimiter, end, bom):
     text = bom + end.join([delimiter.join(["a", "b"]), delimiter.join(["1", "x"]), ""])
-    assert convert(tmp_path, text)[1].to_pylist() == [{"a": 1, "b": "x"}]
+    assert convert(tmp_path, text)[1].to_pylist() == [{"a": "1", "b": "x"}]
 
 
 def test_the_entry_describes_the_file(tmp_path):
@@ -110,14 +106,9 @@ def test_a_header_alone_gives_a_file_without_rows(tmp_path):
         assert (entry.rows, types(table)) == (0, {"a": "string", "b": "string"})
 
 
-def test_types_of_the_user_win(tmp_path):
-    _, table = convert(tmp_path, "zip,n\n123,1\n", column_types={"zip": "string", "n": "decimal(20, 2)"})
-    assert types(table) == {"zip": "string", "n": "decimal128(20, 2)"}
-
-
-def test_types_are_found_in_the_first_block_and_hold(tmp_path, small_blocks):
+def test_types_hold_for_all_blocks(tmp_path, small_blocks):
     rows = [f"{n},{n}.5,2026-01-01" for n in range(500)]
-    entry, table = convert(tmp_path, "\n".join(["id,price,day", *rows]))
+    entry, table = convert(tmp_path, "\n".join(["id,price,day", *rows]), column_types={"id": "int64"})
     assert entry.rows == 500
     assert table.column("id").to_pylist() == list(range(500))
     assert pq.ParquetFile(tmp_path / "report.parquet").num_row_groups > 100
@@ -133,11 +124,12 @@ def test_the_same_text_gives_the_same_bytes_however_it_comes(tmp_path, small_blo
     ("late", "column"),
     [("x,1.5,b", "id"), ("3,abc,b", "price"), ("3,1.12345,b", "price"), ("3.5,1.5,b", "id")],
 )
-def test_a_type_that_changes_half_way_is_an_error_that_says_where(tmp_path, small_blocks, late, column):
+def test_a_value_that_does_not_fit_is_an_error_that_says_where(tmp_path, small_blocks, late, column):
     rows = [f"{n},{n}.5,a" for n in range(100)]
     text = "\n".join(["id,price,text", *rows, late, ""])
-    with pytest.raises(VerificationError, match=rf"column '{column}' .* row 101 .*column_types") as caught:
-        convert(tmp_path, text)
+    given = {"id": "int64", "price": "decimal(38, 4)"}
+    with pytest.raises(VerificationError, match=rf"column '{column}' .*column_types, but row 101 ") as caught:
+        convert(tmp_path, text, column_types=given)
     assert "abc" not in str(caught.value)
     assert list(tmp_path.iterdir()) == [], "nothing is left behind"
 
