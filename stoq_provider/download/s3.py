@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import suppress
+from functools import partial
+from queue import SimpleQueue
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -37,6 +41,45 @@ def s3_client(target: Target) -> Any:
     return _CLIENTS[target.fs]
 
 
+class _Threads:
+    """
+    A few daemons that send parts.
+
+    The threads of an executor are joined when the interpreter exits, which a store that does not answer could
+    hold up for minutes.
+    """
+
+    def __init__(self) -> None:
+        self._work: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
+        self._threads: list[threading.Thread] = []
+
+    def submit(self, call: Callable[[], Any]) -> Future[Any]:
+        """Have a call made; the first ones start a thread each."""
+        future: Future[Any] = Future()
+        self._work.put((future, call))
+        if len(self._threads) < AT_ONCE:
+            self._threads.append(threading.Thread(target=self._serve, name="stoq-upload", daemon=True))
+            self._threads[-1].start()
+        return future
+
+    def end(self) -> None:
+        """Wait until all calls are made, and end the threads."""
+        for _ in self._threads:
+            self._work.put(None)
+        for thread in self._threads:
+            thread.join()
+
+    def _serve(self) -> None:
+        while (item := self._work.get()) is not None:
+            future, call = item
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                future.set_result(call())
+            except BaseException as error:
+                future.set_exception(error)
+
+
 class S3Upload:
     """
     One object: put at once, or in parts that a few threads send.
@@ -58,7 +101,7 @@ class S3Upload:
         self._part = bytearray()
         self._sent: list[dict[str, Any]] = []
         self._in_flight: deque[Future[dict[str, Any]]] = deque()
-        self._threads = ThreadPoolExecutor(AT_ONCE, "stoq-upload")
+        self._threads = _Threads()
 
     def put(self, data: bytes) -> None:
         """Put the whole object into place."""
@@ -89,12 +132,14 @@ class S3Upload:
             **self._object, UploadId=self._id, MultipartUpload={"Parts": self._sent}, **self._condition
         )
         self._id = None
-        self._threads.shutdown()
+        self._threads.end()
         self._forget_listing()
 
     def abort(self) -> None:
         """Have the store forget the parts, once none is on its way: it would keep one that comes later."""
-        self._threads.shutdown(cancel_futures=True)
+        for part in self._in_flight:
+            part.cancel()
+        self._threads.end()
         upload, self._id = self._id, None
         if upload is not None:
             # There is none if it was completed and the answer was lost.
@@ -111,7 +156,7 @@ class S3Upload:
         if len(self._in_flight) > AT_ONCE:
             self._sent.append(self._in_flight.popleft().result())
         number = len(self._sent) + len(self._in_flight) + 1
-        self._in_flight.append(self._threads.submit(self._upload_part, number, self._part))
+        self._in_flight.append(self._threads.submit(partial(self._upload_part, number, self._part)))
         self._part = bytearray()
 
     def _upload_part(self, number: int, body: bytearray) -> dict[str, Any]:
