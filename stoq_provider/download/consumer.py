@@ -1,10 +1,10 @@
 """
-Threads that take the bytes of a download further, each behind a bounded queue.
+The thread that takes the bytes of a download further, behind a bounded queue.
 
-The thread that downloads only reads; hashing, counting and writing happen in a :class:`Lane` each, so the
-slowest of them sets the pace and memory stays constant. A lane owns its consumer: it makes it, feeds it,
-and drops it. An exception that a signal raises in the main thread therefore never interrupts a call into a
-store half-way, which is what leaves uploads behind that nobody can find again.
+The thread that downloads only reads; hashing, counting and writing happen in a :class:`ConsumerThread`, so
+the slower of the two sets the pace and memory stays constant. That thread owns its consumer: it makes it,
+feeds it, and drops it. An exception that a signal raises in the main thread therefore never interrupts a
+call into a store half-way, which is what leaves uploads behind that nobody can find again.
 """
 
 from __future__ import annotations
@@ -12,17 +12,16 @@ from __future__ import annotations
 import atexit
 import concurrent.futures.thread  # noqa: F401 - see the end of this module
 import logging
-import signal
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from types import TracebackType
-from typing import Any, NoReturn, Protocol
+from typing import Any, Protocol
 
 DEPTH = 4
-"""Chunks that may wait in front of one consumer."""
+"""Chunks that may wait in front of the consumer."""
 
 PATIENCE_SECONDS = 60.0
 """How long the end of a download waits for a consumer that is stuck in a call."""
@@ -53,110 +52,106 @@ class Consumer(Protocol):
         """Drop everything that was not committed. Comes last in any case; harmless after a commit."""
 
 
-class Worker(threading.Thread):
-    """A daemon that works for the thread that makes it, its ``patron``: that one waits for it."""
-
-    def __init__(self, target: Callable[[], None], name: str) -> None:
-        super().__init__(target=target, name=name, daemon=True)
-        self.patron = _patron()
-
-    def start(self) -> None:
-        """Start it undisturbed: a signal that raises in the middle of it would end the new thread unseen."""
-        mask = getattr(signal, "pthread_sigmask", None)
-        if mask is None:
-            super().start()
-            return
-        before = mask(signal.SIG_BLOCK, signal.valid_signals())
-        try:
-            super().start()
-        finally:
-            mask(signal.SIG_SETMASK, before)
-
-
-def _patron() -> threading.Thread:
-    current = threading.current_thread()
-    return current.patron if isinstance(current, Worker) else current
-
-
-class Lane:
+class ConsumerThread:
     """
-    One consumer in a thread of its own.
+    One consumer in a thread of its own. Leaving its block ends it; what is not committed is dropped.
+
+    The thread answers every item that it takes, and the owner waits for answers where too many are due. Both
+    queues are of the kind that an exception of a signal leaves whole.
 
     :param make: makes the consumer, within the thread.
-    :param name: for messages.
     :param check: called about twice a second while the owner waits; what it raises ends the wait.
-    :param idle: called about twice a second, in the lane's thread, while no bytes come. It never raises.
     """
 
-    def __init__(
-        self,
-        make: Callable[[], Consumer],
-        name: str,
-        check: Callable[[], None],
-        idle: Callable[[], None] = lambda: None,
-    ) -> None:
-        self.name = name
+    def __init__(self, make: Callable[[], Consumer], check: Callable[[], None]) -> None:
         self.error: BaseException | None = None
         self._make = make
         self._check = check
-        self._idle = idle
         self._items: SimpleQueue[bytes | str] = SimpleQueue()
         self._answers: SimpleQueue[Any] = SimpleQueue()
-        self._slots = threading.Semaphore(DEPTH)
+        self._due = 0
         self._dropped = False
-        self._over = False
+        self._owner = threading.current_thread()
         # A daemon: a call into a store that never returns must not keep the process from ending.
-        self._thread = Worker(self._run, f"stoq-{name}")
+        self._thread = threading.Thread(target=self._run, name="stoq-consumer", daemon=True)
 
-    def start(self) -> None:
-        """Start the thread."""
-        with _live_lock:
-            _live.add(self)
-        self._thread.start()
-
-    def put(self, chunk: bytes) -> None:
+    def write(self, chunk: bytes) -> None:
         """
         Hand over bytes; waits while the queue is full.
 
         :raises BaseException: what the consumer raised.
         """
-        while not self._slots.acquire(timeout=_TICK_SECONDS):
-            self._check()
-        if self._over:
-            self._raise()
-        self._items.put(chunk)
+        if self._thread.ident is None:
+            # Not before its owner is in the block, which ends it.
+            self._thread.start()
+        while self._due >= DEPTH:
+            self._wait(self._check)
+        self._put(chunk)
 
     def finish(self) -> None:
         """Wait until all bytes are taken and the consumer has finished."""
         self._ask("finish", self._check)
 
     def commit(self) -> Any:
-        """Let the consumer publish, and return what it returns. Waits to the end, told to stop or not."""
-        return self._ask("commit", lambda: None)
+        """
+        Let the consumer publish, and return what it returns. A stop does not end the wait at once.
+
+        :raises TimeoutError: it was to stop, and has not answered for :data:`PATIENCE_SECONDS` since.
+        """
+        left = PATIENCE_SECONDS
+
+        def check() -> None:
+            nonlocal left
+            try:
+                self._check()
+            except Exception as error:
+                left -= _TICK_SECONDS
+                if left <= 0:
+                    raise TimeoutError("no answer, and the wait for it was told to end") from error
+
+        return self._ask("commit", check)
 
     def drop(self) -> None:
-        """Tell the thread to end, and to abort what is not committed. Returns at once."""
+        """Have the thread end, and abort what is not committed. Returns at once."""
         self._dropped = True
         self._items.put("drop")
 
     def join(self, patience: float) -> None:
         """Wait for the thread's end, at most ``patience`` seconds."""
-        if self._thread.ident is not None:
+        if self._thread.is_alive():
             self._thread.join(max(0.0, patience))
         if self._thread.is_alive():
-            _log.warning("The %s is stuck in a call; it is dropped as soon as that returns", self.name)
+            _log.warning("The destination is stuck in a call; the file is dropped as soon as that returns.")
 
-    def is_alive(self) -> bool:
-        """Return whether its thread runs."""
-        return self._thread.is_alive()
+    def is_unattended(self) -> bool:
+        """Return whether the interpreter, when it exits, does not wait for the owner."""
+        owner = self._owner
+        return not owner.is_alive() or owner.daemon or owner is threading.main_thread()
 
-    def is_waited_for(self) -> bool:
-        """Return whether the interpreter, when it exits, waits for the download to be done."""
-        patron = self._thread.patron
-        return patron.is_alive() and not patron.daemon and patron is not threading.main_thread()
+    def __enter__(self) -> ConsumerThread:
+        """Return it; the first bytes start the thread."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End the thread."""
+        self.drop()
+        self.join(PATIENCE_SECONDS)
+
+    def _put(self, item: bytes | str) -> None:
+        self._due += 1
+        self._items.put(item)
 
     def _ask(self, step: str, check: Callable[[], None]) -> Any:
-        self._items.put(step)
+        self._put(step)
+        answer = None
+        while self._due:
+            answer = self._wait(check)
+        return answer
+
+    def _wait(self, check: Callable[[], None]) -> Any:
+        """Return the next answer."""
         while True:
             try:
                 answer = self._answers.get(timeout=_TICK_SECONDS)
@@ -164,108 +159,66 @@ class Lane:
                 check()
                 continue
             if answer is _ENDED:
-                self._raise()
+                self._answers.put(_ENDED)
+                raise self.error or RuntimeError("The download was dropped: the process is about to end.")
+            self._due -= 1
             return answer
-
-    def _raise(self) -> NoReturn:
-        raise self.error or RuntimeError(f"The {self.name} was dropped: the process is about to end")
 
     # --- in the thread ----------------------------------------------------------------------------
 
     def _run(self) -> None:
         consumer: Consumer | None = None
+        _live.add(self)
         try:
-            consumer = self._make()
-            self._serve(consumer)
+            if not self._dropped:
+                consumer = self._make()
+                self._serve(consumer)
         except BaseException as error:
             self.error = error
         finally:
             if consumer is not None:
                 self._abort(consumer)
-            # Wakes an owner that waits for a slot or an answer.
-            self._over = True
+            _live.discard(self)
             self._answers.put(_ENDED)
-            self._slots.release()
 
     def _serve(self, consumer: Consumer) -> None:
         while True:
-            item = self._next()
+            item = self._items.get()
             if self._dropped:
                 return
+            answer = None
             if isinstance(item, bytes):
                 consumer.write(item)
-                self._slots.release()
+            elif item == "finish":
+                consumer.finish()
             else:
-                step: Callable[[], Any] = consumer.finish if item == "finish" else consumer.commit
-                self._answers.put(step())
-            del item
-
-    def _next(self) -> bytes | str:
-        while True:
-            try:
-                return self._items.get(timeout=_TICK_SECONDS)
-            except Empty:
-                self._idle()
+                answer = consumer.commit()
+            self._answers.put(answer)
+            del item  # or its memory would be held while the next one is waited for
 
     def _abort(self, consumer: Consumer) -> None:
         try:
             consumer.abort()
         except Exception as error:
-            _log.warning("What the %s had begun could not be cleaned up: %s", self.name, error)
-
-
-class Lanes:
-    """The lanes of one pass. Leaving its block ends them all; what is not committed is dropped."""
-
-    def __init__(self, check: Callable[[], None]) -> None:
-        self._check = check
-        self._lanes: list[Lane] = []
-
-    def add(self, make: Callable[[], Consumer], name: str, idle: Callable[[], None] = lambda: None) -> Lane:
-        """Start a lane."""
-        lane = Lane(make, name, self._check, idle)
-        self._lanes.append(lane)
-        lane.start()
-        return lane
-
-    def __iter__(self) -> Iterator[Lane]:
-        """Return the lanes in the order in which they were added."""
-        return iter(tuple(self._lanes))
-
-    def __enter__(self) -> Lanes:
-        """Return the lanes themselves."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """End all lanes; they clean up at the same time."""
-        end(self._lanes, PATIENCE_SECONDS)
-
-
-def end(lanes: list[Lane], patience: float) -> None:
-    """Drop ``lanes`` and wait for their threads, at most ``patience`` seconds in all."""
-    for lane in lanes:
-        lane.drop()
-    until = time.monotonic() + patience
-    for lane in lanes:
-        lane.join(until - time.monotonic())
+            _log.warning("What was begun at the destination could not be cleaned up: %s", error)
 
 
 # The interpreter may exit while a download runs in a thread that it does not wait for.
-_live: weakref.WeakSet[Lane] = weakref.WeakSet()
-_live_lock = threading.Lock()
+_live: set[ConsumerThread] = set()
 
 
 def _end_unattended() -> None:
-    with _live_lock:
-        lanes = [lane for lane in _live if lane.is_alive() and not lane.is_waited_for()]
-    end(lanes, _EXIT_PATIENCE_SECONDS)
+    threads = [thread for thread in list(_live) if thread.is_unattended()]
+    for thread in threads:
+        thread.drop()
+    until = time.monotonic() + _EXIT_PATIENCE_SECONDS
+    for thread in threads:
+        thread.join(until - time.monotonic())
 
 
 # Exit handlers run last in, first out; all finalizers run in one handler, registered by the first of them.
-# Sessions of stores are closed by finalizers: with one made here, that comes after the lanes have ended.
-weakref.finalize(Lane, int)
+# Sessions of stores are closed by finalizers: with one made here, that comes after the consumers have ended.
+weakref.finalize(ConsumerThread, int)
 atexit.register(_end_unattended)
 # Earlier still, if possible: a store whose connection has gone looks up its name in a pool of threads, and
 # those are shut before exit handlers run. What is registered after the end of concurrent.futures runs first.

@@ -1,25 +1,24 @@
 """
 The trusted download: stream, resume, verify, and only then publish.
 
-Runs on the worker, never in a trigger. Memory stays constant: a few chunks of two mebibytes, and for object
+Runs on the worker, never in a trigger. Memory stays constant: a few chunks of a mebibyte, and for object
 stores a few parts. What is published is the whole file; everything else leaves nothing behind.
 
-Reading, checking and writing overlap. The calling thread reads; every consumer of the bytes has a thread of
-its own behind a bounded queue (:mod:`stoq_provider.download.consumer`).
+Reading overlaps with checking and writing: the calling thread reads, and one consumer thread behind a bounded
+queue does the rest (:mod:`stoq_provider.download.consumer`, :mod:`stoq_provider.download.pipeline`).
 
 **Another form of the same file** (Parquet, say) is made by a further consumer::
 
     also: Sequence[Callable[[Target], Consumer]]
 
-Each factory is called once a pass, in the consumer's own thread, with the target of the CSV (never with
+Each factory is called once a pass, in the consumer thread, with the target of the CSV (never with
 ``.gz``); ``target.renamed(suffix=".parquet", drop=".csv")`` is a neighbour of it, which
 ``open_writer(target, overwrite=True)`` writes to. The consumer
-(:class:`~stoq_provider.download.consumer.Consumer`) has four methods, all called in that thread and never at
-the same time:
+(:class:`~stoq_provider.download.consumer.Consumer`) has four methods, all called in that thread:
 
 ``write(chunk: bytes)``
-    The next bytes of the CSV text, decoded, at most about two mebibytes, cut anywhere. Slow is fine: the
-    queue in front holds four chunks, then the download waits. It must not change them.
+    The next bytes of the CSV text, decoded, at most about a mebibyte, cut anywhere. Slow is fine: the queue
+    in front holds four chunks, then the download waits. It must not change them.
 ``finish()``
     All bytes came, and their rows are as announced. Convert what is left, flush, close footers: whatever can
     fail should fail here. Nothing is published yet, so it must not commit.
@@ -67,7 +66,6 @@ __all__ = [
     "StoredFile",
     "Target",
     "check_destination",
-    "download",
     "download_files",
     "open_writer",
     "store_text",
@@ -120,52 +118,6 @@ def check_destination(destination: str | ObjectStoragePath, *, overwrite: Overwr
     resolve_target(destination, clean_file_name(None), overwrite=overwrite or guessed, values=samples)
 
 
-def download(
-    get_url: Callable[[], str],
-    destination: str | ObjectStoragePath,
-    *,
-    file_name: str | None,
-    expected_rows: int | None = None,
-    policy: DownloadPolicy | None = None,
-    job_id: str | None = None,
-    should_stop: Callable[[], bool] = _never,
-    log: logging.Logger | None = None,
-    **more: Any,
-) -> StoredFile:
-    """
-    Fetch the result of a job and publish it at ``destination``, whole and verified, or not at all.
-
-    :param get_url: returns a pre-signed URL; called once at the start, and again when one is refused. Its
-        own errors pass through.
-    :param destination: ends with ``/``: the cleaned ``file_name`` is appended; else it is the object itself.
-        Placeholders such as ``{job_id}`` are filled in (``download.destination``). If gzip is kept,
-        ``.gz`` is appended, unless it ends so.
-    :param file_name: as the server gave it; not trusted.
-    :param expected_rows: the job's row count, if it gives one.
-    :param policy: limits and permissions; the defaults if left out.
-    :param job_id: for messages, and for a file name if the server gives none.
-    :param should_stop: asked about once a second; ``True`` ends the download as an error. ``on_kill`` of an
-        operator sets the flag behind it, because Airflow 3.3 raises nothing when a task is terminated.
-    :param log: a task's logger.
-    :param more: as :func:`download_files`.
-    :raises ValidationRejected: the destination cannot be used; nothing was downloaded.
-    :raises DownloadError: the file could not be fetched or stored; nothing was published.
-    :raises VerificationError: the file is not what was announced; nothing was published.
-    :raises EmptyResult: no rows, and ``on_empty="skip"``; nothing was published. Airflow skips the task.
-    """
-    return download_files(
-        get_url,
-        destination,
-        file_name=file_name,
-        expected_rows=expected_rows,
-        policy=policy,
-        job_id=job_id,
-        should_stop=should_stop,
-        log=log,
-        **more,
-    )[0]
-
-
 def download_files(
     get_url: Callable[[], str],
     destination: str | ObjectStoragePath,
@@ -184,14 +136,33 @@ def download_files(
     on_source: Callable[[Source], None] | None = None,
 ) -> list[StoredFile]:
     """
-    Do as :func:`download` does, and return all files: the CSV, then what the other consumers returned.
+    Fetch the result of a job and publish it at ``destination``, whole and verified, or not at all.
 
+    Returns all files: the CSV, then what the other consumers returned.
+
+    :param get_url: returns a pre-signed URL; called once at the start, and again when one is refused. Its
+        own errors pass through.
+    :param destination: ends with ``/``: the cleaned ``file_name`` is appended; else it is the object itself.
+        Placeholders such as ``{job_id}`` are filled in (``download.destination``). If gzip is kept,
+        ``.gz`` is appended, unless it ends so.
+    :param file_name: as the server gave it; not trusted.
+    :param expected_rows: the job's row count, if it gives one.
     :param expected_bytes: the file's length, if the job itself gives one; not held against gzip.
-    :param system: name of the remote system, for ``{system}``; what its row counts mean is remembered by it.
+    :param policy: limits and permissions; the defaults if left out.
+    :param job_id: for messages, and for a file name if the server gives none.
+    :param system: name of the remote system, for ``{system}``.
     :param kind: what was asked for, such as ``"export:revenue"``, for ``{kind}`` and ``{report}``.
+    :param should_stop: asked between chunks and while waiting; ``True`` ends the download as an error.
+        ``on_kill`` of an operator sets the flag behind it, because Airflow 3.3 raises nothing when a task is
+        terminated. A read that waits for bytes hears it in a :class:`DownloadPool` only.
+    :param log: a task's logger.
     :param also: make consumers of the verified text, see the module's description.
     :param store: ``False``: the CSV itself is not stored, only what the other consumers make of it.
     :param on_source: is given the source before it is read; its ``wake()`` ends a read from another thread.
+    :raises ValidationRejected: the destination cannot be used; nothing was downloaded.
+    :raises DownloadError: the file could not be fetched or stored; nothing was published.
+    :raises VerificationError: the file is not what was announced; nothing was published.
+    :raises EmptyResult: no rows, and ``on_empty="skip"``; nothing was published. Airflow skips the task.
     """
     policy = policy or DownloadPolicy()
     log = log or logging.getLogger(__name__)
@@ -203,35 +174,43 @@ def download_files(
 
     # A name of the server's for the file as it sends it: compressed, where it says that it is.
     servers_gz = str(destination).endswith(("/", "{file_name}")) and target.path.endswith(".gz")
-
-    def find_target(gzipped: bool) -> Target:
-        if servers_gz and not gzipped and source.gzipped:
-            renamed = target.renamed(suffix="", drop=".gz")
-        elif not gzipped or target.path.endswith(".gz"):
-            return target
-        else:
-            renamed = target.renamed(suffix=".gz")
-        if not policy.overwrite and store:
-            refuse_existing(renamed)
-        return renamed
+    refuse = not policy.overwrite and store
 
     with closing(Source(get_url, policy, should_stop=should_stop, log=log, job_id=job_id)) as source:
         if on_source is not None:
             on_source(source)
-        done = Transfer(
+        transfer = Transfer(
             source,
-            find_target,
+            lambda gzipped: _renamed(target, gzipped, servers_gz and source.gzipped, refuse),
             policy,
             log,
             job_id,
-            system,
             tuple(also),
             store,
             expected_rows,
             expected_bytes,
-        ).run()
+        )
+        done = transfer.run()
     files = [_stored(done, log, source.resumes)] if store else []
     return [*files, *(entry for entry in done.others if entry is not None)]
+
+
+def _renamed(target: Target, gzipped: bool, servers_gz: bool, refuse: bool) -> Target:
+    """
+    Return the target of the file as gzip, or of its text.
+
+    :param servers_gz: whether its name is the server's, for the gzip that it sends.
+    :param refuse: what exists under another name.
+    """
+    if servers_gz and not gzipped:
+        renamed = target.renamed(suffix="", drop=".gz")
+    elif not gzipped or target.path.endswith(".gz"):
+        return target
+    else:
+        renamed = target.renamed(suffix=".gz")
+    if refuse:
+        refuse_existing(renamed)
+    return renamed
 
 
 def _stored(done: Done, log: logging.Logger, resumes: int) -> StoredFile:

@@ -5,15 +5,13 @@ from __future__ import annotations
 import logging
 import re
 import threading
-import time
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from itertools import count
-from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
-from stoq_provider.download.consumer import Worker
 from stoq_provider.download.destination import add_job_id, clean_file_name
 from stoq_provider.download.options import download_error
 from stoq_provider.download.resume import Source
@@ -22,7 +20,6 @@ AT_ONCE = 4
 """Downloads at the same time, where nothing else is asked for."""
 
 _TICK_SECONDS = 0.5
-_PATIENCE_SECONDS = 90.0
 # A download may add one of them or put it in place of another, such as .parquet for .csv.
 _SUFFIXES = re.compile(r"(\.(csv|gz|parquet))+\Z")
 _log = logging.getLogger(__name__)
@@ -42,17 +39,15 @@ class DownloadPool(Generic[T]):
         self._should_stop = should_stop
         self._stop = threading.Event()
         self._sources: list[Source] = []
-        self._waiting: SimpleQueue[tuple[int, Callable[[], T]]] = SimpleQueue()
-        self._ended: SimpleQueue[int] = SimpleQueue()
-        self._results: dict[int, T] = {}
         self._errors: list[BaseException] = []
+        self._results: dict[int, T] = {}
 
     def stopped(self) -> bool:
         """Return whether the downloads should stop; each of them asks."""
         return self._stop.is_set() or self._should_stop()
 
     def watch(self, source: Source) -> None:
-        """Take note of a source, whose reads a stop wakes up."""
+        """Take note of a source, whose reads end at a stop or at its deadline."""
         self._sources.append(source)
 
     def run(self, downloads: Sequence[Callable[[], T]], at_once: int) -> list[T]:
@@ -61,60 +56,41 @@ class DownloadPool(Generic[T]):
 
         :raises BaseException: what the first one that failed raised, once the others have ended.
         """
-        for item in enumerate(downloads):
-            self._waiting.put(item)
-        threads = [Worker(self._work, f"stoq-download-{n}") for n in range(min(at_once, len(downloads)))]
-        try:
-            for thread in threads:
-                thread.start()
-            self._wait(len(threads))
-        finally:
-            self._end(threads)
+        futures: list[Future[None]] = []
+        with ThreadPoolExecutor(at_once, "stoq-download") as executor:
+            try:
+                for number, download in enumerate(downloads):
+                    futures.append(executor.submit(self._run, number, download))
+                self._wait(futures)
+            except BaseException:  # of this thread, such as the one of Airflow's task timeout
+                self._stop.set()
+                self._wait(futures)
+                raise
         if self._errors:
             for other in self._errors[1:]:
                 _log.warning("Another download ended as well: %s", other)
             raise self._errors[0]
         if len(self._results) < len(downloads):
             raise download_error("The task was told to stop before all files were downloaded.", job_id=None)
-        return [self._results[n] for n in range(len(downloads))]
+        return [self._results[number] for number in range(len(downloads))]
 
-    def _wait(self, threads: int) -> None:
-        while threads:
-            if self._should_stop():
-                self._halt()
-            try:
-                self._ended.get(timeout=_TICK_SECONDS)
-                threads -= 1
-            except Empty:
-                continue
+    def _wait(self, futures: Sequence[Future[None]]) -> None:
+        """Wait for all. Each ends by itself: it hears a stop, and no store holds it up for ever."""
+        while wait(futures, _TICK_SECONDS).not_done:
+            stopped = self.stopped()
+            for source in tuple(self._sources):
+                # Again and again: one may have connected only now.
+                if stopped or source.overdue():
+                    source.wake()
 
-    def _end(self, threads: Sequence[threading.Thread]) -> None:
-        """Wait for all threads; also where an exception of the main thread ends the wait for results."""
-        until = time.monotonic() + _PATIENCE_SECONDS
-        for thread in threads:
-            if thread.is_alive():
-                self._halt()
-                thread.join(max(0.0, until - time.monotonic()))
-        if any(thread.is_alive() for thread in threads):
-            _log.warning("A download is stuck in a call; it ends as soon as that returns")
-
-    def _halt(self) -> None:
-        self._stop.set()
-        for source in tuple(self._sources):
-            source.wake()
-
-    def _work(self) -> None:
+    def _run(self, number: int, download: Callable[[], T]) -> None:
+        if self.stopped():
+            return
         try:
-            while not self.stopped():
-                number, download = self._waiting.get_nowait()
-                self._results[number] = download()
-        except Empty:
-            pass
+            self._results[number] = download()
         except BaseException as error:
             self._errors.append(error)
-            self._halt()
-        finally:
-            self._ended.put(1)
+            self._stop.set()
 
 
 def distinct_names(given: Sequence[tuple[str | None, str | None]]) -> list[str]:

@@ -1,21 +1,24 @@
-"""One download: from the source through the checks into the sink, from the start as often as it takes."""
+"""One download: from the source through the checks into the writer, from the start as often as it takes."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from stoq_provider.download.consumer import Consumer, Lane, Lanes
+from stoq_provider.download.consumer import Consumer, ConsumerThread
 from stoq_provider.download.destination import Target
 from stoq_provider.download.gunzip import Gunzip
 from stoq_provider.download.options import DownloadPolicy, download_error, verification_error
 from stoq_provider.download.resume import Source, StartOver
 from stoq_provider.download.verification import Acceptance, Tally
-from stoq_provider.download.writers import check_place, open_writer
-from stoq_provider.exceptions import DownloadError, StoqProviderError
+from stoq_provider.download.writers import AtomicWriter, check_place, open_writer
+from stoq_provider.exceptions import DownloadError, StoqProviderError, VerificationError
+
+_JOB_IS_DONE = "The remote job itself is done: a retry only downloads its result again and submits nothing."
+_EMPTY_GZIP = bytes.fromhex("1f8b08000000000000ff03000000000000000000")
 
 
 @dataclass(slots=True)
@@ -38,7 +41,7 @@ class Done:
 @dataclass(frozen=True, slots=True)
 class Transfer:
     """
-    Copies a source through the checks into a sink, and its text into other consumers.
+    Copies a source through the checks into a writer, and its text into other consumers.
 
     :param find_target: returns the target, told whether gzip is stored.
     :param also: make further consumers of the text, told the target. One that has ``place(target)``, which
@@ -52,7 +55,6 @@ class Transfer:
     policy: DownloadPolicy
     log: logging.Logger
     job_id: str | None = None
-    system: str | None = None
     also: Sequence[Callable[[Target], Consumer]] = ()
     store: bool = True
     expected_rows: int | None = None
@@ -73,69 +75,113 @@ class Transfer:
 
     def _once(self) -> Done:
         source = self.source
-        with closing(source.chunks()) as chunks, Lanes(source.check) as lanes:
-            # Gets no bytes, so it looks twice a second whether the source still may wait for some.
-            lanes.add(lambda: _Watcher(lambda chunk: None), "watch", source.wake_when_unwanted)
-            # The first chunk before anything else: a URL that is refused should not even make a folder.
-            first = next(chunks, b"")
-            one = _Pass(self, lanes)
-            one.copy(first, chunks)
-            return one.end()
+        with (
+            closing(source.chunks()) as chunks,
+            ConsumerThread(lambda: _Pass(self), source.check) as consumer,
+        ):
+            # The first chunk before the consumer: a URL that is refused should not even make a folder.
+            consumer.write(next(chunks, b""))
+            for chunk in chunks:
+                consumer.write(chunk)
+            consumer.finish()
+            try:
+                done: Done = consumer.commit()
+            except TimeoutError as error:
+                raise self.not_confirmed("the file", error) from error
+            return done
 
     def _check_places(self) -> None:
         csv = self.find_target(False)
         for make in self.also:
-            find_place = getattr(make, "place", None)
-            if find_place is not None:
-                check_place(find_place(csv), csv if self.store else None, overwrite=self.policy.overwrite)
+            if hasattr(make, "place"):
+                check_place(make.place(csv), csv if self.store else None, overwrite=self.policy.overwrite)
+
+    def not_confirmed(self, what: str, error: Exception) -> DownloadError:
+        """Return the error for a commit whose end is unknown: the store may have done it."""
+        return DownloadError(
+            f"The store did not confirm {what}: {type(error).__name__}: {error}. It is either not "
+            f"published or there as a whole. {_JOB_IS_DONE}",
+            job_id=self.job_id,
+        )
 
     def not_written(self, target: Target, error: Exception) -> DownloadError:
         """Return the error for a destination that could not be written to; the store's text is kept."""
         text = f"Could not write {target.uri}: {type(error).__name__}: {error}."
         return download_error(text, job_id=self.job_id)
 
+    @contextmanager
+    def writing(self, target: Target) -> Iterator[None]:
+        """Turn what a store raises into an error that names the destination."""
+        try:
+            yield
+        except StoqProviderError:
+            raise
+        except Exception as error:
+            raise self.not_written(target, error) from error
+
 
 class _Pass:
-    """One try, from byte zero: who gets which bytes."""
+    """
+    One try, from byte zero: the consumer of its bytes.
 
-    def __init__(self, transfer: Transfer, lanes: Lanes) -> None:
+    It hashes, counts and stores them, and hands the text to the other consumers.
+    """
+
+    def __init__(self, transfer: Transfer) -> None:
         source = transfer.source
-        kept = source.gzipped and transfer.policy.encoding == "keep"
         self._transfer = transfer
         self._source = source
-        self._lanes = lanes
-        self._kept = kept
+        self._kept = source.gzipped and transfer.policy.encoding == "keep"
         self._gunzip = Gunzip() if source.gzipped else None
         self._taken = 0
-        self._tally = tally = Tally()
-        self._target = transfer.find_target(kept)
-        self._writer = self._add_writer() if transfer.store else None
-        plain = transfer.find_target(False)
-        others = [_Other(make, plain) for make in transfer.also]
-        self._others = {lanes.add(other.begin, "other consumer"): other for other in others}
-        writers = [self._writer] if self._writer else []
-        # Two threads, because hashing lets others run at the same time, and counting takes as long.
-        hashing = lanes.add(lambda: _Watcher(tally.stored), "hash")
-        counting = lanes.add(lambda: _Watcher(tally.text), "count")
-        self._raw = [hashing, *writers] if kept else []
-        self._text = [counting, *self._others] if kept else [hashing, counting, *writers, *self._others]
+        self._tally = Tally()
+        self._target = transfer.find_target(self._kept)
+        self._begun: list[AtomicWriter | Consumer] = []
+        self._others: list[tuple[Target, Consumer]] = []
+        self._writer: AtomicWriter | None = None
+        try:
+            self._writer = self._open_writer() if transfer.store else None
+            for make in transfer.also:
+                self._others.append(self._begin(make))
+        except BaseException:
+            self.abort()
+            raise
 
-    def _add_writer(self) -> Lane:
+    def _open_writer(self) -> AtomicWriter:
         size = None if self._gunzip is not None and not self._kept else self._source.total
-        overwrite = self._transfer.policy.overwrite
-        return self._lanes.add(lambda: open_writer(self._target, overwrite=overwrite, size=size), "writer")
+        with self._transfer.writing(self._target):
+            writer = open_writer(self._target, overwrite=self._transfer.policy.overwrite, size=size)
+        self._begun.append(writer)
+        return writer
 
-    # --- copying ----------------------------------------------------------------------------------
+    def _begin(self, make: Callable[[Target], Consumer]) -> tuple[Target, Consumer]:
+        csv = self._transfer.find_target(False)
+        place = make.place(csv) if hasattr(make, "place") else csv
+        with self._transfer.writing(place):
+            other = make(csv)
+        self._begun.append(other)
+        return place, other
 
-    def copy(self, first: bytes, chunks: Generator[bytes, None, None]) -> None:
-        """Hand all bytes to the lanes."""
-        chunk: bytes | None = first
-        while chunk is not None:
-            self._taken += len(chunk)
-            self._give(self._raw, chunk)
-            for text in self._decoded(chunk):
-                self._give(self._text, text)
-            chunk = next(chunks, None)
+    # --- bytes ------------------------------------------------------------------------------------
+
+    def write(self, chunk: bytes) -> None:
+        """Take the next bytes of the body."""
+        self._taken += len(chunk)
+        if self._kept:
+            self._store(chunk)
+        for text in self._decoded(chunk):
+            if not self._kept:
+                self._store(text)
+            self._tally.text(text)
+            for place, other in self._others:
+                with self._transfer.writing(place):
+                    other.write(text)
+
+    def _store(self, chunk: bytes) -> None:
+        self._tally.stored(chunk)
+        if self._writer is not None:
+            with self._transfer.writing(self._target):
+                self._writer.write(chunk)
 
     def _decoded(self, chunk: bytes) -> Iterator[bytes]:
         if self._gunzip is None:
@@ -143,161 +189,104 @@ class _Pass:
             return
         yield from self._gunzip.feed(chunk)
         if self._gunzip.damage:
-            raise verification_error(
-                f"{self._source.host} sent damaged gzip ({self._gunzip.damage}).",
-                job_id=self._transfer.job_id,
-            )
-
-    def _give(self, lanes: Sequence[Lane], chunk: bytes) -> None:
-        for lane in lanes:
-            self._step(lane, lane.put, chunk)
-
-    def _step(self, lane: Lane, step: Callable[..., Any], *args: Any) -> Any:
-        """Take a step of a lane; what its consumer raises is about the destination, or speaks for itself."""
-        try:
-            return step(*args)
-        except Exception as error:
-            if error is not lane.error or lane not in (self._writer, *self._others):
-                raise
-            if isinstance(error, StoqProviderError):
-                raise
-            other = self._others.get(lane)
-            raise self._transfer.not_written(other.place if other else self._target, error) from error
+            raise self._rejected(f"{self._source.host} sent damaged gzip ({self._gunzip.damage}).")
 
     # --- the end ----------------------------------------------------------------------------------
 
-    def end(self) -> Done:
-        """Check what came, and publish it or not."""
-        self._check_transfer()
-        self._finish(lane for lane in self._lanes if lane not in self._others)
+    def finish(self) -> None:
+        """Check what came. After this, all that is wanted is ready to be published."""
         transfer = self._transfer
-        acceptance = Acceptance(transfer.policy, transfer.log, transfer.job_id, transfer.system)
-        acceptance.check_rows(self._tally, transfer.expected_rows, framed=self._source.framed)
+        self._check_transfer()
+        self._finish_writer()
+        acceptance = Acceptance(transfer.policy, transfer.log, transfer.job_id)
+        acceptance.check_rows(self._tally, transfer.expected_rows)
         if acceptance.wants_nothing(self._tally):
             self._replace()
         # Not before: what is wanted where there are no rows goes before what a form can't be made of.
-        self._finish(self._others)
-        for other in self._others.values():
-            acceptance.check_form(self._tally, other.rows)
-        done = Done(self._target, self._tally)
-        if self._writer is not None and acceptance.wants_writing(
-            self._target, self._tally, self._source.check
-        ):
-            self._publish(self._writer)
-            done.written = True
-        done.others = [self._publish_other(lane) for lane in self._others]
-        return done
+        for place, other in self._others:
+            with transfer.writing(place):
+                other.finish()
+            acceptance.check_form(self._tally, getattr(other, "rows", None))
+        if self._writer is not None:
+            with transfer.writing(self._target):
+                if not acceptance.wants_writing(self._target, self._tally, self._source.check):
+                    self._writer = None
 
-    def _finish(self, lanes: Iterable[Lane]) -> None:
-        for lane in lanes:
-            self._step(lane, lane.finish)
+    def _finish_writer(self) -> None:
+        if self._writer is not None:
+            with self._transfer.writing(self._target):
+                self._writer.finish()
 
     def _check_transfer(self) -> None:
-        source, job_id = self._source, self._transfer.job_id
+        source, expected = self._source, self._transfer.expected_bytes
         if not source.framed and source.total is None:
             self._transfer.log.warning(
                 "%s announced no length: only the row count can tell whether the file is whole", source.host
             )
         if source.total is not None and source.total != self._taken:
-            raise verification_error(
-                f"{source.host} announced {source.total} bytes, but {self._taken} arrived.", job_id=job_id
-            )
-        expected = self._transfer.expected_bytes
+            raise self._rejected(f"{source.host} announced {source.total} bytes, but {self._taken} arrived.")
         if expected is not None and self._gunzip is None and expected != self._taken:
-            raise verification_error(
+            raise self._rejected(
                 f"The job announced a file of {expected} bytes, but {self._taken} arrived: it is the file of "
-                "another job, or was changed since.",
-                job_id=job_id,
+                "another job, or was changed since."
             )
         if self._gunzip is not None and self._taken and not self._gunzip.ended:
-            raise verification_error(f"The gzip that {source.host} sent is cut short.", job_id=job_id)
+            raise self._rejected(f"The gzip that {source.host} sent is cut short.")
+
+    def _rejected(self, text: str) -> VerificationError:
+        return verification_error(text, job_id=self._transfer.job_id)
 
     def _replace(self) -> None:
-        """Let a file without text take the place of what was written; the first writer is dropped later."""
-        content = _EMPTY_GZIP if self._kept else b""
+        """Let a file without text take the place of what was written, which is dropped at the end."""
         self._tally = Tally()
-        self._tally.stored(content)
         if self._writer is not None:
-            self._writer = self._add_writer()
-            self._step(self._writer, self._writer.put, content)
-            self._step(self._writer, self._writer.finish)
+            self._writer = self._open_writer()
+        self._store(_EMPTY_GZIP if self._kept else b"")
+        self._finish_writer()
 
-    def _publish(self, writer: Lane) -> None:
-        uri, job_id = self._target.uri, self._transfer.job_id
+    def commit(self) -> Done:
+        """Publish the file, then what was made of it."""
+        done = Done(self._target, self._tally)
+        if self._writer is not None:
+            self._publish(self._writer)
+            done.written = True
+        done.others = [self._publish_other(other) for _, other in self._others]
+        return done
+
+    def _publish(self, writer: AtomicWriter) -> None:
+        target, transfer = self._target, self._transfer
         try:
             writer.commit()
         except FileExistsError as error:
             raise download_error(
-                f"{uri} has come into being during the download, and overwrite is off.", job_id=job_id
+                f"{target.uri} has come into being during the download, and overwrite is off.",
+                job_id=transfer.job_id,
             ) from error
         except Exception as error:
-            if self._target.is_local:
-                raise self._transfer.not_written(self._target, error) from error
-            # The store may have done it and the answer been lost; then it is the whole, verified object.
-            raise DownloadError(
-                f"The store did not confirm {uri}: {type(error).__name__}: {error}. It is either "
-                "not published or there as a whole. The remote job itself is done: a retry only downloads "
-                "its result again and submits nothing.",
-                job_id=job_id,
-            ) from error
+            if target.is_local:
+                raise transfer.not_written(target, error) from error
+            raise transfer.not_confirmed(target.uri, error) from error
 
-    def _publish_other(self, lane: Lane) -> Any:
+    def _publish_other(self, other: Consumer) -> Any:
         try:
-            return lane.commit()
+            return other.commit()
         except StoqProviderError:
             raise
         except Exception as error:
-            also = (
-                "is published, but another form of it"
-                if self._writer
-                else "is whole, but what was made of it"
-            )
+            stored = self._transfer.store
+            also = "is published, but another form of it" if stored else "is whole, but what was made of it"
             raise DownloadError(
-                f"{self._target.uri} {also} could not be: {type(error).__name__}: {error}. The remote job "
-                "itself is done: a retry only downloads its result again and submits nothing.",
+                f"{self._target.uri} {also} could not be: {type(error).__name__}: {error}. {_JOB_IS_DONE}",
                 job_id=self._transfer.job_id,
             ) from error
 
-
-_EMPTY_GZIP = bytes.fromhex("1f8b08000000000000ff03000000000000000000")
-
-
-class _Watcher:
-    """A consumer that only looks."""
-
-    def __init__(self, look: Callable[[bytes], None]) -> None:
-        self.write = look
-
-    def finish(self) -> None:
-        """Nothing is left to do."""
-
-    def commit(self) -> None:
-        """Nothing is to be published."""
-
     def abort(self) -> None:
-        """Nothing is to be dropped."""
-
-
-class _Other:
-    """Another consumer of the text: how it is made, and what it says of itself once it has finished."""
-
-    def __init__(self, make: Callable[[Target], Consumer], target: Target) -> None:
-        self._make = make
-        self._target = target
-        self._consumer: Consumer | None = None
-
-    def begin(self) -> Consumer:
-        """Make it, in its own thread."""
-        self._consumer = consumer = self._make(self._target)
-        return consumer
-
-    @property
-    def place(self) -> Target:
-        """Where it writes to, if it tells; else where the CSV goes."""
-        find_place = getattr(self._make, "place", None)
-        return self._target if find_place is None else find_place(self._target)
-
-    @property
-    def rows(self) -> int | None:
-        """How many rows it has made, if it tells."""
-        return getattr(self._consumer, "rows", None)
+        """Drop all that is not committed: each, whatever the others say."""
+        problems = []
+        for begun in reversed(self._begun):
+            try:
+                begun.abort()
+            except Exception as error:
+                problems.append(error)
+        if problems:
+            raise problems[0]

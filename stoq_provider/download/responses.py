@@ -1,11 +1,18 @@
-"""How an answer to a request for bytes is judged. Pure: status and headers in, a verdict out."""
+"""
+How an answer to a request for bytes is judged, and what is said where there is none.
+
+Pure: status and headers in, a verdict out; an exception in, words without a URL out.
+"""
 
 from __future__ import annotations
 
 import re
+import socket
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from http.client import IncompleteRead
 
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
 _TRANSIENT = (408, 425, 429)
@@ -146,3 +153,54 @@ def retry_after(headers: Mapping[str, str]) -> float:
     """Return the seconds the server asks us to wait, at most a minute; 0 where it does not."""
     text = headers.get("Retry-After", "").strip()
     return float(min(int(text), _MAX_WAIT)) if text.isascii() and text.isdigit() else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """
+    Why there is no answer.
+
+    :param reason: in words, without the URL.
+    :param final: the same request cannot fare better.
+    """
+
+    reason: str
+    final: bool = False
+
+
+def describe(error: BaseException) -> str:
+    """Say what went wrong in words that hold no URL: an exception of the HTTP library quotes it."""
+    chain = _chain(error)
+    for cause in chain:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            # Made by Python code (truststore), it has no message of its own.
+            message = getattr(cause, "verify_message", "") or "no reason given"
+            return f"the TLS certificate was not accepted ({message})"
+    for cause in chain:
+        if isinstance(cause, socket.gaierror):
+            return "the host name could not be resolved"
+        if isinstance(cause, TimeoutError) or type(cause).__name__ in ("ReadTimeoutError", "ConnectTimeout"):
+            return "timed out"
+        if isinstance(cause, IncompleteRead):
+            return "the body ended early"
+    for cause in chain:
+        if isinstance(cause, OSError) and isinstance(cause.errno, int) and cause.strerror:
+            return cause.strerror.lower()
+    return f"the connection broke ({type(error).__name__})"
+
+
+def is_final(error: BaseException) -> bool:
+    """Return whether asking again is pointless: a certificate does not get better, nor does a bad URL."""
+    return any(isinstance(cause, (ssl.SSLCertVerificationError, ValueError)) for cause in _chain(error))
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    """Return an error and all that it wraps: causes, contexts, ``reason`` and arguments; outermost first."""
+    found: list[BaseException] = []
+    waiting: list[object] = [error]
+    while waiting:
+        one = waiting.pop(0)
+        if isinstance(one, BaseException) and not any(one is other for other in found):
+            found.append(one)
+            waiting += [one.__cause__, one.__context__, getattr(one, "reason", None), *one.args]
+    return found

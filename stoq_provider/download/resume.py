@@ -9,18 +9,18 @@ what it has and to call :meth:`Source.chunks` once more. Bytes of two versions a
 from __future__ import annotations
 
 import logging
-import random
 import re
 import time
 from collections.abc import Callable, Generator
-from contextlib import closing, suppress
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+from tenacity import RetryCallState, Retrying
+from tenacity.wait import wait_exponential_jitter
+
 from stoq_provider.download import responses
-from stoq_provider.download.body import Body
 from stoq_provider.download.options import DownloadPolicy, download_error
-from stoq_provider.download.responses import Verdict, Wanted
-from stoq_provider.download.session import Trouble, Wire
+from stoq_provider.download.responses import Trouble, Verdict, Wanted, describe
 from stoq_provider.download.ssrf import Refused, SignedUrl, parse_url
 
 if TYPE_CHECKING:
@@ -28,6 +28,11 @@ if TYPE_CHECKING:
 
     from stoq_provider.exceptions import DownloadError
 
+CHUNK_BYTES = 1024 * 1024
+"""Size of a chunk: large ones are what makes a transfer in Python as fast as in C."""
+
+_SMALL_BYTES = 16 * 1024
+_GATHER_SECONDS = 0.5
 _BACKOFF_SECONDS = 0.5
 _MAX_BACKOFF_SECONDS = 30.0
 _NAP_SECONDS = 0.25
@@ -61,6 +66,8 @@ class Source:
         log: logging.Logger,
         job_id: str | None = None,
     ) -> None:
+        from stoq_provider.download.session import GuardedSession  # loads requests
+
         self.host = "the file's host"
         self.received = 0
         self.total: int | None = None
@@ -72,46 +79,32 @@ class Source:
         self._should_stop = should_stop
         self._log = log
         self._job_id = job_id
-        self._wire = Wire(policy)
+        self._session = GuardedSession(policy)
         self._url: SignedUrl | None = None
         self._etag: str | None = None
         self._refusals = 0
         self._failures = 0  # in a row, without a byte in between
         self._begun: requests.Response | None = None
-        self._reading: Any = None
-        self._woken = False
         self._started = time.monotonic()
 
     def close(self) -> None:
         """Drop the connection."""
         if self._begun is not None:
             self._begun.close()
-        self._wire.close()
-        # An answer that was read to its end keeps its connection for as long as it lives itself.
-        self._begun = self._reading = None
+        self._session.close()
 
     def wake(self) -> None:
         """
-        End a read that waits for bytes, from another thread, so that it hears a stop at once.
+        End what waits for bytes, from another thread, so that it hears a stop or the deadline at once.
 
-        Behind a proxy, where urllib3 is older than 2.3, it ends when bytes come or the connection stalls.
+        Only for a download that is not wanted any more: the end that is put to a read looks like that of the
+        body. Behind a SOCKS proxy it ends when bytes come or the connection stalls.
         """
-        self._woken = True
-        self._wire.wake()
-        shutdown = getattr(self._reading, "shutdown", None)
-        if shutdown is not None:
-            # It may be over already, or be replaced at this moment: then there is nothing to wake.
-            with suppress(Exception):
-                shutdown()
-
-    def wake_when_unwanted(self) -> None:
-        """End a read, from another thread, if the download is to stop: bytes that drip in keep it going."""
-        if self._should_stop() or self._overdue():
-            self.wake()
+        self._session.wake()
 
     def chunks(self) -> Generator[bytes, None, None]:
         """
-        Yield the file from byte zero to its end, about two mebibytes at a time.
+        Yield the file from byte zero to its end, about a mebibyte at a time.
 
         Ends normally only if as many bytes came as were announced. Without an announced length
         (:attr:`total` is ``None``) the end of the connection has to count as the end of the file.
@@ -158,7 +151,7 @@ class Source:
         while True:
             self.check()
             wanted = Wanted(self.received, self.total, self._etag, self.gzipped)
-            answer = self._wire.get(self._current_url(), wanted.headers())
+            answer = self._session.get(self._current_url(), wanted.headers())
             if not isinstance(answer, Trouble):
                 response = self._use(answer, wanted)
                 if response is not None:
@@ -205,22 +198,15 @@ class Source:
 
     def _read(self, response: requests.Response) -> Generator[bytes, None, str]:
         """Yield the chunks of one answer; return why it broke off, or ``""`` at its end."""
-        body = Body(response.raw)
-        self._reading = response.raw
         while True:
-            chunk, trouble, ended = body.next_chunk()
-            if self._woken:
-                # What looks like the end of the body may be the end that was put to the read.
-                self._woken = False
-                self.check()
-                trouble = trouble or "the read was interrupted"
+            chunk, trouble, ended = _next_chunk(response.raw)
+            self.check()
             if chunk:
                 self.received += len(chunk)
                 self._failures = 0
                 yield chunk
             if trouble or ended:
                 return trouble
-            self.check()
 
     # --- going on and giving up -------------------------------------------------------------------
 
@@ -256,10 +242,11 @@ class Source:
         """
         if self._should_stop():
             raise self._error("the task was told to stop.")
-        if self._overdue():
+        if self.overdue():
             raise self._error(f"not done within the deadline of {self._policy.deadline:g} s.")
 
-    def _overdue(self) -> bool:
+    def overdue(self) -> bool:
+        """Return whether the deadline has passed."""
         limit = self._policy.deadline
         return limit is not None and time.monotonic() - self._started > limit
 
@@ -281,14 +268,43 @@ def _parsed(text: str) -> SignedUrl | str:
         return str(error)
 
 
+def _next_chunk(raw: Any) -> tuple[bytes, str, bool]:
+    """
+    Return the next bytes as sent, why the connection broke (or ``""``), and whether this was the end.
+
+    On a slow line it returns with what has come, so that stops and deadlines are heard in between.
+
+    :param raw: urllib3's response.
+    """
+    from urllib3.exceptions import HTTPError
+
+    # urllib3 1.26 has nothing that returns with what is there; waiting for a little takes no long time.
+    read, most = (raw.read1, CHUNK_BYTES) if hasattr(raw, "read1") else (raw.read, _SMALL_BYTES)
+    parts: list[bytes] = []
+    missing, until = CHUNK_BYTES, time.monotonic() + _GATHER_SECONDS
+    trouble, ended = "", False
+    try:
+        while missing and not ended and time.monotonic() < until:
+            part = read(min(missing, most), decode_content=False) or b""
+            parts.append(part)
+            missing -= len(part)
+            ended = not part
+    except (HTTPError, OSError, ValueError) as error:
+        # What came before is good: only the read that broke is lost, and will be fetched again.
+        trouble = describe(error)
+    return b"".join(parts), trouble, ended
+
+
 def _backoff(failures: int) -> float:
-    """Return seconds to wait, doubled with every failure in a row, with jitter of a half."""
-    ceiling = min(_MAX_BACKOFF_SECONDS, _BACKOFF_SECONDS * 2.0 ** min(failures - 1, 10))
-    return ceiling * random.uniform(0.5, 1.0)  # noqa: S311 - spreads retries, guards nothing
+    """Return seconds to wait, doubled with every failure in a row, with jitter."""
+    state = RetryCallState(Retrying(), None, (), {})
+    state.attempt_number = failures
+    wait = wait_exponential_jitter(_BACKOFF_SECONDS, max=_MAX_BACKOFF_SECONDS, jitter=_BACKOFF_SECONDS)
+    return wait(state)
 
 
 def _error_code(response: requests.Response) -> str:
     """Return the error code of an object store's answer; the rest of it may quote the signature."""
-    body, _, _ = Body(response.raw).next_chunk()
+    body, _, _ = _next_chunk(response.raw)
     match = _ERROR_CODE.search(body)
     return f" {match[1].decode()}" if match else ""

@@ -1,20 +1,26 @@
 """
 One guarded request for bytes: our own session, no token, no redirect to another host.
 
-This is the only module of the package's storage side that talks HTTP. It hands out an answer or a
-:class:`Trouble`, never an exception of the HTTP library: those carry the URL.
+This is the only module of the download that talks HTTP. It hands out an answer or a :class:`Trouble`, never
+an exception of the HTTP library: those carry the URL. It loads requests, so who needs it imports it late.
 """
 
 from __future__ import annotations
 
 import socket
-import ssl
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from http.client import IncompleteRead
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from requests.utils import select_proxy
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import HTTPError
 
 from stoq_provider.download.options import DownloadPolicy
+from stoq_provider.download.responses import Trouble, describe, is_final
 from stoq_provider.download.ssrf import (
     Refused,
     SignedUrl,
@@ -27,56 +33,39 @@ from stoq_provider.download.ssrf import (
 )
 from stoq_provider.transport.log_filter import quietly
 
-if TYPE_CHECKING:
-    import requests
-
 MAX_REDIRECTS = 3
 _REDIRECTS = (301, 302, 303, 307, 308)
 
 
-@dataclass(frozen=True, slots=True)
-class Trouble:
-    """
-    Why there is no answer.
-
-    :param reason: in words, without the URL.
-    :param final: the same request cannot fare better.
-    """
-
-    reason: str
-    final: bool = False
-
-
-class Wire:
+class GuardedSession:
     """Sends requests for one download; close it after use."""
 
     def __init__(self, policy: DownloadPolicy) -> None:
-        import requests
-
-        from stoq_provider.download.connections import GuardedAdapter
-
         self._policy = policy
         self._url: SignedUrl | None = None
+        self._direct = True
+        self._socket: socket.socket | None = None
         self._session = requests.Session()
         # Nothing that was not put there on purpose: no cookies policy, no library's default headers.
         self._session.headers.clear()
         self._session.headers["User-Agent"] = "airflow-provider-stoq"
         # Else the whole body of a redirect would be read, to find out where it leads.
         self._session.get_redirect_target = lambda resp: None  # type: ignore[method-assign]
-        self._socket: Any = None
-        adapter = GuardedAdapter(self._begun, self._check_peer)
+        adapter = _GuardedAdapter(self._connected)
         self._session.mount("https://", adapter)
         self._session.mount("http://", adapter)
 
     def close(self) -> None:
         """Drop all connections."""
         self._session.close()
-        self._socket = None
+        if self._socket is not None:
+            self._socket.close()
 
     def wake(self) -> None:
-        """End what waits for bytes of a direct connection, in another thread: an answer, or its body."""
-        with suppress(OSError, AttributeError):  # not connected yet, or not any more
-            self._socket.shutdown(socket.SHUT_RDWR)
+        """End what waits for bytes in another thread: a handshake, an answer, or its body."""
+        if self._socket is not None:
+            with suppress(OSError):  # it is closed already
+                self._socket.shutdown(socket.SHUT_RDWR)
 
     def get(self, url: SignedUrl, headers: dict[str, str]) -> requests.Response | Trouble:
         """Ask for ``url`` and return the answer with its body unread, or why there is none."""
@@ -93,19 +82,14 @@ class Wire:
         return Trouble(f"{url.host} redirects more than {MAX_REDIRECTS} times", final=True)
 
     def _get_once(self, url: SignedUrl, headers: dict[str, str]) -> requests.Response | Trouble:
-        import requests
-        import urllib3
-
         try:
             return quietly(self._send, url, headers)
         except Refused as error:
             return Trouble(str(error), final=True)
-        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-            return Trouble(describe(error), final=_is_final(error))
+        except (requests.RequestException, HTTPError, OSError, ValueError) as error:
+            return Trouble(describe(error), final=is_final(error))
 
     def _send(self, url: SignedUrl, headers: dict[str, str]) -> requests.Response:
-        from requests.utils import select_proxy
-
         check_scheme(url, self._policy)
         session = self._session
         # The environment is asked for proxies and certificate authorities, then shut out: with trust_env a
@@ -114,14 +98,14 @@ class Wire:
         given = {"http": self._policy.proxy, "https": self._policy.proxy} if self._policy.proxy else {}
         settings = session.merge_environment_settings(url.text, given, True, self._policy.verify, None)
         session.trust_env = False
-        if select_proxy(url.text, settings["proxies"]):
-            check_name(url, self._policy)
-        else:
+        self._url, self._direct = url, not select_proxy(url.text, settings["proxies"])
+        if self._direct:
             check_addresses(resolve(url.host, url.port), url, self._policy)
-        self._url = url
+        else:
+            check_name(url, self._policy)
         # A connection of its own for every request: the peer check belongs to this URL, and a kept connection
         # that the server has closed meanwhile would look like a broken transfer.
-        session.close()
+        self.close()
         answer = session.get(
             url.text,
             headers=headers,
@@ -134,12 +118,61 @@ class Wire:
         answer.raw.enforce_content_length = True  # urllib3 1.26 does not do it by itself
         return answer
 
-    def _begun(self, sock: socket.socket) -> None:
-        self._socket = sock
+    def _connected(self, sock: socket.socket) -> None:
+        """Check the other end of a new connection; that of a connection to a proxy is the proxy."""
+        if self._direct:
+            assert self._url is not None
+            check_address(sock.getpeername()[0], self._url, self._policy)
+        # A second handle of the same connection: TLS takes the socket itself over.
+        self._socket = sock.dup()
 
-    def _check_peer(self, address: str) -> None:
-        assert self._url is not None
-        check_address(address, self._url, self._policy)
+
+class _GuardedAdapter(HTTPAdapter):
+    """
+    A requests adapter that shows each connection to ``connected`` before anything is sent on it.
+
+    This covers whatever resolved the name, and keeps TLS names as they are.
+
+    :param connected: given the socket; what it raises ends the request.
+    """
+
+    def __init__(self, connected: Callable[[socket.socket], None]) -> None:
+        # A pool makes its connections of a class, and passes on only what urllib3 knows.
+        shown = {"connected": staticmethod(connected)}
+        plain, tls = (
+            type("Plain", (_Shown, HTTPConnection), shown),
+            type("Tls", (_Shown, HTTPSConnection), shown),
+        )
+        self._pools = {
+            "http": type("PlainPool", (HTTPConnectionPool,), {"ConnectionCls": plain}),
+            "https": type("TlsPool", (HTTPSConnectionPool,), {"ConnectionCls": tls}),
+        }
+        super().__init__()
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        """Make the pools of these connections."""
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = self._pools
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        """Do the same for a proxy; one of SOCKS has connections of its own."""
+        manager = super().proxy_manager_for(proxy, **kwargs)
+        if not proxy.lower().startswith("socks"):
+            manager.pool_classes_by_scheme = self._pools
+        return manager
+
+
+class _Shown:
+    connected: Callable[[socket.socket], None]
+
+    def _new_conn(self) -> socket.socket:
+        sock: socket.socket = super()._new_conn()  # type: ignore[misc]
+        try:
+            self.connected(sock)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
 
 
 def _redirected(url: SignedUrl, location: str) -> SignedUrl | Trouble:
@@ -147,41 +180,3 @@ def _redirected(url: SignedUrl, location: str) -> SignedUrl | Trouble:
         return redirect_target(url, location)
     except Refused as error:
         return Trouble(str(error), final=True)
-
-
-def describe(error: BaseException) -> str:
-    """Say what went wrong in words that hold no URL: an exception of the HTTP library quotes it."""
-    chain = _chain(error)
-    for cause in chain:
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            # Made by Python code (truststore), it has no message of its own.
-            message = getattr(cause, "verify_message", "") or "no reason given"
-            return f"the TLS certificate was not accepted ({message})"
-    for cause in chain:
-        if isinstance(cause, socket.gaierror):
-            return "the host name could not be resolved"
-        if isinstance(cause, TimeoutError) or type(cause).__name__ in ("ReadTimeoutError", "ConnectTimeout"):
-            return "timed out"
-        if isinstance(cause, IncompleteRead):
-            return "the body ended early"
-    for cause in chain:
-        if isinstance(cause, OSError) and isinstance(cause.errno, int) and cause.strerror:
-            return cause.strerror.lower()
-    return f"the connection broke ({type(error).__name__})"
-
-
-def _is_final(error: BaseException) -> bool:
-    """Return whether asking again is pointless: a certificate does not get better, nor does a bad URL."""
-    return any(isinstance(cause, (ssl.SSLCertVerificationError, ValueError)) for cause in _chain(error))
-
-
-def _chain(error: BaseException) -> list[BaseException]:
-    """Return an error and all that it wraps: causes, contexts, ``reason`` and arguments; outermost first."""
-    found: list[BaseException] = []
-    waiting: list[object] = [error]
-    while waiting:
-        one = waiting.pop(0)
-        if isinstance(one, BaseException) and not any(one is other for other in found):
-            found.append(one)
-            waiting += [one.__cause__, one.__context__, getattr(one, "reason", None), *one.args]
-    return found

@@ -9,7 +9,6 @@ import os
 import pytest
 from starlette.responses import Response
 
-from stoq_provider.download import verification
 from stoq_provider.download.download import EmptyResult
 from stoq_provider.download.options import GIVEN
 from stoq_provider.exceptions import DownloadError, ValidationRejected, VerificationError
@@ -49,13 +48,6 @@ def task(request, bench):
 def small(sandbox):
     """All exports are small, of the same content, and ready at once."""
     sandbox.jobs("export", times=None, duration=0, rows=ROWS)
-
-
-@pytest.fixture(autouse=True)
-def nothing_learned():
-    verification.LEARNED._with_header.clear()
-    yield
-    verification.LEARNED._with_header.clear()
 
 
 @pytest.fixture

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
-from stoq_provider.download.download import DownloadPolicy, StoredFile, download
+from stoq_provider.download.download import DownloadPolicy, StoredFile, download_files
+from stoq_provider.download.many import DownloadPool
 from tests.stores.origin import Served
 from tests.stores.stores import LATE, Store
 
@@ -67,15 +68,19 @@ def fetch(
     **policy: Any,
 ) -> StoredFile:
     """Download ``file`` to :data:`KEY`."""
-    return download(
+    pool: DownloadPool[list[StoredFile]] = DownloadPool(should_stop)
+    call = partial(
+        download_files,
         get_url or file.url,
         store.uri(KEY),
         file_name=None,
         expected_rows=rows,
         policy=DownloadPolicy(allow_loopback=True, **policy),
         job_id="8f14e45f",
-        should_stop=should_stop,
+        should_stop=pool.stopped,
+        on_source=pool.watch,
     )
+    return pool.run([call], 1)[0][0]
 
 
 def check_whole(store: Store, stored: StoredFile, body: Body) -> None:

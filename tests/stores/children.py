@@ -199,8 +199,14 @@ def _work(job: Job) -> None:
         signal.signal(signal.SIGTERM, _raise)
     elif job.on_term != "die":
         signal.signal(signal.SIGTERM, lambda number, frame: told.append(number))
+    if job.on_term == "stop":
+        from stoq_provider.download.many import DownloadPool
+
+        pool: DownloadPool[None] = DownloadPool(lambda: bool(told))
+        pool.run([lambda: _download(job, pool.stopped, pool.watch)], 1)
+        return
     if job.on_term != "return":
-        _download(job, lambda: bool(told))
+        _download(job, lambda: False)
         return
     threading.Thread(target=_download, args=(job, lambda: False), daemon=True).start()
     while not told:
@@ -227,16 +233,19 @@ def _raise(number: int, frame: Any) -> None:
     raise Terminated
 
 
-def _download(job: Job, should_stop: Callable[[], bool]) -> None:
-    from stoq_provider.download.download import DownloadPolicy, download
+def _download(
+    job: Job, should_stop: Callable[[], bool], on_source: Callable[[Any], None] | None = None
+) -> None:
+    from stoq_provider.download.download import DownloadPolicy, download_files
 
-    download(
+    download_files(
         lambda: job.url,
         job.destination,
         file_name=None,
         expected_rows=job.rows,
         policy=DownloadPolicy(allow_loopback=True),
         should_stop=should_stop,
+        on_source=on_source,
     )
 
 

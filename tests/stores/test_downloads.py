@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from stoq_provider.download.body import CHUNK_BYTES
 from stoq_provider.download.destination import Target
+from stoq_provider.download.resume import CHUNK_BYTES
 from stoq_provider.download.s3 import PART_BYTES
 from stoq_provider.download.writers import BLOCK_BYTES, FIRST_BYTES
 from stoq_provider.exceptions import DownloadError, ValidationRejected

@@ -156,12 +156,14 @@ WAYS: dict[str, Callable[[Job], Copier]] = {
 
 
 def _download(authority: str) -> Copier:
-    from stoq_provider.download.download import DownloadPolicy, download
+    from stoq_provider.download.download import DownloadPolicy, download_files
 
     policy = DownloadPolicy(allow_loopback=True, verify=authority)
 
     def copy(one: Copy) -> str:
-        stored = download(lambda: one.url, one.uri, file_name=None, expected_rows=one.rows, policy=policy)
+        stored = download_files(
+            lambda: one.url, one.uri, file_name=None, expected_rows=one.rows, policy=policy
+        )[0]
         assert stored.rows == one.rows
         return stored.sha256
 

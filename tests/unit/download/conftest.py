@@ -18,8 +18,9 @@ from typing import Any
 
 import pytest
 
-from stoq_provider.download import consumer, many, resume, verification
-from stoq_provider.download.download import StoredFile, download
+from stoq_provider.download import consumer, many, resume
+from stoq_provider.download.download import StoredFile, download_files
+from stoq_provider.download.many import DownloadPool
 from stoq_provider.download.options import DownloadPolicy
 from tests.harness import wait_until
 from tests.unit.transport.silence import HANG_SECONDS, PATIENCE, declare, silence
@@ -319,13 +320,6 @@ def policy() -> DownloadPolicy:
     return DownloadPolicy(allow_loopback=True, connect_timeout=PATIENCE, stall_timeout=PATIENCE)
 
 
-@pytest.fixture(autouse=True)
-def nothing_learned() -> Iterator[None]:
-    """What one test's file told about a system must not decide the next test."""
-    yield
-    verification.LEARNED._with_header.clear()
-
-
 def files(folder: Path) -> list[str]:
     """All files below a folder, temporary ones too."""
     return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
@@ -333,7 +327,11 @@ def files(folder: Path) -> list[str]:
 
 @pytest.fixture
 def fetch(server: FaultServer, policy: DownloadPolicy, tmp_path: Path) -> Callable[..., StoredFile]:
-    """Download to ``tmp_path/out/result.csv``; extra arguments go to the policy or to ``download``."""
+    """
+    Download to ``tmp_path/out/result.csv``; extra arguments go to the policy or to ``download_files``.
+
+    With ``should_stop`` or a ``deadline`` it runs in a pool, as in a task.
+    """
 
     def run(get_url: Callable[[], str] = server.url, **given: Any) -> StoredFile:
         fields = {f.name for f in dataclasses.fields(policy)}
@@ -341,6 +339,11 @@ def fetch(server: FaultServer, policy: DownloadPolicy, tmp_path: Path) -> Callab
         rest = {k: v for k, v in given.items() if k not in fields}
         arguments = {"file_name": "result.csv", "expected_rows": ROWS, "job_id": "job-1"} | rest
         destination = arguments.pop("destination", f"{tmp_path}/out/")
-        return download(get_url, destination, policy=changed, **arguments)
+        if not {"should_stop", "deadline"} & set(given):
+            return download_files(get_url, destination, policy=changed, **arguments)[0]
+        pool: DownloadPool[list[StoredFile]] = DownloadPool(arguments.pop("should_stop", lambda: False))
+        arguments |= {"should_stop": pool.stopped, "on_source": pool.watch}
+        call = partial(download_files, get_url, destination, policy=changed, **arguments)
+        return pool.run([call], 1)[0][0]
 
     return run

@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from stoq_provider.download import consumer as module
-from stoq_provider.download.consumer import DEPTH, Lanes
+from stoq_provider.download.consumer import DEPTH, ConsumerThread
 from tests.unit.transport.silence import HANG_SECONDS, PROCESS_SECONDS
 
 
@@ -57,42 +57,45 @@ def quick(monkeypatch):
 
 @pytest.fixture
 def held(monkeypatch):
-    """Return a consumer that is held up in its first call, until its lane was dropped and is waited for."""
+    """Return a consumer that is held up in its first call, until it was dropped and is waited for."""
     consumer = Consumer()
     consumer.gate.clear()
-    join = module.Lane.join
+    join = ConsumerThread.join
 
-    def open_and_join(lane, patience):
+    def open_and_join(thread, patience):
         consumer.gate.set()
-        join(lane, patience)
+        join(thread, patience)
 
-    monkeypatch.setattr(module.Lane, "join", open_and_join)
+    monkeypatch.setattr(ConsumerThread, "join", open_and_join)
     return consumer
 
 
 def test_consumer_gets_everything_in_order_in_a_thread_of_its_own():
     consumer = Consumer()
-    with Lanes(nothing) as all_of_them:
-        lane = all_of_them.add(lambda: consumer, "writer")
+    with ConsumerThread(lambda: consumer, nothing) as thread:
         chunks = [b"%d" % n for n in range(50)]
         for chunk in chunks:
-            lane.put(chunk)
-        lane.finish()
-        assert lane.commit() == "done"
+            thread.write(chunk)
+        thread.finish()
+        assert thread.commit() == "done"
     assert consumer.calls == [*chunks, "finish", "commit", "abort"]
     assert len(consumer.threads) == 1
     assert threading.current_thread() not in consumer.threads
+
+
+def test_consumer_is_not_made_before_the_first_bytes():
+    with ConsumerThread(lambda: pytest.fail("made"), nothing):
+        pass
 
 
 def test_queue_is_bounded_and_a_waiting_owner_hears_a_stop(held):
     def check():
         raise RuntimeError("told to stop")
 
-    with pytest.raises(RuntimeError, match="told to stop"), Lanes(check) as all_of_them:
-        lane = all_of_them.add(lambda: held, "writer")
+    with pytest.raises(RuntimeError, match="told to stop"), ConsumerThread(lambda: held, check) as thread:
         for n in range(DEPTH):  # the one in the thread counts until it is taken
-            lane.put(b"%d" % n)
-        lane.put(b"one too many")
+            thread.write(b"%d" % n)
+        thread.write(b"one too many")
     assert held.calls == [b"0", "abort"]
 
 
@@ -108,13 +111,12 @@ def test_queue_is_bounded_and_a_waiting_owner_hears_a_stop(held):
 )
 def test_what_the_consumer_raises_comes_out_and_it_is_aborted(fails, error):
     consumer = Consumer(fails, error)
-    with pytest.raises(type(error)), Lanes(nothing) as all_of_them:
-        lane = all_of_them.add(lambda: consumer, "writer")
+    with pytest.raises(type(error)) as caught, ConsumerThread(lambda: consumer, nothing) as thread:
         for _ in range(10 * DEPTH):
-            lane.put(b"x")
-        lane.finish()
-        lane.commit()
-    assert lane.error is error
+            thread.write(b"x")
+        thread.finish()
+        thread.commit()
+    assert caught.value is error
     assert consumer.calls[-1] == "abort"
     assert consumer.calls.count("abort") == 1
 
@@ -123,59 +125,107 @@ def test_consumer_that_cannot_be_made():
     def make():
         raise OSError("no folder")
 
-    with pytest.raises(OSError, match="no folder"), Lanes(nothing) as all_of_them:
-        all_of_them.add(make, "writer").finish()
+    with pytest.raises(OSError, match="no folder"), ConsumerThread(make, nothing) as thread:
+        thread.write(b"x")
+        thread.finish()
 
 
 def test_interruption_waits_for_the_call_that_is_under_way_and_drops_the_rest(held):
     """A call into a store is never cut in two: that is what leaves uploads behind."""
-    with pytest.raises(KeyboardInterrupt), Lanes(nothing) as all_of_them:
-        lane = all_of_them.add(lambda: held, "writer")
+    with pytest.raises(KeyboardInterrupt), ConsumerThread(lambda: held, nothing) as thread:
         for n in range(DEPTH):
-            lane.put(b"%d" % n)
+            thread.write(b"%d" % n)
         assert held.begun.wait(HANG_SECONDS)
         raise KeyboardInterrupt
     assert held.calls == [b"0", "abort"]
 
 
-def test_commit_that_is_under_way_is_not_cut_either(held):
-    with Lanes(nothing) as all_of_them:
-        lane = all_of_them.add(lambda: held, "writer")
-        lane._items.put("commit")  # as if the wait for the answer had been interrupted
-        assert held.begun.wait(HANG_SECONDS)
-    assert held.calls == ["commit", "abort"]
+def test_commit_that_is_under_way_is_not_cut_either():
+    consumer = Consumer()
+    with ConsumerThread(lambda: consumer, nothing) as thread:
+        thread.write(b"x")
+        thread.finish()
+        consumer.gate.clear()
+        consumer.begun.clear()
+        thread._put("commit")  # as if the wait for the answer had been interrupted
+        assert consumer.begun.wait(HANG_SECONDS)
+        consumer.gate.set()
+    assert consumer.calls == [b"x", "finish", "commit", "abort"]
+
+
+def test_commit_that_is_answered_after_a_stop_is_good():
+    consumer = Consumer()
+    asked = []
+
+    def check():
+        asked.append(1)
+        consumer.gate.set()
+        raise RuntimeError("told to stop")
+
+    with ConsumerThread(lambda: consumer, check) as thread:
+        thread.write(b"x")
+        while not consumer.calls:
+            consumer.begun.wait(HANG_SECONDS)
+        consumer.gate.clear()
+        thread._put("finish")
+        assert thread.commit() == "done"
+    assert asked
+
+
+def test_commit_that_is_never_answered_does_not_outlive_a_stop_for_long(monkeypatch):
+    monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.0)
+    consumer = Consumer()
+    stopped = []
+
+    def check():
+        if stopped:
+            raise RuntimeError("told to stop")
+
+    with pytest.raises(TimeoutError), ConsumerThread(lambda: consumer, check) as thread:
+        thread.write(b"x")
+        thread.finish()
+        consumer.gate.clear()
+        stopped.append(1)
+        thread.commit()
+    consumer.gate.set()
+    thread.join(HANG_SECONDS)
 
 
 def test_consumer_that_is_stuck_is_left_behind(monkeypatch, caplog):
     monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.0)
     consumer = Consumer()
     consumer.gate.clear()
-    with Lanes(nothing) as all_of_them:
-        lane = all_of_them.add(lambda: consumer, "writer")
-        lane.put(b"x")
+    with ConsumerThread(lambda: consumer, nothing) as thread:
+        thread.write(b"x")
         assert consumer.begun.wait(HANG_SECONDS)
     assert "stuck in a call" in caplog.text
     consumer.gate.set()
-    lane.join(HANG_SECONDS)
+    thread.join(HANG_SECONDS)
     assert consumer.calls == [b"x", "abort"]
 
 
 def test_abort_that_fails_hides_nothing(caplog):
-    with pytest.raises(ValueError, match="the reason"), Lanes(nothing) as all_of_them:
-        all_of_them.add(lambda: Consumer("abort"), "writer").put(b"x")
-        raise ValueError("the reason")
+    def run():
+        with ConsumerThread(lambda: Consumer("abort"), nothing) as thread:
+            thread.write(b"x")
+            thread.finish()
+            raise ValueError("the reason")
+
+    with pytest.raises(ValueError, match="the reason"):
+        run()
     assert "could not be cleaned up: no room" in caplog.text
 
 
-def test_lane_that_was_dropped_never_looks_as_if_it_had_published():
-    lane = module.Lane(Consumer, "writer", nothing)
-    lane.start()
-    lane.drop()
-    lane.join(HANG_SECONDS)
-    with pytest.raises(RuntimeError, match="dropped"):
-        lane.commit()
-    with pytest.raises(RuntimeError, match="dropped"):
-        lane.put(b"x")
+def test_consumer_that_was_dropped_never_looks_as_if_it_had_published():
+    thread = ConsumerThread(Consumer, nothing)
+    thread.write(b"x")
+    thread.drop()
+    thread.join(HANG_SECONDS)
+    thread._answers.get()  # the first bytes may have been taken
+    thread._answers.put(module._ENDED)
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="dropped"):
+            thread.commit()
 
 
 # --- the end of the interpreter ----------------------------------------------------------------------
@@ -188,9 +238,9 @@ def run(code):
 
 EXIT = """
 import sys, threading
-from stoq_provider.download import consumer as lanes
-from stoq_provider.download.consumer import Lanes
-lanes._EXIT_PATIENCE_SECONDS = 300  # what ends sooner is no matter of the machine's speed
+from stoq_provider.download import consumer as module
+from stoq_provider.download.consumer import ConsumerThread
+module._EXIT_PATIENCE_SECONDS = 300  # what ends sooner is no matter of the machine's speed
 begun = threading.Event()
 SETUP
 class Consumer:
@@ -202,8 +252,8 @@ class Consumer:
     def commit(self): print("commit", flush=True)
     def abort(self): print("abort", flush=True)
 def work():
-    with Lanes(lambda: None) as all_of_them:
-        all_of_them.add(Consumer, "writer").put(b"x")
+    with ConsumerThread(Consumer, lambda: None) as consumer:
+        consumer.write(b"x")
         threading.Event().wait()
 thread = threading.Thread(target=work, daemon=True)
 thread.start()
@@ -220,16 +270,16 @@ def at_exit(setup="", stuck="", **changes):
 
 
 def test_interpreter_that_exits_meanwhile_cleans_up():
-    """The call that is under way returns only once its lane was dropped."""
-    setup = "dropped, drop = threading.Event(), lanes.Lane.drop\n"
-    setup += "lanes.Lane.drop = lambda lane: (drop(lane), dropped.set())"
+    """The call that is under way returns only once its thread was dropped."""
+    setup = "dropped, drop = threading.Event(), ConsumerThread.drop\n"
+    setup += "ConsumerThread.drop = lambda thread: (drop(thread), dropped.set())"
     result = at_exit(setup, stuck="dropped.wait()")
     assert result.returncode == 3
     assert result.stdout.split() == ["write", "abort"]
 
 
 def test_interpreter_that_exits_meanwhile_does_not_hang_where_a_call_never_returns():
-    result = at_exit("lanes._EXIT_PATIENCE_SECONDS = 0.1", stuck="threading.Event().wait()")
+    result = at_exit("module._EXIT_PATIENCE_SECONDS = 0.1", stuck="threading.Event().wait()")
     assert result.returncode == 3
     assert result.stdout.split() == ["write"]
 
@@ -238,9 +288,9 @@ WAITED_FOR = """
 import concurrent.futures.thread, threading
 from concurrent.futures import ThreadPoolExecutor
 exiting = threading.Event()
-# Handlers run last in, first out: this one after that of the lanes, before that of the executors.
+# Handlers run last in, first out: this one after that of the consumers, before that of the executors.
 threading._register_atexit(exiting.set)
-from stoq_provider.download.consumer import Lanes
+from stoq_provider.download.consumer import ConsumerThread
 class Consumer:
     def write(self, chunk): pass
     def finish(self): pass
@@ -248,13 +298,13 @@ class Consumer:
     def abort(self): print("abort", flush=True)
 begun = threading.Event()
 def work():
-    with Lanes(lambda: None) as lanes:
-        lane = lanes.add(Consumer, "writer")
+    with ConsumerThread(Consumer, lambda: None) as consumer:
+        consumer.write(b"x")
         begun.set()
         exiting.wait()
-        lane.put(b"x")
-        lane.finish()
-        lane.commit()
+        consumer.write(b"x")
+        consumer.finish()
+        consumer.commit()
 def pool():
     from stoq_provider.download.many import DownloadPool
     DownloadPool(lambda: False).run([work], 1)
@@ -280,7 +330,7 @@ def test_at_the_exit_stores_can_still_look_up_names():
     assert result.stdout.split() == ["write", "abort"], result.stderr
 
 
-def test_at_the_exit_lanes_end_before_the_sessions_of_their_stores():
+def test_at_the_exit_consumers_end_before_the_sessions_of_their_stores():
     """Clients of stores close their sessions by finalizers; what aborts an upload needs one."""
     session = "import weakref\nclass Session: pass\nsession = Session()\n"
     session += "weakref.finalize(session, lambda: print('closed', flush=True))\n"

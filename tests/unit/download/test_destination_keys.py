@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from stoq_provider.download.destination import fill_in, report_of
-from stoq_provider.download.download import check_destination, download
+from stoq_provider.download.download import check_destination, download_files
 from stoq_provider.exceptions import ValidationRejected
 
 from .conftest import BODY
@@ -75,7 +75,7 @@ def test_check_before_submission_fills_in_samples(tmp_path):
 
 
 def test_download_to_a_key_made_from_the_job(server, policy, tmp_path):
-    stored = download(
+    stored = download_files(
         server.url,
         f"{tmp_path}/{{system}}/{{report}}/{{{{x}}}}-{{job_id}}.csv",
         file_name="a.csv",
@@ -83,6 +83,6 @@ def test_download_to_a_key_made_from_the_job(server, policy, tmp_path):
         job_id="../j",
         system="stoq",
         kind="export:revenue",
-    )
+    )[0]
     assert stored.uri == f"file://{tmp_path}/stoq/revenue/{{x}}-j.csv"
     assert (tmp_path / "stoq/revenue/{x}-j.csv").read_bytes() == BODY

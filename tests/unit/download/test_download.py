@@ -8,10 +8,10 @@ import socket
 
 import pytest
 
-from stoq_provider.download import body, pipeline, resume
 from stoq_provider.download import download as module
-from stoq_provider.download.body import CHUNK_BYTES
-from stoq_provider.download.download import DownloadPolicy, StoredFile, check_destination, download
+from stoq_provider.download import pipeline, resume
+from stoq_provider.download.download import DownloadPolicy, StoredFile, check_destination, download_files
+from stoq_provider.download.resume import CHUNK_BYTES
 from stoq_provider.exceptions import DownloadError, ValidationRejected, VerificationError
 from tests.harness import wait_until
 
@@ -19,7 +19,6 @@ from .conftest import (
     BODY,
     HANG_SECONDS,
     ROWS,
-    Clock,
     answer,
     break_off,
     chunked,
@@ -106,10 +105,11 @@ def test_waits_grow_until_bytes_come_again(fetch, server, monkeypatch):
 
 
 def test_wait_is_bounded_and_spread():
-    waits = [resume._backoff(failures) for failures in (1, 1, 1, 1000)]
-    assert all(0.25 <= wait <= 0.5 for wait in waits[:3])
+    waits = [resume._backoff(failures) for failures in (1, 1, 1, 4, 1000)]
+    assert all(0.5 <= wait <= 1.0 for wait in waits[:3])
     assert len(set(waits[:3])) > 1
-    assert 15 <= waits[3] <= 30
+    assert 4.0 <= waits[3] <= 4.5
+    assert waits[4] == 30
 
 
 def test_gives_up_after_max_resumes(fetch, server, tmp_path):
@@ -408,6 +408,17 @@ def test_stop_during_the_transfer(fetch, server, tmp_path):
     assert files(tmp_path) == []
 
 
+def test_answer_that_drips_does_not_outlive_the_deadline(fetch, server, clock, monkeypatch):
+    def drip_headers(h):
+        h.wfile.write(b"HTTP/1.1 200 OK\r\nX-Header: ")
+        h.owner.hold(lambda: h.wfile.write(b"x"))
+
+    monkeypatch.setattr(clock, "monotonic", lambda: 1000.0 if server.holds() else 0.0)
+    server.plan = [drip_headers]
+    with pytest.raises(DownloadError, match="deadline"):
+        fetch(deadline=999.0)
+
+
 def test_stop_during_a_wait(fetch, server, clock):
     server.plan = [answer(503, Retry_After="30")]
     with pytest.raises(DownloadError, match="told to stop"):
@@ -426,18 +437,15 @@ def test_time_is_bounded_where_nothing_else_is_asked_for():
     assert DownloadPolicy().deadline == 6 * 60 * 60
 
 
-# After a fast chunk, reads are large ones.
 @pytest.mark.parametrize("fast", [0, 2 * CHUNK_BYTES], ids=["from the start", "after it was fast"])
 def test_slow_drip_does_not_outlive_the_deadline(fetch, server, clock, monkeypatch, fast):
-    monkeypatch.setattr(body, "time", Clock())
     monkeypatch.setattr(clock, "monotonic", lambda: 1000.0 if server.holds() else 0.0)
     server.plan = [drip(fast)]
     with pytest.raises(DownloadError, match="deadline"):
         fetch(deadline=999.0)
 
 
-def test_slow_drip_after_it_was_fast_hears_a_stop(fetch, server, monkeypatch):
-    monkeypatch.setattr(body, "time", Clock())
+def test_slow_drip_after_it_was_fast_hears_a_stop(fetch, server):
     server.plan = [drip(2 * CHUNK_BYTES)]
     with pytest.raises(DownloadError, match="told to stop"):
         fetch(should_stop=server.holds)
@@ -479,7 +487,7 @@ def test_no_overwrite_when_somebody_is_quicker(fetch, server, tmp_path):
 
 def test_bad_destination_is_found_before_the_download(server, policy, tmp_path):
     with pytest.raises(ValidationRejected, match="is a folder"):
-        download(server.url, str(tmp_path), file_name="x.csv", policy=policy)
+        download_files(server.url, str(tmp_path), file_name="x.csv", policy=policy)
     with pytest.raises(ValidationRejected, match="is a folder"):
         check_destination(str(tmp_path))
     check_destination(f"{tmp_path}/")

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 import urllib3.util.connection
 
-from stoq_provider.download import body, consumer
-from stoq_provider.download.body import CHUNK_BYTES
+from stoq_provider.download import resume
+from stoq_provider.download.consumer import ConsumerThread
+from stoq_provider.download.resume import CHUNK_BYTES
 from tests.harness import wait_until
 from tests.unit.transport.silence import PROCESS_SECONDS
 
@@ -49,17 +50,17 @@ POINTS: list[tuple[str, Any, str, int, str, bool]] = [
     ("asking", http.client.HTTPConnection, "endheaders", 1, "before", False),
     ("waiting for the answer", http.client.HTTPConnection, "getresponse", 1, "before", False),
     ("having the answer", http.client.HTTPConnection, "getresponse", 1, "after", False),
-    ("starting the first consumer", threading.Thread, "start", 1, "before", False),
-    ("in the midst of starting a consumer", threading, START, 3, "after", False),
-    ("having started the last consumer", threading.Thread, "start", 4, "after", False),
-    ("reading the first bytes", body.Body, "_read", 1, "before", False),
-    ("reading on", body.Body, "_read", 2, "after", False),
-    ("handing over bytes", consumer.Lane, "put", 2, "before", False),
-    ("having handed over bytes", consumer.Lane, "put", 3, "after", False),
-    ("waiting for the consumers", consumer.Lane, "finish", 2, "before", False),
-    ("all is verified", consumer.Lane, "commit", 1, "before", False),
-    ("published", consumer.Lane, "commit", 1, "after", True),
-    ("waiting for the end of the consumers", consumer.Lane, "join", 1, "before", True),
+    ("starting the consumer", threading.Thread, "start", 1, "before", False),
+    ("in the midst of starting the consumer", threading, START, 1, "after", False),
+    ("having started the consumer", threading.Thread, "start", 1, "after", False),
+    ("reading the first bytes", resume, "_next_chunk", 1, "before", False),
+    ("reading on", resume, "_next_chunk", 2, "after", False),
+    ("handing over bytes", ConsumerThread, "write", 2, "before", False),
+    ("having handed over bytes", ConsumerThread, "write", 3, "after", False),
+    ("waiting for the consumer", ConsumerThread, "finish", 1, "before", False),
+    ("all is verified", ConsumerThread, "commit", 1, "before", False),
+    ("published", ConsumerThread, "commit", 1, "after", True),
+    ("waiting for the end of the consumer", ConsumerThread, "join", 1, "before", True),
 ]
 
 
@@ -69,6 +70,7 @@ POINTS: list[tuple[str, Any, str, int, str, bool]] = [
     [pytest.param(*point, id=about) for about, *point in POINTS],
 )
 def test_exception_of_a_signal(fetch, tmp_path, monkeypatch, caplog, owner, name, number, when, published):
+    monkeypatch.setattr(resume, "CHUNK_BYTES", 100_000)
     real = getattr(owner, name)
     main = threading.current_thread()
     calls = 0
@@ -100,15 +102,15 @@ def test_exception_of_a_signal(fetch, tmp_path, monkeypatch, caplog, owner, name
 
 PROCESS = """
 import faulthandler, signal, sys, threading, time
-from stoq_provider.download import consumer as lanes
-from stoq_provider.download.download import DownloadPolicy, download
+from stoq_provider.download import consumer
+from stoq_provider.download.download import DownloadPolicy, download_files
 
 faulthandler.dump_traceback_later({seconds} / 2)  # to see where, if it hangs
-lanes._EXIT_PATIENCE_SECONDS = {seconds}
+consumer._EXIT_PATIENCE_SECONDS = {seconds}
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
 
 def run():
-    download(lambda: {url!r}, {folder!r}, file_name="x.csv",
+    download_files(lambda: {url!r}, {folder!r}, file_name="x.csv",
              policy=DownloadPolicy(allow_loopback=True, stall_timeout=2 * {seconds}))
 {run}
 """

@@ -12,7 +12,7 @@ import traceback
 import pytest
 
 from stoq_provider.download import session, ssrf
-from stoq_provider.download.download import download
+from stoq_provider.download.download import download_files
 from stoq_provider.download.options import DownloadPolicy
 from stoq_provider.exceptions import DownloadError
 
@@ -62,7 +62,7 @@ def test_secret_is_in_no_log_and_no_error(server, policy, out, caplog, fault):
     policy = dataclasses.replace(policy, max_resumes=2)
     server.body = BODY if fault != "changed" else b'"'
     with caplog.at_level(logging.DEBUG), pytest.raises(DownloadError) as caught:
-        download(server.url, str(out), file_name=None, policy=policy, job_id="j")
+        download_files(server.url, str(out), file_name=None, policy=policy, job_id="j")
     error = caught.value
     assert server.requests
     assert VALUE in server.requests[0][0]
@@ -77,7 +77,7 @@ def test_secret_is_in_no_log_and_no_error(server, policy, out, caplog, fault):
 
 def test_secret_is_in_no_log_of_a_success(server, policy, out, caplog):
     with caplog.at_level(logging.DEBUG):
-        download(server.url, str(out), file_name=None, policy=policy)
+        download_files(server.url, str(out), file_name=None, policy=policy)
     assert out.read_bytes() == BODY
     assert VALUE not in caplog.text
     assert caplog.records
@@ -88,7 +88,7 @@ def test_request_carries_no_credentials(server, policy, out, tmp_path, monkeypat
     netrc.write_text("machine 127.0.0.1 login me password hunter2\n")
     netrc.chmod(0o600)
     monkeypatch.setenv("NETRC", str(netrc))
-    download(server.url, str(out), file_name=None, policy=policy)
+    download_files(server.url, str(out), file_name=None, policy=policy)
     ((path, headers),) = server.requests
     assert path.endswith(SECRET)
     assert set(headers) <= {"host", "user-agent", "accept", "accept-encoding", "connection"}
@@ -101,7 +101,7 @@ def test_request_carries_no_credentials(server, policy, out, tmp_path, monkeypat
 def test_loopback_is_refused_by_default(server, out):
     for policy in (DownloadPolicy(), DownloadPolicy(allow_http=True, allow_private=True)):
         with pytest.raises(DownloadError, match=r"plain http|loopback"):
-            download(server.url, str(out), file_name=None, policy=policy)
+            download_files(server.url, str(out), file_name=None, policy=policy)
     assert server.requests == []
 
 
@@ -109,7 +109,7 @@ def test_name_that_resolves_differently_the_second_time(server, out, monkeypatch
     monkeypatch.setattr(session, "resolve", lambda host, port: ["93.184.216.34"])
     url = server.url().replace("127.0.0.1", "localhost")
     with pytest.raises(DownloadError, match="loopback"):
-        download(lambda: url, str(out), file_name=None, policy=DownloadPolicy(allow_http=True))
+        download_files(lambda: url, str(out), file_name=None, policy=DownloadPolicy(allow_http=True))
     assert server.requests == []
 
 
@@ -119,7 +119,7 @@ def test_address_is_checked_before_connecting(out, monkeypatch):
     monkeypatch.setattr(socket, "create_connection", lambda *a, **k: connected.append(a))
     monkeypatch.setattr("urllib3.util.connection.create_connection", lambda *a, **k: connected.append(a))
     with pytest.raises(DownloadError, match="allow_private"):
-        download(lambda: f"https://files.example/?{SECRET}", str(out), file_name=None)
+        download_files(lambda: f"https://files.example/?{SECRET}", str(out), file_name=None)
     assert connected == []
 
 
@@ -129,7 +129,7 @@ def test_name_that_does_not_resolve(out, monkeypatch):
 
     monkeypatch.setattr(session, "resolve", fail)
     with pytest.raises(DownloadError, match=r"files\.example: the host name could not be resolved") as caught:
-        download(
+        download_files(
             lambda: f"https://files.example/?{SECRET}",
             str(out),
             file_name=None,
@@ -151,14 +151,14 @@ def test_name_that_does_not_resolve(out, monkeypatch):
 def test_redirects_that_are_not_followed(server, policy, out, location, reason):
     server.plan = [redirect(location.format(port=server.port))] * 9
     with pytest.raises(DownloadError, match=reason):
-        download(server.url, str(out), file_name=None, policy=policy)
+        download_files(server.url, str(out), file_name=None, policy=policy)
     assert not out.exists()
     assert len(server.requests) == (4 if "more" in reason else 1)
 
 
 def test_redirect_on_the_same_host_is_followed(server, policy, out):
     server.plan = [redirect("/moved?key=1"), redirect(server.url("key=2"))]
-    download(server.url, str(out), file_name=None, policy=policy)
+    download_files(server.url, str(out), file_name=None, policy=policy)
     assert out.read_bytes() == BODY
     assert [path for path, _ in server.requests][1:] == ["/moved?key=1", "/exports/result.csv?key=2"]
 
@@ -168,23 +168,23 @@ def test_redirect_is_checked_like_the_first_url(server, policy, out, monkeypatch
     monkeypatch.setattr(session, "resolve", lambda host, port: next(answers))
     server.plan = [redirect("/moved")]
     with pytest.raises(DownloadError, match="allow_private"):
-        download(server.url, str(out), file_name=None, policy=policy)
+        download_files(server.url, str(out), file_name=None, policy=policy)
     assert len(server.requests) == 1
 
 
 def test_proxy_gets_the_request_and_only_the_name_is_checked(server, out, monkeypatch):
     monkeypatch.setattr(session, "resolve", lambda host, port: pytest.fail("the proxy resolves, not we"))
     policy = DownloadPolicy(allow_http=True, proxy=f"http://127.0.0.1:{server.port}")
-    download(lambda: "http://files.example/x.csv", str(out), file_name=None, policy=policy)
+    download_files(lambda: "http://files.example/x.csv", str(out), file_name=None, policy=policy)
     assert server.requests[0][0] == "http://files.example/x.csv"
     with pytest.raises(DownloadError, match="metadata"):
-        download(lambda: "http://169.254.169.254/x", str(out), file_name=None, policy=policy)
+        download_files(lambda: "http://169.254.169.254/x", str(out), file_name=None, policy=policy)
     assert len(server.requests) == 1
 
 
 def test_proxy_of_the_environment(server, out, monkeypatch):
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{server.port}")
-    download(
+    download_files(
         lambda: "http://files.example/x.csv", str(out), file_name=None, policy=DownloadPolicy(allow_http=True)
     )
     assert server.requests[0][0] == "http://files.example/x.csv"
@@ -203,7 +203,7 @@ def test_certificate_that_is_not_accepted_is_final(server, policy, out, monkeypa
 
     monkeypatch.setattr(requests.Session, "get", fail)
     with pytest.raises(DownloadError, match=r"not accepted \(self-signed certificate\)") as caught:
-        download(lambda: server.url(scheme="https"), str(out), file_name=None, policy=policy)
+        download_files(lambda: server.url(scheme="https"), str(out), file_name=None, policy=policy)
     assert len(calls) == 1
     assert whole_chain(caught.value) == [caught.value]
 
@@ -211,7 +211,7 @@ def test_certificate_that_is_not_accepted_is_final(server, policy, out, monkeypa
 def test_tls_to_a_plain_server(server, policy, out):
     policy = dataclasses.replace(policy, max_resumes=0)
     with pytest.raises(DownloadError) as caught:
-        download(lambda: server.url(scheme="https"), str(out), file_name=None, policy=policy)
+        download_files(lambda: server.url(scheme="https"), str(out), file_name=None, policy=policy)
     assert VALUE not in str(caught.value)
     assert server.requests == []
 
@@ -229,15 +229,17 @@ def test_verify_and_environment_bundle_reach_the_request(server, policy, out, mo
     monkeypatch.setattr(requests.Session, "get", spy)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/env/bundle.pem")
     for verify in (True, False, "/my/bundle.pem"):
-        download(server.url, str(out), file_name=None, policy=dataclasses.replace(policy, verify=verify))
+        download_files(
+            server.url, str(out), file_name=None, policy=dataclasses.replace(policy, verify=verify)
+        )
     assert seen == [("/env/bundle.pem", False), (False, False), ("/my/bundle.pem", False)]
 
 
 def test_url_that_is_no_url(out):
     with pytest.raises(DownloadError, match="gave no download URL"):
-        download(lambda: None, str(out), file_name=None)  # type: ignore[arg-type, return-value]
+        download_files(lambda: None, str(out), file_name=None)  # type: ignore[arg-type, return-value]
     with pytest.raises(DownloadError, match="user-info") as caught:
-        download(lambda: f"https://me:{VALUE}@h/x", str(out), file_name=None)
+        download_files(lambda: f"https://me:{VALUE}@h/x", str(out), file_name=None)
     assert whole_chain(caught.value) == [caught.value]
     assert VALUE not in str(caught.value)
 

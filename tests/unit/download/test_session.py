@@ -11,10 +11,9 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from requests.adapters import HTTPAdapter
 
-from stoq_provider.download import connections, session
-from stoq_provider.download.download import download
+from stoq_provider.download import responses, session
+from stoq_provider.download.download import download_files
 from stoq_provider.download.options import DownloadPolicy
 from stoq_provider.download.resume import Source
 from stoq_provider.exceptions import DownloadError
@@ -29,7 +28,7 @@ def secure_url(server):
 
 def test_certificate_of_the_right_name(tls, certificate, tmp_path):
     policy = DownloadPolicy(allow_loopback=True, verify=certificate)
-    download(lambda: secure_url(tls), f"{tmp_path}/x.csv", file_name=None, policy=policy)
+    download_files(lambda: secure_url(tls), f"{tmp_path}/x.csv", file_name=None, policy=policy)
     assert (tmp_path / "x.csv").read_bytes() == BODY
 
 
@@ -41,7 +40,7 @@ def test_certificate_that_is_wrong(tls, certificate, tmp_path, fault):
     )
     asked = []
     with pytest.raises(DownloadError, match="TLS certificate was not accepted") as caught:
-        download(lambda: asked.append(1) or url, f"{tmp_path}/x.csv", file_name=None, policy=policy)
+        download_files(lambda: asked.append(1) or url, f"{tmp_path}/x.csv", file_name=None, policy=policy)
     assert caught.value.__context__ is None
     assert "0 bytes had arrived" in str(caught.value)
     assert tls.requests == []
@@ -51,7 +50,7 @@ def test_certificate_that_is_wrong(tls, certificate, tmp_path, fault):
 def test_peer_is_checked_before_the_request(tls, certificate, tmp_path, monkeypatch):
     monkeypatch.setattr(session, "resolve", lambda host, port: ["93.184.216.34"])
     with pytest.raises(DownloadError, match="loopback"):
-        download(
+        download_files(
             lambda: secure_url(tls),
             f"{tmp_path}/x.csv",
             file_name=None,
@@ -121,24 +120,8 @@ def test_end_that_a_stop_put_to_a_body_without_a_length_is_not_its_end(tls, cert
     assert files(tmp_path) == []
 
 
-def test_authorities_that_requests_keeps_to_itself(tls, certificate, fetch, tmp_path, monkeypatch):
-    """Versions 2.32.0 to 2.32.4 put them into a context of their own."""
-    monkeypatch.setattr(connections, "DEFAULT_CA_BUNDLE_PATH", certificate)
-    monkeypatch.setattr(
-        HTTPAdapter, "cert_verify", lambda self, conn, *args: setattr(conn, "cert_reqs", "CERT_REQUIRED")
-    )
-    fetch(lambda: secure_url(tls), verify=True)
-    assert (tmp_path / "out/result.csv").read_bytes() == BODY
-
-
-def test_tls_of_another_library_is_left_alone(tls, certificate, fetch, tmp_path, monkeypatch):
-    monkeypatch.setattr("stoq_provider.download.tls.create_urllib3_context", lambda **options: object())
-    fetch(lambda: secure_url(tls), verify=certificate)
-    assert (tmp_path / "out/result.csv").read_bytes() == BODY
-
-
 def test_certificate_error_without_a_message():
-    assert "no reason given" in session.describe(ssl.SSLCertVerificationError("made by Python"))
+    assert "no reason given" in responses.describe(ssl.SSLCertVerificationError("made by Python"))
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="open files can't be counted")

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from stoq_provider.download.verification import RowCounts, counted, row_problem
+from stoq_provider.download.verification import row_problem
 
 
 @pytest.mark.parametrize(
@@ -26,21 +26,3 @@ def test_rows_that_fit_and_that_do_not(records, expected, with_header, problem):
     found = row_problem(records, expected, with_header)
     assert problem in found
     assert bool(found) == bool(problem)
-
-
-@pytest.mark.parametrize(
-    ("records", "expected", "tells"),
-    [(3, 2, False), (3, 3, True), (1, 0, False), (1, 1, True), (0, 0, None), (3, 9, None)],
-)
-def test_file_tells_whether_the_header_is_counted(records, expected, tells):
-    assert counted(records, expected) is tells
-
-
-def test_first_file_of_a_system_decides():
-    counts = RowCounts()
-    assert counts.knows("stoq") is None
-    assert counts.knows(None) is None
-    assert counts.settle("stoq", True) is True
-    assert counts.settle("stoq", False) is True
-    assert counts.knows("stoq") is True
-    assert counts.knows("medusa") is None

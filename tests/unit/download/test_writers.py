@@ -9,7 +9,7 @@ import pytest
 from stoq_provider.download import download as module
 from stoq_provider.download import writers
 from stoq_provider.download.destination import Target
-from stoq_provider.download.download import download
+from stoq_provider.download.download import download_files
 from stoq_provider.download.writers import LocalWriter, open_writer
 from stoq_provider.exceptions import DownloadError
 
@@ -254,7 +254,7 @@ def to_store(server, policy, store, monkeypatch):
     monkeypatch.setattr(writers, "FIRST_BYTES", 100_000)
 
     def run(**given):
-        return download(server.url, "s3://conn@bucket/key", file_name=None, policy=policy, **given)
+        return download_files(server.url, "s3://conn@bucket/key", file_name=None, policy=policy, **given)[0]
 
     return run
 

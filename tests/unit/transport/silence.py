@@ -12,6 +12,7 @@ import asyncio
 import select
 import selectors
 import socket
+import ssl
 import time
 from collections.abc import Coroutine, Iterator
 from typing import Any, TypeVar
@@ -48,7 +49,7 @@ def _is_silent(client: socket.socket) -> bool:
 @pytest.fixture
 def silence(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let blocking reads time out where silence was declared; for those of an event loop see :func:`run`."""
-    receive = socket.socket.recv_into
+    receive, read = socket.socket.recv_into, ssl.SSLSocket.read
 
     def recv_into(sock: socket.socket, *args: Any) -> int:
         timeout = sock.gettimeout()
@@ -56,7 +57,14 @@ def silence(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             _await_bytes(sock, timeout)
         return receive(sock, *args)
 
+    def read_record(sock: ssl.SSLSocket, *args: Any) -> Any:
+        timeout = sock.gettimeout()
+        if timeout != 0 and not sock.pending():
+            _await_bytes(sock, timeout)
+        return read(sock, *args)
+
     monkeypatch.setattr(socket.socket, "recv_into", recv_into)
+    monkeypatch.setattr(ssl.SSLSocket, "read", read_record)
     yield
     _declared.clear()
 
