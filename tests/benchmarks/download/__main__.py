@@ -16,14 +16,16 @@ PLACES = ("file", "disk", "sink", "store")
 MEMORY_MIB = 64
 TO_FILE = (CURL, CURL_DIGEST, "ours", "object_storage_path")
 TO_DISK = (CURL_SYNC, CURL, "ours")
-TO_S3 = (CURL, CURL_NULL, "ours", "ours_by_fsspec", "boto3_fileobj", "object_storage_path", "http_to_s3")
+TO_S3 = (CURL, CURL_NULL, "ours", "boto3_fileobj", "object_storage_path", "http_to_s3")
 FOR_MEMORY = {"file": ("ours", "object_storage_path"), "sink": TO_S3[2:]}
 CAPTION = """
-`x curl` is the time of the copy against the whole process of `curl -o` (a file in memory) in the same round:
-the median of the rounds, then the least and the most. The time of a copy leaves out the start of Python, the
-imports (Airflow takes seconds) and a first copy of 10 MB, after which sessions are there; all else is in it.
-`whole` is the process from its start to its end, with all that. For curl both are the same. CPU is user and
-system of all threads. Ours checks length, SHA-256 and the number of CSV records; no other does.
+`x base` is the time of the copy against a base in the same round: the median of the rounds, then the least
+and the most. The base of a file in memory is the same work, the whole process of `curl -o` and then of
+`openssl dgst -sha256`; on disk it is `curl -o` and then `sync`; of S3 boto3's `upload_fileobj`, unchecked.
+The time of a copy leaves out the start of Python, the imports (Airflow takes seconds) and a first copy of
+10 MB, after which sessions are there; all else is in it. `whole` is the process from its start to its end,
+with all that. For curl both are the same. CPU is user and system of all threads. Ours checks length, SHA-256
+and the number of CSV records; no other does.
 The processes that serve and swallow the bytes run on the same cores. A large file in memory gets the memory
 of the one before.
 """

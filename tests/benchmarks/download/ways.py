@@ -82,14 +82,8 @@ Copier = Callable[[Copy], str]
 
 def ours(job: Job) -> Copier:
     """All that a task of ours does with a result: guarded, hashed, counted, verified, published at once."""
-    _import("numpy", *((*_AIRFLOW_S3, "obstore") if job.copy.bucket else ()))
-    return _download(job.authority)
-
-
-def ours_by_fsspec(job: Job) -> Copier:
-    """The same where obstore is not installed."""
-    sys.modules["obstore"] = None  # type: ignore[assignment]
-    _import("numpy", *_AIRFLOW_S3)
+    if job.copy.bucket:
+        _import(*_AIRFLOW_S3)
     return _download(job.authority)
 
 
@@ -151,7 +145,7 @@ def http_to_s3(job: Job) -> Copier:
 
 
 WAYS: dict[str, Callable[[Job], Copier]] = {
-    each.__name__: each for each in (ours, ours_by_fsspec, boto3_fileobj, object_storage_path, http_to_s3)
+    each.__name__: each for each in (ours, boto3_fileobj, object_storage_path, http_to_s3)
 }
 
 
