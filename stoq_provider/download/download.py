@@ -51,7 +51,7 @@ from stoq_provider.download.destination import (
     report_of,
     resolve_target,
 )
-from stoq_provider.download.options import DownloadPolicy, EmptyResult, Overwrite, destination_error
+from stoq_provider.download.options import DownloadOptions, EmptyResult, Overwrite, destination_error
 from stoq_provider.download.pipeline import Done, Transfer
 from stoq_provider.download.resume import Source
 from stoq_provider.download.writers import open_writer
@@ -61,7 +61,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Consumer",
-    "DownloadPolicy",
+    "DownloadOptions",
     "EmptyResult",
     "StoredFile",
     "Target",
@@ -125,7 +125,7 @@ def download_files(
     file_name: str | None,
     expected_rows: int | None = None,
     expected_bytes: int | None = None,
-    policy: DownloadPolicy | None = None,
+    policy: DownloadOptions | None = None,
     job_id: str | None = None,
     system: str | None = None,
     kind: str | None = None,
@@ -164,7 +164,7 @@ def download_files(
     :raises VerificationError: the file is not what was announced; nothing was published.
     :raises EmptyResult: no rows, and ``on_empty="skip"``; nothing was published. Airflow skips the task.
     """
-    policy = policy or DownloadPolicy()
+    policy = policy or DownloadOptions()
     log = log or logging.getLogger(__name__)
     name = clean_file_name(file_name, fallback=f"{job_id}.csv" if job_id else "")
     values = {"job_id": job_id, "kind": kind, "report": report_of(kind), "system": system}

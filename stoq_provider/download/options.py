@@ -162,8 +162,6 @@ GIVEN = (
 )
 """Options that a task may be given as ``download_options``; the others come from the connection."""
 
-DownloadPolicy = DownloadOptions
-
 
 def _is_number(value: Any, kind: type[float]) -> bool:
     """Return whether it is one from 0 on; ``float`` takes whole ones as well."""

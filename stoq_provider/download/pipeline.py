@@ -11,7 +11,7 @@ from typing import Any
 from stoq_provider.download.consumer import Consumer, ConsumerThread
 from stoq_provider.download.destination import Target
 from stoq_provider.download.gunzip import Gunzip
-from stoq_provider.download.options import DownloadPolicy, download_error, verification_error
+from stoq_provider.download.options import DownloadOptions, download_error, verification_error
 from stoq_provider.download.resume import Source, StartOver
 from stoq_provider.download.verification import Acceptance, Tally
 from stoq_provider.download.writers import AtomicWriter, check_place, open_writer
@@ -52,7 +52,7 @@ class Transfer:
 
     source: Source
     find_target: Callable[[bool], Target]
-    policy: DownloadPolicy
+    policy: DownloadOptions
     log: logging.Logger
     job_id: str | None = None
     also: Sequence[Callable[[Target], Consumer]] = ()

@@ -19,7 +19,7 @@ from tenacity import RetryCallState, Retrying
 from tenacity.wait import wait_exponential_jitter
 
 from stoq_provider.download import responses
-from stoq_provider.download.options import DownloadPolicy, download_error
+from stoq_provider.download.options import DownloadOptions, download_error
 from stoq_provider.download.responses import Trouble, Verdict, Wanted, describe
 from stoq_provider.download.ssrf import Refused, SignedUrl, parse_url
 
@@ -60,7 +60,7 @@ class Source:
     def __init__(
         self,
         get_url: Callable[[], str],
-        policy: DownloadPolicy,
+        policy: DownloadOptions,
         *,
         should_stop: Callable[[], bool],
         log: logging.Logger,

@@ -19,7 +19,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError
 
-from stoq_provider.download.options import DownloadPolicy
+from stoq_provider.download.options import DownloadOptions
 from stoq_provider.download.responses import Trouble, describe, is_final
 from stoq_provider.download.ssrf import (
     Refused,
@@ -40,7 +40,7 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 class GuardedSession:
     """Sends requests for one download; close it after use."""
 
-    def __init__(self, policy: DownloadPolicy) -> None:
+    def __init__(self, policy: DownloadOptions) -> None:
         self._policy = policy
         self._url: SignedUrl | None = None
         self._direct = True

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import urljoin, urlsplit
 
-from stoq_provider.download.options import DownloadPolicy
+from stoq_provider.download.options import DownloadOptions
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -107,7 +107,7 @@ def _joined(base: str, location: str) -> str:
         return location  # cannot be read, which is found out next
 
 
-def check_scheme(url: SignedUrl, policy: DownloadPolicy) -> None:
+def check_scheme(url: SignedUrl, policy: DownloadOptions) -> None:
     """
     Check what can be said without resolving the name.
 
@@ -117,7 +117,7 @@ def check_scheme(url: SignedUrl, policy: DownloadPolicy) -> None:
         raise Refused(f"plain http to {url.host} is not allowed (allow_http)")
 
 
-def check_name(url: SignedUrl, policy: DownloadPolicy) -> None:
+def check_name(url: SignedUrl, policy: DownloadOptions) -> None:
     """
     Check the host by its name only, for a connection through a proxy, which resolves it out of our sight.
 
@@ -145,7 +145,7 @@ def resolve(host: str, port: int) -> list[str]:
     return [str(info[4][0]) for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
 
 
-def check_addresses(addresses: Iterable[str], url: SignedUrl, policy: DownloadPolicy) -> None:
+def check_addresses(addresses: Iterable[str], url: SignedUrl, policy: DownloadOptions) -> None:
     """
     Check every address a name resolves to: one bad one among them is enough to refuse.
 
@@ -155,7 +155,7 @@ def check_addresses(addresses: Iterable[str], url: SignedUrl, policy: DownloadPo
         check_address(address, url, policy)
 
 
-def check_address(address: str, url: SignedUrl, policy: DownloadPolicy) -> None:
+def check_address(address: str, url: SignedUrl, policy: DownloadOptions) -> None:
     """
     Check one address the download would go to.
 
@@ -169,7 +169,7 @@ def check_address(address: str, url: SignedUrl, policy: DownloadPolicy) -> None:
         raise Refused(f"plain http to {url.host} is not allowed (allow_http)")
 
 
-def _problem(ip: IPAddress, policy: DownloadPolicy) -> str:
+def _problem(ip: IPAddress, policy: DownloadOptions) -> str:
     if ip in _METADATA:
         return "a metadata service of a cloud"
     if ip.is_loopback:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from stoq_provider.download.destination import Target
-from stoq_provider.download.options import DownloadPolicy, EmptyResult, verification_error
+from stoq_provider.download.options import DownloadOptions, EmptyResult, verification_error
 from stoq_provider.download.writers import same_content
 
 
@@ -117,7 +117,7 @@ class Tally:
 class Acceptance:
     """Holds a file against the policy."""
 
-    policy: DownloadPolicy
+    policy: DownloadOptions
     log: logging.Logger
     job_id: str | None = None
 

@@ -8,7 +8,7 @@ import hashlib
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from stoq_provider.download.options import DownloadPolicy
+from stoq_provider.download.options import DownloadOptions
 from stoq_provider.exceptions import DownloadError, ValidationRejected, VerificationError
 
 from .conftest import MODES, POLL, SENSOR_MODES, fails, in_turn
@@ -94,8 +94,8 @@ def test_download_broken_by_a_url_that_expires_between_two_tries(bench, sandbox,
 def test_download_broken_for_good_fails_publishes_nothing_and_the_next_try_downloads_again(
     bench, sandbox, large, monkeypatch, mode, fault, options
 ):
-    policy = functools.partial(DownloadPolicy, max_resumes=1)
-    monkeypatch.setattr("stoq_provider.download.download.DownloadPolicy", policy)
+    policy = functools.partial(DownloadOptions, max_resumes=1)
+    monkeypatch.setattr("stoq_provider.download.download.DownloadOptions", policy)
     options = {**options, "after": 1000} if "after" in options else options
     sandbox.arm(fault, origin="files", times=None, **options)
     run = bench.export(mode)

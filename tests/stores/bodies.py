@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
 
-from stoq_provider.download.download import DownloadPolicy, StoredFile, download_files
+from stoq_provider.download.download import DownloadOptions, StoredFile, download_files
 from stoq_provider.download.many import DownloadPool
 from tests.stores.origin import Served
 from tests.stores.stores import LATE, Store
@@ -75,7 +75,7 @@ def fetch(
         store.uri(KEY),
         file_name=None,
         expected_rows=rows,
-        policy=DownloadPolicy(allow_loopback=True, **policy),
+        policy=DownloadOptions(allow_loopback=True, **policy),
         job_id="8f14e45f",
         should_stop=pool.stopped,
         on_source=pool.watch,

@@ -236,14 +236,14 @@ def _raise(number: int, frame: Any) -> None:
 def _download(
     job: Job, should_stop: Callable[[], bool], on_source: Callable[[Any], None] | None = None
 ) -> None:
-    from stoq_provider.download.download import DownloadPolicy, download_files
+    from stoq_provider.download.download import DownloadOptions, download_files
 
     download_files(
         lambda: job.url,
         job.destination,
         file_name=None,
         expected_rows=job.rows,
-        policy=DownloadPolicy(allow_loopback=True),
+        policy=DownloadOptions(allow_loopback=True),
         should_stop=should_stop,
         on_source=on_source,
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from stoq_provider.download.download import DownloadPolicy, StoredFile, download_files
+from stoq_provider.download.download import DownloadOptions, StoredFile, download_files
 from stoq_provider.download.parquet import parquet
 from stoq_provider.exceptions import DownloadError, VerificationError
 from tests.stores.bodies import KEY, STANDING, Body, large, small
@@ -32,7 +32,7 @@ def fetch(
         store.uri(KEY),
         file_name=None,
         expected_rows=rows,
-        policy=DownloadPolicy(allow_loopback=True, **policy),
+        policy=DownloadOptions(allow_loopback=True, **policy),
         job_id="8f14e45f",
         also=[parquet(column_types={"amount": "decimal(12, 2)"})],
         store=keep_csv,

@@ -150,9 +150,9 @@ WAYS: dict[str, Callable[[Job], Copier]] = {
 
 
 def _download(authority: str) -> Copier:
-    from stoq_provider.download.download import DownloadPolicy, download_files
+    from stoq_provider.download.download import DownloadOptions, download_files
 
-    policy = DownloadPolicy(allow_loopback=True, verify=authority)
+    policy = DownloadOptions(allow_loopback=True, verify=authority)
 
     def copy(one: Copy) -> str:
         stored = download_files(

@@ -21,7 +21,7 @@ import pytest
 from stoq_provider.download import consumer, many, resume
 from stoq_provider.download.download import StoredFile, download_files
 from stoq_provider.download.many import DownloadPool
-from stoq_provider.download.options import DownloadPolicy
+from stoq_provider.download.options import DownloadOptions
 from tests.harness import wait_until
 from tests.unit.transport.silence import HANG_SECONDS, PATIENCE, declare, silence
 
@@ -315,9 +315,9 @@ def tls(server: FaultServer, certificate: str, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.fixture
-def policy() -> DownloadPolicy:
+def policy() -> DownloadOptions:
     """As the hook sets it for a sandbox on loopback."""
-    return DownloadPolicy(allow_loopback=True, connect_timeout=PATIENCE, stall_timeout=PATIENCE)
+    return DownloadOptions(allow_loopback=True, connect_timeout=PATIENCE, stall_timeout=PATIENCE)
 
 
 def files(folder: Path) -> list[str]:
@@ -326,7 +326,7 @@ def files(folder: Path) -> list[str]:
 
 
 @pytest.fixture
-def fetch(server: FaultServer, policy: DownloadPolicy, tmp_path: Path) -> Callable[..., StoredFile]:
+def fetch(server: FaultServer, policy: DownloadOptions, tmp_path: Path) -> Callable[..., StoredFile]:
     """
     Download to ``tmp_path/out/result.csv``; extra arguments go to the policy or to ``download_files``.
 

@@ -10,7 +10,7 @@ import pytest
 
 from stoq_provider.download import download as module
 from stoq_provider.download import pipeline, resume
-from stoq_provider.download.download import DownloadPolicy, StoredFile, check_destination, download_files
+from stoq_provider.download.download import DownloadOptions, StoredFile, check_destination, download_files
 from stoq_provider.download.resume import CHUNK_BYTES
 from stoq_provider.exceptions import DownloadError, ValidationRejected, VerificationError
 from tests.harness import wait_until
@@ -434,7 +434,7 @@ def test_deadline(fetch, server, clock):
 
 
 def test_time_is_bounded_where_nothing_else_is_asked_for():
-    assert DownloadPolicy().deadline == 6 * 60 * 60
+    assert DownloadOptions().deadline == 6 * 60 * 60
 
 
 @pytest.mark.parametrize("fast", [0, 2 * CHUNK_BYTES], ids=["from the start", "after it was fast"])

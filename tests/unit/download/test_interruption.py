@@ -103,7 +103,7 @@ def test_exception_of_a_signal(fetch, tmp_path, monkeypatch, caplog, owner, name
 PROCESS = """
 import faulthandler, signal, sys, threading, time
 from stoq_provider.download import consumer
-from stoq_provider.download.download import DownloadPolicy, download_files
+from stoq_provider.download.download import DownloadOptions, download_files
 
 faulthandler.dump_traceback_later({seconds} / 2)  # to see where, if it hangs
 consumer._EXIT_PATIENCE_SECONDS = {seconds}
@@ -111,7 +111,7 @@ signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
 
 def run():
     download_files(lambda: {url!r}, {folder!r}, file_name="x.csv",
-             policy=DownloadPolicy(allow_loopback=True, stall_timeout=2 * {seconds}))
+             policy=DownloadOptions(allow_loopback=True, stall_timeout=2 * {seconds}))
 {run}
 """
 

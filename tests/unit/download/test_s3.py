@@ -13,7 +13,7 @@ from stoq_provider.download import download as module
 from stoq_provider.download import s3 as s3_module
 from stoq_provider.download import writers
 from stoq_provider.download.destination import Target
-from stoq_provider.download.download import download
+from stoq_provider.download.download import download_files
 from stoq_provider.download.s3 import S3Upload, s3_client
 from stoq_provider.download.writers import open_writer
 from stoq_provider.exceptions import DownloadError, VerificationError
@@ -221,7 +221,7 @@ def test_checksums_of_parts_are_announced_and_repeated(s3, target, wanted, begun
 def to_s3(s3, target, server, policy, monkeypatch):
     monkeypatch.setattr(module, "resolve_target", lambda *a, **k: target)
     monkeypatch.setattr(s3_module, "PART_BYTES", 100_000)
-    return lambda **given: download(server.url, target.uri, file_name=None, policy=policy, **given)
+    return lambda **given: download_files(server.url, target.uri, file_name=None, policy=policy, **given)
 
 
 def test_download_in_parts(to_s3, s3):

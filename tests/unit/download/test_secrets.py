@@ -13,7 +13,7 @@ import pytest
 
 from stoq_provider.download import session, ssrf
 from stoq_provider.download.download import download_files
-from stoq_provider.download.options import DownloadPolicy
+from stoq_provider.download.options import DownloadOptions
 from stoq_provider.exceptions import DownloadError
 
 from .conftest import BODY, SECRET, answer, ignore_range, serve
@@ -99,7 +99,7 @@ def test_request_carries_no_credentials(server, policy, out, tmp_path, monkeypat
 
 
 def test_loopback_is_refused_by_default(server, out):
-    for policy in (DownloadPolicy(), DownloadPolicy(allow_http=True, allow_private=True)):
+    for policy in (DownloadOptions(), DownloadOptions(allow_http=True, allow_private=True)):
         with pytest.raises(DownloadError, match=r"plain http|loopback"):
             download_files(server.url, str(out), file_name=None, policy=policy)
     assert server.requests == []
@@ -109,7 +109,7 @@ def test_name_that_resolves_differently_the_second_time(server, out, monkeypatch
     monkeypatch.setattr(session, "resolve", lambda host, port: ["93.184.216.34"])
     url = server.url().replace("127.0.0.1", "localhost")
     with pytest.raises(DownloadError, match="loopback"):
-        download_files(lambda: url, str(out), file_name=None, policy=DownloadPolicy(allow_http=True))
+        download_files(lambda: url, str(out), file_name=None, policy=DownloadOptions(allow_http=True))
     assert server.requests == []
 
 
@@ -133,7 +133,7 @@ def test_name_that_does_not_resolve(out, monkeypatch):
             lambda: f"https://files.example/?{SECRET}",
             str(out),
             file_name=None,
-            policy=DownloadPolicy(max_resumes=0),
+            policy=DownloadOptions(max_resumes=0),
         )
     assert whole_chain(caught.value) == [caught.value]
 
@@ -174,7 +174,7 @@ def test_redirect_is_checked_like_the_first_url(server, policy, out, monkeypatch
 
 def test_proxy_gets_the_request_and_only_the_name_is_checked(server, out, monkeypatch):
     monkeypatch.setattr(session, "resolve", lambda host, port: pytest.fail("the proxy resolves, not we"))
-    policy = DownloadPolicy(allow_http=True, proxy=f"http://127.0.0.1:{server.port}")
+    policy = DownloadOptions(allow_http=True, proxy=f"http://127.0.0.1:{server.port}")
     download_files(lambda: "http://files.example/x.csv", str(out), file_name=None, policy=policy)
     assert server.requests[0][0] == "http://files.example/x.csv"
     with pytest.raises(DownloadError, match="metadata"):
@@ -185,7 +185,10 @@ def test_proxy_gets_the_request_and_only_the_name_is_checked(server, out, monkey
 def test_proxy_of_the_environment(server, out, monkeypatch):
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{server.port}")
     download_files(
-        lambda: "http://files.example/x.csv", str(out), file_name=None, policy=DownloadPolicy(allow_http=True)
+        lambda: "http://files.example/x.csv",
+        str(out),
+        file_name=None,
+        policy=DownloadOptions(allow_http=True),
     )
     assert server.requests[0][0] == "http://files.example/x.csv"
 

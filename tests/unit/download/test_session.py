@@ -14,7 +14,7 @@ import pytest
 
 from stoq_provider.download import responses, session
 from stoq_provider.download.download import download_files
-from stoq_provider.download.options import DownloadPolicy
+from stoq_provider.download.options import DownloadOptions
 from stoq_provider.download.resume import Source
 from stoq_provider.exceptions import DownloadError
 from tests.harness import wait_until
@@ -27,14 +27,16 @@ def secure_url(server):
 
 
 def test_certificate_of_the_right_name(tls, certificate, tmp_path):
-    policy = DownloadPolicy(allow_loopback=True, verify=certificate)
+    policy = DownloadOptions(allow_loopback=True, verify=certificate)
     download_files(lambda: secure_url(tls), f"{tmp_path}/x.csv", file_name=None, policy=policy)
     assert (tmp_path / "x.csv").read_bytes() == BODY
 
 
 @pytest.mark.parametrize("fault", ["unknown authority", "wrong name"])
 def test_certificate_that_is_wrong(tls, certificate, tmp_path, fault):
-    policy = DownloadPolicy(allow_loopback=True, verify=True if fault == "unknown authority" else certificate)
+    policy = DownloadOptions(
+        allow_loopback=True, verify=True if fault == "unknown authority" else certificate
+    )
     url = (
         secure_url(tls) if fault == "unknown authority" else secure_url(tls).replace("localhost", "127.0.0.1")
     )
@@ -54,7 +56,7 @@ def test_peer_is_checked_before_the_request(tls, certificate, tmp_path, monkeypa
             lambda: secure_url(tls),
             f"{tmp_path}/x.csv",
             file_name=None,
-            policy=DownloadPolicy(verify=certificate),
+            policy=DownloadOptions(verify=certificate),
         )
     assert tls.requests == []
 

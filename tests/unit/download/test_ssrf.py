@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 
 from stoq_provider.download import ssrf
-from stoq_provider.download.options import DownloadPolicy
+from stoq_provider.download.options import DownloadOptions
 from stoq_provider.download.ssrf import Refused
 
-STRICT = DownloadPolicy()
+STRICT = DownloadOptions()
 URL = ssrf.parse_url("https://bucket.s3.amazonaws.com/x.csv?sig=secret")
 HTTP = ssrf.parse_url("http://bucket.example.com/x.csv?sig=secret")
 
@@ -86,7 +86,7 @@ NEVER = [
     "255.255.255.255",
     "::127.0.0.1",
 ]
-EVERYTHING = DownloadPolicy(allow_private=True, allow_loopback=True, allow_http=True)
+EVERYTHING = DownloadOptions(allow_private=True, allow_loopback=True, allow_http=True)
 
 
 @pytest.mark.parametrize("address", PUBLIC)
@@ -99,17 +99,17 @@ def test_private_address_needs_leave(address):
     with pytest.raises(Refused, match="allow_private"):
         ssrf.check_address(address, URL, STRICT)
     with pytest.raises(Refused, match="allow_private"):
-        ssrf.check_address(address, URL, DownloadPolicy(allow_loopback=True))
-    ssrf.check_address(address, URL, DownloadPolicy(allow_private=True))
+        ssrf.check_address(address, URL, DownloadOptions(allow_loopback=True))
+    ssrf.check_address(address, URL, DownloadOptions(allow_private=True))
 
 
 @pytest.mark.parametrize("address", LOOPBACK)
 def test_loopback_needs_its_own_leave(address):
-    for policy in (STRICT, DownloadPolicy(allow_private=True, allow_http=True)):
+    for policy in (STRICT, DownloadOptions(allow_private=True, allow_http=True)):
         with pytest.raises(Refused, match="loopback"):
             ssrf.check_address(address, URL, policy)
-    ssrf.check_address(address, URL, DownloadPolicy(allow_loopback=True))
-    ssrf.check_address(address, HTTP, DownloadPolicy(allow_loopback=True))
+    ssrf.check_address(address, URL, DownloadOptions(allow_loopback=True))
+    ssrf.check_address(address, HTTP, DownloadOptions(allow_loopback=True))
 
 
 @pytest.mark.parametrize("address", NEVER)
@@ -126,10 +126,10 @@ def test_one_bad_address_among_good_ones_is_enough():
 def test_plain_http():
     with pytest.raises(Refused, match="plain http"):
         ssrf.check_scheme(HTTP, STRICT)
-    ssrf.check_scheme(HTTP, DownloadPolicy(allow_loopback=True))  # decided by the address
+    ssrf.check_scheme(HTTP, DownloadOptions(allow_loopback=True))  # decided by the address
     with pytest.raises(Refused, match="plain http"):
-        ssrf.check_address("93.184.216.34", HTTP, DownloadPolicy(allow_loopback=True))
-    ssrf.check_address("93.184.216.34", HTTP, DownloadPolicy(allow_http=True))
+        ssrf.check_address("93.184.216.34", HTTP, DownloadOptions(allow_loopback=True))
+    ssrf.check_address("93.184.216.34", HTTP, DownloadOptions(allow_http=True))
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_name_behind_a_proxy_that_is_refused(host):
 def test_name_behind_a_proxy_that_passes(host):
     ssrf.check_name(ssrf.parse_url(f"https://{host}/x"), STRICT)
     with pytest.raises(Refused, match="plain http"):
-        ssrf.check_name(ssrf.parse_url(f"http://{host}/x"), DownloadPolicy(allow_loopback=True))
+        ssrf.check_name(ssrf.parse_url(f"http://{host}/x"), DownloadOptions(allow_loopback=True))
 
 
 @pytest.mark.parametrize(
