@@ -107,7 +107,7 @@ class ConsumerThread:
             except Exception as error:
                 left -= _TICK_SECONDS
                 if left <= 0:
-                    raise TimeoutError("no answer, and the wait for it was told to end") from error
+                    raise TimeoutError("no answer, long after the stop") from error
 
         return self._ask("commit", check)
 

@@ -237,7 +237,7 @@ def store_text(folder: str, name: str, text: str) -> str:
     :param folder: ends with ``/``.
     """
     target = resolve_target(folder, clean_file_name(name), overwrite=True)
-    with open_writer(target) as sink:
-        sink.write(text.encode())
-        sink.commit()
+    with open_writer(target) as writer:
+        writer.write(text.encode())
+        writer.commit()
     return target.uri

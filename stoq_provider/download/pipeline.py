@@ -43,8 +43,8 @@ class Transfer:
     """
     Copies a source through the checks into a writer, and its text into other consumers.
 
-    :param find_target: returns the target, told whether gzip is stored.
-    :param also: make further consumers of the text, told the target. One that has ``place(target)``, which
+    :param find_target: returns the target, given whether gzip is stored.
+    :param also: make further consumers of the text, given the target. One that has ``place(target)``, which
         returns where its file goes, is checked before anything is requested; a consumer that has ``rows`` is
         held to the rows that were counted before anything is published.
     :param store: whether the file itself is stored.

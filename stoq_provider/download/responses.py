@@ -106,12 +106,12 @@ def _judge_body(status: int, headers: Mapping[str, str], wanted: Wanted) -> tupl
     return _judge_total(match[3], wanted.total)
 
 
-def _judge_total(told: str, known: int | None) -> tuple[Verdict, str]:
-    if told == "*":
+def _judge_total(stated: str, known: int | None) -> tuple[Verdict, str]:
+    if stated == "*":
         if known is None:
             return Verdict.ANEW, "the part does not say how long the whole is"
-    elif known is not None and int(told) != known:
-        return Verdict.ANEW, f"the file changed (now {told} bytes)"
+    elif known is not None and int(stated) != known:
+        return Verdict.ANEW, f"the file changed (now {stated} bytes)"
     return Verdict.TAKE, ""
 
 
@@ -172,7 +172,8 @@ def describe(error: BaseException) -> str:
     """Say what went wrong in words that hold no URL: an exception of the HTTP library quotes it."""
     chain = _chain(error)
     for cause in chain:
-        if isinstance(cause, ssl.SSLCertVerificationError):
+        # The second is urllib3's own, of 1.26, which checks names itself.
+        if isinstance(cause, ssl.SSLCertVerificationError) or type(cause).__name__ == "CertificateError":
             # Made by Python code (truststore), it has no message of its own.
             message = getattr(cause, "verify_message", "") or "no reason given"
             return f"the TLS certificate was not accepted ({message})"
