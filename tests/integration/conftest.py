@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 import json
 import sys
@@ -15,7 +14,6 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 from stoq_provider.core.submission import Submission
 from stoq_provider.download import resume
-from stoq_provider.download.options import DownloadOptions
 from stoq_provider.exceptions import StoqProviderError
 from stoq_provider.jobs.records import TaskIdentity
 from stoq_provider.jobs.state_store import TaskStateStore
@@ -181,10 +179,6 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("stoq_provider.jobs.send.random.uniform", lambda low, high: 0.01)
     monkeypatch.setattr("tenacity.wait.random.uniform", lambda low, high: 0.01)
     monkeypatch.setattr(resume, "_BACKOFF_SECONDS", 0.02)
-    monkeypatch.setattr(
-        "stoq_provider.download.download.DownloadOptions",
-        functools.partial(DownloadOptions, stall_timeout=60.0, max_resumes=2),
-    )
     base = sys.modules.get("airflow.sensors.base")
     if hasattr(base, "_orig_start_date"):  # Airflow 2 asks the database
         monkeypatch.setattr(base, "_orig_start_date", lambda **_: None)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from stoq_provider.download.options import DownloadOptions
 from stoq_provider.exceptions import DownloadError, ValidationRejected, VerificationError
 
 from .conftest import MODES, POLL, SENSOR_MODES, fails, in_turn
@@ -92,13 +90,11 @@ def test_download_broken_by_a_url_that_expires_between_two_tries(bench, sandbox,
 
 @pytest.mark.parametrize(("fault", "options", "mode"), in_turn(BROKEN, MODES))
 def test_download_broken_for_good_fails_publishes_nothing_and_the_next_try_downloads_again(
-    bench, sandbox, large, monkeypatch, mode, fault, options
+    bench, sandbox, large, mode, fault, options
 ):
-    policy = functools.partial(DownloadOptions, max_resumes=1)
-    monkeypatch.setattr("stoq_provider.download.download.DownloadOptions", policy)
     options = {**options, "after": 1000} if "after" in options else options
     sandbox.arm(fault, origin="files", times=None, **options)
-    run = bench.export(mode)
+    run = bench.export(mode, download_options={"max_resumes": 1})
     error = fails(run.execute, DownloadError, "could not be downloaded", "gave up after 2 tries", *FATE)
     assert error.job_id == bench.job_id
     assert bench.files() == []
