@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from stoq_provider.core.forms import Form
 from stoq_provider.core.http import MalformedAnswer
 from stoq_provider.core.lifecycle import JobProgress, Outcome
-from stoq_provider.core.models import JobHandle, JobStatus, from_iso, iso
+from stoq_provider.core.models import JobHandle, JobStatus, iso
 
 VERSION = 1
 
@@ -60,16 +61,80 @@ class JobEnd:
 
         :raises MalformedAnswer: where it is not that.
         """
-        if not isinstance(value, Mapping):
-            raise MalformedAnswer(f"the end of a job is a mapping, not {type(value).__name__}")
-        status, seen_at = value.get("status"), value.get("seen_at")
+        form = Form(value, "the end of a job")
+        status = form.get("status", dict, default=None)
         return cls(
-            handle=JobHandle.from_dict(value["handle"]),
-            outcome=Outcome(value["outcome"]),
+            handle=JobHandle.from_dict(form.get("handle", dict)),
+            outcome=form.choice("outcome", Outcome),
             status=None if status is None else JobStatus.from_dict(status),
-            text=str(value.get("text") or ""),
-            http_status=value.get("http_status"),
-            seen_at=None if seen_at is None else from_iso(seen_at),
+            text=form.get("text", str, default=""),
+            http_status=form.get("http_status", int, default=None),
+            seen_at=form.time("seen_at"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class WaitState:
+    """
+    What a task wants to find again when its jobs have ended; it travels through trigger and event.
+
+    Only ``started_at`` is required. A key that is missing has its default, since a sensor, or an older
+    release, had nothing to put there; a key that is unknown is ignored, so that a worker can go on with what
+    a newer release deferred. What changes the meaning of a key raises the version of the event.
+
+    :param started_at: when the try began, in Unix seconds, for the manifest.
+    :param destination: where files go, as it was rendered when the try began.
+    :param deadline: Unix seconds; for a task that may wait once more.
+    :param kind: of the jobs, for the manifest; empty: that of the first job.
+    :param ended: jobs that had ended before the task deferred.
+    :param records: keys of the records of the jobs.
+    :param notes: keys of what else was kept for the next try.
+    :param points_spent: on the worker, before the task deferred.
+    :param decided: whether jobs that waited for a decision have been given it.
+    """
+
+    started_at: float
+    destination: str | None = None
+    deadline: float = 0.0
+    kind: str = ""
+    ended: tuple[JobEnd, ...] = ()
+    records: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    points_spent: int = 0
+    decided: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {
+            "started_at": self.started_at,
+            "destination": self.destination,
+            "deadline": self.deadline,
+            "kind": self.kind,
+            "ended": [end.to_dict() for end in self.ended],
+            "records": list(self.records),
+            "notes": list(self.notes),
+            "points_spent": self.points_spent,
+            "decided": self.decided,
+        }
+
+    @classmethod
+    def from_dict(cls, value: Any) -> WaitState:
+        """
+        Read the JSON form.
+
+        :raises MalformedAnswer: where it is not that.
+        """
+        form = Form(value, "the state of a waiting task")
+        return cls(
+            started_at=form.get("started_at", int, float),
+            destination=form.get("destination", str, default=None),
+            deadline=form.get("deadline", int, float, default=0.0),
+            kind=form.get("kind", str, default=""),
+            ended=tuple(map(JobEnd.from_dict, form.listed("ended", dict, default=()))),
+            records=form.listed("records", str, default=()),
+            notes=form.listed("notes", str, default=()),
+            points_spent=form.get("points_spent", int, default=0),
+            decided=form.get("decided", bool, default=False),
         )
 
 
@@ -80,7 +145,7 @@ class WaitEvent:
     ends: tuple[JobEnd, ...]
     points_spent: int = 0
     points_left: int | None = None
-    state: Mapping[str, Any] = field(default_factory=dict)
+    state: WaitState = WaitState(started_at=0.0)
     version: int = field(default=VERSION)
 
     def to_dict(self) -> dict[str, Any]:
@@ -90,7 +155,7 @@ class WaitEvent:
             "jobs": [end.to_dict() for end in self.ends],
             "points_spent": self.points_spent,
             "points_left": self.points_left,
-            "state": dict(self.state),
+            "state": self.state.to_dict(),
         }
 
     @classmethod
@@ -102,12 +167,13 @@ class WaitEvent:
         """
         if not isinstance(value, Mapping) or value.get("version") != VERSION:
             raise MalformedAnswer(f"not a trigger event of this package (version {VERSION}): {type(value)}")
+        form = Form(value, "it")
         try:
             return cls(
-                ends=tuple(JobEnd.from_dict(job) for job in value["jobs"]),
-                points_spent=int(value["points_spent"]),
-                points_left=value.get("points_left"),
-                state=dict(value["state"]),
+                ends=tuple(map(JobEnd.from_dict, form.listed("jobs", dict))),
+                points_spent=form.get("points_spent", int),
+                points_left=form.get("points_left", int, default=None),
+                state=WaitState.from_dict(form.get("state", dict)),
             )
-        except (KeyError, TypeError, ValueError) as error:
-            raise MalformedAnswer(f"not a trigger event of this package: {error!r}") from error
+        except MalformedAnswer as error:
+            raise MalformedAnswer(f"not a trigger event of this package: {error}") from error

@@ -80,7 +80,7 @@ class JobHandle:
             raise MalformedAnswer(f"a job handle is a mapping, not {type(value).__name__}")
         for key in ("system", "kind", "job_id", "status_url"):
             if not isinstance(value.get(key), str) or not value[key]:
-                raise MalformedAnswer(f"a job handle needs {key!r} as text; it has {sorted(value)}")
+                raise MalformedAnswer(f"a job handle needs {key!r} as text; it has {sorted(map(str, value))}")
         count, at = value.get("item_count"), value.get("submitted_at")
         if count is not None and (not isinstance(count, int) or isinstance(count, bool)):
             raise MalformedAnswer("item_count of a job handle must be a whole number or null")
@@ -138,10 +138,13 @@ class JobStatus:
         """
         Read the JSON form.
 
-        :raises MalformedAnswer: where a field is missing.
+        :raises MalformedAnswer: where a field is missing or of the wrong kind.
         """
         if not isinstance(value, Mapping):
             raise MalformedAnswer(f"a job status is a mapping, not {type(value).__name__}")
+        for name, types in _STATUS_FIELDS.items():
+            if value.get(name) is not None and not isinstance(value[name], types):
+                raise MalformedAnswer(f"{name!r} of a job status can't be a {type(value[name]).__name__}")
         try:
             known = {name: value.get(name) for name in _STATUS_FIELDS}
             return cls(job_id=value["job_id"], word=value["word"], state=JobState(value["state"]), **known)
@@ -166,7 +169,15 @@ class JobStatus:
         return self.word
 
 
-_STATUS_FIELDS = ("progress", "total", "processed", "error", "file_name", "row_count", "details")
+_STATUS_FIELDS: Mapping[str, type | tuple[type, ...]] = {
+    "progress": (int, float),
+    "total": int,
+    "processed": int,
+    "error": str,
+    "file_name": str,
+    "row_count": int,
+    "details": Mapping,
+}
 
 
 def iso(at: float) -> str:

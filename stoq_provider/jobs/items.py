@@ -7,16 +7,14 @@ kept, so that a new try cuts the same chunks and finds their records again.
 
 from __future__ import annotations
 
-import base64
 import json
-import zlib
 from ast import literal_eval
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from hashlib import sha256
-from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
+from stoq_provider.core.notes import ListNote, PieceNote
 from stoq_provider.core.validation import (
     NUMBERS,
     IdKind,
@@ -39,11 +37,8 @@ SELECTORS: Mapping[str, tuple[str, ...]] = {
 }
 """Filters of the lists (D [orders], [variants])."""
 
-PIECE = 20_000
-"""Ids kept in one object of the store: some ten kilobytes once packed."""
-
-TEXT_PIECE = 1000
-"""The same for UUIDs, which hardly pack: some 25 kilobytes."""
+PIECE = 1000
+"""Ids kept in one object of the store: 40 kilobytes of UUIDs."""
 
 
 class Items:
@@ -123,8 +118,8 @@ class Items:
         if self.stable:
             return []
         key = self._key(submitter)
-        head = submitter.load_note(key)
-        return [key, *(f"{key}-{number}" for number in range(int(head["pieces"]) if head else 0))]
+        head = submitter.load_note(key, ListNote)
+        return [key, *(f"{key}-{number}" for number in range(head.pieces if head else 0))]
 
     def _key(self, submitter: Submitter) -> str:
         given = json.dumps([self._resource, self._given], sort_keys=True, default=str)
@@ -202,39 +197,26 @@ def _is_blank(value: Any) -> bool:
 
 def _keep(submitter: Submitter, key: str, items: IdList) -> None:
     """Write the pieces, then the head: without a head there is nothing kept."""
-    size = PIECE if all(isinstance(item, int) for item in items.ids) else TEXT_PIECE
-    pieces = [items.ids[at : at + size] for at in range(0, len(items.ids), size)]
+    pieces = [items.ids[at : at + PIECE] for at in range(0, len(items.ids), PIECE)]
     for number, piece in enumerate(pieces):
-        submitter.save_note(f"{key}-{number}", {"ids": _pack(piece)})
-    submitter.save_note(key, {"pieces": len(pieces), "count": len(items.ids), "duplicates": items.duplicates})
+        submitter.save_note(f"{key}-{number}", PieceNote(piece))
+    submitter.save_note(key, ListNote(len(pieces), len(items.ids), items.duplicates))
 
 
 def _read_kept(submitter: Submitter, key: str) -> IdList | None:
-    head = submitter.load_note(key)
+    head = submitter.load_note(key, ListNote)
     if head is None:
         return None
     ids: list[Any] = []
-    for number in range(int(head["pieces"])):
-        piece = submitter.load_note(f"{key}-{number}")
-        ids.extend(_unpack(piece["ids"]) if piece else ())
-    if len(ids) != head["count"]:
+    for number in range(head.pieces):
+        piece = submitter.load_note(f"{key}-{number}", PieceNote)
+        ids.extend(piece.ids if piece else ())
+    if len(ids) != head.count:
         raise ValidationRejected(
             "The list of items that an earlier try kept is no longer whole. Nothing was sent now; jobs that "
             "were submitted go on. Look what was done, then clear the task to begin anew."
         )
-    return IdList(tuple(ids), int(head["duplicates"]))
-
-
-def _pack(ids: tuple[Any, ...]) -> str:
-    """Write differences instead of numbers: neighbours differ little, so they pack well."""
-    numbers = all(isinstance(item, int) for item in ids)
-    items = [after - before for before, after in zip((0, *ids), ids, strict=False)] if numbers else list(ids)
-    return base64.b64encode(zlib.compress(json.dumps(items).encode(), 9)).decode()
-
-
-def _unpack(text: str) -> list[Any]:
-    items = json.loads(zlib.decompress(base64.b64decode(text)))
-    return list(accumulate(items)) if all(isinstance(item, int) for item in items) else items
+    return IdList(tuple(ids), head.duplicates)
 
 
 def watched_ids(given: Any) -> list[str]:

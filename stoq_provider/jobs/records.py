@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from stoq_provider.core.events import JobEnd
 from stoq_provider.core.http import MalformedAnswer
+from stoq_provider.core.notes import Note, PlanNote
 from stoq_provider.core.records import GONE, RepeatSafety, SubmissionRecord, can_be_reused, counts, identity
 from stoq_provider.core.submission import Submission
 from stoq_provider.exceptions import ProtocolError, StoqProviderError, SubmissionUncertain
 from stoq_provider.jobs.client import JobClient
 from stoq_provider.jobs.repeats import sends_something_else
 from stoq_provider.jobs.state_store import StateError, StateStore
+
+N = TypeVar("N", bound=Note)
 
 _ENDED_BADLY = tuple(outcome.value for outcome in GONE)
 
@@ -96,10 +99,12 @@ class Records:
         :raises StateError: where it can't be read.
         """
         value = self._store.load(key)
-        if value is None:
-            return None
+        return None if value is None else self._read(SubmissionRecord.from_dict, value)
+
+    def _read(self, from_dict: Callable[[Any], N], value: Mapping[str, Any]) -> N:
+        """Read a record or a note: one that can't be read is not "no record"."""
         try:
-            return SubmissionRecord.from_dict(value)
+            return from_dict(value)
         except MalformedAnswer as error:
             problem = ProtocolError(
                 f"The record of an earlier try can't be understood ({error}); it may be of another version "
@@ -124,22 +129,26 @@ class Records:
             except StoqProviderError as error:
                 self._client.log.warning("How job ended could not be written down: %s", error)
 
-    def save_note(self, key: str, value: Mapping[str, Any]) -> None:
+    def save_note(self, key: str, note: Note) -> None:
         """Keep something else for the next try; it counts until a person clears the task."""
-        self._store.save(key, {**value, "clears": self._task.clears})
+        self._store.save(key, {**note.to_dict(), "clears": self._task.clears})
 
-    def load_note(self, key: str) -> Mapping[str, Any] | None:
-        """Return what :meth:`save_note` kept, if it counts for this try."""
+    def load_note(self, key: str, kind: type[N], *, may_be_adopted: bool = True) -> N | None:
+        """
+        Return what :meth:`save_note` kept, if it counts for this try.
+
+        :param may_be_adopted: whether one from before a clear counts, if it is held or ``on_clear`` says so.
+        :raises StoqProviderError: where it can't be read.
+        """
         value = self._store.load(key)
         if value is None:
             return None
-        if value.get("clears") == self._task.clears:
-            return value
-        if not value.get("held") and self._on_clear != "reuse":
-            return None
-        adopted = {**value, "clears": self._task.clears, "held": False}
-        self._store.save(key, adopted)
-        return adopted
+        if value.get("clears") != self._task.clears:
+            if not may_be_adopted or not (value.get("held") or self._on_clear == "reuse"):
+                return None
+            value = {**value, "clears": self._task.clears, "held": False}
+            self._store.save(key, value)
+        return self._read(kind.from_dict, value)
 
     def hold(self, keys: Iterable[str]) -> None:
         """
@@ -226,17 +235,17 @@ class Records:
         """
         if not planned:
             return
-        note = self.load_note(self.plan_name)
-        before: list[str] = list(note["keys"]) if note else []
+        note = self.load_note(self.plan_name, PlanNote)
+        before = note.keys if note else ()
         accounted = {*planned, *known}
         lost = [key for key in before if key not in accounted and self._begun(key)]
         if lost:
             raise sends_something_else(
                 self._client.system, planned[next(iter(planned))], len(lost), self._on_clear
             )
-        keys = list(dict.fromkeys([*(key for key in before if key in accounted), *planned]))
+        keys = tuple(dict.fromkeys([*(key for key in before if key in accounted), *planned]))
         if keys != before:
-            self.save_note(self.plan_name, {"keys": keys})
+            self.save_note(self.plan_name, PlanNote(keys))
 
     @property
     def plan_name(self) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from uuid import uuid4
 
 from stoq_provider.core.models import JobHandle
+from stoq_provider.core.notes import PreparedNote
 from stoq_provider.core.records import (
     RepeatSafety,
     RetryDecision,
@@ -125,12 +126,11 @@ class Submitter(Records):
         if preparation is None:
             return submission
         name = f"{key}-prepared"
-        note = self._store.load(name) or {}
-        made = note.get("made") if note.get("clears") == self._task.clears else None
-        if made is None:
-            made = dict(preparation.run())
-            self._store.save(name, {"made": made, "clears": self._task.clears})
-        return preparation.complete(submission, made)
+        note = self.load_note(name, PreparedNote, may_be_adopted=False)
+        if note is None:
+            note = PreparedNote(preparation.run())
+            self.save_note(name, note)
+        return preparation.complete(submission, note.made)
 
     def _send(
         self,

@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from stoq_provider.core.events import JobEnd, WaitEvent
+from stoq_provider.core.events import JobEnd, WaitEvent, WaitState
 from stoq_provider.core.http import MalformedAnswer
 from stoq_provider.core.lifecycle import JobProgress
-from stoq_provider.core.models import JobHandle, from_iso, iso
+from stoq_provider.core.models import JobHandle
+from stoq_provider.core.notes import PokeNote
 from stoq_provider.core.polling import LogLine, Poller
 from stoq_provider.core.records import identity
 from stoq_provider.exceptions import StoqProviderError
@@ -190,10 +191,11 @@ async def wait_async(poller: Poller, transport: AsyncTransport, *, log: Log) -> 
                     subscription.ask(again)
 
 
-def event_of(poller: Poller, points_spent: int, state: dict[str, Any] | None = None) -> WaitEvent:
-    """Sum up a poller whose jobs have all ended."""
+def event_of(poller: Poller, points_spent: int, state: WaitState | None = None) -> WaitEvent:
+    """Sum up a poller whose jobs have all ended; without the ``state`` of a task where nobody needs it."""
     ends = tuple(JobEnd.of(progress) for progress in poller.jobs)
-    return WaitEvent(ends, points_spent=points_spent, points_left=poller.points_left, state=state or {})
+    event = WaitEvent(ends, points_spent, poller.points_left)
+    return event if state is None else replace(event, state=state)
 
 
 class PokeMemory:
@@ -220,39 +222,29 @@ class PokeMemory:
         return cls(open_store(context, config.state_path(), None), key, getattr(ti, "try_number", 0), log)
 
     def recall(self, jobs: Iterable[JobProgress]) -> tuple[JobProgress, ...]:
-        """Return the jobs with what earlier pokes saw."""
+        """Return the jobs with what earlier pokes saw; what can't be read is forgotten."""
         try:
             known = self._store.load(self._key) or {}
-            return tuple(self._with(progress, known.get(progress.handle.job_id)) for progress in jobs)
-        except (StoqProviderError, MalformedAnswer, AttributeError, TypeError) as error:
+            notes = {job_id: PokeNote.from_dict(note) for job_id, note in known.items()}
+        except (StoqProviderError, MalformedAnswer) as error:
             self._log.debug("Earlier pokes could not be recalled: %s", error)
-            return tuple(jobs)
+            notes = {}
+        return tuple(self._with(progress, notes.get(progress.handle.job_id)) for progress in jobs)
 
     def keep(self, jobs: Iterable[JobProgress]) -> None:
         """Write down what this poke saw; a sensor goes on without it."""
         try:
-            self._store.save(self._key, {progress.handle.job_id: self._note(progress) for progress in jobs})
+            self._store.save(self._key, {job.handle.job_id: self._note(job).to_dict() for job in jobs})
         except StoqProviderError as error:
             self._log.debug("This poke could not be written down: %s", error)
 
-    def _note(self, progress: JobProgress) -> dict[str, Any]:
-        return {
-            "try_number": self._try_number,
-            "seen_at": None if progress.seen_at is None else iso(progress.seen_at),
-            "bad_since": None if progress.bad_since is None else iso(progress.bad_since),
-            "bad_count": progress.bad_count,
-        }
+    def _note(self, job: JobProgress) -> PokeNote:
+        return PokeNote(self._try_number, job.seen_at, job.bad_since, job.bad_count)
 
-    def _with(self, progress: JobProgress, note: Mapping[str, Any] | None) -> JobProgress:
+    def _with(self, job: JobProgress, note: PokeNote | None) -> JobProgress:
         if note is None:
-            return progress
-        seen_at, bad_since = note.get("seen_at"), note.get("bad_since")
-        progress = replace(progress, seen_at=None if seen_at is None else from_iso(seen_at))
-        if note.get("try_number") != self._try_number:
+            return job
+        if note.try_number != self._try_number:
             # A new try has patience of its own with bad answers.
-            return progress
-        return replace(
-            progress,
-            bad_since=None if bad_since is None else from_iso(bad_since),
-            bad_count=int(note.get("bad_count") or 0),
-        )
+            return replace(job, seen_at=note.seen_at)
+        return replace(job, seen_at=note.seen_at, bad_since=note.bad_since, bad_count=note.bad_count)

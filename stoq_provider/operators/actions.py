@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from stoq_provider.core.error_text import hide_queries
+from stoq_provider.core.notes import AnswerNote
 from stoq_provider.core.validation import InvalidInput, check_json, read_mapping
 from stoq_provider.exceptions import StoqProviderError, SubmissionUncertain
 from stoq_provider.hooks.stoq import StoqHook
@@ -77,10 +78,10 @@ class StoqActionOperator(BaseOperator):
         store = open_store(context, config.state_path(), None if repeat_safe else self.log)
         submitter = Submitter(hook, store, TaskIdentity.of(context), on_clear="resubmit")
         key = submitter.name(f"action:{self._digest(given)}")
-        earlier = submitter.load_note(key)
+        earlier = submitter.load_note(key, AnswerNote)
         if earlier is not None and not repeat_safe:
             return self._earlier(earlier)
-        submitter.save_note(key, {"answer": None})
+        submitter.save_note(key, AnswerNote())
         try:
             answer = hook.call(self.action, **given)
         except StoqProviderError as error:
@@ -97,7 +98,7 @@ class StoqActionOperator(BaseOperator):
         else:
             self._tell(answer)
             clean = without_secrets(answer)
-            submitter.save_note(key, {"answer": {"payload": clean}})
+            submitter.save_note(key, AnswerNote(answered=True, payload=clean))
             return clean
         finally:
             hook.close()
@@ -115,9 +116,8 @@ class StoqActionOperator(BaseOperator):
         told = json.dumps([self.action, *given.values()], sort_keys=True, default=str)
         return sha256(told.encode()).hexdigest()
 
-    def _earlier(self, note: Mapping[str, Any]) -> Any:
-        answer = note.get("answer")
-        if answer is None:
+    def _earlier(self, note: AnswerNote) -> Any:
+        if not note.answered:
             raise SubmissionUncertain(
                 f"An earlier try was about to call {self.action} and was lost before it had an answer. "
                 "Whether it took effect is unknown. Nothing was sent now, and the task is not retried. Look "
@@ -125,7 +125,7 @@ class StoqActionOperator(BaseOperator):
                 system=StoqHook.system.name,
             )
         self.log.info("An earlier try called %s and had this answer; nothing is sent.", self.action)
-        return answer["payload"]
+        return note.payload
 
     def _tell(self, answer: Any) -> None:
         if isinstance(answer, Mapping) and answer.get("job_id"):

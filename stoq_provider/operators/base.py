@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.providers.common.compat.sdk import AirflowFailException
@@ -99,12 +100,12 @@ class JobOperator(WaitingOperator):
         ended = [] if self.downloads else [end for end in (s.record.end() for s in done) if end is not None]
         known = {end.handle.job_id for end in ended}
         left = [submitted for submitted in done if submitted.handle.job_id not in known]
-        state = {
-            **self._new_state(done[0].handle.kind, started_at),
-            "records": [submitted.key for submitted in done],
-            "notes": self.notes(submitter),
-            "ended": [end.to_dict() for end in ended],
-        }
+        state = replace(
+            self._new_state(done[0].handle.kind, started_at),
+            records=tuple(submitted.key for submitted in done),
+            notes=tuple(self.notes(submitter)),
+            ended=tuple(ended),
+        )
         return self._wait_for(
             context,
             [submitted.handle for submitted in left],
@@ -186,12 +187,12 @@ class JobOperator(WaitingOperator):
 
     def note_ends(self, context: Context, event: WaitEvent) -> None:
         """Note in the records how their jobs ended."""
-        self._submitter(context).note_ends(event.state["records"], event.ends)
+        self._submitter(context).note_ends(event.state.records, event.ends)
 
     def note_success(self, context: Context, event: WaitEvent) -> None:
         """Let a clear of the task that ended well begin anew, whatever went before."""
         state = event.state
-        self._submitter(context).release([*state["records"], *state["notes"]])
+        self._submitter(context).release([*state.records, *state.notes])
 
     def must_not_retry(self, context: Context) -> bool:
         """Whether a retry would not find the jobs, and submitting them again would do harm."""
@@ -206,8 +207,8 @@ class JobOperator(WaitingOperator):
         What must never be repeated is held after any error: with ``retries=0`` a clear is the only retry.
         """
         state, submitter = event.state, self._submitter(context)
-        if submitter.never_repeats(state["kind"]) or isinstance(error, AirflowFailException):
-            submitter.hold([*state["records"], *state["notes"]])
+        if submitter.never_repeats(state.kind) or isinstance(error, AirflowFailException):
+            submitter.hold([*state.records, *state.notes])
 
     def unchanged_items(self, context: Context, event: WaitEvent) -> Sequence[Any]:
         """Read back what :meth:`check_results` reads."""

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from airflow.providers.common.compat.sdk import AirflowSkipException
 
 from stoq_provider.core.estimate import estimate
-from stoq_provider.core.events import JobEnd
 from stoq_provider.core.lifecycle import Outcome
 from stoq_provider.core.submission import Submission
 from stoq_provider.core.validation import IdList, InvalidInput
@@ -24,7 +23,7 @@ from stoq_provider.operators.base import JobOperator
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from stoq_provider.core.events import WaitEvent
+    from stoq_provider.core.events import JobEnd, WaitEvent
     from stoq_provider.jobs.items import Items
     from stoq_provider.jobs.submit import Submitter
 
@@ -207,9 +206,9 @@ class ItemsOperator(JobOperator):
 
     def _finish(self, context: Context, event: WaitEvent) -> dict[str, Any]:
         if self.verify is not None and self.readable:
-            known = [self._settled(JobEnd.from_dict(end)).to_dict() for end in event.state["ended"]]
+            known = tuple(self._settled(end) for end in event.state.ended)
             ends = tuple(self._settled(end) for end in event.ends)
-            event = replace(event, ends=ends, state={**event.state, "ended": known})
+            event = replace(event, ends=ends, state=replace(event.state, ended=known))
         return super()._finish(context, event)
 
     def _settled(self, end: JobEnd) -> JobEnd:

@@ -71,7 +71,7 @@ class _DecidingOperator(WaitingOperator):
                 error = error or self._too_many(end, refusal, policy)
         if len(ends) == len(event.ends) and all(a is b for a, b in zip(ends, event.ends, strict=True)):
             return Decision(event)
-        state = {**event.state, "ended": [end.to_dict() for end in ends] if again else []}
+        state = replace(event.state, ended=tuple(ends) if again else ())
         return Decision(replace(event, ends=tuple(ends), state=state), tuple(again), error)
 
     def _policy(self) -> Policy | None:

@@ -70,7 +70,7 @@ class PrintStudioCreateOrdersOperator(PrintStudioOperator):
         manifest["orders"] = orders[:MOST_ORDERS]
         if len(orders) <= MOST_ORDERS:
             return manifest
-        folder = event.state["destination"]
+        folder = event.state.destination
         if folder is not None:
             ids = [order["id"] for order in orders]
             return {**manifest, "orders_uri": store_items(folder, ids, prefix="orders")}

@@ -133,7 +133,7 @@ class SureCartBulkActionOperator(ItemsOperator):
     # -- results ------------------------------------------------------------------------------------
 
     def _finish(self, context: Context, event: WaitEvent) -> dict[str, Any]:
-        return self._keep_skipped(super()._finish(context, event), event.state["destination"])
+        return self._keep_skipped(super()._finish(context, event), event.state.destination)
 
     def _keep_skipped(self, manifest: dict[str, Any], folder: str | None) -> dict[str, Any]:
         """Count the skipped records; where they are too many for XCom, store them or name the first."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf
 
-from stoq_provider.core.events import JobEnd
+from stoq_provider.core.events import JobEnd, WaitEvent, WaitState
 from stoq_provider.core.lifecycle import Outcome
 from stoq_provider.download.options import DownloadOptions
 from stoq_provider.exceptions import FinalPollingUnhealthy, PollingUnhealthy, ProtocolError, StoqProviderError
@@ -26,7 +26,6 @@ from stoq_provider.triggers.jobs import JobTrigger, check_serializable, job_argu
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from stoq_provider.core.events import WaitEvent
     from stoq_provider.core.models import JobHandle
     from stoq_provider.core.polling import Poller
     from stoq_provider.hooks.base import JobHook
@@ -139,8 +138,6 @@ class WaitingOperator(BaseOperator):
 
     def execute_complete(self, context: Context, event: Any) -> Any:
         """Go on where the trigger fired."""
-        from stoq_provider.core.events import WaitEvent
-
         try:
             with typed(self.hook.system.name, "The remote jobs go on."):
                 ended = WaitEvent.from_dict(event)
@@ -180,22 +177,21 @@ class WaitingOperator(BaseOperator):
 
         check_download(self.download, self.destination)
 
-    def _new_state(self, kind: str, started_at: float) -> dict[str, Any]:
+    def _new_state(self, kind: str, started_at: float) -> WaitState:
         """Return what is found again on resumption, beside the ends of the jobs."""
-        return {
-            "started_at": started_at,
-            "deadline": time.time() + config.seconds("timeout", self.timeout),
-            "kind": kind,
-            "ended": [],
+        return WaitState(
+            started_at,
             # Templates are rendered again on resumption; what was rendered now is what counts.
-            "destination": None if self.destination is None else str(self.destination),
-        }
+            destination=None if self.destination is None else str(self.destination),
+            deadline=time.time() + config.seconds("timeout", self.timeout),
+            kind=kind,
+        )
 
     def _wait_for(
         self,
         context: Context,
         handles: Sequence[JobHandle],
-        state: dict[str, Any],
+        state: WaitState,
         *,
         seen_at: dict[str, float] | None = None,
         eager: bool = False,
@@ -203,7 +199,7 @@ class WaitingOperator(BaseOperator):
         """Wait for jobs, here or in the triggerer; then finish."""
         plan = WaitPlan.of(
             handles,
-            deadline=state["deadline"],
+            deadline=state.deadline,
             now=time.time(),
             poll_interval=config.poll_interval(self.poll_interval),
             unhealthy_after=config.unhealthy_after(self.unhealthy_after),
@@ -226,16 +222,16 @@ class WaitingOperator(BaseOperator):
         wait_sync(poller, hook.transport, hook.system, hook.settings, sleep=hook.sleep, log=self.log)
         return True
 
-    def _defer(self, poller: Poller, state: dict[str, Any]) -> None:
+    def _defer(self, poller: Poller, state: WaitState) -> None:
         deadline = poller.deadline
-        spent = state.get("points_spent", 0) + self.hook.transport.points_spent
+        spent = state.points_spent + self.hook.transport.points_spent
         trigger = self.trigger_class(
             conn_id=self.hook.conn_id,
             jobs=job_arguments(poller.jobs),
             deadline=deadline,
             poll_interval=config.poll_interval(self.poll_interval),
             unhealthy_after=config.unhealthy_after(self.unhealthy_after),
-            state={**state, "points_spent": spent},
+            state=replace(state, points_spent=spent).to_dict(),
         )
         self.hook.close()
         self.defer(
@@ -246,7 +242,7 @@ class WaitingOperator(BaseOperator):
 
     def _finish(self, context: Context, event: WaitEvent) -> dict[str, Any]:
         self.note_ends(context, event)
-        event = replace(event, ends=(*map(JobEnd.from_dict, event.state["ended"]), *event.ends))
+        event = replace(event, ends=(*event.state.ended, *event.ends))
         try:
             self._raise_bad(context, event)
             decision = self.decide(event)
@@ -266,16 +262,20 @@ class WaitingOperator(BaseOperator):
         return manifest
 
     def _wait_again(self, context: Context, decision: Decision) -> dict[str, Any]:
-        state = dict(decision.event.state)
-        if state.get("decided"):
+        state = decision.event.state
+        if state.decided:
             raise ProtocolError(
                 f"{self.hook.system.label} lets jobs wait for a decision that it has been given. They are "
                 "left as they are; a retry looks again.",
                 system=self.hook.system.name,
             )
-        state["points_spent"] = state.get("points_spent", 0) + decision.event.points_spent
         kinds = {handle.kind for handle in decision.again}
-        state.update(decided=True, kind=kinds.pop() if len(kinds) == 1 else state["kind"])
+        state = replace(
+            state,
+            points_spent=state.points_spent + decision.event.points_spent,
+            kind=kinds.pop() if len(kinds) == 1 else state.kind,
+            decided=True,
+        )
         return self._wait_for(context, decision.again, state)
 
     def _raise_bad(self, context: Context, event: WaitEvent) -> None:
@@ -300,16 +300,16 @@ class WaitingOperator(BaseOperator):
         manifest = results.sum_up(
             self.hook,
             event,
-            kind=state["kind"],
+            kind=state.kind,
             files=results.fetch(
                 self.hook,
                 self.download,
                 event,
-                state["destination"] if self.downloads else None,
+                state.destination if self.downloads else None,
                 recorded=self.recorded(context),
             ),
             unchanged_items=unchanged,
-            started_at=state["started_at"],
-            points_before=state.get("points_spent", 0),
+            started_at=state.started_at,
+            points_before=state.points_spent,
         )
-        return results.keep_long(self.hook, manifest, None if self.downloads else state["destination"])
+        return results.keep_long(self.hook, manifest, None if self.downloads else state.destination)

@@ -18,6 +18,7 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
+from stoq_provider.core.events import WaitEvent, WaitState
 from stoq_provider.core.models import JobHandle
 from stoq_provider.download.options import DownloadOptions
 from stoq_provider.exceptions import PollingUnhealthy
@@ -31,7 +32,6 @@ from stoq_provider.triggers.jobs import JobTrigger, job_arguments
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from stoq_provider.core.events import WaitEvent
     from stoq_provider.core.polling import Poller
     from stoq_provider.hooks.base import JobHook
 
@@ -148,8 +148,6 @@ class JobSensor(BaseSensorOperator):
 
     def execute_complete(self, context: Context, event: Any) -> Any:
         """Go on where the trigger fired."""
-        from stoq_provider.core.events import WaitEvent
-
         with typed(self.hook.system.name, FATE):
             ended = WaitEvent.from_dict(event)
         return self._finish(ended)
@@ -213,11 +211,12 @@ class JobSensor(BaseSensorOperator):
             problem = AirflowSensorTimeout(f"{error}{still} {CLEAR}")
         raise problem
 
-    def _state(self) -> dict[str, Any]:
-        return {
-            "started_at": self._started_at,
-            "destination": None if self.destination is None else str(self.destination),
-        }
+    def _state(self) -> WaitState:
+        return WaitState(
+            self._started_at,
+            destination=None if self.destination is None else str(self.destination),
+            points_spent=self.hook.transport.points_spent if self.deferrable else 0,
+        )
 
     def _defer(self) -> None:
         poller = self._poller
@@ -227,7 +226,7 @@ class JobSensor(BaseSensorOperator):
             deadline=poller.deadline,
             poll_interval=config.poll_interval(self.poll_interval),
             unhealthy_after=config.unhealthy_after(self.unhealthy_after),
-            state={**self._state(), "points_spent": self.hook.transport.points_spent},
+            state=self._state().to_dict(),
         )
         self.hook.close()
         self.defer(
@@ -239,14 +238,14 @@ class JobSensor(BaseSensorOperator):
     def _finish(self, event: WaitEvent) -> dict[str, Any]:
         state = event.state
         self._raise_bad_end(event)
-        files = results.fetch(self.hook, self.download, event, state["destination"], recorded=True)
+        files = results.fetch(self.hook, self.download, event, state.destination, recorded=True)
         manifest = results.sum_up(
             self.hook,
             event,
             kind=event.ends[0].handle.kind,
             files=files,
-            started_at=state["started_at"],
-            points_before=state.get("points_spent", 0),
+            started_at=state.started_at,
+            points_before=state.points_spent,
         )
         self.hook.close()
         return manifest

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from stoq_provider.core.models import JobHandle, from_iso, iso
+from stoq_provider.core.forms import Form
+from stoq_provider.core.models import JobHandle, iso
 from stoq_provider.hooks.base import JobHook
 from stoq_provider.hooks.stoq import StoqHook
 from stoq_provider.jobs.config import user_agent
+from stoq_provider.jobs.errors import typed
 from stoq_provider.jobs.wait import WaitPlan, event_of, wait_async
 
 if TYPE_CHECKING:
@@ -83,17 +85,23 @@ class JobTrigger(BaseTrigger):
             poller = self._plan().poller(system, round_time=transport.scheduler.round_time)
             await wait_async(poller, transport, log=self.log)
             meter.finished(len(self.jobs), poller.polls)
-            event = event_of(poller, transport.points_spent, self.state)
-        yield TriggerEvent(event.to_dict())
+            event = event_of(poller, transport.points_spent)
+        # The state goes back as it came: a newer release may have put into it what this one does not know.
+        yield TriggerEvent({**event.to_dict(), "state": self.state})
 
     def _plan(self) -> WaitPlan:
+        # What another release wrote may be of another shape; the task then fails with what this says.
+        with typed(self.hook_class.system.name, "The remote jobs go on; this trigger asked for none of them"):
+            forms = Form({"jobs": self.jobs}, "a trigger").listed("jobs", dict)
+            handles = [JobHandle.from_dict(job) for job in forms]
+            seen = {job["job_id"]: Form(job, "a job of a trigger").time("seen_at") for job in forms}
         return WaitPlan.of(
-            [JobHandle.from_dict(job) for job in self.jobs],
+            handles,
             deadline=self.deadline,
             now=time.time(),
             poll_interval=self.poll_interval,
             unhealthy_after=self.unhealthy_after,
-            seen_at={job["job_id"]: from_iso(job["seen_at"]) for job in self.jobs if job.get("seen_at")},
+            seen_at={job_id: at for job_id, at in seen.items() if at is not None},
         )
 
 

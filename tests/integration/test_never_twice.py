@@ -86,10 +86,10 @@ def test_an_action_of_a_lost_worker_is_not_called_again(sandbox, monkeypatch):
     with monkeypatch.context() as patch:
         real = Submitter.save_note
 
-        def dying(self, key, value):
-            if value["answer"] is not None:
+        def dying(self, key, note):
+            if note.answered:
                 raise Killed
-            real(self, key, value)
+            real(self, key, note)
 
         patch.setattr(Submitter, "save_note", dying)
         with pytest.raises(Killed):

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import httpx
 import pytest
 
+from stoq_provider.core.events import WaitState
 from stoq_provider.core.http import Decoded, Problem, ProblemKind, RateLimit, Request
 from stoq_provider.core.lifecycle import JobProgress, Outcome
 from stoq_provider.jobs.wait import INFO, LAST_LOOK, WARNING, WaitPlan, event_of, poll_due, wait_sync
@@ -351,7 +352,7 @@ def test_the_event_tells_the_end_of_each_job_and_the_bill():
     async def work():
         user = shop.transport()
         waited = await shop.wait("a", "b", transport=user)
-        return event_of(waited, user.points_spent, {"path": "x"})
+        return event_of(waited, user.points_spent, WaitState(5.0, destination="x"))
 
     event = run(work())
     assert [(end.handle.job_id, end.outcome) for end in event.ends] == [
@@ -359,7 +360,7 @@ def test_the_event_tells_the_end_of_each_job_and_the_bill():
         ("b", Outcome.SUCCEEDED),
     ]
     assert event.points_spent == len(shop.asked)
-    assert event.state == {"path": "x"}
+    assert event.state == WaitState(5.0, destination="x")
 
 
 def test_the_event_tells_the_points_that_the_server_named_last():
@@ -371,4 +372,4 @@ def test_the_event_tells_the_points_that_the_server_named_last():
         return event_of(await shop.wait("a"), 1)
 
     event = run(work())
-    assert (event.points_left, event.state) == (77, {})
+    assert event.points_left == 77

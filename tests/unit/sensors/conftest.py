@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from stoq_provider.core.events import WaitState
 from stoq_provider.core.lifecycle import JobProgress, Outcome
 from stoq_provider.core.models import JobHandle
 from stoq_provider.hooks.stoq import StoqHook
@@ -67,7 +68,7 @@ def end_of(deferred, outcome: str) -> dict:
     """The event of a trigger that saw this outcome."""
     progress = JobProgress(JobHandle.from_dict(HANDLE), 0.0, outcome=Outcome(outcome))
     poller = WaitPlan((progress,), deadline=1.0, started_at=0.0).poller(StoqHook.system)
-    return event_of(poller, 0, deferred.trigger.state).to_dict()
+    return event_of(poller, 0, WaitState.from_dict(deferred.trigger.state)).to_dict()
 
 
 def ending(task_run: TaskRun, word: str):

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import httpx
 import pytest
 
+from stoq_provider.exceptions import ProtocolError
 from stoq_provider.triggers.jobs import StoqJobTrigger, check_serializable
 from tests.harness import make_trigger, run_trigger
 from tests.unit.hooks.conftest import KEY
@@ -131,3 +132,13 @@ def test_its_requests_name_the_dag_of_the_task_that_waits(server, monkeypatch):
 
     assert asyncio.run(first_event()) is not None
     assert requests[0].headers["User-Agent"].endswith("(dag nightly)")
+
+
+@pytest.mark.parametrize(
+    "jobs",
+    [7, None, "exp_1", ["exp_1"], [None], [{}], [{**JOB, "seen_at": "today"}]],
+    ids=str,
+)
+def test_jobs_of_an_unknown_shape_are_a_typed_error(jobs):
+    with pytest.raises(ProtocolError, match="The remote jobs go on"):
+        trigger(jobs=jobs)._plan()
