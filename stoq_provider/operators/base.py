@@ -12,22 +12,20 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 from stoq_provider.core.records import RepeatSafety
 from stoq_provider.exceptions import StoqProviderError, ValidationRejected
-from stoq_provider.hooks.base import DETACHED
 from stoq_provider.jobs import config
 from stoq_provider.jobs.cancel import NO_CANCEL, stop_jobs
-from stoq_provider.jobs.records import TaskIdentity
-from stoq_provider.jobs.state_store import open_store
-from stoq_provider.jobs.submit import Submitted, Submitter
 from stoq_provider.operators.waiting import WaitingOperator
+from stoq_provider.triggers.deferral import H
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from stoq_provider.core.events import WaitEvent
     from stoq_provider.core.submission import Submission
+    from stoq_provider.jobs.submit import Submitted, Submitter
 
 
-class JobOperator(WaitingOperator):
+class JobOperator(WaitingOperator[H]):
     """
     Base of the operators that start jobs.
 
@@ -123,7 +121,7 @@ class JobOperator(WaitingOperator):
         jobs = ", ".join(s.handle.job_id for s in self._done[:20])
         known = f"jobs submitted: {jobs}" if jobs else "this worker knows of no job that it submitted"
         self.log.info("Detached from %s; %s. %s", self.hook.system.label, known, fate)
-        self.hook.stop(DETACHED if fate == NO_CANCEL else fate)
+        self.hook.stop() if fate == NO_CANCEL else self.hook.stop(fate)
 
     # -- steps --------------------------------------------------------------------------------------
 
@@ -143,6 +141,11 @@ class JobOperator(WaitingOperator):
         return self.wait_for_completion
 
     def _submitter(self, context: Context, *, warn: bool = False) -> Submitter:
+        # Parsing a DAG needs no engine.
+        from stoq_provider.jobs.records import TaskIdentity
+        from stoq_provider.jobs.state_store import open_store
+        from stoq_provider.jobs.submit import Submitter
+
         store = open_store(context, config.state_path(), self.log if warn else None)
         task = TaskIdentity.of(context)
         patience = config.seconds("timeout", self.timeout) if self.on_busy == "wait" else 0.0

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from stoq_provider.core.submission import Submission
 
 
-class StoqBulkOperator(ItemsOperator):
+class StoqBulkOperator(ItemsOperator[StoqHook]):
     """
     Base of the two bulk operators.
 
@@ -101,7 +101,7 @@ class StoqBulkOperator(ItemsOperator):
 
     def items(self) -> Selection:
         """Return where the items come from."""
-        return Selection(self._stoq, self._action().family, self.given(), most=self.max_items)
+        return Selection(self.hook, self._action().family, self.given(), most=self.max_items)
 
     def cut(self, ids: Sequence[Any], round_: int) -> list[Submission]:
         """Return submissions of at most the family's cap."""
@@ -125,17 +125,11 @@ class StoqBulkOperator(ItemsOperator):
 
     def read_items(self, ids: Sequence[Any], submissions: Sequence[Submission]) -> ReadBack:
         """Read the items by list, or one by one where that costs less."""
-        return read_back(self._stoq, self._action(), ids, submissions[0].body)
+        return read_back(self.hook, self._action(), ids, submissions[0].body)
 
     def most_reads(self, items: int) -> int:
         """Return how many reads that takes at the most."""
         return most_reads(self._action(), items)
-
-    @property
-    def _stoq(self) -> StoqHook:
-        hook = self.hook
-        assert isinstance(hook, StoqHook)
-        return hook
 
     def _action(self) -> bulk.BulkAction:
         return bulk.find_action(self.action, self.actions)

@@ -19,6 +19,7 @@ from stoq_provider.jobs.errors import NOTHING_SENT, typed
 from stoq_provider.jobs.read_back import ReadBack, summary
 from stoq_provider.jobs.results import store_items
 from stoq_provider.operators.base import JobOperator
+from stoq_provider.triggers.deferral import H
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from stoq_provider.jobs.submit import Submitter
 
 
-class ItemsOperator(JobOperator):
+class ItemsOperator(JobOperator[H]):
     """
     Base of the operators that act on many items by their ids.
 

@@ -16,8 +16,7 @@ from stoq_provider.exceptions import JobCancelled, StoqProviderError, Validation
 from stoq_provider.hooks.medusa import MedusaHook
 from stoq_provider.jobs.errors import NOTHING_SENT, typed
 from stoq_provider.operators.base import JobOperator
-from stoq_provider.operators.decision import Decision
-from stoq_provider.operators.waiting import WaitingOperator
+from stoq_provider.operators.waiting import Decision, WaitingOperator
 from stoq_provider.systems.medusa.confirmation import Policy, changes_of, read_policy
 from stoq_provider.systems.medusa.submission import is_export
 from stoq_provider.triggers.jobs import MedusaJobTrigger
@@ -33,7 +32,7 @@ CONFIRM_ATTEMPTS = 3
 """How often a decision is sent while its answer is lost. Confirming twice is refused (M), so it is safe."""
 
 
-class _DecidingOperator(WaitingOperator):
+class _DecidingOperator(WaitingOperator[MedusaHook]):
     """What both operators share: a policy for jobs that wait for a decision."""
 
     trigger_class = MedusaJobTrigger
@@ -134,7 +133,7 @@ class _DecidingOperator(WaitingOperator):
         raise AssertionError("unreachable")
 
 
-class MedusaBatchJobOperator(_DecidingOperator, JobOperator):
+class MedusaBatchJobOperator(_DecidingOperator, JobOperator[MedusaHook]):
     """
     Run a batch job of Medusa v1.
 
@@ -201,7 +200,6 @@ class MedusaBatchJobOperator(_DecidingOperator, JobOperator):
     def plan(self, context: Context, submitter: Submitter) -> list[Submission]:
         """Check job and policy; the one submission."""
         hook = self.hook
-        assert isinstance(hook, MedusaHook)
         with typed(hook.system.name, NOTHING_SENT):
             self._check_policy()
         source = None if self.source is None else str(self.source)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from stoq_provider.core.models import JobState
 from stoq_provider.core.submission import Submission
 from stoq_provider.core.validation import TEXTS
+from stoq_provider.hooks.printstudio import PrintStudioHook
 from stoq_provider.jobs.errors import NOTHING_SENT, typed
 from stoq_provider.jobs.items import Items
 from stoq_provider.jobs.read_back import ReadBack
@@ -127,7 +128,7 @@ class PrintStudioImportSkusOperator(PrintStudioOperator):
             )
 
 
-class PrintStudioPrintJobsOperator(PrintStudioOperator, ItemsOperator):
+class PrintStudioPrintJobsOperator(PrintStudioOperator, ItemsOperator[PrintStudioHook]):
     """
     Base of the operators that act on print jobs, 100 in a call.
 
@@ -193,7 +194,7 @@ class PrintStudioPrintJobsOperator(PrintStudioOperator, ItemsOperator):
         goal = self.goal()
         verdicts = {
             item: JobState.FAILED if state is None else goal.judge(state)[0]
-            for item, state in self._printstudio.iter_states(PRINT_JOB, ids)
+            for item, state in self.hook.iter_states(PRINT_JOB, ids)
         }
         good = (JobState.SUCCEEDED, JobState.UNKNOWN)
         return ReadBack(
@@ -203,7 +204,7 @@ class PrintStudioPrintJobsOperator(PrintStudioOperator, ItemsOperator):
 
     def ids_of_job(self, end: JobEnd) -> Sequence[Any]:
         """Return the print jobs of a call that did nothing; the name of a call is made from what it holds."""
-        system = self._printstudio.system
+        system = self.hook.system
         calls = {system.call_name(submission): submission for submission in self._sent}
         call = calls.get(end.handle.job_id)
         return self.ids_of(call) if call is not None else ()

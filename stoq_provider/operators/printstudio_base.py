@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from stoq_provider.systems.printstudio.bulk import Route
 
 
-class PrintStudioOperator(JobOperator):
+class PrintStudioOperator(JobOperator[PrintStudioHook]):
     """
     Base of PrintStudio's operators.
 
@@ -69,12 +69,6 @@ class PrintStudioOperator(JobOperator):
             if end.outcome is Outcome.PARTIAL and end.status is not None:
                 self.log.warning("%s: %s", end.handle.job_id, end.status.error)
         return super().check_results(context, event, submitter)
-
-    @property
-    def _printstudio(self) -> PrintStudioHook:
-        hook = self.hook
-        assert isinstance(hook, PrintStudioHook)
-        return hook
 
     @property
     def _waits(self) -> bool:

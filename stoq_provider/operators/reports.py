@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from stoq_provider.core.submission import Submission
 from stoq_provider.core.validation import InvalidInput, read_mapping
-from stoq_provider.hooks.stoq import StoqHook
 from stoq_provider.jobs.errors import NOTHING_SENT, typed
 from stoq_provider.operators.base import JobOperator
-from stoq_provider.systems.stoq.reports import dates_of
 from stoq_provider.triggers.jobs import StoqJobTrigger
 
 if TYPE_CHECKING:
@@ -18,10 +15,12 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import Context
 
+    from stoq_provider.core.submission import Submission
+    from stoq_provider.hooks.stoq import StoqHook
     from stoq_provider.jobs.submit import Submitter
 
 
-class StoqReportExportOperator(JobOperator):
+class StoqReportExportOperator(JobOperator["StoqHook"]):
     """
     Export a STOQ report as CSV.
 
@@ -72,7 +71,7 @@ class StoqReportExportOperator(JobOperator):
         timezone: str = "UTC",
         extra_body: Mapping[str, Any] | None = None,
         extra_query: Mapping[str, Any] | None = None,
-        stoq_conn_id: str = StoqHook.default_conn_name,
+        stoq_conn_id: str = "stoq_default",
         wait_for_completion: bool | None = None,
         **kwargs: Any,
     ) -> None:
@@ -92,12 +91,12 @@ class StoqReportExportOperator(JobOperator):
 
     def make_hook(self) -> StoqHook:
         """Return a hook for the connection."""
-        return StoqHook(self.stoq_conn_id)
+        hook: StoqHook = StoqJobTrigger.make_hook(self.stoq_conn_id)
+        return hook
 
     def plan(self, context: Context, submitter: Submitter) -> list[Submission]:
         """Check report and filters; the one submission."""
         hook = self.hook
-        assert isinstance(hook, StoqHook)
         with typed(hook.system.name, NOTHING_SENT):
             filters = self._filters(context)
         return [
@@ -113,6 +112,8 @@ class StoqReportExportOperator(JobOperator):
             raise InvalidInput(
                 f"window={self.window!r} fills 'from' and 'to', but filters has {given} as well"
             )
+        from stoq_provider.systems.stoq.reports import dates_of  # parsing a DAG needs no system
+
         start, end = context.get("data_interval_start"), context.get("data_interval_end")
         # Airflow 2 gives every run an interval.
         run_after = getattr(context.get("dag_run"), "run_after", None)
@@ -121,7 +122,7 @@ class StoqReportExportOperator(JobOperator):
 
 
 def _zone(name: str) -> tzinfo:
-    import pendulum
+    import pendulum  # loaded by Airflow, and slow to load where it was not
 
     try:
         return pendulum.timezone(name)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from stoq_provider.core.events import JobEnd, WaitEvent
 
 
-class SureCartBulkActionOperator(ItemsOperator):
+class SureCartBulkActionOperator(ItemsOperator[SureCartHook]):
     """
     Delete many customers or products of a SureCart store.
 
@@ -116,7 +116,7 @@ class SureCartBulkActionOperator(ItemsOperator):
 
     def read_items(self, ids: Sequence[Any], submissions: Sequence[Submission]) -> ReadBack:
         """Ask which records still exist."""
-        return ReadBack(tuple(self._surecart.iter_existing(self.action_type, ids)), ())
+        return ReadBack(tuple(self.hook.iter_existing(self.action_type, ids)), ())
 
     def most_reads(self, items: int) -> int:
         """Return how many reads that takes."""
@@ -127,7 +127,7 @@ class SureCartBulkActionOperator(ItemsOperator):
         """Return the records of an invalid action; the server tells them."""
         if end.status is None or end.status.word != "invalid":
             return ()
-        ids = self._surecart.get_bulk_action(end.handle).get("record_ids")
+        ids = self.hook.get_bulk_action(end.handle).get("record_ids")
         return ids if isinstance(ids, list) else ()
 
     # -- results ------------------------------------------------------------------------------------
@@ -153,9 +153,3 @@ class SureCartBulkActionOperator(ItemsOperator):
             len(skipped),
         )
         return manifest
-
-    @property
-    def _surecart(self) -> SureCartHook:
-        hook = self.hook
-        assert isinstance(hook, SureCartHook)
-        return hook

@@ -4,83 +4,58 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
-
-from airflow.providers.common.compat.sdk import BaseOperator, conf
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from stoq_provider.core.events import JobEnd, WaitEvent, WaitState
 from stoq_provider.core.lifecycle import Outcome
-from stoq_provider.download.options import DownloadOptions
 from stoq_provider.exceptions import FinalPollingUnhealthy, PollingUnhealthy, ProtocolError, StoqProviderError
 from stoq_provider.jobs import config, results
-from stoq_provider.jobs.errors import NO_RECORD, NOT_RETRIED, WAIT_AGAIN, typed
-from stoq_provider.jobs.wait import WaitPlan, event_of, wait_sync
-from stoq_provider.operators.decision import Decision
-from stoq_provider.triggers.deferral import BACKSTOP, TRIGGER_FAILED, trigger_failure
-from stoq_provider.triggers.jobs import JobTrigger, check_serializable, job_arguments
+from stoq_provider.jobs.errors import NO_RECORD, NOT_RETRIED, WAIT_AGAIN
+from stoq_provider.triggers.deferral import TRIGGER_FAILED, H, WaitingTask, trigger_failure
+from stoq_provider.triggers.jobs import check_serializable
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from stoq_provider.core.models import JobHandle
-    from stoq_provider.core.polling import Poller
-    from stoq_provider.hooks.base import JobHook
 
 
-class WaitingOperator(BaseOperator):
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """
+    What was decided about jobs that waited for it, and what follows.
+
+    :param event: how the jobs ended, as it is after the decision.
+    :param again: jobs that go on, and are waited for once more.
+    :param error: why the task fails after it.
+    """
+
+    event: WaitEvent
+    again: tuple[JobHandle, ...] = ()
+    error: StoqProviderError | None = None
+
+
+class WaitingOperator(WaitingTask[H]):
     """
     Base of the operators that wait for jobs.
 
-    :param destination: where files go: an ``ObjectStoragePath`` or URL; ending with ``/``, the server's
-        cleaned file name is appended.
-    :param deferrable: wait in the triggerer instead of on the worker.
     :param timeout: seconds in all; a retry begins anew.
-    :param poll_interval: seconds between polls; default: the cadence the vendor documents.
-    :param unhealthy_after: seconds without any good answer after which the task fails, without claiming
-        that the job failed; default: ``[stoq] unhealthy_after``.
-    :param overwrite: whether an object that stands at the destination is replaced: ``True``, ``False``, or
-        ``"if_different"``.
-    :param format: ``"csv"`` as the server made it, or ``"parquet"`` (extra ``parquet``).
-    :param download_options: finer points of the download, such as ``{"on_empty": "skip", "min_rows": 1}``:
-        those of :class:`~stoq_provider.download.options.DownloadOptions`.
+
+    The other parameters are those of :class:`~stoq_provider.triggers.deferral.WaitingTask`.
     """
 
-    template_fields: Sequence[str] = ("destination",)
-    trigger_class: ClassVar[type[JobTrigger]]
     downloads: ClassVar[bool] = False
     owner: ClassVar[bool] = False
     """Whether the jobs are submitted by the task itself."""
 
-    def __init__(
-        self,
-        *,
-        destination: Any = None,
-        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
-        timeout: float | timedelta = 6 * 3600,
-        poll_interval: float | None = None,
-        unhealthy_after: float | None = None,
-        overwrite: bool | Literal["if_different"] = True,
-        format: Literal["csv", "parquet"] = "csv",  # noqa: A002 - what users look for
-        download_options: Mapping[str, Any] | None = None,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, *, timeout: float | timedelta = 6 * 3600, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.destination = destination
-        self.deferrable = deferrable
         self.timeout = timeout
-        self.poll_interval = poll_interval
-        self.unhealthy_after = unhealthy_after
-        self.download = DownloadOptions.of(format=format, overwrite=overwrite, given=download_options)
 
     # -- what a subclass says -----------------------------------------------------------------------
-
-    @abstractmethod
-    def make_hook(self) -> JobHook:
-        """Return the hook of the operator's connection."""
 
     @abstractmethod
     def _run(self, context: Context) -> Any:
@@ -125,11 +100,6 @@ class WaitingOperator(BaseOperator):
 
     # -- Airflow's side -----------------------------------------------------------------------------
 
-    @cached_property
-    def hook(self) -> JobHook:
-        """The hook."""
-        return self.make_hook()
-
     def execute(self, context: Context) -> Any:
         """Do the work, and wait as the parameters say."""
         # The work is not in execute() itself, which a subclass must not call as super().execute(): Airflow
@@ -139,8 +109,7 @@ class WaitingOperator(BaseOperator):
     def execute_complete(self, context: Context, event: Any) -> Any:
         """Go on where the trigger fired."""
         try:
-            with typed(self.hook.system.name, "The remote jobs go on."):
-                ended = WaitEvent.from_dict(event)
+            ended = self._read_event(event, "The remote jobs go on.")
         except ProtocolError as error:
             final = self.must_not_retry(context)
             again = NOT_RETRIED if final else "A retry waits for them."
@@ -173,16 +142,14 @@ class WaitingOperator(BaseOperator):
         config.poll_interval(self.poll_interval)
         config.unhealthy_after(self.unhealthy_after)
         check_serializable({"conn_id": self.hook.conn_id})
-        from stoq_provider.jobs.files import check_download  # parsing a DAG needs no download
-
-        check_download(self.download, self.destination)
+        self._check_download()
 
     def _new_state(self, kind: str, started_at: float) -> WaitState:
         """Return what is found again on resumption, beside the ends of the jobs."""
         return WaitState(
             started_at,
             # Templates are rendered again on resumption; what was rendered now is what counts.
-            destination=None if self.destination is None else str(self.destination),
+            destination=self._place,
             deadline=time.time() + config.seconds("timeout", self.timeout),
             kind=kind,
         )
@@ -197,48 +164,18 @@ class WaitingOperator(BaseOperator):
         eager: bool = False,
     ) -> dict[str, Any]:
         """Wait for jobs, here or in the triggerer; then finish."""
-        plan = WaitPlan.of(
-            handles,
-            deadline=state.deadline,
-            now=time.time(),
-            poll_interval=config.poll_interval(self.poll_interval),
-            unhealthy_after=config.unhealthy_after(self.unhealthy_after),
-            seen_at=seen_at or {},
-        )
-        poller = plan.poller(self.hook.system, eager=eager)
-        if not self._wait(poller):
-            self._defer(poller, state)
-        return self._finish(context, event_of(poller, 0, state))
+        from stoq_provider.jobs.wait import event_of, wait_sync  # parsing a DAG needs no engine
 
-    def _wait(self, poller: Poller) -> bool:
-        """
-        Wait on the worker, unless deferring is wanted. Return whether all jobs have ended.
-
-        Deferred, the first look is the triggerer's too: only there the tasks know of each other's polls.
-        """
         hook = self.hook
-        if self.deferrable:
-            return poller.step(time.time()).done
-        wait_sync(poller, hook.transport, hook.system, hook.settings, sleep=hook.sleep, log=self.log)
-        return True
-
-    def _defer(self, poller: Poller, state: WaitState) -> None:
-        deadline = poller.deadline
-        spent = state.points_spent + self.hook.transport.points_spent
-        trigger = self.trigger_class(
-            conn_id=self.hook.conn_id,
-            jobs=job_arguments(poller.jobs),
-            deadline=deadline,
-            poll_interval=config.poll_interval(self.poll_interval),
-            unhealthy_after=config.unhealthy_after(self.unhealthy_after),
-            state=replace(state, points_spent=spent).to_dict(),
-        )
-        self.hook.close()
-        self.defer(
-            trigger=trigger,
-            method_name="execute_complete",
-            timeout=timedelta(seconds=max(0.0, deadline - time.time())) + BACKSTOP,
-        )
+        plan = self._wait_plan(handles, deadline=state.deadline, now=time.time(), seen_at=seen_at)
+        poller = plan.poller(hook.system, eager=eager)
+        if not self.deferrable:
+            wait_sync(poller, hook.transport, hook.system, hook.settings, sleep=hook.sleep, log=self.log)
+        elif not poller.step(time.time()).done:
+            # The first look is the triggerer's too: only there the tasks know of each other's polls.
+            spent = state.points_spent + hook.transport.points_spent
+            self._defer_until(poller, replace(state, points_spent=spent))
+        return self._finish(context, event_of(poller, 0, state))
 
     def _finish(self, context: Context, event: WaitEvent) -> dict[str, Any]:
         self.note_ends(context, event)
@@ -284,32 +221,17 @@ class WaitingOperator(BaseOperator):
             replace(end, outcome=Outcome.SUCCEEDED) if self.accepts(end) and not end.outcome.good else end
             for end in event.ends
         )
-        error = results.first_error(
-            self.hook,
-            replace(event, ends=tuple(ends)),
-            owner=self.owner,
-            recorded=self.recorded(context),
-            unhealthy_after=config.unhealthy_after(self.unhealthy_after),
-        )
+        judged = replace(event, ends=tuple(ends))
+        error = self._worst_error(judged, owner=self.owner, recorded=self.recorded(context))
         if error is not None:
             raise error
 
     def _results(self, context: Context, event: WaitEvent) -> dict[str, Any]:
-        state = event.state
-        unchanged = self.unchanged_items(context, event)
-        manifest = results.sum_up(
-            self.hook,
+        place = event.state.destination
+        manifest = self._manifest(
             event,
-            kind=state.kind,
-            files=results.fetch(
-                self.hook,
-                self.download,
-                event,
-                state.destination if self.downloads else None,
-                recorded=self.recorded(context),
-            ),
-            unchanged_items=unchanged,
-            started_at=state.started_at,
-            points_before=state.points_spent,
+            place if self.downloads else None,
+            recorded=self.recorded(context),
+            unchanged=self.unchanged_items(context, event),
         )
-        return results.keep_long(self.hook, manifest, None if self.downloads else state.destination)
+        return results.keep_long(self.hook, manifest, None if self.downloads else place)

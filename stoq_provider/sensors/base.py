@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import (
     AirflowException,
@@ -15,25 +15,20 @@ from airflow.providers.common.compat.sdk import (
     AirflowSkipException,
     BaseSensorOperator,
     PokeReturnValue,
-    conf,
 )
 
 from stoq_provider.core.events import WaitEvent, WaitState
 from stoq_provider.core.models import JobHandle
-from stoq_provider.download.options import DownloadOptions
 from stoq_provider.exceptions import PollingUnhealthy
-from stoq_provider.jobs import config, results
 from stoq_provider.jobs.errors import WAIT_AGAIN, typed
-from stoq_provider.jobs.wait import PokeMemory, WaitPlan, event_of, poll_due
 from stoq_provider.sensors.wording import CLEAR, NO_JOB, named, timed_out
-from stoq_provider.triggers.deferral import BACKSTOP, TRIGGER_FAILED, is_time_out, trigger_failure
-from stoq_provider.triggers.jobs import JobTrigger, job_arguments
+from stoq_provider.triggers.deferral import TRIGGER_FAILED, H, WaitingTask, is_time_out, trigger_failure
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from stoq_provider.core.polling import Poller
-    from stoq_provider.hooks.base import JobHook
+    from stoq_provider.jobs.wait import PokeMemory
 
 FATE = "The remote jobs are not touched; a retry of this task looks again and submits nothing."
 
@@ -42,7 +37,7 @@ _BASE_EXECUTE = BaseSensorOperator.execute
 """Called without Airflow 2's guard, which takes it for an operator that is run within another."""
 
 
-class JobSensor(BaseSensorOperator):
+class JobSensor(WaitingTask[H], BaseSensorOperator):
     """
     Base of the job sensors. A sensor reads only: it submits nothing and cancels nothing.
 
@@ -52,35 +47,23 @@ class JobSensor(BaseSensorOperator):
     is given.
 
     :param job: a handle, a list of handles (an operator's return value), or a ``status_url``.
-    :param destination: where files go; none: nothing is downloaded.
-    :param deferrable: wait in the triggerer instead of on the worker.
     :param poll_interval: seconds between polls while deferred.
     :param unhealthy_after: seconds without any good answer after which the task fails, without claiming
         that the job failed. In mode ``reschedule`` every poke is a process of its own; without a store
         for records (see ``[stoq] state_path``), only ``timeout`` ends a row of bad answers there.
-    :param overwrite: whether an object that stands at the destination is replaced: ``True``, ``False``, or
-        ``"if_different"``.
-    :param format: ``"csv"`` as the server made it, or ``"parquet"``.
-    :param download_options: finer points of the download, see
-        :class:`~stoq_provider.download.options.DownloadOptions`.
+
+    The other parameters are those of :class:`~stoq_provider.triggers.deferral.WaitingTask`.
     """
 
     template_fields: Sequence[str] = ("job", "destination")
     template_fields_renderers: ClassVar[dict[str, str]] = {"job": "json"}
-    trigger_class: ClassVar[type[JobTrigger]]
 
     def __init__(
         self,
         *,
         job: Any,
-        destination: Any = None,
-        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poke_interval: timedelta | float | None = None,
         poll_interval: float | None = None,
-        unhealthy_after: float | None = None,
-        overwrite: bool | Literal["if_different"] = True,
-        format: Literal["csv", "parquet"] = "csv",  # noqa: A002 - what users look for
-        download_options: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         # BaseSensorOperator has a default, so only here it can be seen whether the user gave one. As a
@@ -89,18 +72,10 @@ class JobSensor(BaseSensorOperator):
             kwargs["poke_interval"] = poke_interval
         super().__init__(**kwargs)
         self.job = job
-        self.destination = destination
-        self.deferrable = deferrable
         self.poll_interval = (
             poll_interval if poll_interval is not None or poke_interval is None else self.poke_interval
         )
-        self.unhealthy_after = unhealthy_after
-        self.download = DownloadOptions.of(format=format, overwrite=overwrite, given=download_options)
         self._memory: PokeMemory | None = None
-
-    def make_hook(self) -> JobHook:
-        """Return the hook of the sensor's connection."""
-        raise NotImplementedError
 
     def handles(self) -> list[JobHandle]:
         """
@@ -110,19 +85,14 @@ class JobSensor(BaseSensorOperator):
         """
         return self.hook.system.read_handles(self.job)
 
-    @cached_property
-    def hook(self) -> JobHook:
-        """The hook."""
-        return self.make_hook()
-
     def execute(self, context: Context) -> Any:
         """Wait, as the parameters say."""
         self._started_at = time.time()
         if self.reschedule and not self.deferrable:
-            self._memory = PokeMemory.of(context, self.hook.conn_id, self.log)
-        from stoq_provider.jobs.files import check_download  # parsing a DAG needs no download
+            from stoq_provider.jobs.wait import PokeMemory  # parsing a DAG needs no engine
 
-        check_download(self.download, self.destination)
+            self._memory = PokeMemory.of(context, self.hook.conn_id, self.log)
+        self._check_download()
         if not self.deferrable:
             return self._execute_here(context)
         # Not a single look here: a thousand sensors that start at once know nothing of each other in their
@@ -132,10 +102,12 @@ class JobSensor(BaseSensorOperator):
         except AirflowException as error:
             self._skip_if_soft(str(error))
             raise
-        return self._defer()
+        return self._defer_until(self._poller, self._state())
 
     def poke(self, context: Context) -> PokeReturnValue | bool:
         """Poll every job that has not ended, once."""
+        from stoq_provider.jobs.wait import event_of, poll_due  # parsing a DAG needs no engine
+
         hook, poller = self.hook, self._poller
         hook.sleep(0)  # raises where the task was told to stop between two pokes
         poller.wake(time.time())
@@ -148,9 +120,7 @@ class JobSensor(BaseSensorOperator):
 
     def execute_complete(self, context: Context, event: Any) -> Any:
         """Go on where the trigger fired."""
-        with typed(self.hook.system.name, FATE):
-            ended = WaitEvent.from_dict(event)
-        return self._finish(ended)
+        return self._finish(self._read_event(event, FATE))
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Explain what a failed trigger means; Airflow would only say that it failed."""
@@ -188,13 +158,7 @@ class JobSensor(BaseSensorOperator):
             handles = self.handles()
             for handle in handles:
                 self.hook.system.status_request(self.hook.settings.origin, handle)
-        plan = WaitPlan.of(
-            handles,
-            deadline=now + self.timeout,
-            now=now,
-            poll_interval=config.poll_interval(self.poll_interval),
-            unhealthy_after=config.unhealthy_after(self.unhealthy_after),
-        )
+        plan = self._wait_plan(handles, deadline=now + self.timeout, now=now)
         if self._memory is not None:
             plan = replace(plan, jobs=self._memory.recall(plan.jobs))
         return plan.poller(self.hook.system, eager=True)
@@ -214,55 +178,20 @@ class JobSensor(BaseSensorOperator):
     def _state(self) -> WaitState:
         return WaitState(
             self._started_at,
-            destination=None if self.destination is None else str(self.destination),
+            destination=self._place,
             points_spent=self.hook.transport.points_spent if self.deferrable else 0,
         )
 
-    def _defer(self) -> None:
-        poller = self._poller
-        trigger = self.trigger_class(
-            conn_id=self.hook.conn_id,
-            jobs=job_arguments(poller.jobs),
-            deadline=poller.deadline,
-            poll_interval=config.poll_interval(self.poll_interval),
-            unhealthy_after=config.unhealthy_after(self.unhealthy_after),
-            state=self._state().to_dict(),
-        )
-        self.hook.close()
-        self.defer(
-            trigger=trigger,
-            method_name="execute_complete",
-            timeout=timedelta(seconds=max(0.0, poller.deadline - time.time())) + BACKSTOP,
-        )
-
     def _finish(self, event: WaitEvent) -> dict[str, Any]:
-        state = event.state
         self._raise_bad_end(event)
-        files = results.fetch(self.hook, self.download, event, state.destination, recorded=True)
-        manifest = results.sum_up(
-            self.hook,
-            event,
-            kind=event.ends[0].handle.kind,
-            files=files,
-            started_at=state.started_at,
-            points_before=state.points_spent,
-        )
+        manifest = self._manifest(event, event.state.destination, recorded=True)
         self.hook.close()
         return manifest
 
     def _raise_bad_end(self, event: WaitEvent) -> None:
         """Raise what jobs that did not end well mean for the task, if there are any."""
         late = timed_out(event.ends, self.hook.system.label)
-        if late:
-            error = AirflowSensorTimeout(late)
-        else:
-            error = results.first_error(
-                self.hook,
-                event,
-                owner=False,
-                recorded=True,
-                unhealthy_after=config.unhealthy_after(self.unhealthy_after),
-            )
+        error = AirflowSensorTimeout(late) if late else self._worst_error(event, owner=False, recorded=True)
         if error is None:
             return
         if self.soft_fail or self.never_fail:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from stoq_provider.core.validation import InvalidInput
-from stoq_provider.hooks.stoq import StoqHook
 from stoq_provider.sensors.base import JobSensor
 from stoq_provider.triggers.jobs import (
     MedusaJobTrigger,
@@ -19,10 +18,11 @@ if TYPE_CHECKING:
     from stoq_provider.core.models import JobHandle
     from stoq_provider.hooks.medusa import MedusaHook
     from stoq_provider.hooks.printstudio import PrintStudioHook
+    from stoq_provider.hooks.stoq import StoqHook
     from stoq_provider.hooks.surecart import SureCartHook
 
 
-class StoqJobSensor(JobSensor):
+class StoqJobSensor(JobSensor["StoqHook"]):
     """
     Wait for STOQ jobs, and store the files of exports.
 
@@ -35,16 +35,17 @@ class StoqJobSensor(JobSensor):
     ui_color = "#e8f0e4"
     trigger_class = StoqJobTrigger
 
-    def __init__(self, *, stoq_conn_id: str = StoqHook.default_conn_name, **kwargs: Any) -> None:
+    def __init__(self, *, stoq_conn_id: str = "stoq_default", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.stoq_conn_id = stoq_conn_id
 
     def make_hook(self) -> StoqHook:
         """Return a hook for the connection."""
-        return StoqHook(self.stoq_conn_id)
+        hook: StoqHook = StoqJobTrigger.make_hook(self.stoq_conn_id)
+        return hook
 
 
-class SureCartJobSensor(JobSensor):
+class SureCartJobSensor(JobSensor["SureCartHook"]):
     """
     Wait for bulk actions of SureCart; several are asked for in one request.
 
@@ -64,12 +65,11 @@ class SureCartJobSensor(JobSensor):
 
     def make_hook(self) -> SureCartHook:
         """Return a hook for the connection."""
-        from stoq_provider.hooks.surecart import SureCartHook
+        hook: SureCartHook = SureCartJobTrigger.make_hook(self.surecart_conn_id)
+        return hook
 
-        return SureCartHook(self.surecart_conn_id)
 
-
-class PrintStudioJobSensor(JobSensor):
+class PrintStudioJobSensor(JobSensor["PrintStudioHook"]):
     """
     Wait until print jobs, or orders, reach a state.
 
@@ -111,12 +111,12 @@ class PrintStudioJobSensor(JobSensor):
 
     def make_hook(self) -> PrintStudioHook:
         """Return a hook for the connection."""
-        from stoq_provider.hooks.printstudio import PrintStudioHook
-
-        return PrintStudioHook(self.printstudio_conn_id)
+        hook: PrintStudioHook = PrintStudioJobTrigger.make_hook(self.printstudio_conn_id)
+        return hook
 
     def handles(self) -> list[JobHandle]:
         """Return a handle of each print job or order."""
+        # Parsing a DAG needs neither.
         from stoq_provider.jobs.items import watched_ids
         from stoq_provider.systems.printstudio.states import ORDER, PRINT_JOB, Goal
 
@@ -131,7 +131,7 @@ class PrintStudioJobSensor(JobSensor):
         return handles
 
 
-class MedusaJobSensor(JobSensor):
+class MedusaJobSensor(JobSensor["MedusaHook"]):
     """
     Wait for batch jobs of Medusa, and store the files of exports; several are asked for in one request.
 
@@ -155,6 +155,5 @@ class MedusaJobSensor(JobSensor):
 
     def make_hook(self) -> MedusaHook:
         """Return a hook for the connection."""
-        from stoq_provider.hooks.medusa import MedusaHook
-
-        return MedusaHook(self.medusa_conn_id)
+        hook: MedusaHook = MedusaJobTrigger.make_hook(self.medusa_conn_id)
+        return hook

@@ -1,19 +1,36 @@
-"""What a task makes of a trigger that failed."""
+"""What operators and sensors share that wait for jobs, deferred or not."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, NoReturn, TypeVar
 
-from stoq_provider.jobs.errors import WAIT_AGAIN
+from airflow.providers.common.compat.sdk import BaseOperator, conf
+
+from stoq_provider.core.events import WaitEvent, WaitState
+from stoq_provider.download.options import DownloadOptions
+from stoq_provider.jobs import config, results
+from stoq_provider.jobs.errors import WAIT_AGAIN, typed
+from stoq_provider.triggers.jobs import JobTrigger, job_arguments
+
+if TYPE_CHECKING:
+    from stoq_provider.core.models import JobHandle
+    from stoq_provider.core.polling import Poller
+    from stoq_provider.exceptions import StoqProviderError
+    from stoq_provider.hooks.base import JobHook
+    from stoq_provider.jobs.wait import WaitPlan
+
+H = TypeVar("H", bound="JobHook")
 
 BACKSTOP = timedelta(minutes=5)
 """How long after our own deadline Airflow ends a deferral: only should the triggerer never come to it."""
 
 TRIGGER_FAILED = "__fail__"
 """The method Airflow resumes with when a trigger raised or Airflow's own time-out struck."""
-
 
 _TIME_OUTS = ("Trigger timeout", "Trigger/execution timeout")
 """The reasons that Airflow 3 and Airflow 2 give where the time of a deferral is up."""
@@ -53,3 +70,133 @@ def trigger_failure(
         f"({details.get('error', 'unknown')}). Nothing is known against the jobs themselves; they go on. "
         f"{again}"
     )
+
+
+class WaitingTask(BaseOperator, Generic[H]):
+    """
+    Base of all tasks that wait for jobs.
+
+    Generic in the hook: a subclass names its own, as in ``class AcmeOperator(JobOperator[AcmeHook])``.
+
+    :param destination: where files go: an ``ObjectStoragePath`` or URL; ending with ``/``, the server's
+        cleaned file name is appended. None: nothing is downloaded.
+    :param deferrable: wait in the triggerer instead of on the worker.
+    :param poll_interval: seconds between polls; default: the cadence the vendor documents.
+    :param unhealthy_after: seconds without any good answer after which the task fails, without claiming
+        that the job failed; default: ``[stoq] unhealthy_after``.
+    :param overwrite: whether an object that stands at the destination is replaced: ``True``, ``False``, or
+        ``"if_different"``.
+    :param format: ``"csv"`` as the server made it, or ``"parquet"`` (extra ``parquet``).
+    :param download_options: finer points of the download, such as ``{"on_empty": "skip", "min_rows": 1}``:
+        those of :class:`~stoq_provider.download.options.DownloadOptions`.
+    """
+
+    template_fields: Sequence[str] = ("destination",)
+    trigger_class: ClassVar[type[JobTrigger]]
+
+    def __init__(
+        self,
+        *,
+        destination: Any = None,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        poll_interval: float | None = None,
+        unhealthy_after: float | None = None,
+        overwrite: bool | Literal["if_different"] = True,
+        format: Literal["csv", "parquet"] = "csv",  # noqa: A002 - what users look for
+        download_options: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.destination = destination
+        self.deferrable = deferrable
+        self.poll_interval = poll_interval
+        self.unhealthy_after = unhealthy_after
+        self.download = DownloadOptions.of(format=format, overwrite=overwrite, given=download_options)
+
+    @abstractmethod
+    def make_hook(self) -> H:
+        """Return the hook of the task's connection."""
+
+    @cached_property
+    def hook(self) -> H:
+        """The hook."""
+        return self.make_hook()
+
+    @property
+    def _place(self) -> str | None:
+        """The destination as it is rendered now."""
+        return None if self.destination is None else str(self.destination)
+
+    def _check_download(self) -> None:
+        """Check the destination, as far as it can be written to, before anything is sent."""
+        from stoq_provider.jobs.files import check_download  # parsing a DAG needs no download
+
+        check_download(self.download, self.destination)
+
+    def _wait_plan(
+        self,
+        handles: Iterable[JobHandle],
+        *,
+        deadline: float,
+        now: float,
+        seen_at: dict[str, float] | None = None,
+    ) -> WaitPlan:
+        """Return what is waited for, and how patiently."""
+        from stoq_provider.jobs.wait import WaitPlan  # parsing a DAG needs no engine
+
+        return WaitPlan.of(
+            handles,
+            deadline=deadline,
+            now=now,
+            poll_interval=config.poll_interval(self.poll_interval),
+            unhealthy_after=config.unhealthy_after(self.unhealthy_after),
+            seen_at=seen_at,
+        )
+
+    def _defer_until(self, poller: Poller, state: WaitState) -> NoReturn:
+        """Leave the waiting to the triggerer."""
+        trigger = self.trigger_class(
+            conn_id=self.hook.conn_id,
+            jobs=job_arguments(poller.jobs),
+            deadline=poller.deadline,
+            poll_interval=config.poll_interval(self.poll_interval),
+            unhealthy_after=config.unhealthy_after(self.unhealthy_after),
+            state=state.to_dict(),
+        )
+        self.hook.close()
+        self.defer(
+            trigger=trigger,
+            method_name="execute_complete",
+            timeout=timedelta(seconds=max(0.0, poller.deadline - time.time())) + BACKSTOP,
+        )
+        raise AssertionError("unreachable")
+
+    def _read_event(self, event: Any, fate: str) -> WaitEvent:
+        """Read what the trigger fired; ``fate`` ends the message where it is of another shape."""
+        with typed(self.hook.system.name, fate):
+            return WaitEvent.from_dict(event)
+
+    def _worst_error(self, event: WaitEvent, *, owner: bool, recorded: bool) -> StoqProviderError | None:
+        """Return the error of the worst job that did not end well."""
+        return results.first_error(
+            self.hook,
+            event,
+            owner=owner,
+            recorded=recorded,
+            unhealthy_after=config.unhealthy_after(self.unhealthy_after),
+        )
+
+    def _manifest(
+        self, event: WaitEvent, place: str | None, *, recorded: bool, unchanged: Iterable[Any] = ()
+    ) -> dict[str, Any]:
+        """Store the files at ``place``, if it is named; return the manifest."""
+        state = event.state
+        return results.sum_up(
+            self.hook,
+            event,
+            kind=state.kind or event.ends[0].handle.kind,
+            files=results.fetch(self.hook, self.download, event, place, recorded=recorded),
+            unchanged_items=unchanged,
+            started_at=state.started_at,
+            points_before=state.points_spent,
+        )

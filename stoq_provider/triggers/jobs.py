@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import replace
 from importlib import import_module
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from stoq_provider.core.forms import Form
 from stoq_provider.core.models import JobHandle, iso
-from stoq_provider.hooks.base import JobHook
-from stoq_provider.hooks.stoq import StoqHook
 from stoq_provider.jobs.config import user_agent
 from stoq_provider.jobs.errors import typed
-from stoq_provider.jobs.wait import WaitPlan, event_of, wait_async
 
 if TYPE_CHECKING:
     from stoq_provider.core.lifecycle import JobProgress
+    from stoq_provider.hooks.base import JobHook
+    from stoq_provider.jobs.wait import WaitPlan
 
 
 class JobTrigger(BaseTrigger):
@@ -38,7 +39,8 @@ class JobTrigger(BaseTrigger):
         arguments of ``defer()`` would do, but ``dag.test()`` of Airflow 3 loses them.
     """
 
-    hook_class: ClassVar[type[JobHook]]
+    hook_class: ClassVar[type[JobHook] | str]
+    """A class, or ``module:class``, imported when a hook is made: parsing a DAG needs none."""
 
     def __init__(
         self,
@@ -70,28 +72,37 @@ class JobTrigger(BaseTrigger):
             "state": self.state,
         }
 
+    @classmethod
+    def make_hook(cls, conn_id: str) -> Any:
+        """Return a hook for a connection."""
+        hook_class = resolve_name(cls.hook_class) if isinstance(cls.hook_class, str) else cls.hook_class
+        return hook_class(conn_id)
+
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and fire one event with a :class:`~stoq_provider.core.events.WaitEvent`."""
         # Imported here, because workers load this module and need no httpx; and in a thread, because the
-        # import takes a tenth of a second that the other triggers of the loop would wait for.
+        # imports take a tenth of a second that the other triggers of the loop would wait for.
         client_pool = await asyncio.to_thread(import_module, "stoq_provider.transport.client_pool")
-        hook = self.hook_class(self.conn_id)
+        jobs_wait = await asyncio.to_thread(import_module, "stoq_provider.jobs.wait")
+        hook = await asyncio.to_thread(self.make_hook, self.conn_id)
         dag_id = getattr(getattr(self, "task_instance", None), "dag_id", None)
         settings = replace(await hook.asettings(), user_agent=user_agent(dag_id))
         system, meter = hook.system, hook.meter
         # There may be ten thousand of these: while it waits, a trigger holds no more than it needs.
         del hook
         async with client_pool.shared_transport(settings, system, meter=meter) as transport:
-            poller = self._plan().poller(system, round_time=transport.scheduler.round_time)
-            await wait_async(poller, transport, log=self.log)
+            poller = self._plan(system.name).poller(system, round_time=transport.scheduler.round_time)
+            await jobs_wait.wait_async(poller, transport, log=self.log)
             meter.finished(len(self.jobs), poller.polls)
-            event = event_of(poller, transport.points_spent)
+            event = jobs_wait.event_of(poller, transport.points_spent)
         # The state goes back as it came: a newer release may have put into it what this one does not know.
         yield TriggerEvent({**event.to_dict(), "state": self.state})
 
-    def _plan(self) -> WaitPlan:
+    def _plan(self, system: str) -> WaitPlan:
+        from stoq_provider.jobs.wait import WaitPlan  # loaded by now; parsing a DAG needs no engine
+
         # What another release wrote may be of another shape; the task then fails with what this says.
-        with typed(self.hook_class.system.name, "The remote jobs go on; this trigger asked for none of them"):
+        with typed(system, "The remote jobs go on; this trigger asked for none of them"):
             forms = Form({"jobs": self.jobs}, "a trigger").listed("jobs", dict)
             handles = [JobHandle.from_dict(job) for job in forms]
             seen = {job["job_id"]: Form(job, "a job of a trigger").time("seen_at") for job in forms}
@@ -116,7 +127,7 @@ def job_arguments(jobs: Iterable[JobProgress]) -> list[dict[str, Any]]:
 class StoqJobTrigger(JobTrigger):
     """Waits for jobs of STOQ; parameters as in :class:`JobTrigger`."""
 
-    hook_class = StoqHook
+    hook_class = "stoq_provider.hooks.stoq:StoqHook"
 
 
 def check_serializable(arguments: Mapping[str, Any]) -> None:
@@ -127,30 +138,13 @@ def check_serializable(arguments: Mapping[str, Any]) -> None:
 
     :raises TypeError: where they would not.
     """
-    import json
-
     json.dumps(arguments, allow_nan=False)
-
-
-class _Later:
-    """A hook's class, imported when it is asked for: who uses one system does not pay for all of them."""
-
-    def __init__(self, module: str, name: str) -> None:
-        self._module = f"stoq_provider.hooks.{module}"
-        self._name = name
-
-    def __get__(self, instance: object, owner: type) -> Any:
-        return getattr(import_module(self._module), self._name)
-
-
-def _later(module: str, name: str) -> Any:
-    return _Later(module, name)
 
 
 class SureCartJobTrigger(JobTrigger):
     """Waits for bulk actions of SureCart; parameters as in :class:`JobTrigger`."""
 
-    hook_class = _later("surecart", "SureCartHook")
+    hook_class = "stoq_provider.hooks.surecart:SureCartHook"
 
 
 class PrintStudioJobTrigger(JobTrigger):
@@ -160,7 +154,7 @@ class PrintStudioJobTrigger(JobTrigger):
     Which state, stands in the ``kind`` of each handle.
     """
 
-    hook_class = _later("printstudio", "PrintStudioHook")
+    hook_class = "stoq_provider.hooks.printstudio:PrintStudioHook"
 
 
 class MedusaJobTrigger(JobTrigger):
@@ -171,4 +165,4 @@ class MedusaJobTrigger(JobTrigger):
     triggerer, and the trigger of a sensor is the same as that of the operator that made the job.
     """
 
-    hook_class = _later("medusa", "MedusaHook")
+    hook_class = "stoq_provider.hooks.medusa:MedusaHook"

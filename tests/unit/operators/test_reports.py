@@ -91,19 +91,20 @@ def test_deferrable_follows_the_configuration(monkeypatch):
     import importlib
 
     from stoq_provider.operators import base, reports, waiting
+    from stoq_provider.triggers import deferral
 
     assert StoqReportExportOperator(task_id="x", report="revenue").deferrable is False
     monkeypatch.setenv("AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE", "True")
     try:
-        importlib.reload(waiting)
-        importlib.reload(base)
+        for module in (deferral, waiting, base):
+            importlib.reload(module)
         fresh = importlib.reload(reports).StoqReportExportOperator
         assert fresh(task_id="x", report="revenue").deferrable is True
         assert fresh(task_id="x", report="revenue", deferrable=False).deferrable is False
     finally:
         monkeypatch.undo()
-        importlib.reload(waiting)
-        importlib.reload(base)
+        for module in (deferral, waiting, base):
+            importlib.reload(module)
         importlib.reload(reports)
 
 
