@@ -179,7 +179,7 @@ def download_files(
     with closing(Source(get_url, policy, should_stop=should_stop, log=log, job_id=job_id)) as source:
         if on_source is not None:
             on_source(source)
-        transfer = Transfer(
+        done = Transfer(
             source,
             lambda gzipped: _renamed(target, gzipped, servers_gz and source.gzipped, refuse),
             policy,
@@ -189,8 +189,7 @@ def download_files(
             store,
             expected_rows,
             expected_bytes,
-        )
-        done = transfer.run()
+        ).run()
     files = [_stored(done, log, source.resumes)] if store else []
     return [*files, *(entry for entry in done.others if entry is not None)]
 

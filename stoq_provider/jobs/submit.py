@@ -151,20 +151,7 @@ class Submitter(Records):
         submission = self._prepared(key, submission)
         # Before the intent: a worker that is lost while it waits has sent nothing, and leaves no doubt.
         await_limit(self._client, self._client.submit_request(submission))
-        intent = SubmissionRecord(
-            self._task.clears,
-            intent_at=doubtful.intent_at if doubtful else time.time(),
-            correlation=doubtful.correlation if doubtful else new_correlation(key, uuid4().hex[:8]),
-        )
-        if known:
-            self._store.save(key, intent.to_dict())
-        elif not self._store.create(key, intent.to_dict()):
-            raise StateError(
-                f"Another worker of this task has just begun to submit {submission.kind}. This one sent "
-                "nothing; what the other submitted goes on. A retry finds it.",
-                system=self._client.system.name,
-                job_started=False,
-            )
+        intent = self._intend(key, submission, known, doubtful)
         try:
             handle = self._client.submit(
                 submission, busy_patience=self._busy_patience, correlation=intent.correlation
@@ -183,6 +170,26 @@ class Submitter(Records):
                 "Job %s was submitted, but that could not be written down: %s", handle.job_id, error
             )
         return Submitted(key, record, handle, reattached=False)
+
+    def _intend(
+        self, key: str, submission: Submission, known: bool, doubtful: SubmissionRecord | None
+    ) -> SubmissionRecord:
+        """Write down what is about to be sent."""
+        intent = SubmissionRecord(
+            self._task.clears,
+            intent_at=doubtful.intent_at if doubtful else time.time(),
+            correlation=doubtful.correlation if doubtful else new_correlation(key, uuid4().hex[:8]),
+        )
+        if known:
+            self._store.save(key, intent.to_dict())
+        elif not self._store.create(key, intent.to_dict()):
+            raise StateError(
+                f"Another worker of this task has just begun to submit {submission.kind}. This one sent "
+                "nothing; what the other submitted goes on. A retry finds it.",
+                system=self._client.system.name,
+                job_started=False,
+            )
+        return intent
 
     def _with_job(self, record: SubmissionRecord, handle: JobHandle) -> SubmissionRecord:
         """
