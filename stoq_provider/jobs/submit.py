@@ -7,8 +7,11 @@ whether this try submits, repeats, finds its job again, or stops (``core.records
 
 from __future__ import annotations
 
+import logging
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 from uuid import uuid4
 
 from stoq_provider.core.models import JobHandle
@@ -23,12 +26,13 @@ from stoq_provider.core.records import (
 )
 from stoq_provider.core.submission import Submission
 from stoq_provider.exceptions import StoqProviderError, SubmissionUncertain
+from stoq_provider.jobs import config
 from stoq_provider.jobs.client import JobClient
 from stoq_provider.jobs.lookup import look_up
 from stoq_provider.jobs.records import Records, TaskIdentity
 from stoq_provider.jobs.repeats import must_not_repeat, was_never_sent, why_again
 from stoq_provider.jobs.send import await_limit
-from stoq_provider.jobs.state_store import StateError, StateStore
+from stoq_provider.jobs.state_store import StateError, StateStore, open_store
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,24 @@ class Submitter(Records):
     ) -> None:
         super().__init__(client, store, task, on_clear=on_clear)
         self._busy_patience = busy_patience
+
+    @classmethod
+    def of(
+        cls,
+        client: JobClient,
+        context: Mapping[str, Any],
+        *,
+        on_clear: str,
+        busy_patience: float = 0.0,
+        log: logging.Logger | None = None,
+    ) -> Submitter:
+        """
+        Open the records of a task.
+
+        :param log: gets a warning where no record can be kept; ``None`` where this try has given it already.
+        """
+        store = open_store(context, config.state_path(), log)
+        return cls(client, store, TaskIdentity.of(context), on_clear=on_clear, busy_patience=busy_patience)
 
     def submit(self, submission: Submission) -> Submitted:
         """

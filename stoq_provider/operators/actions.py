@@ -14,10 +14,7 @@ from stoq_provider.core.notes import AnswerNote
 from stoq_provider.core.validation import InvalidInput, check_json, read_mapping
 from stoq_provider.exceptions import StoqProviderError, SubmissionUncertain
 from stoq_provider.hooks.stoq import StoqHook
-from stoq_provider.jobs import config
 from stoq_provider.jobs.errors import NOTHING_SENT, typed
-from stoq_provider.jobs.records import TaskIdentity
-from stoq_provider.jobs.state_store import open_store
 from stoq_provider.jobs.submit import Submitter
 from stoq_provider.systems.stoq.actions import FAN_OUTS
 
@@ -75,8 +72,7 @@ class StoqActionOperator(BaseOperator):
             given = self._read()
         hook = StoqHook(self.stoq_conn_id)
         repeat_safe = self.repeat_safe or self.action.strip().upper().startswith("GET ")
-        store = open_store(context, config.state_path(), None if repeat_safe else self.log)
-        submitter = Submitter(hook, store, TaskIdentity.of(context), on_clear="resubmit")
+        submitter = Submitter.of(hook, context, on_clear="resubmit", log=None if repeat_safe else self.log)
         key = submitter.name(f"action:{self._digest(given)}")
         earlier = submitter.load_note(key, AnswerNote)
         if earlier is not None and not repeat_safe:
@@ -86,7 +82,7 @@ class StoqActionOperator(BaseOperator):
             answer = hook.call(self.action, **given)
         except StoqProviderError as error:
             if not error.maybe_processed:
-                store.delete(key)
+                submitter.forget([key])
                 raise
             if repeat_safe:
                 raise

@@ -1,4 +1,4 @@
-"""What the job operators share: submit once, tell XCom, wait; the rest is in ``operators.waiting``."""
+"""What the job operators share: plan, record and submit, then wait and finish by ``operators.waiting``."""
 
 from __future__ import annotations
 
@@ -89,29 +89,15 @@ class JobOperator(WaitingOperator[H]):
         started_at = time.time()
         self._check_input()
         self._records = submitter = self._submitter(context, warn=True)
-        done = self._submit(self._planned(context, submitter), submitter)
-        self._tell_xcom(context, done)
+        submissions = self._planned(context, submitter)
+        # Each is recorded before it is sent, and its handle after that; see ``jobs.submit``.
+        done = self._submit(submissions, submitter)
+        self._push_jobs(context, done)
         if not self._waits:
-            submitter.release([*(submitted.key for submitted in done), *self.notes(submitter)])
-            self.hook.close()
-            return [submitted.handle.to_dict() for submitted in done]
-        ended = [] if self.downloads else [end for end in (s.record.end() for s in done) if end is not None]
-        known = {end.handle.job_id for end in ended}
-        left = [submitted for submitted in done if submitted.handle.job_id not in known]
-        state = replace(
-            self._new_state(done[0].handle.kind, started_at),
-            records=tuple(submitted.key for submitted in done),
-            notes=tuple(self.notes(submitter)),
-            ended=tuple(ended),
-        )
-        return self._wait_for(
-            context,
-            [submitted.handle for submitted in left],
-            state,
-            seen_at={s.handle.job_id: s.record.seen_at for s in left if s.record.seen_at is not None},
-            # A job found again may long have ended; one just submitted has not.
-            eager=any(submitted.reattached for submitted in left),
-        )
+            return self._leave(done, submitter)
+        event = self._wait_for_jobs(done, submitter, started_at)
+        # A task that defers comes here by execute_complete(), in another process.
+        return self._finish(context, event)
 
     def on_kill(self) -> None:
         """End the wait on the worker, and the jobs as well where they can be cancelled."""
@@ -141,15 +127,15 @@ class JobOperator(WaitingOperator[H]):
         return self.wait_for_completion
 
     def _submitter(self, context: Context, *, warn: bool = False) -> Submitter:
-        # Parsing a DAG needs no engine.
-        from stoq_provider.jobs.records import TaskIdentity
-        from stoq_provider.jobs.state_store import open_store
-        from stoq_provider.jobs.submit import Submitter
+        from stoq_provider.jobs.submit import Submitter  # parsing a DAG needs no engine
 
-        store = open_store(context, config.state_path(), self.log if warn else None)
-        task = TaskIdentity.of(context)
-        patience = config.seconds("timeout", self.timeout) if self.on_busy == "wait" else 0.0
-        return Submitter(self.hook, store, task, on_clear=self.on_clear, busy_patience=patience)
+        return Submitter.of(
+            self.hook,
+            context,
+            on_clear=self.on_clear,
+            busy_patience=config.seconds("timeout", self.timeout) if self.on_busy == "wait" else 0.0,
+            log=self.log if warn else None,
+        )
 
     def _planned(self, context: Context, submitter: Submitter) -> list[Submission]:
         """Return what is to be submitted: what must not be repeated is what the try before planned."""
@@ -175,12 +161,37 @@ class JobOperator(WaitingOperator[H]):
                 submitter.hold(self.notes(submitter))
         return done
 
-    def _tell_xcom(self, context: Context, done: Sequence[Submitted]) -> None:
+    def _push_jobs(self, context: Context, done: Sequence[Submitted]) -> None:
         job_ids = [submitted.handle.job_id for submitted in done]
         self.log.info("%s job(s) at %s: %s", len(job_ids), self.hook.system.label, ", ".join(job_ids[:20]))
         if self.do_xcom_push:
             context["ti"].xcom_push(key="job_id", value=job_ids[0])
             context["ti"].xcom_push(key="job_ids", value=job_ids)
+
+    def _leave(self, done: Sequence[Submitted], submitter: Submitter) -> list[dict[str, Any]]:
+        """End without waiting; return the handles."""
+        submitter.release([*(submitted.key for submitted in done), *self.notes(submitter)])
+        self.hook.close()
+        return [submitted.handle.to_dict() for submitted in done]
+
+    def _wait_for_jobs(self, done: Sequence[Submitted], submitter: Submitter, started_at: float) -> WaitEvent:
+        """Wait for the jobs whose end is not known from an earlier try."""
+        ended = [] if self.downloads else [end for end in (s.record.end() for s in done) if end is not None]
+        known = {end.handle.job_id for end in ended}
+        left = [submitted for submitted in done if submitted.handle.job_id not in known]
+        state = replace(
+            self._new_state(done[0].handle.kind, started_at),
+            records=tuple(submitted.key for submitted in done),
+            notes=tuple(self.notes(submitter)),
+            ended=tuple(ended),
+        )
+        return self._wait_for(
+            [submitted.handle for submitted in left],
+            state,
+            seen_at={s.handle.job_id: s.record.seen_at for s in left if s.record.seen_at is not None},
+            # A job found again may long have ended; one just submitted has not.
+            eager=any(submitted.reattached for submitted in left),
+        )
 
     # -- the end ------------------------------------------------------------------------------------
 

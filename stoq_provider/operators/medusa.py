@@ -258,4 +258,4 @@ class MedusaConfirmOperator(_DecidingOperator):
                 raise InvalidInput("confirm must say what is to be done: true, false or 'max_changes: N'")
             handles = self.hook.system.read_handles(self.job)
         state = self._new_state(handles[0].kind, started_at)
-        return self._wait_for(context, handles, state, eager=True)
+        return self._finish(context, self._wait_for(handles, state, eager=True))

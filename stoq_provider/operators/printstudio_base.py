@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from airflow.providers.common.compat.sdk import AirflowSkipException
+
 from stoq_provider.core.lifecycle import Outcome
 from stoq_provider.core.submission import Submission
 from stoq_provider.core.validation import InvalidInput
@@ -119,7 +121,5 @@ class PrintStudioOperator(JobOperator[PrintStudioHook]):
         if items:
             return
         if on_empty == "skip":
-            from airflow.providers.common.compat.sdk import AirflowSkipException
-
             raise AirflowSkipException(f"There are no {what}, and on_empty='skip'. Nothing was sent.")
         raise InvalidInput(f"{what} is empty; on_empty='skip' would skip the task")

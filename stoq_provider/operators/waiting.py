@@ -156,14 +156,13 @@ class WaitingOperator(WaitingTask[H]):
 
     def _wait_for(
         self,
-        context: Context,
         handles: Sequence[JobHandle],
         state: WaitState,
         *,
         seen_at: dict[str, float] | None = None,
         eager: bool = False,
-    ) -> dict[str, Any]:
-        """Wait for jobs, here or in the triggerer; then finish."""
+    ) -> WaitEvent:
+        """Wait for jobs; does not return where that is left to the triggerer."""
         from stoq_provider.jobs.wait import event_of, wait_sync  # parsing a DAG needs no engine
 
         hook = self.hook
@@ -175,7 +174,7 @@ class WaitingOperator(WaitingTask[H]):
             # The first look is the triggerer's too: only there the tasks know of each other's polls.
             spent = state.points_spent + hook.transport.points_spent
             self._defer_until(poller, replace(state, points_spent=spent))
-        return self._finish(context, event_of(poller, 0, state))
+        return event_of(poller, 0, state)
 
     def _finish(self, context: Context, event: WaitEvent) -> dict[str, Any]:
         self.note_ends(context, event)
@@ -193,12 +192,12 @@ class WaitingOperator(WaitingTask[H]):
             self.note_failure(context, event, error)
             raise
         if decision.again:
-            return self._wait_again(context, decision)
+            return self._finish(context, self._wait_again(decision))
         self.note_success(context, decision.event)
         self.hook.close()
         return manifest
 
-    def _wait_again(self, context: Context, decision: Decision) -> dict[str, Any]:
+    def _wait_again(self, decision: Decision) -> WaitEvent:
         state = decision.event.state
         if state.decided:
             raise ProtocolError(
@@ -213,7 +212,7 @@ class WaitingOperator(WaitingTask[H]):
             kind=kinds.pop() if len(kinds) == 1 else state.kind,
             decided=True,
         )
-        return self._wait_for(context, decision.again, state)
+        return self._wait_for(decision.again, state)
 
     def _raise_bad(self, context: Context, event: WaitEvent) -> None:
         """Raise the error of the worst job that did not end as the task wants it."""
