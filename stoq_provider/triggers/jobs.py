@@ -7,7 +7,6 @@ import json
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import replace
-from importlib import import_module
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -80,11 +79,8 @@ class JobTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and fire one event with a :class:`~stoq_provider.core.events.WaitEvent`."""
-        # Imported here, because workers load this module and need no httpx; and in a thread, because the
-        # imports take a tenth of a second that the other triggers of the loop would wait for.
-        client_pool = await asyncio.to_thread(import_module, "stoq_provider.transport.client_pool")
-        jobs_wait = await asyncio.to_thread(import_module, "stoq_provider.jobs.wait")
-        hook = await asyncio.to_thread(self.make_hook, self.conn_id)
+        # In a thread: the imports take a tenth of a second, for which the other triggers would have to wait.
+        hook, client_pool, jobs_wait = await asyncio.to_thread(self._load)
         dag_id = getattr(getattr(self, "task_instance", None), "dag_id", None)
         settings = replace(await hook.asettings(), user_agent=user_agent(dag_id))
         system, meter = hook.system, hook.meter
@@ -97,6 +93,13 @@ class JobTrigger(BaseTrigger):
             event = jobs_wait.event_of(poller, transport.points_spent)
         # The state goes back as it came: a newer release may have put into it what this one does not know.
         yield TriggerEvent({**event.to_dict(), "state": self.state})
+
+    def _load(self) -> tuple[Any, Any, Any]:
+        # Not at the top: workers load this module and need no httpx, and parsing a DAG needs neither.
+        from stoq_provider.jobs import wait
+        from stoq_provider.transport import client_pool
+
+        return self.make_hook(self.conn_id), client_pool, wait
 
     def _plan(self, system: str) -> WaitPlan:
         from stoq_provider.jobs.wait import WaitPlan  # loaded by now; parsing a DAG needs no engine
