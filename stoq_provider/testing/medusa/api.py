@@ -139,6 +139,9 @@ async def _guarded(request: Request, site: MedusaSite) -> Response:
         return await _answer(request, site)
     except Unauthorized:
         site.log.unauthorized += 1
+        # A client that is still sending a file would lose the answer with the connection.
+        async for _ in request.stream():
+            pass
         return Response("Unauthorized", 401)  # M: the plain word, without a content type
     except MedusaError as error:
         return JSONResponse(error.body, error.status)
