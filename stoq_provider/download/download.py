@@ -51,25 +51,13 @@ from stoq_provider.download.destination import (
     report_of,
     resolve_target,
 )
-from stoq_provider.download.options import DownloadOptions, EmptyResult, Overwrite, destination_error
+from stoq_provider.download.options import DownloadOptions, Overwrite, destination_error
 from stoq_provider.download.pipeline import Done, Transfer
 from stoq_provider.download.resume import Source
 from stoq_provider.download.writers import open_writer
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import ObjectStoragePath
-
-__all__ = [
-    "Consumer",
-    "DownloadOptions",
-    "EmptyResult",
-    "StoredFile",
-    "Target",
-    "check_destination",
-    "download_files",
-    "open_writer",
-    "store_text",
-]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +113,7 @@ def download_files(
     file_name: str | None,
     expected_rows: int | None = None,
     expected_bytes: int | None = None,
-    policy: DownloadOptions | None = None,
+    options: DownloadOptions | None = None,
     job_id: str | None = None,
     system: str | None = None,
     kind: str | None = None,
@@ -148,7 +136,7 @@ def download_files(
     :param file_name: as the server gave it; not trusted.
     :param expected_rows: the job's row count, if it gives one.
     :param expected_bytes: the file's length, if the job itself gives one; not held against gzip.
-    :param policy: limits and permissions; the defaults if left out.
+    :param options: limits and permissions; the defaults if left out.
     :param job_id: for messages, and for a file name if the server gives none.
     :param system: name of the remote system, for ``{system}``.
     :param kind: what was asked for, such as ``"export:revenue"``, for ``{kind}`` and ``{report}``.
@@ -164,25 +152,25 @@ def download_files(
     :raises VerificationError: the file is not what was announced; nothing was published.
     :raises EmptyResult: no rows, and ``on_empty="skip"``; nothing was published. Airflow skips the task.
     """
-    policy = policy or DownloadOptions()
+    options = options or DownloadOptions()
     log = log or logging.getLogger(__name__)
     name = clean_file_name(file_name, fallback=f"{job_id}.csv" if job_id else "")
     values = {"job_id": job_id, "kind": kind, "report": report_of(kind), "system": system}
-    target = resolve_target(destination, name, overwrite=policy.overwrite or not store, values=values)
+    target = resolve_target(destination, name, overwrite=options.overwrite or not store, values=values)
     if not store and not also:
         raise destination_error("Nothing is to be stored: store=False, and no other consumer.")
 
     # A name of the server's for the file as it sends it: compressed, where it says that it is.
     servers_gz = str(destination).endswith(("/", "{file_name}")) and target.path.endswith(".gz")
-    refuse = not policy.overwrite and store
+    refuse = not options.overwrite and store
 
-    with closing(Source(get_url, policy, should_stop=should_stop, log=log, job_id=job_id)) as source:
+    with closing(Source(get_url, options, should_stop=should_stop, log=log, job_id=job_id)) as source:
         if on_source is not None:
             on_source(source)
         done = Transfer(
             source,
             lambda gzipped: _renamed(target, gzipped, servers_gz and source.gzipped, refuse),
-            policy,
+            options,
             log,
             job_id,
             tuple(also),

@@ -16,9 +16,6 @@ from stoq_provider.download.destination import add_job_id, clean_file_name
 from stoq_provider.download.options import download_error
 from stoq_provider.download.resume import Source
 
-AT_ONCE = 4
-"""Downloads at the same time, where nothing else is asked for."""
-
 _TICK_SECONDS = 0.5
 # A download may add one of them or put it in place of another, such as .parquet for .csv.
 _SUFFIXES = re.compile(r"(\.(csv|gz|parquet))+\Z")

@@ -44,9 +44,9 @@ def parquet(
     :param column_types: types of columns that are not text, by name or pattern, such as ``{"*_sales":
         "decimal(18, 2)", "id": "int64"}``, named as in Arrow. A name goes before patterns, and of those the
         first that fits. Where a type is given, an empty text is null; elsewhere only one without quotes is.
-    :param overwrite: as the policy's, of the Parquet file: ``"if_different"`` leaves one alone that has the
+    :param overwrite: as in the options, of the Parquet file: ``"if_different"`` leaves one alone that has the
         same bytes. The same rows give the same bytes as long as the version of pyarrow is the same.
-    :param on_empty: as the policy's. A CSV of a header line alone becomes a file of these columns without
+    :param on_empty: as in the options. A CSV of a header line alone becomes a file of these columns without
         rows, whether ``"keep"``, ``"header"`` or ``"empty"``. One that lacks even the header line has no
         columns: with ``"empty"`` it becomes a valid file without columns and rows, which not all readers
         take; with ``"keep"`` it is an error, because there is no Parquet that says the same.

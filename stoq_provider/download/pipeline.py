@@ -52,7 +52,7 @@ class Transfer:
 
     source: Source
     find_target: Callable[[bool], Target]
-    policy: DownloadOptions
+    options: DownloadOptions
     log: logging.Logger
     job_id: str | None = None
     also: Sequence[Callable[[Target], Consumer]] = ()
@@ -94,7 +94,7 @@ class Transfer:
         csv = self.find_target(False)
         for make in self.also:
             if hasattr(make, "place"):
-                check_place(make.place(csv), csv if self.store else None, overwrite=self.policy.overwrite)
+                check_place(make.place(csv), csv if self.store else None, overwrite=self.options.overwrite)
 
     def not_confirmed(self, what: str, error: Exception) -> DownloadError:
         """Return the error for a commit whose end is unknown: the store may have done it."""
@@ -131,7 +131,7 @@ class _Pass:
         source = transfer.source
         self._transfer = transfer
         self._source = source
-        self._kept = source.gzipped and transfer.policy.encoding == "keep"
+        self._kept = source.gzipped and transfer.options.encoding == "keep"
         self._gunzip = Gunzip() if source.gzipped else None
         self._taken = 0
         self._tally = Tally()
@@ -150,7 +150,7 @@ class _Pass:
     def _open_writer(self) -> AtomicWriter:
         size = None if self._gunzip is not None and not self._kept else self._source.total
         with self._transfer.writing(self._target):
-            writer = open_writer(self._target, overwrite=self._transfer.policy.overwrite, size=size)
+            writer = open_writer(self._target, overwrite=self._transfer.options.overwrite, size=size)
         self._begun.append(writer)
         return writer
 
@@ -198,7 +198,7 @@ class _Pass:
         transfer = self._transfer
         self._check_transfer()
         self._finish_writer()
-        acceptance = Acceptance(transfer.policy, transfer.log, transfer.job_id)
+        acceptance = Acceptance(transfer.options, transfer.log, transfer.job_id)
         acceptance.check_rows(self._tally, transfer.expected_rows)
         if acceptance.wants_nothing(self._tally):
             self._replace()

@@ -60,7 +60,7 @@ class Source:
     def __init__(
         self,
         get_url: Callable[[], str],
-        policy: DownloadOptions,
+        options: DownloadOptions,
         *,
         should_stop: Callable[[], bool],
         log: logging.Logger,
@@ -75,11 +75,11 @@ class Source:
         self.gzipped = False
         self.resumes = 0
         self._get_url = get_url
-        self._policy = policy
+        self._options = options
         self._should_stop = should_stop
         self._log = log
         self._job_id = job_id
-        self._session = GuardedSession(policy)
+        self._session = GuardedSession(options)
         self._url: SignedUrl | None = None
         self._etag: str | None = None
         self._refusals = 0
@@ -213,7 +213,7 @@ class Source:
     def _again(self, reason: str, wait: float = 0.0) -> None:
         """Count a broken try and wait before the next; raise if there is none."""
         self.check()
-        if self.resumes >= self._policy.max_resumes:
+        if self.resumes >= self._options.max_resumes:
             raise self._error(f"{reason}; gave up after {self.resumes + 1} tries.")
         self.resumes += 1
         self._failures += 1
@@ -224,7 +224,7 @@ class Source:
             "unknown" if self.total is None else self.total,
             reason,
             self.resumes,
-            self._policy.max_resumes,
+            self._options.max_resumes,
         )
         self._sleep(max(wait, _backoff(self._failures)))
 
@@ -243,11 +243,11 @@ class Source:
         if self._should_stop():
             raise self._error("the task was told to stop.")
         if self.overdue():
-            raise self._error(f"not done within the deadline of {self._policy.deadline:g} s.")
+            raise self._error(f"not done within the deadline of {self._options.deadline:g} s.")
 
     def overdue(self) -> bool:
         """Return whether the deadline has passed."""
-        limit = self._policy.deadline
+        limit = self._options.deadline
         return limit is not None and time.monotonic() - self._started > limit
 
     def _error(self, reason: str, http_status: int | None = None) -> DownloadError:

@@ -40,13 +40,13 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 class GuardedSession:
     """Sends requests for one download; close it after use."""
 
-    def __init__(self, policy: DownloadOptions) -> None:
-        self._policy = policy
+    def __init__(self, options: DownloadOptions) -> None:
+        self._options = options
         self._url: SignedUrl | None = None
         self._direct = True
         self._socket: socket.socket | None = None
         self._session = requests.Session()
-        # Nothing that was not put there on purpose: no cookies policy, no library's default headers.
+        # Nothing that was not put there on purpose: no cookie policy, no library's default headers.
         self._session.headers.clear()
         self._session.headers["User-Agent"] = "airflow-provider-stoq"
         # Else the whole body of a redirect would be read, to find out where it leads.
@@ -90,19 +90,19 @@ class GuardedSession:
             return Trouble(describe(error), final=is_final(error))
 
     def _send(self, url: SignedUrl, headers: dict[str, str]) -> requests.Response:
-        check_scheme(url, self._policy)
+        check_scheme(url, self._options)
         session = self._session
         # The environment is asked for proxies and certificate authorities, then shut out: with trust_env a
         # netrc entry of the storage host would be sent along, and a proxy of the environment would win.
         session.trust_env = True
-        given = {"http": self._policy.proxy, "https": self._policy.proxy} if self._policy.proxy else {}
-        settings = session.merge_environment_settings(url.text, given, True, self._policy.verify, None)
+        given = {"http": self._options.proxy, "https": self._options.proxy} if self._options.proxy else {}
+        settings = session.merge_environment_settings(url.text, given, True, self._options.verify, None)
         session.trust_env = False
         self._url, self._direct = url, not select_proxy(url.text, settings["proxies"])
         if self._direct:
-            check_addresses(resolve(url.host, url.port), url, self._policy)
+            check_addresses(resolve(url.host, url.port), url, self._options)
         else:
-            check_name(url, self._policy)
+            check_name(url, self._options)
         # A connection of its own for every request: the peer check belongs to this URL, and a kept connection
         # that the server has closed meanwhile would look like a broken transfer.
         self.close()
@@ -111,7 +111,7 @@ class GuardedSession:
             headers=headers,
             stream=True,
             allow_redirects=False,
-            timeout=(self._policy.connect_timeout, self._policy.stall_timeout),
+            timeout=(self._options.connect_timeout, self._options.stall_timeout),
             proxies=settings["proxies"],
             verify=settings["verify"],
         )
@@ -122,7 +122,7 @@ class GuardedSession:
         """Check the other end of a new connection; that of a connection to a proxy is the proxy."""
         if self._direct:
             assert self._url is not None
-            check_address(sock.getpeername()[0], self._url, self._policy)
+            check_address(sock.getpeername()[0], self._url, self._options)
         # A second handle of the same connection: TLS takes the socket itself over.
         self._socket = sock.dup()
 

@@ -3,7 +3,7 @@ Which URLs and addresses a download may go to.
 
 The URL comes from a remote server, and the worker that follows it stands inside the user's network. So
 a URL must be https without user-info, and every address it leads to must be a public one, unless the
-policy says otherwise. The same check is made again on the peer of the connected socket, before the request
+options say otherwise. The same check is made again on the peer of the connected socket, before the request
 is sent: a name that resolves differently the second time gains nothing.
 """
 
@@ -107,17 +107,17 @@ def _joined(base: str, location: str) -> str:
         return location  # cannot be read, which is found out next
 
 
-def check_scheme(url: SignedUrl, policy: DownloadOptions) -> None:
+def check_scheme(url: SignedUrl, options: DownloadOptions) -> None:
     """
     Check what can be said without resolving the name.
 
     :raises Refused: plain http that no address could make right.
     """
-    if url.scheme == "http" and not (policy.allow_http or policy.allow_loopback):
+    if url.scheme == "http" and not (options.allow_http or options.allow_loopback):
         raise Refused(f"plain http to {url.host} is not allowed (allow_http)")
 
 
-def check_name(url: SignedUrl, policy: DownloadOptions) -> None:
+def check_name(url: SignedUrl, options: DownloadOptions) -> None:
     """
     Check the host by its name only, for a connection through a proxy, which resolves it out of our sight.
 
@@ -125,14 +125,14 @@ def check_name(url: SignedUrl, policy: DownloadOptions) -> None:
     """
     literal = _literal(url.host)
     if literal is not None:
-        check_address(str(literal), url, policy)
+        check_address(str(literal), url, options)
         return
     name = url.host.rstrip(".").lower()
     if name in _METADATA_NAMES:
         raise Refused(f"{url.host} is a metadata service of a cloud")
     if name == "localhost" or name.endswith(".localhost"):
-        check_address("127.0.0.1", url, policy)
-    elif url.scheme == "http" and not policy.allow_http:
+        check_address("127.0.0.1", url, options)
+    elif url.scheme == "http" and not options.allow_http:
         raise Refused(f"plain http to {url.host} is not allowed (allow_http)")
 
 
@@ -145,39 +145,39 @@ def resolve(host: str, port: int) -> list[str]:
     return [str(info[4][0]) for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
 
 
-def check_addresses(addresses: Iterable[str], url: SignedUrl, policy: DownloadOptions) -> None:
+def check_addresses(addresses: Iterable[str], url: SignedUrl, options: DownloadOptions) -> None:
     """
     Check every address a name resolves to: one bad one among them is enough to refuse.
 
     :raises Refused: as :func:`check_address`.
     """
     for address in addresses:
-        check_address(address, url, policy)
+        check_address(address, url, options)
 
 
-def check_address(address: str, url: SignedUrl, policy: DownloadOptions) -> None:
+def check_address(address: str, url: SignedUrl, options: DownloadOptions) -> None:
     """
     Check one address the download would go to.
 
-    :raises Refused: an address the policy does not allow, or http to anything but loopback without leave.
+    :raises Refused: an address that the options do not allow, or http to anything but loopback without leave.
     """
-    problem = _problem(_unwrap(ipaddress.ip_address(address)), policy)
+    problem = _problem(_unwrap(ipaddress.ip_address(address)), options)
     if problem:
         raise Refused(f"{url.host} leads to {problem}")
     loopback = _unwrap(ipaddress.ip_address(address)).is_loopback
-    if url.scheme == "http" and not policy.allow_http and not loopback:
+    if url.scheme == "http" and not options.allow_http and not loopback:
         raise Refused(f"plain http to {url.host} is not allowed (allow_http)")
 
 
-def _problem(ip: IPAddress, policy: DownloadOptions) -> str:
+def _problem(ip: IPAddress, options: DownloadOptions) -> str:
     if ip in _METADATA:
         return "a metadata service of a cloud"
     if ip.is_loopback:
-        return "" if policy.allow_loopback else "the worker itself (a loopback address)"
+        return "" if options.allow_loopback else "the worker itself (a loopback address)"
     if ip.is_multicast or ip.is_unspecified or ip.is_reserved:
         return "a multicast, reserved or unspecified address"
     site_local = isinstance(ip, ipaddress.IPv6Address) and ip.is_site_local  # counts as global otherwise
-    if (site_local or not ip.is_global) and not policy.allow_private:
+    if (site_local or not ip.is_global) and not options.allow_private:
         return "a private, link-local or otherwise not public address (allow_private)"
     return ""
 

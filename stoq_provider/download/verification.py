@@ -115,9 +115,9 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Acceptance:
-    """Holds a file against the policy."""
+    """Holds a file against the options."""
 
-    policy: DownloadOptions
+    options: DownloadOptions
     log: logging.Logger
     job_id: str | None = None
 
@@ -128,12 +128,12 @@ class Acceptance:
         :raises VerificationError: they do not fit.
         """
         problem = self._problem(tally, expected)
-        if problem and self.policy.on_mismatch == "fail":
+        if problem and self.options.on_mismatch == "fail":
             raise verification_error(f"The downloaded result does not fit: {problem}.", job_id=self.job_id)
         if problem:
             self.log.warning("The result does not fit, and is published all the same: %s.", problem)
-        least = self.policy.min_rows
-        left_to_on_empty = tally.rows == 0 and self.policy.on_empty != "keep"
+        least = self.options.min_rows
+        left_to_on_empty = tally.rows == 0 and self.options.on_empty != "keep"
         if least is not None and tally.rows < least and not left_to_on_empty:
             raise verification_error(
                 f"The file holds {tally.rows} rows, and at least {least} are wanted (min_rows).",
@@ -160,7 +160,7 @@ class Acceptance:
             return "the file ends inside a quoted field, so it was cut short where it was made"
         if expected is None:
             return ""
-        return row_problem(tally.records, expected, self.policy.header_counted)
+        return row_problem(tally.records, expected, self.options.header_counted)
 
     def wants_nothing(self, tally: Tally) -> bool:
         """
@@ -169,7 +169,7 @@ class Acceptance:
         :raises EmptyResult: no rows, and ``on_empty="skip"``.
         :raises VerificationError: no rows, and ``on_empty`` does not allow that.
         """
-        choice = self.policy.on_empty
+        choice = self.options.on_empty
         if tally.rows or choice == "keep":
             return False
         if choice == "skip":
@@ -186,6 +186,6 @@ class Acceptance:
 
     def wants_writing(self, target: Target, tally: Tally, check: Callable[[], None]) -> bool:
         """Return whether the file is to be published: not where ``if_different`` finds the same content."""
-        if self.policy.overwrite != "if_different":
+        if self.options.overwrite != "if_different":
             return True
         return not same_content(target, tally.bytes, tally.sha256, check)

@@ -104,7 +104,7 @@ def store_files(
         file_name=file_name or first.file_name,
         expected_rows=first.row_count,
         expected_bytes=(first.details or {}).get("file_size"),
-        policy=replace(
+        options=replace(
             options,
             allow_http=settings.allow_http,
             allow_loopback=settings.on_loopback,

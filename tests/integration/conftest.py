@@ -14,6 +14,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 from stoq_provider.core.submission import Submission
 from stoq_provider.download import resume
+from stoq_provider.download.options import DownloadOptions
 from stoq_provider.exceptions import StoqProviderError
 from stoq_provider.jobs.records import TaskIdentity
 from stoq_provider.jobs.state_store import TaskStateStore
@@ -179,6 +180,12 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("stoq_provider.jobs.send.random.uniform", lambda low, high: 0.01)
     monkeypatch.setattr("tenacity.wait.random.uniform", lambda low, high: 0.01)
     monkeypatch.setattr(resume, "_BACKOFF_SECONDS", 0.02)
+    real = DownloadOptions.of
+
+    def few_resumes(*, given: Any, **options: Any) -> DownloadOptions:
+        return real(given={"max_resumes": 2, **(given or {})}, **options)
+
+    monkeypatch.setattr(DownloadOptions, "of", few_resumes)
     base = sys.modules.get("airflow.sensors.base")
     if hasattr(base, "_orig_start_date"):  # Airflow 2 asks the database
         monkeypatch.setattr(base, "_orig_start_date", lambda **_: None)

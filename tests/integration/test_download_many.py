@@ -8,11 +8,13 @@ from contextlib import suppress
 
 import pytest
 
-from stoq_provider.download.many import AT_ONCE
+from stoq_provider.download.options import DownloadOptions
 from stoq_provider.exceptions import DownloadError, ValidationRejected
 from stoq_provider.testing import ranges
 
 from .conftest import SENSOR_MODES, fails
+
+AT_ONCE = DownloadOptions().at_once
 
 
 class Crowd:

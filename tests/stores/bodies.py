@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
 
-from stoq_provider.download.download import DownloadOptions, StoredFile, download_files
+from stoq_provider.download.download import StoredFile, download_files
 from stoq_provider.download.many import DownloadPool
+from stoq_provider.download.options import DownloadOptions
 from tests.stores.origin import Served
 from tests.stores.stores import LATE, Store
 
@@ -65,7 +66,7 @@ def fetch(
     rows: int | None = None,
     get_url: Callable[[], str] | None = None,
     should_stop: Callable[[], bool] = lambda: False,
-    **policy: Any,
+    **options: Any,
 ) -> StoredFile:
     """Download ``file`` to :data:`KEY`."""
     pool: DownloadPool[list[StoredFile]] = DownloadPool(should_stop)
@@ -75,7 +76,7 @@ def fetch(
         store.uri(KEY),
         file_name=None,
         expected_rows=rows,
-        policy=DownloadOptions(allow_loopback=True, **policy),
+        options=DownloadOptions(allow_loopback=True, **options),
         job_id="8f14e45f",
         should_stop=pool.stopped,
         on_source=pool.watch,

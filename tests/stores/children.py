@@ -236,14 +236,15 @@ def _raise(number: int, frame: Any) -> None:
 def _download(
     job: Job, should_stop: Callable[[], bool], on_source: Callable[[Any], None] | None = None
 ) -> None:
-    from stoq_provider.download.download import DownloadOptions, download_files
+    from stoq_provider.download.download import download_files
+    from stoq_provider.download.options import DownloadOptions
 
     download_files(
         lambda: job.url,
         job.destination,
         file_name=None,
         expected_rows=job.rows,
-        policy=DownloadOptions(allow_loopback=True),
+        options=DownloadOptions(allow_loopback=True),
         should_stop=should_stop,
         on_source=on_source,
     )

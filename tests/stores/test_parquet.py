@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from stoq_provider.download.download import DownloadOptions, StoredFile, download_files
+from stoq_provider.download.download import StoredFile, download_files
+from stoq_provider.download.options import DownloadOptions
 from stoq_provider.download.parquet import parquet
 from stoq_provider.exceptions import DownloadError, VerificationError
 from tests.stores.bodies import KEY, STANDING, Body, large, small
@@ -25,14 +26,14 @@ PARQUET = KEY.removesuffix(".csv") + ".parquet"
 
 
 def fetch(
-    store: Store, file: Served, *, rows: int | None, keep_csv: bool = False, **policy: Any
+    store: Store, file: Served, *, rows: int | None, keep_csv: bool = False, **options: Any
 ) -> list[StoredFile]:
     return download_files(
         file.url,
         store.uri(KEY),
         file_name=None,
         expected_rows=rows,
-        policy=DownloadOptions(allow_loopback=True, **policy),
+        options=DownloadOptions(allow_loopback=True, **options),
         job_id="8f14e45f",
         also=[parquet(column_types={"amount": "decimal(12, 2)"})],
         store=keep_csv,

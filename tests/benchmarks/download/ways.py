@@ -150,13 +150,14 @@ WAYS: dict[str, Callable[[Job], Copier]] = {
 
 
 def _download(authority: str) -> Copier:
-    from stoq_provider.download.download import DownloadOptions, download_files
+    from stoq_provider.download.download import download_files
+    from stoq_provider.download.options import DownloadOptions
 
-    policy = DownloadOptions(allow_loopback=True, verify=authority)
+    options = DownloadOptions(allow_loopback=True, verify=authority)
 
     def copy(one: Copy) -> str:
         stored = download_files(
-            lambda: one.url, one.uri, file_name=None, expected_rows=one.rows, policy=policy
+            lambda: one.url, one.uri, file_name=None, expected_rows=one.rows, options=options
         )[0]
         assert stored.rows == one.rows
         return stored.sha256

@@ -315,7 +315,7 @@ def tls(server: FaultServer, certificate: str, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.fixture
-def policy() -> DownloadOptions:
+def options() -> DownloadOptions:
     """As the hook sets it for a sandbox on loopback."""
     return DownloadOptions(allow_loopback=True, connect_timeout=PATIENCE, stall_timeout=PATIENCE)
 
@@ -326,24 +326,24 @@ def files(folder: Path) -> list[str]:
 
 
 @pytest.fixture
-def fetch(server: FaultServer, policy: DownloadOptions, tmp_path: Path) -> Callable[..., StoredFile]:
+def fetch(server: FaultServer, options: DownloadOptions, tmp_path: Path) -> Callable[..., StoredFile]:
     """
-    Download to ``tmp_path/out/result.csv``; extra arguments go to the policy or to ``download_files``.
+    Download to ``tmp_path/out/result.csv``; extra arguments go to the options or to ``download_files``.
 
     With ``should_stop`` or a ``deadline`` it runs in a pool, as in a task.
     """
 
     def run(get_url: Callable[[], str] = server.url, **given: Any) -> StoredFile:
-        fields = {f.name for f in dataclasses.fields(policy)}
-        changed = dataclasses.replace(policy, **{k: v for k, v in given.items() if k in fields})
+        fields = {f.name for f in dataclasses.fields(options)}
+        changed = dataclasses.replace(options, **{k: v for k, v in given.items() if k in fields})
         rest = {k: v for k, v in given.items() if k not in fields}
         arguments = {"file_name": "result.csv", "expected_rows": ROWS, "job_id": "job-1"} | rest
         destination = arguments.pop("destination", f"{tmp_path}/out/")
         if not {"should_stop", "deadline"} & set(given):
-            return download_files(get_url, destination, policy=changed, **arguments)[0]
+            return download_files(get_url, destination, options=changed, **arguments)[0]
         pool: DownloadPool[list[StoredFile]] = DownloadPool(arguments.pop("should_stop", lambda: False))
         arguments |= {"should_stop": pool.stopped, "on_source": pool.watch}
-        call = partial(download_files, get_url, destination, policy=changed, **arguments)
+        call = partial(download_files, get_url, destination, options=changed, **arguments)
         return pool.run([call], 1)[0][0]
 
     return run

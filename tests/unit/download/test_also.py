@@ -7,7 +7,8 @@ import gzip
 
 import pytest
 
-from stoq_provider.download.download import StoredFile, download_files, open_writer
+from stoq_provider.download.download import StoredFile, download_files
+from stoq_provider.download.writers import open_writer
 from stoq_provider.exceptions import DownloadError, ValidationRejected, VerificationError
 
 from .conftest import BODY, ROWS, files, serve
@@ -48,7 +49,7 @@ class Upper:
 
 
 @pytest.fixture
-def fetch_both(server, policy, tmp_path):
+def fetch_both(server, options, tmp_path):
     Upper.made.clear()
 
     def run(*, fails=None, store=True, expected_rows=ROWS, **changes):
@@ -57,7 +58,7 @@ def fetch_both(server, policy, tmp_path):
             f"{tmp_path}/out/",
             file_name="result.csv",
             expected_rows=expected_rows,
-            policy=dataclasses.replace(policy, **changes),
+            options=dataclasses.replace(options, **changes),
             also=[lambda target: Upper(target, fails)],
             store=store,
         )
@@ -126,20 +127,25 @@ def test_commit_of_the_other_form_that_fails_says_what_is_there(fetch_both, tmp_
     assert files(tmp_path) == ["out/result.csv"]
 
 
-def test_nothing_to_store_is_refused(server, policy, tmp_path):
+def test_nothing_to_store_is_refused(server, options, tmp_path):
     with pytest.raises(ValidationRejected, match="Nothing is to be stored"):
-        download_files(server.url, f"{tmp_path}/", file_name="x", policy=policy, store=False)
+        download_files(server.url, f"{tmp_path}/", file_name="x", options=options, store=False)
     assert server.requests == []
 
 
-def test_error_of_another_consumer_names_its_own_place(server, policy, tmp_path):
+def test_error_of_another_consumer_names_its_own_place(server, options, tmp_path):
     def make(target):
         return Upper(target, fails=("write", OSError(28, "No space left on device")))
 
     make.place = lambda csv: csv.renamed(suffix=".upper", drop=".csv")
     with pytest.raises(DownloadError, match=r"Could not write .*/result\.upper: OSError") as caught:
         download_files(
-            server.url, f"{tmp_path}/", file_name="result.csv", policy=policy, also=[make], expected_rows=ROWS
+            server.url,
+            f"{tmp_path}/",
+            file_name="result.csv",
+            options=options,
+            also=[make],
+            expected_rows=ROWS,
         )
     assert "No space left" in str(caught.value)
     assert files(tmp_path) == []

@@ -74,12 +74,12 @@ def test_check_before_submission_fills_in_samples(tmp_path):
     check_destination(f"{tmp_path}/{{report}}/{{file_name}}")
 
 
-def test_download_to_a_key_made_from_the_job(server, policy, tmp_path):
+def test_download_to_a_key_made_from_the_job(server, options, tmp_path):
     stored = download_files(
         server.url,
         f"{tmp_path}/{{system}}/{{report}}/{{{{x}}}}-{{job_id}}.csv",
         file_name="a.csv",
-        policy=policy,
+        options=options,
         job_id="../j",
         system="stoq",
         kind="export:revenue",

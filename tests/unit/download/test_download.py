@@ -10,7 +10,8 @@ import pytest
 
 from stoq_provider.download import download as module
 from stoq_provider.download import pipeline, resume
-from stoq_provider.download.download import DownloadOptions, StoredFile, check_destination, download_files
+from stoq_provider.download.download import StoredFile, check_destination, download_files
+from stoq_provider.download.options import DownloadOptions
 from stoq_provider.download.resume import CHUNK_BYTES
 from stoq_provider.exceptions import DownloadError, ValidationRejected, VerificationError
 from tests.harness import wait_until
@@ -485,9 +486,9 @@ def test_no_overwrite_when_somebody_is_quicker(fetch, server, tmp_path):
     assert files(tmp_path) == ["out/result.csv"]
 
 
-def test_bad_destination_is_found_before_the_download(server, policy, tmp_path):
+def test_bad_destination_is_found_before_the_download(server, options, tmp_path):
     with pytest.raises(ValidationRejected, match="is a folder"):
-        download_files(server.url, str(tmp_path), file_name="x.csv", policy=policy)
+        download_files(server.url, str(tmp_path), file_name="x.csv", options=options)
     with pytest.raises(ValidationRejected, match="is a folder"):
         check_destination(str(tmp_path))
     check_destination(f"{tmp_path}/")

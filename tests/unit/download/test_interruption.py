@@ -111,7 +111,7 @@ signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
 
 def run():
     download_files(lambda: {url!r}, {folder!r}, file_name="x.csv",
-             policy=DownloadOptions(allow_loopback=True, stall_timeout=2 * {seconds}))
+             options=DownloadOptions(allow_loopback=True, stall_timeout=2 * {seconds}))
 {run}
 """
 

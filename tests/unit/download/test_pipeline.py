@@ -1,4 +1,4 @@
-"""A CSV and its Parquet in one download: published together, by one policy."""
+"""A CSV and its Parquet in one download: published together, by one options."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import os
 
 import pytest
 
-from stoq_provider.download.download import EmptyResult, download_files
+from stoq_provider.download.download import download_files
+from stoq_provider.download.options import EmptyResult
 from stoq_provider.download.parquet import ParquetFile, parquet
 from stoq_provider.exceptions import DownloadError, ValidationRejected, VerificationError
 
@@ -19,7 +20,7 @@ CSV = b"id,note\r\n1,a\r\n2,b\r\n"
 
 
 @pytest.fixture
-def fetch_both(server, policy, tmp_path):
+def fetch_both(server, options, tmp_path):
     server.body = CSV
 
     def run(*, store=True, expected_rows=None, destination="out/", file_name="x.csv", **changes):
@@ -29,7 +30,7 @@ def fetch_both(server, policy, tmp_path):
             f"{tmp_path}/{destination}",
             file_name=file_name,
             expected_rows=expected_rows,
-            policy=dataclasses.replace(policy, **changes),
+            options=dataclasses.replace(options, **changes),
             also=[parquet(**kept)],
             store=store,
         )

@@ -218,10 +218,10 @@ def test_checksums_of_parts_are_announced_and_repeated(s3, target, wanted, begun
 
 
 @pytest.fixture
-def to_s3(s3, target, server, policy, monkeypatch):
+def to_s3(s3, target, server, options, monkeypatch):
     monkeypatch.setattr(module, "resolve_target", lambda *a, **k: target)
     monkeypatch.setattr(s3_module, "PART_BYTES", 100_000)
-    return lambda **given: download_files(server.url, target.uri, file_name=None, policy=policy, **given)
+    return lambda **given: download_files(server.url, target.uri, file_name=None, options=options, **given)
 
 
 def test_download_in_parts(to_s3, s3):

@@ -57,12 +57,12 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_secret_is_in_no_log_and_no_error(server, policy, out, caplog, fault):
+def test_secret_is_in_no_log_and_no_error(server, options, out, caplog, fault):
     server.plan = FAULTS[fault]
-    policy = dataclasses.replace(policy, max_resumes=2)
+    options = dataclasses.replace(options, max_resumes=2)
     server.body = BODY if fault != "changed" else b'"'
     with caplog.at_level(logging.DEBUG), pytest.raises(DownloadError) as caught:
-        download_files(server.url, str(out), file_name=None, policy=policy, job_id="j")
+        download_files(server.url, str(out), file_name=None, options=options, job_id="j")
     error = caught.value
     assert server.requests
     assert VALUE in server.requests[0][0]
@@ -75,20 +75,20 @@ def test_secret_is_in_no_log_and_no_error(server, policy, out, caplog, fault):
     assert "urllib3" not in {record.name.partition(".")[0] for record in caplog.records}
 
 
-def test_secret_is_in_no_log_of_a_success(server, policy, out, caplog):
+def test_secret_is_in_no_log_of_a_success(server, options, out, caplog):
     with caplog.at_level(logging.DEBUG):
-        download_files(server.url, str(out), file_name=None, policy=policy)
+        download_files(server.url, str(out), file_name=None, options=options)
     assert out.read_bytes() == BODY
     assert VALUE not in caplog.text
     assert caplog.records
 
 
-def test_request_carries_no_credentials(server, policy, out, tmp_path, monkeypatch):
+def test_request_carries_no_credentials(server, options, out, tmp_path, monkeypatch):
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login me password hunter2\n")
     netrc.chmod(0o600)
     monkeypatch.setenv("NETRC", str(netrc))
-    download_files(server.url, str(out), file_name=None, policy=policy)
+    download_files(server.url, str(out), file_name=None, options=options)
     ((path, headers),) = server.requests
     assert path.endswith(SECRET)
     assert set(headers) <= {"host", "user-agent", "accept", "accept-encoding", "connection"}
@@ -99,9 +99,9 @@ def test_request_carries_no_credentials(server, policy, out, tmp_path, monkeypat
 
 
 def test_loopback_is_refused_by_default(server, out):
-    for policy in (DownloadOptions(), DownloadOptions(allow_http=True, allow_private=True)):
+    for options in (DownloadOptions(), DownloadOptions(allow_http=True, allow_private=True)):
         with pytest.raises(DownloadError, match=r"plain http|loopback"):
-            download_files(server.url, str(out), file_name=None, policy=policy)
+            download_files(server.url, str(out), file_name=None, options=options)
     assert server.requests == []
 
 
@@ -109,7 +109,7 @@ def test_name_that_resolves_differently_the_second_time(server, out, monkeypatch
     monkeypatch.setattr(session, "resolve", lambda host, port: ["93.184.216.34"])
     url = server.url().replace("127.0.0.1", "localhost")
     with pytest.raises(DownloadError, match="loopback"):
-        download_files(lambda: url, str(out), file_name=None, policy=DownloadOptions(allow_http=True))
+        download_files(lambda: url, str(out), file_name=None, options=DownloadOptions(allow_http=True))
     assert server.requests == []
 
 
@@ -133,7 +133,7 @@ def test_name_that_does_not_resolve(out, monkeypatch):
             lambda: f"https://files.example/?{SECRET}",
             str(out),
             file_name=None,
-            policy=DownloadOptions(max_resumes=0),
+            options=DownloadOptions(max_resumes=0),
         )
     assert whole_chain(caught.value) == [caught.value]
 
@@ -148,37 +148,37 @@ def test_name_that_does_not_resolve(out, monkeypatch):
         ("/again", "redirects more than 3 times"),
     ],
 )
-def test_redirects_that_are_not_followed(server, policy, out, location, reason):
+def test_redirects_that_are_not_followed(server, options, out, location, reason):
     server.plan = [redirect(location.format(port=server.port))] * 9
     with pytest.raises(DownloadError, match=reason):
-        download_files(server.url, str(out), file_name=None, policy=policy)
+        download_files(server.url, str(out), file_name=None, options=options)
     assert not out.exists()
     assert len(server.requests) == (4 if "more" in reason else 1)
 
 
-def test_redirect_on_the_same_host_is_followed(server, policy, out):
+def test_redirect_on_the_same_host_is_followed(server, options, out):
     server.plan = [redirect("/moved?key=1"), redirect(server.url("key=2"))]
-    download_files(server.url, str(out), file_name=None, policy=policy)
+    download_files(server.url, str(out), file_name=None, options=options)
     assert out.read_bytes() == BODY
     assert [path for path, _ in server.requests][1:] == ["/moved?key=1", "/exports/result.csv?key=2"]
 
 
-def test_redirect_is_checked_like_the_first_url(server, policy, out, monkeypatch):
+def test_redirect_is_checked_like_the_first_url(server, options, out, monkeypatch):
     answers = iter([["127.0.0.1"], ["10.0.0.1"]])
     monkeypatch.setattr(session, "resolve", lambda host, port: next(answers))
     server.plan = [redirect("/moved")]
     with pytest.raises(DownloadError, match="allow_private"):
-        download_files(server.url, str(out), file_name=None, policy=policy)
+        download_files(server.url, str(out), file_name=None, options=options)
     assert len(server.requests) == 1
 
 
 def test_proxy_gets_the_request_and_only_the_name_is_checked(server, out, monkeypatch):
     monkeypatch.setattr(session, "resolve", lambda host, port: pytest.fail("the proxy resolves, not we"))
-    policy = DownloadOptions(allow_http=True, proxy=f"http://127.0.0.1:{server.port}")
-    download_files(lambda: "http://files.example/x.csv", str(out), file_name=None, policy=policy)
+    options = DownloadOptions(allow_http=True, proxy=f"http://127.0.0.1:{server.port}")
+    download_files(lambda: "http://files.example/x.csv", str(out), file_name=None, options=options)
     assert server.requests[0][0] == "http://files.example/x.csv"
     with pytest.raises(DownloadError, match="metadata"):
-        download_files(lambda: "http://169.254.169.254/x", str(out), file_name=None, policy=policy)
+        download_files(lambda: "http://169.254.169.254/x", str(out), file_name=None, options=options)
     assert len(server.requests) == 1
 
 
@@ -188,12 +188,12 @@ def test_proxy_of_the_environment(server, out, monkeypatch):
         lambda: "http://files.example/x.csv",
         str(out),
         file_name=None,
-        policy=DownloadOptions(allow_http=True),
+        options=DownloadOptions(allow_http=True),
     )
     assert server.requests[0][0] == "http://files.example/x.csv"
 
 
-def test_certificate_that_is_not_accepted_is_final(server, policy, out, monkeypatch):
+def test_certificate_that_is_not_accepted_is_final(server, options, out, monkeypatch):
     import requests
 
     calls = []
@@ -206,20 +206,20 @@ def test_certificate_that_is_not_accepted_is_final(server, policy, out, monkeypa
 
     monkeypatch.setattr(requests.Session, "get", fail)
     with pytest.raises(DownloadError, match=r"not accepted \(self-signed certificate\)") as caught:
-        download_files(lambda: server.url(scheme="https"), str(out), file_name=None, policy=policy)
+        download_files(lambda: server.url(scheme="https"), str(out), file_name=None, options=options)
     assert len(calls) == 1
     assert whole_chain(caught.value) == [caught.value]
 
 
-def test_tls_to_a_plain_server(server, policy, out):
-    policy = dataclasses.replace(policy, max_resumes=0)
+def test_tls_to_a_plain_server(server, options, out):
+    options = dataclasses.replace(options, max_resumes=0)
     with pytest.raises(DownloadError) as caught:
-        download_files(lambda: server.url(scheme="https"), str(out), file_name=None, policy=policy)
+        download_files(lambda: server.url(scheme="https"), str(out), file_name=None, options=options)
     assert VALUE not in str(caught.value)
     assert server.requests == []
 
 
-def test_verify_and_environment_bundle_reach_the_request(server, policy, out, monkeypatch):
+def test_verify_and_environment_bundle_reach_the_request(server, options, out, monkeypatch):
     import requests
 
     seen = []
@@ -233,7 +233,7 @@ def test_verify_and_environment_bundle_reach_the_request(server, policy, out, mo
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/env/bundle.pem")
     for verify in (True, False, "/my/bundle.pem"):
         download_files(
-            server.url, str(out), file_name=None, policy=dataclasses.replace(policy, verify=verify)
+            server.url, str(out), file_name=None, options=dataclasses.replace(options, verify=verify)
         )
     assert seen == [("/env/bundle.pem", False), (False, False), ("/my/bundle.pem", False)]
 

@@ -27,14 +27,14 @@ def secure_url(server):
 
 
 def test_certificate_of_the_right_name(tls, certificate, tmp_path):
-    policy = DownloadOptions(allow_loopback=True, verify=certificate)
-    download_files(lambda: secure_url(tls), f"{tmp_path}/x.csv", file_name=None, policy=policy)
+    options = DownloadOptions(allow_loopback=True, verify=certificate)
+    download_files(lambda: secure_url(tls), f"{tmp_path}/x.csv", file_name=None, options=options)
     assert (tmp_path / "x.csv").read_bytes() == BODY
 
 
 @pytest.mark.parametrize("fault", ["unknown authority", "wrong name"])
 def test_certificate_that_is_wrong(tls, certificate, tmp_path, fault):
-    policy = DownloadOptions(
+    options = DownloadOptions(
         allow_loopback=True, verify=True if fault == "unknown authority" else certificate
     )
     url = (
@@ -42,7 +42,7 @@ def test_certificate_that_is_wrong(tls, certificate, tmp_path, fault):
     )
     asked = []
     with pytest.raises(DownloadError, match="TLS certificate was not accepted") as caught:
-        download_files(lambda: asked.append(1) or url, f"{tmp_path}/x.csv", file_name=None, policy=policy)
+        download_files(lambda: asked.append(1) or url, f"{tmp_path}/x.csv", file_name=None, options=options)
     assert caught.value.__context__ is None
     assert "0 bytes had arrived" in str(caught.value)
     assert tls.requests == []
@@ -56,7 +56,7 @@ def test_peer_is_checked_before_the_request(tls, certificate, tmp_path, monkeypa
             lambda: secure_url(tls),
             f"{tmp_path}/x.csv",
             file_name=None,
-            policy=DownloadOptions(verify=certificate),
+            options=DownloadOptions(verify=certificate),
         )
     assert tls.requests == []
 
@@ -92,12 +92,12 @@ def test_body_without_a_length(tls, certificate, fetch, tmp_path, behaviour):
     assert len(tls.requests) == 1
 
 
-def test_read_that_waits_hears_a_stop(tls, certificate, policy):
+def test_read_that_waits_hears_a_stop(tls, certificate, options):
     tls.plan = [serve(stop_after=100_000, how="hold")]
     stopped = threading.Event()
     source = Source(
         lambda: secure_url(tls),
-        dataclasses.replace(policy, verify=certificate),
+        dataclasses.replace(options, verify=certificate),
         should_stop=stopped.is_set,
         log=logging.getLogger("test"),
     )
@@ -127,9 +127,9 @@ def test_certificate_error_without_a_message():
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="open files can't be counted")
-def test_sources_that_are_closed_hold_no_connection(server, policy):
+def test_sources_that_are_closed_hold_no_connection(server, options):
     def fetched():
-        source = Source(server.url, policy, should_stop=lambda: False, log=logging.getLogger("test"))
+        source = Source(server.url, options, should_stop=lambda: False, log=logging.getLogger("test"))
         with closing(source):
             for _ in source.chunks():
                 pass

@@ -105,9 +105,9 @@ def test_private_address_needs_leave(address):
 
 @pytest.mark.parametrize("address", LOOPBACK)
 def test_loopback_needs_its_own_leave(address):
-    for policy in (STRICT, DownloadOptions(allow_private=True, allow_http=True)):
+    for options in (STRICT, DownloadOptions(allow_private=True, allow_http=True)):
         with pytest.raises(Refused, match="loopback"):
-            ssrf.check_address(address, URL, policy)
+            ssrf.check_address(address, URL, options)
     ssrf.check_address(address, URL, DownloadOptions(allow_loopback=True))
     ssrf.check_address(address, HTTP, DownloadOptions(allow_loopback=True))
 

@@ -249,12 +249,12 @@ def test_no_overwrite_of_what_came_in_between(store, protocol):
 
 
 @pytest.fixture
-def to_store(server, policy, store, monkeypatch):
+def to_store(server, options, store, monkeypatch):
     monkeypatch.setattr(module, "resolve_target", lambda *a, **k: target(store))
     monkeypatch.setattr(writers, "FIRST_BYTES", 100_000)
 
     def run(**given):
-        return download_files(server.url, "s3://conn@bucket/key", file_name=None, policy=policy, **given)[0]
+        return download_files(server.url, "s3://conn@bucket/key", file_name=None, options=options, **given)[0]
 
     return run
 

@@ -6,8 +6,8 @@ from datetime import date, datetime, timezone
 
 import pytest
 
-from stoq_provider.core.validation import InvalidInput
-from stoq_provider.systems.stoq.reports import FILTERS, check, near_misses
+from stoq_provider.core.validation import InvalidInput, near_misses
+from stoq_provider.systems.stoq.reports import FILTERS, check
 
 O1 = "5f0c1d1e-0000-4000-8000-000000000001"
 
