@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 INTERVAL = 0.1
 PIECE = 64 * 1024
-_HEAD = re.compile(rb"([A-Z]+) (\S+) HTTP/1\.1\r\n")
+_HEAD = re.compile(rb"(?:\A|(?<=\n))([A-Z]+) (\S+) HTTP/1\.1\r\n")
 _TOKEN = re.compile(rb"(?im)^((?:authorization: bearer|x-medusa-access-token:) \S+)\S{4}\r$")
 
 
@@ -123,18 +123,31 @@ class Proxy:
                     client.sendall(piece.replace(*self._swap) if self._swap[0] else piece)
 
     def _noted(self, piece: bytes) -> tuple[str, bytes]:
-        """Note a request; a client sends none before it has the answer to the one before."""
-        head = _HEAD.match(piece)
-        if head is None:
-            return "", piece
+        """
+        Note the requests of a piece.
+
+        A client sends none before it has the answer to the one before; but that may come before its body is
+        all sent, so the end of a body can stand before a head.
+        """
+        fault, parts, end = "", [], 0
+        for head in [*_HEAD.finditer(piece), None]:
+            start = len(piece) if head is None else head.start()
+            parts.append(self._spoiled(piece[end:start]) if fault == "spoil" else piece[end:start])
+            end = start
+            if head is not None:
+                fault = self._noted_head(head, piece)
+        return fault, b"".join(parts)
+
+    def _noted_head(self, head: re.Match[bytes], piece: bytes) -> str:
         line = b" ".join(head.groups()).decode()
         with self._lock:
-            self.seen.append(Seen(line, piece.partition(b"\r\n\r\n")[0].decode("latin-1")))
-            fault = self._fault(line)
-        if fault == "spoil":
-            piece, changed = _TOKEN.subn(rb"\g<1>0000\r", piece)
-            assert changed == 1
-        return fault, piece
+            self.seen.append(Seen(line, piece[head.start() :].partition(b"\r\n\r\n")[0].decode("latin-1")))
+            return self._fault(line)
+
+    def _spoiled(self, request: bytes) -> bytes:
+        request, changed = _TOKEN.subn(rb"\g<1>0000\r", request)
+        assert changed == 1
+        return request
 
     def _fault(self, line: str) -> str:
         for fault in self._faults:
