@@ -170,7 +170,7 @@ class FinalJobTimeout(JobTimeout, AirflowFailException):
 
 
 class PollingUnhealthy(StoqProviderError):
-    """No good answer about the job for too long. Nothing is said about the job itself."""
+    """No good answer about the job for too long. Nothing is known against the job itself."""
 
 
 class FinalPollingUnhealthy(PollingUnhealthy, AirflowFailException):

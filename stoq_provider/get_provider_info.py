@@ -83,7 +83,7 @@ STOQ_CONN_FIELDS = CONN_FIELDS
 SURECART_CONN_FIELDS = CONN_FIELDS
 PRINTSTUDIO_CONN_FIELDS = CONN_FIELDS
 MEDUSA_CONN_FIELDS = {name: field for name, field in CONN_FIELDS.items() if name != "points_share"}
-"""Without a share of the points: Medusa has no rate limit (read in its source)."""
+"""The form asks for no share of the points: Medusa has no rate limit (read in its source)."""
 
 INTEGRATIONS: dict[str, tuple[str, str]] = {
     "stoq": ("STOQ", "https://docs.stoqapp.com/"),

@@ -93,7 +93,9 @@ def _unpacked(text: str) -> list[Any]:
     """Read what the first release wrote: zlib of a list, of the differences where it holds numbers."""
     try:
         items = json.loads(zlib.decompress(base64.b64decode(text)))
-        return list(accumulate(items)) if all(isinstance(item, int) for item in items) else list(items)
+        if not isinstance(items, list):
+            raise TypeError(f"a list, not {type(items).__name__}")
+        return list(accumulate(items)) if all(isinstance(item, int) for item in items) else items
     except (ValueError, TypeError, zlib.error) as error:
         raise MalformedAnswer(f"the ids of a list can't be unpacked: {error}") from error
 

@@ -62,7 +62,7 @@ class SubmissionRecord:
     correlation: str | None = None
 
     def submitted(self, handle: JobHandle) -> SubmissionRecord:
-        """Note the handle, and how its job ended where the answer told that at once."""
+        """Note the handle, and how its job ended where the response had that already."""
         if handle.result is None:
             return replace(self, handle=handle)
         return replace(
@@ -168,7 +168,7 @@ def new_correlation(key: str, token: str) -> str:
     """
     Make what a call carries so that its job can be found again.
 
-    :param key: the record's :func:`identity`: all jobs of one record can be told by its beginning.
+    :param key: the record's :func:`identity`: its beginning is the same for all jobs of one record.
     :param token: random; tells what a record submitted after a clear, or after a job that failed.
     """
     return f"airflow-{key[:24]}-{token}"

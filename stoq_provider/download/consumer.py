@@ -121,7 +121,9 @@ class ConsumerThread:
         if self._thread.is_alive():
             self._thread.join(max(0.0, patience))
         if self._thread.is_alive():
-            _log.warning("The destination is stuck in a call; the file is dropped as soon as that returns.")
+            _log.warning(
+                "The destination is stuck in a call; what it does not publish is dropped once that returns."
+            )
 
     def is_unattended(self) -> bool:
         """Return whether the interpreter, when it exits, does not wait for the owner."""

@@ -82,7 +82,7 @@ def clean_file_name(name: str | None, fallback: str = _LAST_RESORT) -> str:
     names of Windows devices get a leading ``_``. Text is in Unicode's composed form and has at most
     :data:`MAX_BYTES` bytes of UTF-8, where the extension is kept.
 
-    :param name: what the server said; ``None`` or nothing left of it: the ``fallback``.
+    :param name: the server's; ``None`` or nothing left of it: the ``fallback``.
     :param fallback: cleaned just the same, because it may hold a job id, which the server made.
     """
     return _clean(name or "") or _clean(fallback) or _LAST_RESORT

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import re
 import threading
+import time
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from itertools import count
+from math import inf
 from typing import Generic, TypeVar
 
 from stoq_provider.download.destination import add_job_id, clean_file_name
@@ -17,6 +19,7 @@ from stoq_provider.download.options import download_error
 from stoq_provider.download.resume import Source
 
 _TICK_SECONDS = 0.5
+_PATIENCE_SECONDS = 90.0
 # A download may add one of them or put it in place of another, such as .parquet for .csv.
 _SUFFIXES = re.compile(r"(\.(csv|gz|parquet))+\Z")
 _log = logging.getLogger(__name__)
@@ -54,15 +57,17 @@ class DownloadPool(Generic[T]):
         :raises BaseException: what the first one that failed raised, once the others have ended.
         """
         futures: list[Future[None]] = []
-        with ThreadPoolExecutor(at_once, "stoq-download") as executor:
-            try:
-                for number, download in enumerate(downloads):
-                    futures.append(executor.submit(self._run, number, download))
-                self._wait(futures)
-            except BaseException:  # of this thread, such as the one of Airflow's task timeout
-                self._stop.set()
-                self._wait(futures)
-                raise
+        executor = ThreadPoolExecutor(at_once, "stoq-download")
+        try:
+            for number, download in enumerate(downloads):
+                futures.append(executor.submit(self._run, number, download))
+            self._wait(futures)
+        except BaseException:  # of this thread, such as the one of Airflow's task timeout
+            self._stop.set()
+            self._wait(futures)
+            raise
+        finally:
+            executor.shutdown(wait=all(future.done() for future in futures), cancel_futures=True)
         if self._errors:
             for other in self._errors[1:]:
                 _log.warning("Another download ended as well: %s", other)
@@ -72,9 +77,15 @@ class DownloadPool(Generic[T]):
         return [self._results[number] for number in range(len(downloads))]
 
     def _wait(self, futures: Sequence[Future[None]]) -> None:
-        """Wait for all. Each ends by itself: it hears a stop, and no store holds it up for ever."""
+        """Wait for all; after a stop, which each of them hears, for so long as ends what hears nothing."""
+        give_up_at = inf
         while wait(futures, _TICK_SECONDS).not_done:
             stopped = self.stopped()
+            if stopped:
+                give_up_at = min(give_up_at, time.monotonic() + _PATIENCE_SECONDS)
+            if time.monotonic() >= give_up_at:
+                _log.warning("A download is stuck in a call; it ends as soon as that returns.")
+                return
             for source in tuple(self._sources):
                 # Again and again: one may have connected only now.
                 if stopped or source.overdue():

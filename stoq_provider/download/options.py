@@ -112,7 +112,12 @@ class DownloadOptions:
         """
         if given is not None and not isinstance(given, Mapping):
             raise options_error(f"download_options is a mapping, not {type(given).__name__}")
-        given = dict(given or {})
+        # These have no value that means "none": left out and None are the same.
+        given = {
+            name: value
+            for name, value in (given or {}).items()
+            if value is not None or name not in ("at_once", "keep_csv", "column_types")
+        }
         for name in given:
             if name not in GIVEN:
                 raise options_error(f"download_options has no {name!r}{near_misses(str(name), GIVEN)}")
@@ -184,12 +189,12 @@ class EmptyResult(AirflowSkipException):
 
 def download_error(text: str, *, job_id: str | None, http_status: int | None = None) -> DownloadError:
     """Return the error for a result that could not be fetched or stored."""
-    return DownloadError(f"{text} {FATE}", job_id=job_id, http_status=http_status)
+    return DownloadError(sentences(text, FATE), job_id=job_id, http_status=http_status)
 
 
 def verification_error(text: str, *, job_id: str | None) -> VerificationError:
     """Return the error for a result that arrived, but is not what was announced."""
-    return VerificationError(f"{text} {FATE}", job_id=job_id)
+    return VerificationError(sentences(text, FATE), job_id=job_id)
 
 
 def destination_error(text: str, *, job_id: str | None = None) -> ValidationRejected:

@@ -116,8 +116,8 @@ class ParquetFile:
         self._size = BLOCK_BYTES
         self._reader: Any = None
         self._writer: Any = None
-        self._sink = open_writer(target, overwrite=overwrite)
-        self._file = _HashingFile(self._sink)
+        self._output = open_writer(target, overwrite=overwrite)
+        self._file = _HashingFile(self._output)
 
     def write(self, chunk: bytes) -> None:
         """Take text; convert what makes a block. How the text is cut into chunks changes no block."""
@@ -149,7 +149,7 @@ class ParquetFile:
             self._convert(bytes(self._text))
         self._text.clear()
         self._writer.close()
-        self._sink.finish()
+        self._output.finish()
         self._compare()
 
     def _begin_without_columns(self) -> None:
@@ -174,7 +174,7 @@ class ParquetFile:
         from stoq_provider.download.download import StoredFile
 
         if not self._same:
-            self._sink.commit()
+            self._output.commit()
         uri, file = self._target.uri, self._file
         return StoredFile(
             uri,
@@ -187,11 +187,13 @@ class ParquetFile:
 
     def abort(self) -> None:
         """Drop what is not committed."""
-        if self._writer is not None and self._writer.is_open:
-            # Closing writes a footer; left to the garbage collector, it would go to a sink that is gone.
-            self._file.discards = True
-            self._writer.close()
-        self._sink.abort()
+        try:
+            if self._writer is not None and self._writer.is_open:
+                # Closing writes a footer; left to the garbage collector, it would go to a lost output.
+                self._file.discards = True
+                self._writer.close()
+        finally:
+            self._output.abort()
 
     def _convert(self, block: bytes) -> None:
         import pyarrow.parquet as pq
@@ -208,13 +210,13 @@ class ParquetFile:
 
 
 class _HashingFile:
-    """A sink as a file object, with the digest of what went through."""
+    """A writer as a file object, with the digest of what went through."""
 
     closed = False
     discards = False
 
-    def __init__(self, sink: AtomicWriter) -> None:
-        self._sink = sink
+    def __init__(self, output: AtomicWriter) -> None:
+        self._output = output
         self.bytes = 0
         self.hash = hashlib.sha256()
 
@@ -223,7 +225,7 @@ class _HashingFile:
         chunk = bytes(data)
         if self.discards:
             return len(chunk)
-        self._sink.write(chunk)
+        self._output.write(chunk)
         self.hash.update(chunk)
         self.bytes += len(chunk)
         return len(chunk)
@@ -233,10 +235,10 @@ class _HashingFile:
         return self.bytes
 
     def flush(self) -> None:
-        """Leave it to the sink."""
+        """Leave it to the writer."""
 
     def close(self) -> None:
-        """Leave it to the sink: it is published after the check."""
+        """Leave it to the writer: it is published after the check."""
 
     def readable(self) -> bool:
         """It is not."""

@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from stoq_provider.core.error_text import sentences
 from stoq_provider.download.consumer import Consumer, ConsumerThread
 from stoq_provider.download.destination import Target
 from stoq_provider.download.gunzip import Gunzip
@@ -99,14 +100,17 @@ class Transfer:
     def not_confirmed(self, what: str, error: Exception) -> DownloadError:
         """Return the error for a commit whose end is unknown: the store may have done it."""
         return DownloadError(
-            f"The store did not confirm {what}: {type(error).__name__}: {error}. It is either not "
-            f"published or there as a whole. {_JOB_IS_DONE}",
+            sentences(
+                f"The store did not confirm {what}: {type(error).__name__}: {error}",
+                "It is either not published or there as a whole.",
+                _JOB_IS_DONE,
+            ),
             job_id=self.job_id,
         )
 
     def not_written(self, target: Target, error: Exception) -> DownloadError:
         """Return the error for a destination that could not be written to; the store's text is kept."""
-        text = f"Could not write {target.uri}: {type(error).__name__}: {error}."
+        text = f"Could not write {target.uri}: {type(error).__name__}: {error}"
         return download_error(text, job_id=self.job_id)
 
     @contextmanager
@@ -276,7 +280,9 @@ class _Pass:
             stored = self._transfer.store
             also = "is published, but another form of it" if stored else "is whole, but what was made of it"
             raise DownloadError(
-                f"{self._target.uri} {also} could not be: {type(error).__name__}: {error}. {_JOB_IS_DONE}",
+                sentences(
+                    f"{self._target.uri} {also} could not be: {type(error).__name__}: {error}", _JOB_IS_DONE
+                ),
                 job_id=self._transfer.job_id,
             ) from error
 

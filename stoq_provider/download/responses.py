@@ -1,5 +1,5 @@
 """
-How an answer to a request for bytes is judged, and what is said where there is none.
+How an answer to a request for bytes is judged, and the words for where there is none.
 
 Pure: status and headers in, a verdict out; an exception in, words without a URL out.
 """
@@ -120,7 +120,7 @@ def _encoding(headers: Mapping[str, str]) -> str:
 
 
 def is_gzipped(headers: Mapping[str, str]) -> bool:
-    """Return whether the body is gzip as a form of transport, to be decoded by whoever wants the file."""
+    """Return whether the body is gzip as a form of transport, to be decoded for the file itself."""
     return _encoding(headers) in _GZIP
 
 
@@ -175,7 +175,7 @@ def describe(error: BaseException) -> str:
         # The second is urllib3's own, of 1.26, which checks names itself.
         if isinstance(cause, ssl.SSLCertVerificationError) or type(cause).__name__ == "CertificateError":
             # Made by Python code (truststore), it has no message of its own.
-            message = getattr(cause, "verify_message", "") or "no reason given"
+            message = (getattr(cause, "verify_message", "") or "no reason given").rstrip(".")
             return f"the TLS certificate was not accepted ({message})"
     for cause in chain:
         if isinstance(cause, socket.gaierror):

@@ -120,6 +120,7 @@ class Source:
                 trouble = yield from self._read(response)
             missing = self._missing()
             if not trouble and missing == 0:
+                self._session.close()
                 return
             if missing < 0:
                 trouble = "more bytes came than were announced"
@@ -172,6 +173,7 @@ class Source:
             raise StartOver(reason)
         reason += _error_code(response) if response.status_code >= 400 else ""
         response.close()
+        self._session.close()
         if verdict is Verdict.ANEW:
             raise StartOver(reason)
         if verdict is Verdict.RETRY:
@@ -212,6 +214,7 @@ class Source:
 
     def _again(self, reason: str, wait: float = 0.0) -> None:
         """Count a broken try and wait before the next; raise if there is none."""
+        self._session.close()
         self.check()
         if self.resumes >= self._options.max_resumes:
             raise self._error(f"{reason}; gave up after {self.resumes + 1} tries.")

@@ -21,7 +21,7 @@ AT_ONCE = 3
 """Parts on their way at the same time."""
 
 _MAX_PARTS = 9_000  # S3 takes 10,000
-_SAME_SIZE = 4_000  # parts of a file of unknown length, before they grow: some stores want them all alike
+_SAME_SIZE = 5_000  # parts of a file of unknown length, before they grow: some stores want them all alike
 _FSSPEC_ONLY = {"signer", "proxy-uri"}
 """Options of a connection's service ``s3`` that Airflow gives to its file system and not to its hook."""
 
@@ -85,7 +85,7 @@ class S3Upload:
     One object: put at once, or in parts that a few threads send.
 
     :param size: bytes that will be written, if known. It decides how large a part is, because there may be
-        ten thousand; of unknown length, parts grow after the first 31 GiB.
+        ten thousand; of unknown length, parts grow after the first 39 GiB.
     """
 
     def __init__(
@@ -149,7 +149,7 @@ class S3Upload:
     def _part_bytes(self) -> int:
         if self._size:
             return max(PART_BYTES, -(-self._size // _MAX_PARTS))
-        return PART_BYTES << max(0, len(self._sent) - _SAME_SIZE) // 1000
+        return PART_BYTES << max(0, 1 + (len(self._sent) - _SAME_SIZE) // 1000)
 
     def _send(self) -> None:
         """Hand the part over to a thread, after the oldest one on its way where there are enough."""

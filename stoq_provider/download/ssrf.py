@@ -20,7 +20,7 @@ from stoq_provider.download.options import DownloadOptions
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _PORTS = {"https": 443, "http": 80}
-# Where clouds hand credentials of the machine to whoever asks. No export is ever there.
+# Where clouds hand out credentials of the machine. No export is ever there.
 _METADATA = frozenset(
     ipaddress.ip_address(text)
     for text in ("169.254.169.254", "169.254.170.2", "169.254.170.23", "100.100.100.200", "fd00:ec2::254")
@@ -109,7 +109,7 @@ def _joined(base: str, location: str) -> str:
 
 def check_scheme(url: SignedUrl, options: DownloadOptions) -> None:
     """
-    Check what can be said without resolving the name.
+    Check what needs no resolving of the name.
 
     :raises Refused: plain http that no address could make right.
     """

@@ -158,7 +158,7 @@ class ObjectWriter(AtomicWriter):
         :raises FileExistsError: without ``overwrite``, if the object came into being in the meantime.
         """
         if not self._overwrite and self._target.exists():
-            # Asked again after the transfer. Stores that know a conditional put are told to use it as well.
+            # Asked again after the transfer. Stores that know a conditional put use it as well.
             raise FileExistsError(f"{self._target.uri} has come into being during the download")
         try:
             if self._first is None:

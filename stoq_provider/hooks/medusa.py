@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from stoq_provider.core.http import Decoded, MalformedAnswer, ProblemKind, Request
@@ -143,7 +144,7 @@ class MedusaHook(JobHook):
         :param protected: whether it is kept from the public, where the file service tells these apart.
         :raises ValidationRejected: there is no such file.
         """
-        from stoq_provider.transport.upload import upload
+        from stoq_provider.transport.upload import upload  # parsing a DAG needs no requests
 
         path = _existing(source)
         request = Request("POST", self.system.url(self.settings.origin, _upload_path(protected)))
@@ -222,8 +223,6 @@ class _Upload:
         return {"file_key": self._hook.upload(self._source)}
 
     def complete(self, submission: Submission, made: Mapping[str, Any]) -> Submission:
-        from dataclasses import replace
-
         return replace(submission, body=with_file(submission, str(made["file_key"])))
 
 

@@ -127,7 +127,7 @@ class Records:
                 if record is not None and end is not None:
                     self._store.save(key, record.ended(end).to_dict())
             except StoqProviderError as error:
-                self._client.log.warning("How job ended could not be written down: %s", error)
+                self._client.log.warning("How a job ended could not be written down: %s", error)
 
     def save_note(self, key: str, note: Note) -> None:
         """Keep something else for the next try; it counts until a person clears the task."""
@@ -268,7 +268,7 @@ class Records:
                 self._store.save(key, record.verified(items).to_dict())
 
     def drop(self, keys: Iterable[str]) -> None:
-        """Take notes away that would keep a person's mended input from being read."""
+        """Take notes away that hold no longer, such as a list that a person may mend."""
         for key in keys:
             try:
                 self._store.delete(key)

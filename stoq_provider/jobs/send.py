@@ -212,7 +212,7 @@ def await_limit(client: JobClient, request: Request) -> None:
     :raises Detached: where the task was stopped meanwhile.
     """
     with naming_what_was_sent(client, doubtful=False):
-        client.transport.await_turn(request)
+        client.transport.wait_for_points(request)
 
 
 def _is_busy(decoded: Decoded) -> bool:

@@ -205,11 +205,11 @@ class Submitter(Records):
         if known:
             self._store.save(key, intent.to_dict())
         elif not self._store.create(key, intent.to_dict()):
+            # Not "no job was started": the other worker may start one, and needs its plan and its notes.
             raise StateError(
                 f"Another worker of this task has just begun to submit {submission.kind}. This one sent "
                 "nothing; what the other submitted goes on. A retry finds it.",
                 system=self._client.system.name,
-                job_started=False,
             )
         return intent
 
@@ -226,5 +226,5 @@ class Submitter(Records):
         try:
             self._store.delete(key)
         except StateError as error:
-            # What the server said matters more; the intent left behind only makes the next try careful.
+            # The error of the server matters more; the intent left behind only makes the next try careful.
             self._client.log.warning("That nothing was submitted could not be written down: %s", error)

@@ -24,6 +24,7 @@ from stoq_provider.exceptions import StoqProviderError
 from stoq_provider.jobs import config
 from stoq_provider.jobs.state_store import StateStore, open_store
 from stoq_provider.systems.base import System
+from stoq_provider.transport.retry import NO_RETRY
 from stoq_provider.transport.settings import ConnectionSettings
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ class AnswersSync(Protocol):
     def send(self, request: Any, policy: Any = None) -> Any:
         """Send."""
 
-    def await_turn(self, request: Any, until: float) -> bool:
+    def wait_for_points(self, request: Any, until: float) -> bool:
         """Wait for the points."""
 
 
@@ -120,15 +121,13 @@ def poll_due(
 
     A shop may be shut for longer than is left until then.
     """
-    from stoq_provider.transport.retry import NO_RETRY
-
     # A worker that was away while the deadline passed still looks once.
     until = max(poller.deadline, time.time()) + LAST_LOOK
     due = _with_company(poller, poller.step(time.time()).due, system.poll_size)
     for start in range(0, len(due), system.poll_size):
         handles = due[start : start + system.poll_size]
         request = system.poll_request(settings.origin, handles)
-        if not transport.await_turn(request, until):
+        if not transport.wait_for_points(request, until):
             poller.expire()
             return True
         transport.limiter.meter.polled()

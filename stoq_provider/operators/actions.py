@@ -82,7 +82,7 @@ class StoqActionOperator(BaseOperator):
             answer = hook.call(self.action, **given)
         except StoqProviderError as error:
             if not error.maybe_processed:
-                submitter.forget([key])
+                submitter.drop([key])
                 raise
             if repeat_safe:
                 raise
@@ -109,8 +109,8 @@ class StoqActionOperator(BaseOperator):
         return given
 
     def _digest(self, given: Mapping[str, Any]) -> str:
-        told = json.dumps([self.action, *given.values()], sort_keys=True, default=str)
-        return sha256(told.encode()).hexdigest()
+        parts = json.dumps([self.action, *given.values()], sort_keys=True, default=str)
+        return sha256(parts.encode()).hexdigest()
 
     def _earlier(self, note: AnswerNote) -> Any:
         if not note.answered:

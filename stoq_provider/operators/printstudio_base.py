@@ -93,13 +93,14 @@ class PrintStudioOperator(JobOperator[PrintStudioHook]):
                     error = stopped(error, doubtful, pieces)
                 else:
                     error = piece.named(error)
-                raise self._after(error, submitter, piece, done, len(pieces)) from None
+                raise self._after(error, submitter, piece, done, doubtful, len(pieces)) from None
         if doubtful:
             raise self._after(
                 uncertain(self.hook.system, doubtful, self.on_clear),
                 submitter,
                 doubtful[-1],
                 done,
+                doubtful,
                 len(pieces),
             )
         return done
@@ -110,9 +111,11 @@ class PrintStudioOperator(JobOperator[PrintStudioHook]):
         submitter: Submitter,
         piece: Piece,
         done: Sequence[Submitted],
+        doubtful: Sequence[Piece],
         planned: int,
     ) -> StoqProviderError:
-        if not done and error.job_started is False:
+        # The plan is what keeps other input from being sent after a call that perhaps took effect.
+        if not done and not doubtful and error.job_started is False:
             submitter.drop([submitter.plan_name])
         kept = [*(s.key for s in done), *self.notes(submitter)] if done or self.resumes else []
         return submitter.after_others(error, piece.submission, len(done), planned, kept)

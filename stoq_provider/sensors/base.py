@@ -167,7 +167,7 @@ class JobSensor(WaitingTask[H], BaseSensorOperator):
         try:
             return getattr(_BASE_EXECUTE, "__wrapped__", _BASE_EXECUTE)(self, context)
         except AirflowSensorTimeout as error:
-            if CLEAR in str(error):  # poke() itself saw the deadline pass, and has said everything
+            if CLEAR in str(error):  # poke() itself saw the deadline pass, and its message is complete
                 raise
             # Empty where silent_fail passed over jobs that ended badly.
             jobs = [progress.handle.job_id for progress in self._poller.jobs if not progress.ended]

@@ -36,9 +36,9 @@ def timed_out(ends: Iterable[JobEnd], label: str) -> str | None:
 
 
 def _described(end: JobEnd) -> str:
-    said = [end.text] if end.text else []
+    notes = [end.text] if end.text else []
     if end.outcome is not Outcome.TIMEOUT:
-        said.insert(0, end.outcome.value)
+        notes.insert(0, end.outcome.value)
     elif end.status is not None:
-        said.append(f"last seen as {end.status.describe()}")
-    return f"{end.handle.job_id} ({', '.join(said)})" if said else end.handle.job_id
+        notes.append(f"last seen as {end.status.describe()}")
+    return f"{end.handle.job_id} ({', '.join(notes)})" if notes else end.handle.job_id

@@ -1,5 +1,5 @@
 """
-Two thin drivers over ``core.http``: ``sync`` (requests) and ``aio`` (httpx).
+The life of a request (``flow``), and what sends it: ``sync`` (requests), ``aio`` (httpx), ``upload`` (files).
 
-Nothing else in this package touches the network, the download of results excepted.
+Nothing else in this package speaks HTTP to an API; the download of results has a session of its own.
 """

@@ -74,7 +74,7 @@ class Bell:
 
 
 class Subscription:
-    """What one waiting task has of the scheduler. Made by :meth:`PollScheduler.subscription`."""
+    """What one waiting task has of the scheduler. Made by :meth:`PollScheduler.subscribe`."""
 
     __slots__ = ("_bell", "_error", "_inbox", "_scheduler", "keys", "transport")
 
@@ -88,7 +88,7 @@ class Subscription:
 
     def ask(self, poll: ScheduledPoll) -> None:
         """
-        Let a job be polled; once, so ask again after each polled.
+        Let a job be polled once; ask again after each result.
 
         :raises InvalidInput: where its status URL leads to another origin.
         """

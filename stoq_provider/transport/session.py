@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from requests import Session, exceptions
 from requests.auth import AuthBase
+from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
 from stoq_provider.core.http import Decoded, Problem, ProblemKind, Request, Response, read
 from stoq_provider.systems.base import System
@@ -155,8 +156,6 @@ def _never_connected(error: exceptions.RequestException) -> bool:
     Behind a proxy that takes a look at the original error: a connection that breaks after the request was
     sent is reported as a proxy error too.
     """
-    from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
-
     cause = error.args[0] if error.args else None
     reason = getattr(cause, "reason", cause)
     original = getattr(reason, "original_error", reason)

@@ -52,7 +52,7 @@ class SyncTransport(RequestFlow):
         """
         return self._drive(self.request_flow(request, policy or RetryPolicy()))
 
-    def await_turn(self, request: Request, until: float = inf) -> bool:
+    def wait_for_points(self, request: Request, until: float = inf) -> bool:
         """
         Sleep until the points are there for a request. Nothing is sent, and nothing is spent.
 

@@ -194,7 +194,7 @@ class WaitingTask(BaseOperator, Generic[H]):
         return results.sum_up(
             self.hook,
             event,
-            kind=state.kind or event.ends[0].handle.kind,
+            kind=state.kind or next((end.handle.kind for end in event.ends), ""),
             files=results.fetch(self.hook, self.download, event, place, recorded=recorded),
             unchanged_items=unchanged,
             started_at=state.started_at,

@@ -177,8 +177,7 @@ def logs() -> Iterator[Logs]:
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten the pauses that no parameter shortens."""
-    monkeypatch.setattr("stoq_provider.jobs.send.random.uniform", lambda low, high: 0.01)
-    monkeypatch.setattr("tenacity.wait.random.uniform", lambda low, high: 0.01)
+    monkeypatch.setattr("random.uniform", lambda low, high: 0.01)
     monkeypatch.setattr(resume, "_BACKOFF_SECONDS", 0.02)
     real = DownloadOptions.of
 

@@ -134,6 +134,17 @@ def test_an_uncertain_call_is_not_repeated_and_a_retry_sends_those_behind_it(stu
     assert len(studio.state["orders"]) == there + 50
 
 
+def test_other_orders_are_not_sent_after_an_uncertain_call_and_a_refused_one(studio, sandbox):
+    run = studio.create(orders(60))
+    sandbox.arm("reset_after", origin="printstudio", method="POST", path=BULK, times=1)
+    fails(run.execute, SubmissionInterrupted, "Orders 1 to 50 of 60 were sent")
+    sandbox.arm("status", origin="printstudio", path=BULK, status=409, body="paused")
+    fails(run.retry, ActionRejected, "Orders 51 to 60 of 60", "paused")
+    other = studio.create(orders(60)[::-1], store=run.store)
+    fails(other.retry, SubmissionUncertain, "other input now", "Nothing was sent now", final=True)
+    assert len(studio.state["orders"]) == 50
+
+
 def test_on_clear_reuse_never_sends_the_uncertain_call_again(studio, sandbox):
     run = studio.create(orders(60), on_clear="reuse")
     sandbox.arm("reset_after", origin="printstudio", method="POST", path=BULK, skip=1, times=1)

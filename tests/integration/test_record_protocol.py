@@ -177,7 +177,7 @@ class RecordProtocol(RuleBasedStateMachine):
         hook._log = QUIET
         hook.__dict__["settings"] = ConnectionSettings("https://shop.example", "k")
         hook.__dict__["transport"] = SimpleNamespace(
-            send=worker.send if worker else None, await_turn=lambda request: True
+            send=worker.send if worker else None, wait_for_points=lambda request: True
         )
         hook.sleep = lambda seconds: None
         task = TaskIdentity("d", "t", "r", -1, clears=epoch)

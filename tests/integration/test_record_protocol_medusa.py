@@ -75,7 +75,7 @@ class FoundAgain(RecordProtocol):
         hook._log = QUIET
         hook.__dict__["settings"] = ConnectionSettings("https://shop.example", "k")
         hook.__dict__["transport"] = SimpleNamespace(
-            send=lambda request: self.send(worker, request), await_turn=lambda request: True
+            send=lambda request: self.send(worker, request), wait_for_points=lambda request: True
         )
         hook.sleep = lambda seconds: None
         task = TaskIdentity("d", "t", "r", -1, clears=epoch)

@@ -2,8 +2,8 @@
 STOQ's bulk actions on orders and variants: one table of what is known of each.
 
 Cap, price and names are documented (D [bulk]); the paths and the names of keys are inferred and stand in
-``systems.stoq.ASSUMPTIONS``. What a read can tell after the action stands here too, because ``completed``
-only means that every item was attempted: STOQ swallows the errors of single items.
+``system.ASSUMPTIONS``. What a read can tell after the action stands here too, because ``completed`` only
+means that every item was attempted: STOQ swallows the errors of single items.
 """
 
 from __future__ import annotations

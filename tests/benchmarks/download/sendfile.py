@@ -19,7 +19,7 @@ from typing import Any
 CALL_BYTES = 1024 * 1024
 
 
-class Decoded(socketserver.StreamRequestHandler):
+class Handler(socketserver.StreamRequestHandler):
     """Answers one request and ends the connection."""
 
     server: Server
@@ -52,7 +52,7 @@ class Server(socketserver.ThreadingTCPServer):
     def __init__(self, folder: Path, port: int, tls: ssl.SSLContext | None) -> None:
         self.folder = folder
         self._tls = tls
-        super().__init__(("127.0.0.1", port), Decoded)
+        super().__init__(("127.0.0.1", port), Handler)
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         if self._tls is not None:

@@ -107,7 +107,7 @@ class Wire:
             left -= got
 
 
-class Decoded(socketserver.BaseRequestHandler):
+class Handler(socketserver.BaseRequestHandler):
     """Answers the requests of one connection."""
 
     server: Server
@@ -162,7 +162,7 @@ class Server(socketserver.ThreadingTCPServer):
 
     def __init__(self, port: int) -> None:
         self.objects = Objects()
-        super().__init__(("127.0.0.1", port), Decoded)
+        super().__init__(("127.0.0.1", port), Handler)
 
 
 if __name__ == "__main__":

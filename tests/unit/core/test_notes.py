@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import zlib
 
 import pytest
 
@@ -45,6 +47,13 @@ def test_what_is_wrong_within_a_note(form):
     kind = {"keys": PlanNote, "ids": PieceNote, "answer": AnswerNote}[next(iter(form))]
     with pytest.raises(MalformedAnswer):
         kind.from_dict(form)
+
+
+@pytest.mark.parametrize("packed", [{"a": 1}, "text", 7, None])
+def test_ids_of_the_first_release_that_are_no_list(packed):
+    ids = base64.b64encode(zlib.compress(json.dumps(packed).encode())).decode()
+    with pytest.raises(MalformedAnswer, match="can't be unpacked"):
+        PieceNote.from_dict({"ids": ids})
 
 
 STATE = WaitState(5.0, "s3://lake/", 10.0, "export:revenue", (), ("r",), ("n",), 3, True)

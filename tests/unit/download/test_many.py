@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stoq_provider.download import many
 from stoq_provider.download.destination import MAX_BYTES, clean_file_name
 from stoq_provider.download.many import DownloadPool, distinct_names
 from stoq_provider.exceptions import DownloadError
@@ -98,6 +99,23 @@ def test_stop_between_two_downloads_is_no_success():
     stop = threading.Event()
     with pytest.raises(DownloadError, match=r"told to stop before all files.*Nothing"):
         DownloadPool(stop.is_set).run([stop.set] * 6, 1)
+
+
+def test_download_that_hears_no_stop_is_left_behind(monkeypatch, caplog):
+    monkeypatch.setattr(many, "_PATIENCE_SECONDS", 0.0)
+    begun, returns = threading.Event(), threading.Event()
+    pool = DownloadPool(begun.is_set)
+
+    def stuck():
+        begun.set()
+        assert returns.wait(HANG_SECONDS)
+
+    try:
+        with pytest.raises(DownloadError, match="told to stop before all files"):
+            pool.run([stuck] * 2, 1)
+        assert "stuck in a call" in caplog.text
+    finally:
+        returns.set()
 
 
 class Interruption:

@@ -44,6 +44,11 @@ def test_what_is_refused_when_the_operator_is_made(wrong, words):
     assert "?." not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["at_once", "keep_csv", "column_types"])
+def test_none_means_left_out_where_it_means_nothing_else(name):
+    assert wanted("parquet", **{name: None}) == wanted("parquet")
+
+
 def test_a_type_that_arrow_does_not_know_is_refused_before_a_job_is_started():
     with pytest.raises(ValidationRejected, match="'money', given for column"):
         check_download(wanted("parquet", column_types={"price": "money"}), None)

@@ -65,7 +65,7 @@ class Asked:
         self.began, self.calls, self.policies = clock(), [], []
         self.shut_until = clock()
 
-    def await_turn(self, request, until):
+    def wait_for_points(self, request, until):
         wait = max(0.0, self.shut_until - self.clock())
         self.clock.sleep(min(wait, until - self.clock()))
         return self.clock() >= self.shut_until

@@ -249,7 +249,7 @@ class TestBudget:
         session, adapter = mocked({"json": {}, "headers": self.headers(clock, 5)})
         transport = transport_of(session, clock)
         transport.send(GET)
-        assert transport.await_turn(POST)
+        assert transport.wait_for_points(POST)
         waited = clock.waited
         assert waited == pytest.approx(40, abs=1)
         assert (adapter.call_count, transport.points_spent) == (1, 1)
@@ -263,7 +263,7 @@ class TestBudget:
         session, _ = mocked({"status_code": 429, "headers": {"Retry-After": "24"}})
         transport = transport_of(session, clock)
         transport.send(GET, NO_RETRY)
-        assert transport.await_turn(GET, clock.now + patience) is comes
+        assert transport.wait_for_points(GET, clock.now + patience) is comes
         assert clock.waited == waited
 
     def test_a_sleep_may_end_the_wait(self, clock):
