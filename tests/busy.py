@@ -3,7 +3,7 @@ Run the fast tests three times in random order, while four processes keep the ma
 
     python -m tests.busy [arguments of pytest]
 
-Ends with an error at the first run that fails; its order can be had again by ``--shuffle`` and the seed told.
+Ends with an error at the first run that fails; ``--shuffle`` and the printed seed repeat its order.
 """
 
 from __future__ import annotations

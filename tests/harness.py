@@ -260,8 +260,8 @@ def _structlog(logs: Logs) -> Iterator[None]:
     def note(logger: Any, method: str, event: dict[str, Any]) -> dict[str, Any]:
         level = logging.getLevelName("ERROR" if method == "exception" else method.upper())
         args = event.get("positional_args", ())
-        said = str(event.get("event", ""))
-        logs.append((level, f"{said % args if args else said} {event!r}"))
+        text = str(event.get("event", ""))
+        logs.append((level, f"{text % args if args else text} {event!r}"))
         return event
 
     # Loggers keep this very list, so it is changed in place.

@@ -3,7 +3,7 @@ Time that moves only while the package waits.
 
 The package talks to a real server over real sockets here; only its own waits (between polls, for points,
 after a 429) take no time: they move the clocks of both sides instead. So it makes no difference how fast the
-machine is. While a request is under way time stands still, except where the server was told to say nothing:
+machine is. While a request is under way time stands still, except where the server is not to answer:
 then the client's time-out is the next thing that can happen.
 """
 
@@ -39,7 +39,7 @@ TICK = 1e-6
 """Seconds of the shortest wait."""
 
 GLANCE = 0.01
-"""Real seconds between two looks whether a server that owes an answer was told to say nothing."""
+"""Real seconds between two looks whether a server that owes an answer is not to answer."""
 
 
 class VirtualTime:
@@ -120,7 +120,7 @@ class VirtualTime:
         return sleep
 
     def _sockets_time_out(self, patch: pytest.MonkeyPatch) -> None:
-        """Let a blocking read time out when its server was told to say nothing, and only then."""
+        """Let a blocking read time out when its server is not to answer, and only then."""
         receive = socket.socket.recv_into
 
         def recv_into(sock: socket.socket, *args: Any) -> int:

@@ -32,7 +32,7 @@ def signatures() -> set[str]:
 def cluster(tmp_path_factory: pytest.TempPathFactory, signatures: set[str]) -> Iterator[Cluster]:
     if reason := _missing():
         pytest.skip(reason)
-    # Whoever asks the tests to end gets the same tidy end as with Ctrl-C.
+    # A signal that asks the tests to end has the same tidy end as with Ctrl-C.
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         size = ShopSize(orders=200, offers=4)

@@ -1,4 +1,4 @@
-"""Waiting for a condition: the one place of this lane that sleeps."""
+"""Waiting for a condition: the one place of these tests that sleeps."""
 
 from __future__ import annotations
 

@@ -109,7 +109,7 @@ class Bench:
 def fails(
     run: Callable[[], Any], error: type[BaseException], *says: str, final: bool = False
 ) -> StoqProviderError:
-    """Check that it fails with exactly this error, that Airflow (re)tries it as told, and what it says."""
+    """Check that it fails with exactly this error, that Airflow retries it or not, and its message."""
     with pytest.raises(error) as caught:
         run()
     assert type(caught.value) is error

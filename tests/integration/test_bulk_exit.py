@@ -89,8 +89,8 @@ def end_in_a_process(workers, environ):
         workers.stdin.write(json.dumps({**job, "environ": environ}) + "\n")
         workers.stdin.flush()
         # Airflow may print lines of its own.
-        said = next((line for line in workers.stdout if line.startswith("ended ")), "no worker")
-        assert said.split() == ["ended", str(EXIT)]
+        printed = next((line for line in workers.stdout if line.startswith("ended ")), "no worker")
+        assert printed.split() == ["ended", str(EXIT)]
 
     return end
 

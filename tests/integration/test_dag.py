@@ -76,7 +76,7 @@ def test_dag_runs_through(home, sandbox, tmp_path):
         "mapped[2]",
         "all_mapped",
     }
-    # Each export was submitted once, whoever waited for it.
+    # Each export was submitted once, whichever task waited for it.
     assert len(sandbox.submissions) == 6
     assert [s["body"].get("from") for s in sandbox.submissions].count("2026-03-01") == 3
     stored = {path.parent.name: path for path in folder.rglob("*.csv")}

@@ -86,7 +86,7 @@ def check(bench, handles, manifest):
 
 @pytest.mark.parametrize("mode", SENSOR_MODES)
 @pytest.mark.parametrize("at_once", [1, 2])
-def test_a_sensor_stores_all_files_and_no_more_at_a_time_than_told(
+def test_a_sensor_stores_all_files_and_no_more_at_a_time_than_at_once_allows(
     bench, sandbox, submitted, monkeypatch, mode, at_once
 ):
     handles = submitted(4)
@@ -99,7 +99,7 @@ def test_a_sensor_stores_all_files_and_no_more_at_a_time_than_told(
     assert bench.submissions == 4
 
 
-def test_a_sensor_that_is_told_nothing_stores_a_few_at_a_time(bench, submitted, monkeypatch):
+def test_a_sensor_without_at_once_stores_a_few_at_a_time(bench, submitted, monkeypatch):
     handles = submitted(2 * AT_ONCE)
     crowd = Crowd(monkeypatch, AT_ONCE)
     check(bench, handles, bench.sensor("worker", handles).execute())

@@ -315,7 +315,7 @@ def test_an_action_warns_where_no_record_can_be_kept():
 # -- what the server says beside a good end -------------------------------------------------------------
 
 
-def test_a_job_of_other_items_than_were_sent_is_told(bench, sandbox, monkeypatch):
+def test_a_job_of_other_items_than_were_sent_is_logged(bench, sandbox, monkeypatch):
     read = Stoq.read_submission
     monkeypatch.setattr(
         Stoq, "read_submission", lambda *args: replace(read(*args), item_count=1), raising=True
@@ -326,7 +326,7 @@ def test_a_job_of_other_items_than_were_sent_is_told(bench, sandbox, monkeypatch
 
 
 @pytest.mark.parametrize("changes", [{"error": "quota exceeded"}, {"processed": 1}])
-def test_a_good_end_with_doubts_is_told(bench, monkeypatch, changes):
+def test_a_good_end_with_doubts_is_logged(bench, monkeypatch, changes):
     read = Stoq.read_status
     monkeypatch.setattr(
         Stoq,
@@ -335,5 +335,5 @@ def test_a_good_end_with_doubts_is_told(bench, monkeypatch, changes):
     )
     with recorded_logs() as logs:
         bench.bulk(MAIL, [1, 2, 3]).execute()
-    (said,) = logs.warnings("says that job")
-    assert "quota exceeded" in said or "1 of 3 items" in said
+    (warning,) = logs.warnings("says that job")
+    assert "quota exceeded" in warning or "1 of 3 items" in warning

@@ -32,7 +32,7 @@ where they run beside imports they may not differ.
 
 
 class Run(TaskRun):
-    """A task whose jobs can be told from all others on the server; `mark` is in their context."""
+    """A task whose jobs can be distinguished from all others on the server; `mark` is in their context."""
 
     def __init__(self, make: Callable[[], Any], mark: str = "") -> None:
         super().__init__(make)

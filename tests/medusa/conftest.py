@@ -80,7 +80,7 @@ def patch() -> Iterator[pytest.MonkeyPatch]:
 def bench(
     server: Server, client: Client, patch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> Bench:
-    """Makes tasks at the server, with the API token if nothing else is said."""
+    """Makes tasks at the server, with the API token unless another is given."""
     return Bench(server, client, patch, tmp_path_factory.mktemp("lake"))
 
 

@@ -1,5 +1,5 @@
 """
-Run a program that never outlives whoever started it: ``guard.py SIGNAL FOLDER USER PROGRAM ARGUMENT ...``.
+Run a program that ends with its starter: ``guard.py SIGNAL FOLDER USER PROGRAM ARGUMENT ...``.
 
 The starter holds the other end of standard input. Once that end closes, be it on purpose or because the
 starter was killed, the program gets the signal, then SIGKILL, and FOLDER (``-`` for none) is removed. USER

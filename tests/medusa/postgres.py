@@ -149,8 +149,8 @@ class Postgres:
             # At the end of its input psql leaves, and the transaction and its lock go with it.
             holder.stdin.write(f"BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE; SELECT 'locked';\n")
             holder.stdin.flush()
-            said = holder.stdout.readline().strip()
-            assert said == "locked", said
+            line = holder.stdout.readline().strip()
+            assert line == "locked", line
             yield
 
     def _bare_psql(self) -> list[str]:
@@ -159,7 +159,7 @@ class Postgres:
 
     @property
     def _access(self) -> dict[str, str]:
-        """What client programs are told by their environment."""
+        """The environment of client programs."""
         return {
             "PGHOST": "127.0.0.1",
             "PGPORT": str(self._port),

@@ -29,7 +29,7 @@ class LabError(RuntimeError):
 
 class Guarded:
     """
-    A program that ends when it is told to, and when the process that started it is gone.
+    A program that ends on request, and when the process that started it is gone.
 
     :param stop: the signal that ends it in good order.
     :param user: who runs it; ``None`` for the same user.

@@ -1,4 +1,4 @@
-"""Who may ask: the three ways to show it, and what is said to everybody else."""
+"""Who may ask: the three ways to show it, and how everybody else is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Imports: told in advance, done whole or not at all, and what becomes of bad tables."""
+"""Imports: announced in advance, done whole or not at all, and what becomes of bad tables."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def test_a_page_says_where_it_is(client: Client, three: list[dict[str, Any]]) ->
     assert page["count"] >= len(three)
 
 
-def test_a_page_holds_ten_jobs_unless_told_otherwise(client: Client) -> None:
+def test_a_page_holds_ten_jobs_by_default(client: Client) -> None:
     page = client.listed({})
     assert (page["limit"], page["offset"]) == (10, 0)
 

@@ -50,7 +50,9 @@ def soon(look: Callable[[], bool]) -> bool:
 
 
 @pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_a_program_and_its_folder_end_with_whoever_started_it(tmp_path: Path, sign: signal.Signals) -> None:
+def test_a_program_and_its_folder_end_with_the_process_that_started_it(
+    tmp_path: Path, sign: signal.Signals
+) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()
     starter = subprocess.Popen(

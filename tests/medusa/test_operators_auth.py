@@ -1,4 +1,4 @@
-"""Who asks: a token, a login, somebody else; what is refused is said at once, and the job is not lost."""
+"""Who asks: a token, a login, somebody else; a refusal is reported at once, and the job is not lost."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_a_wrong_password_starts_no_job(bench: Bench, server: Server) -> None:
     assert bench.made(run) == []
 
 
-def test_a_job_of_somebody_else_is_said_to_be_one(bench: Bench, server: Server) -> None:
+def test_a_job_of_somebody_else_is_called_one(bench: Bench, server: Server) -> None:
     run = bench.imports(desk(new_handle()), dry_run=True)
     manifest = run.execute()
     other = {"medusa_conn_id": bench.connect(login=server.other_email)}

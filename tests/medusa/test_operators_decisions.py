@@ -1,4 +1,4 @@
-"""Dry runs by operators: what would be done is told first, and then somebody decides."""
+"""Dry runs by operators: what would be done is shown first, and then somebody decides."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def at_work(run: Run, ahead: Ahead) -> tuple[Any, str]:
 
 
 def kill(run: Run, ended: Any) -> str:
-    """Kill it as Airflow does; return what it said last."""
+    """Kill it as Airflow does; return its last log line."""
     run.task.on_kill()
     with pytest.raises(Detached) as detached:
         ended.result(PATIENCE)

@@ -30,7 +30,7 @@ from tests.stores.servers import die_with_parent
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 300.0
 EXIT_SECONDS = 60.0
-"""How long a process may take to end after it was told to; only one that hangs takes as long."""
+"""How long a process may take to end after it was asked to; only one that hangs takes as long."""
 
 _S3 = ("airflow.providers.amazon.aws.fs.s3", "airflow.providers.amazon.aws.hooks.s3", "s3fs")
 MODULES = {
@@ -143,9 +143,9 @@ class Nursery:
             return log.read()[-6000:]
 
     def _expect(self, word: str, seconds: float) -> str:
-        said, _, rest = self._lines.get(timeout=seconds).partition(" ")
-        if said != word:
-            raise RuntimeError(f"the process that forks the downloads said {said!r}, not {word!r}")
+        answer, _, rest = self._lines.get(timeout=seconds).partition(" ")
+        if answer != word:
+            raise RuntimeError(f"the process that forks the downloads answered {answer!r}, not {word!r}")
         return rest
 
     def _listen(self) -> None:
@@ -194,36 +194,36 @@ def _work(job: Job) -> None:
     os.environ.update(job.environment)
     if job.killed is not None:
         _die_at_publication(job.killed)
-    told: list[int] = []  # no lock: the main thread might hold it when the handler runs
+    received: list[int] = []  # no lock: the main thread might hold it when the handler runs
     if job.on_term == "raise":
         signal.signal(signal.SIGTERM, _raise)
     elif job.on_term != "die":
-        signal.signal(signal.SIGTERM, lambda number, frame: told.append(number))
+        signal.signal(signal.SIGTERM, lambda number, frame: received.append(number))
     if job.on_term == "stop":
         from stoq_provider.download.many import DownloadPool
 
-        pool: DownloadPool[None] = DownloadPool(lambda: bool(told))
+        pool: DownloadPool[None] = DownloadPool(lambda: bool(received))
         pool.run([lambda: _download(job, pool.stopped, pool.watch)], 1)
         return
     if job.on_term != "return":
         _download(job, lambda: False)
         return
     threading.Thread(target=_download, args=(job, lambda: False), daemon=True).start()
-    while not told:
+    while not received:
         time.sleep(0.01)
 
 
 def _die_at_publication(when: Literal["before", "after"]) -> None:
     from stoq_provider.download.writers import LocalWriter, ObjectWriter
 
-    for sink in (LocalWriter, ObjectWriter):
-        sink.commit = _killing(sink.commit, when)  # type: ignore[method-assign]
+    for writer in (LocalWriter, ObjectWriter):
+        writer.commit = _killing(writer.commit, when)  # type: ignore[method-assign]
 
 
 def _killing(commit: Callable[[Any], None], when: Literal["before", "after"]) -> Callable[[Any], None]:
-    def killing(sink: Any) -> None:
+    def killing(writer: Any) -> None:
         if when == "after":
-            commit(sink)
+            commit(writer)
         os.kill(os.getpid(), signal.SIGKILL)
 
     return killing

@@ -128,7 +128,7 @@ def test_the_same_content_is_left_alone_by_a_task(store: Store, sandbox: Sandbox
 
 
 @on_disk
-def test_a_task_told_to_stop_publishes_nothing(store: Store, sandbox: Sandbox) -> None:
+def test_a_stopped_task_publishes_nothing(store: Store, sandbox: Sandbox) -> None:
     sandbox.jobs(kind="export", rows=20_000)
     sandbox.arm("stall", origin="files", after=500_000, seconds=None)
     task = export(store.uri("reports/"))

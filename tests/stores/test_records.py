@@ -76,11 +76,11 @@ def test_a_record_that_appears_after_the_look_is_not_replaced(
 @on_disk
 def test_of_many_workers_one_begins(store: Store) -> None:
     for turn in range(5):
-        gate = threading.Barrier(WORKERS)
+        barrier = threading.Barrier(WORKERS)
 
-        def begin(worker: int, key: str = f"{KEY}-{turn}", gate: threading.Barrier = gate) -> bool:
+        def begin(worker: int, key: str = f"{KEY}-{turn}", barrier: threading.Barrier = barrier) -> bool:
             records = _open(store.uri("records"))
-            gate.wait()
+            barrier.wait()
             return records.create(key, {"worker": worker})
 
         with ThreadPoolExecutor(WORKERS) as pool:

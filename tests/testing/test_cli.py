@@ -59,13 +59,13 @@ def test_script_serves_until_a_signal(tmp_path, number):
     printed = dict(
         line.removeprefix("export ").split("=", 1) for line in output.splitlines() if "AIRFLOW_CONN" in line
     )
-    told = {name: json.loads(value.strip("'")) for name, value in printed.items()}
-    assert told["AIRFLOW_CONN_STOQ_DEFAULT"] == {
+    settings = {name: json.loads(value.strip("'")) for name, value in printed.items()}
+    assert settings["AIRFLOW_CONN_STOQ_DEFAULT"] == {
         "conn_type": "stoq",
         "host": facts["origin"],
         "password": SANDBOX_KEY,
     }
-    assert {name: (found["conn_type"], found["host"]) for name, found in told.items()} == {
+    assert {name: (found["conn_type"], found["host"]) for name, found in settings.items()} == {
         "AIRFLOW_CONN_STOQ_DEFAULT": ("stoq", facts["origin"]),
         "AIRFLOW_CONN_MEDUSA_DEFAULT": ("medusa", facts["medusa_origin"]),
         "AIRFLOW_CONN_SURECART_DEFAULT": ("surecart", facts["surecart_origin"]),
@@ -78,9 +78,9 @@ def test_script_reports_a_taken_port(sandbox, capsys, monkeypatch):
     port = sandbox.origin.rpartition(":")[2]
     free = [part for name in SITES for part in (f"--{name}-port", "0")]
     assert main(["--port", port, "--files-port", "0", *free]) == 1
-    told = capsys.readouterr().err
-    assert f"can't listen on 127.0.0.1 at port {port} (--port): [Errno" in told
-    assert "0 takes a free port" in told
+    printed_errors = capsys.readouterr().err
+    assert f"can't listen on 127.0.0.1 at port {port} (--port): [Errno" in printed_errors
+    assert "0 takes a free port" in printed_errors
 
 
 def test_script_names_every_taken_port_with_its_option(sandbox, capsys, monkeypatch):
@@ -93,12 +93,12 @@ def test_script_names_every_taken_port_with_its_option(sandbox, capsys, monkeypa
 def test_script_does_not_blame_a_port_for_a_ready_file_that_can_not_be_written(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     assert main(["--port", "0", "--files-port", "0", "--ready-file", str(tmp_path / "no" / "ready")]) == 1
-    told = capsys.readouterr().err
-    assert "can't start: " in told
-    assert "port" not in told
+    printed_errors = capsys.readouterr().err
+    assert "can't start: " in printed_errors
+    assert "port" not in printed_errors
 
 
-def test_listens_on_loopback_unless_told():
+def test_listens_on_loopback_by_default():
     assert parser().parse_args([]).host == "127.0.0.1"
     assert [is_loopback(host) for host in ("127.0.0.1", "::1", "localhost")] == [True] * 3
     assert not is_loopback("0.0.0.0")
@@ -113,6 +113,6 @@ def test_listens_on_loopback_unless_told():
         (["--port", "9100", "--medusa-port", "9000"], [9000, 9103, 9104]),
     ],
 )
-def test_ports_of_other_systems_follow_the_first_unless_told(arguments, ports):
+def test_ports_of_other_systems_follow_the_first_by_default(arguments, ports):
     read = parser().parse_args(arguments)
     assert [site_port(read, name) for name in ("medusa", "surecart", "printstudio")] == ports

@@ -167,6 +167,6 @@ def test_missing_extra_is_named():
         "import sys; sys.modules['uvicorn'] = None\n"
         "try:\n from stoq_provider.testing import Sandbox\nexcept ImportError as error:\n print(error)"
     )
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert "airflow-provider-stoq[sandbox]" in said
-    assert "uvicorn" in said
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "airflow-provider-stoq[sandbox]" in printed
+    assert "uvicorn" in printed

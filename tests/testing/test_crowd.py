@@ -39,7 +39,7 @@ def book():
     return clock, JobBook(clock, "seed")
 
 
-def test_jobs_cost_no_points_and_end_when_told():
+def test_jobs_cost_no_points_and_end_at_the_given_time():
     with Sandbox() as sandbox:
         handles = sandbox.start_jobs([3.0, 5000.0])
         exports = sandbox.start_jobs([5000.0], kind="export")

@@ -244,7 +244,7 @@ def test_unlisted_status_word(client, sandbox):
     assert client.poll(submitted).json()["status"] == "ready"
 
 
-def test_settings_hold_for_as_many_jobs_as_told(client, sandbox):
+def test_settings_hold_for_the_given_number_of_jobs(client, sandbox):
     sandbox.jobs("*", times=None, duration=0)
     sandbox.jobs("export:revenue", times=2, outcome="failed")
     reports = ["by_date", "revenue", "revenue", "revenue"]

@@ -47,8 +47,8 @@ def python(code: str, *options: str) -> subprocess.CompletedProcess[str]:
 def loaded(*steps: str) -> list[set[str]]:
     """Return what is loaded after each step of one process."""
     code = "\n".join(f"{step}\nprint('LOADED', *sorted(sys.modules))" for step in steps)
-    told = python(f"import sys\n{code}").stdout
-    return [set(line.split()[1:]) for line in told.splitlines() if line.startswith("LOADED ")]
+    printed = python(f"import sys\n{code}").stdout
+    return [set(line.split()[1:]) for line in printed.splitlines() if line.startswith("LOADED ")]
 
 
 def test_importing_loads_no_http_library_or_other_heavy_one():

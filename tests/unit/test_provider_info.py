@@ -94,9 +94,9 @@ def entry_of(info, system):
 
 @SYSTEMS
 def test_ui_behaviour_is_the_same_in_both_forms(info, system):
-    told = entry_of(info, system)["ui-field-behaviour"]
+    declared = entry_of(info, system)["ui-field-behaviour"]
     behaviour = HOOKS[system].get_ui_field_behaviour()
-    assert behaviour == {key.replace("-", "_"): value for key, value in told.items()}
+    assert behaviour == {key.replace("-", "_"): value for key, value in declared.items()}
     assert set(behaviour) == {"hidden_fields", "relabeling", "placeholders"}
     assert not {"password", "host"} & set(behaviour["hidden_fields"])
     assert {*behaviour["relabeling"], *behaviour["placeholders"]} <= {"host", "password", "login", "extra"}

@@ -12,12 +12,12 @@ from tests.benchmarks.download.figures import Results, cell_table, machine, memo
 from tests.benchmarks.download.files import MB
 from tests.benchmarks.download.measure import CURL, CURL_DIGEST, CURL_NULL, CURL_SYNC, Bench, Cell
 
-PLACES = ("file", "disk", "sink", "store")
+PLACES = ("file", "disk", "discard", "store")
 MEMORY_MIB = 64
 TO_FILE = (CURL, CURL_DIGEST, "ours", "object_storage_path")
 TO_DISK = (CURL_SYNC, CURL, "ours")
 TO_S3 = (CURL, CURL_NULL, "ours", "boto3_fileobj", "object_storage_path", "http_to_s3")
-FOR_MEMORY = {"file": ("ours", "object_storage_path"), "sink": TO_S3[2:]}
+FOR_MEMORY = {"file": ("ours", "object_storage_path"), "discard": TO_S3[2:]}
 CAPTION = """
 `x base` is the time of the copy against a base in the same round: the median of the rounds, then the least
 and the most. The base of a file in memory is the same work, the whole process of `curl -o` and then of
@@ -64,7 +64,7 @@ def plan(options: argparse.Namespace) -> list[Cell]:
 
 def _inputs(place: str, large: list[int], options: argparse.Namespace) -> list[tuple[int, str]]:
     # What the disk or the store sets the pace of is measured once.
-    schemes = options.schemes if place in ("file", "sink") else options.schemes[:1]
+    schemes = options.schemes if place in ("file", "discard") else options.schemes[:1]
     chosen = large if place != "disk" else large[-2:-1] or large
     return [(size, scheme) for size in chosen for scheme in schemes]
 

@@ -41,7 +41,7 @@ class Target:
 def targets(cell: Cell) -> list[Target]:
     if cell.place == "file":
         return [Target("at most 1.5 x the same work by curl and openssl", "ours", CURL_DIGEST, 1.5)]
-    if cell.place == "sink":
+    if cell.place == "discard":
         return [
             Target("at most 1.3 x boto3 without checks", "ours", "boto3_fileobj", 1.3),
             Target("2 x as fast as HttpToS3Operator", "ours", "http_to_s3", 1 / 2),
@@ -101,7 +101,12 @@ def passed(good: bool) -> str:
 
 
 def title(cell: Cell) -> str:
-    places = {"file": "file", "disk": "file on disk", "sink": "S3 sink", "store": "real S3 (SeaweedFS)"}
+    places = {
+        "file": "file",
+        "disk": "file on disk",
+        "discard": "S3 that discards",
+        "store": "real S3 (SeaweedFS)",
+    }
     source = "TLS" if cell.scheme == "https" else "http"
     return f"{cell.size // MB:,} MB, {source} to {places[cell.place]}"
 
@@ -109,7 +114,7 @@ def title(cell: Cell) -> str:
 def memory(results: dict[Cell, Results], largest: int, limit: int) -> tuple[str, list[list[str]]]:
     """Return the table of peak memory by size, and the rows for the targets."""
     rows, found = [], []
-    for place in ("file", "sink"):
+    for place in ("file", "discard"):
         cells = {c.size: runs for c, runs in results.items() if c.place == place and c.scheme == "http"}
         if not {MB, largest} <= set(cells):
             continue

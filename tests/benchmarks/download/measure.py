@@ -42,7 +42,7 @@ class Cell:
     """
     What is measured together, in turn.
 
-    :param place: ``file`` in memory (tmpfs) if there is such, ``disk``, ``sink``, or ``store``.
+    :param place: ``file`` in memory (tmpfs) if there is such, ``disk``, ``discard``, or ``store``.
     """
 
     place: str
@@ -112,7 +112,7 @@ class Bench:
         if place in self._places:
             yield
             return
-        server: Server = Swallower() if place == "sink" else SeaweedS3(BUCKET)
+        server: Server = Swallower() if place == "discard" else SeaweedS3(BUCKET)
         with server:
             self._servers[place] = server.endpoint, Bucket(server.endpoint)
             yield

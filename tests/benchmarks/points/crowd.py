@@ -12,7 +12,7 @@ from typing import Any
 from stoq_provider.systems.stoq.system import Stoq
 from tests.benchmarks.points.children import Child, Shops, Stage
 from tests.benchmarks.points.figures import Spread, row, table
-from tests.benchmarks.points.ideal import LIMIT, WINDOW, IdealJob, round_robin, turns, windows_of
+from tests.benchmarks.points.ideal import LIMIT, WINDOW, IdealJob, round_robin, slots_of, windows_of
 from tests.benchmarks.points.probe import (
     Call,
     most_in_a_window,
@@ -114,7 +114,7 @@ class Run:
         resets = [call.resets_at for call in (*calls, *others)]
         foreign = [call.sent_at for call in others if call.status == 200]
         first = min(note["started_at"] for note in seen.values())
-        slots = turns(windows_of(resets, first), foreign, SHARE if self.way.processes == 1 else 1.0)
+        slots = slots_of(windows_of(resets, first), foreign, SHARE if self.way.processes == 1 else 1.0)
         jobs = [IdealJob(note["started_at"], ends[job_id]) for job_id, note in seen.items()]
         return Result(
             calls=calls,

@@ -36,7 +36,7 @@ def windows_of(resets: Sequence[float], since: float) -> list[float]:
     return ends
 
 
-def turns(windows: Sequence[float], foreign: Sequence[float], share: float) -> Iterator[float]:
+def slots_of(windows: Sequence[float], foreign: Sequence[float], share: float) -> Iterator[float]:
     """Yield when a poll can be made; ``foreign`` are the calls of others that were let through."""
     spent = sorted(foreign)
     end = windows[0]

@@ -1,4 +1,4 @@
-// Medusa's own start command listens on every interface, whatever host it is told; a laboratory must not.
+// Medusa's own start command listens on every interface, whatever host is configured; a laboratory must not.
 // And Medusa looks at its queue every three seconds, come what may; here a test can say when it does.
 const assert = require("node:assert")
 const http = require("node:http")

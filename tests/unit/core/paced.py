@@ -32,7 +32,7 @@ class Client:
     """
     One process: its calls go out one after the other, up to eight are under way.
 
-    :param told: whether it is shown the headers of its answers; a refusal as such is always seen.
+    :param sees_headers: whether it is shown the headers of its answers; a refusal as such is always seen.
     :param steps: (when, seconds) by which its clock is set forward or back.
     """
 
@@ -42,7 +42,7 @@ class Client:
     free: float = 0.0
     portion: float = 1.0
     rules: PointsRules = STOQ
-    told: bool = True
+    sees_headers: bool = True
     steps: list[tuple[float, float]] = field(default_factory=list)
     sent: list[tuple[float, int]] = field(default_factory=list)
     closed: list[tuple[float, float]] = field(default_factory=list)
@@ -94,10 +94,10 @@ class Client:
         refused = response.status == 429
         self.refused += refused
         mine = self.clock(now)
-        said = read_rate_limit(response if self.told else Response(response.status), None, mine)
-        self.budget.update(said, mine, refused=refused, under_way=self._under_way)
-        if said.retry_after is not None:
-            self.closed.append((now, now + said.retry_after))
+        limit = read_rate_limit(response if self.sees_headers else Response(response.status), None, mine)
+        self.budget.update(limit, mine, refused=refused, under_way=self._under_way)
+        if limit.retry_after is not None:
+            self.closed.append((now, now + limit.retry_after))
 
 
 class _Simulation:
@@ -118,7 +118,7 @@ class _Simulation:
             deed(now)
 
     def look(self, client: Client, now: float) -> None:
-        """Let a client send what it may; whoever wakes looks anew, and an alarm set before does nothing."""
+        """Let a client send what it may; one that wakes looks anew; an older alarm does nothing."""
         alarm = self._alarms[id(client)] = self._alarms.get(id(client), 0) + 1
         while isinstance(found := client.step(now), Call):
             self.at(now + found.there, lambda when, call=found: self._arrive(client, call, when))

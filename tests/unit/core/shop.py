@@ -17,7 +17,7 @@ STOQ = PointsRules(limit=360, window=60.0, read=1, write=2)
 @dataclass
 class Server:
     """
-    A fixed window of points, told in whole seconds as real servers do.
+    A fixed window of points, announced in whole seconds as real servers do.
 
     :param aligned: windows begin at multiples of their length; otherwise with the first request.
     :param penalty: seconds that a refusal asks for beyond the window's end; such a refusal tells no more.
@@ -119,8 +119,8 @@ def run(
         else:
             (response,) = about
             in_flight -= 1
-            said = read_rate_limit(response, None, clock)
-            done.budget.update(said, clock)
-            if said.retry_after is not None:
-                done.closed.append((clock, clock + said.retry_after))
+            limit = read_rate_limit(response, None, clock)
+            done.budget.update(limit, clock)
+            if limit.retry_after is not None:
+                done.closed.append((clock, clock + limit.retry_after))
     return done

@@ -1,4 +1,4 @@
-"""What a run will cost, told before it is sent."""
+"""What a run will cost, known before it is sent."""
 
 from __future__ import annotations
 

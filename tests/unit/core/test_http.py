@@ -125,7 +125,7 @@ def test_a_refusal_has_a_kind_and_the_servers_words(status, body, kind, messages
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "content_type", "told"),
+    ("status", "body", "content_type", "message"),
     [
         pytest.param(204, b"", None, "the body is empty where JSON was expected", id="204 empty"),
         pytest.param(200, b" \r\n ", None, "the body is empty where JSON was expected", id="200 blank"),
@@ -148,11 +148,11 @@ def test_a_refusal_has_a_kind_and_the_servers_words(status, body, kind, messages
         ),
     ],
 )
-def test_a_success_that_cannot_be_read_is_no_success(status, body, content_type, told):
+def test_a_success_that_cannot_be_read_is_no_success(status, body, content_type, message):
     got = answer(status, body, {"content-type": content_type} if content_type else {})
     assert got.problem.kind is ProblemKind.PROTOCOL
     assert got.problem.maybe_processed
-    assert got.problem.messages[0].startswith(told)
+    assert got.problem.messages[0].startswith(message)
 
 
 @pytest.mark.parametrize("status", [200, 500])

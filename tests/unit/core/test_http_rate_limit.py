@@ -27,11 +27,11 @@ def limits(status=200, payload=None, now=NOW, **values):
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
-        pytest.param({}, RateLimit(), id="nothing said"),
+        pytest.param({}, RateLimit(), id="no header"),
         pytest.param(
             {"x_ratelimit_limit": 360, "x_ratelimit_remaining": 12, "x_ratelimit_reset": int(NOW) + 40},
             RateLimit(360, 12, 40.0),
-            id="all said",
+            id="all headers",
         ),
         pytest.param({"x_ratelimit_reset": int(NOW) - 5}, RateLimit(reset_in=0.0), id="reset has passed"),
         pytest.param({"x_ratelimit_remaining": "0"}, RateLimit(remaining=0), id="nothing left"),
@@ -50,7 +50,7 @@ def limits(status=200, payload=None, now=NOW, **values):
         ),
     ],
 )
-def test_what_is_said(values, expected):
+def test_what_the_headers_mean(values, expected):
     assert limits(**values) == expected
 
 
@@ -145,7 +145,7 @@ def test_a_date_without_a_zone_is_in_gmt_whatever_the_machine_thinks(monkeypatch
 
 @given(
     status=st.sampled_from([200, 202, 301, 404, 429, 500]),
-    said=st.dictionaries(
+    headers=st.dictionaries(
         st.sampled_from(
             ["date", "retry-after", "x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"]
         ),
@@ -163,8 +163,8 @@ def test_a_date_without_a_zone_is_in_gmt_whatever_the_machine_thinks(monkeypatch
         ).map(lambda value: json.dumps(value).encode()),
     ),
 )
-def test_whatever_is_said_is_read(status, said, body):
-    got = read(Response(status, said, body), now=NOW)
+def test_whatever_the_headers_are_they_are_read(status, headers, body):
+    got = read(Response(status, headers, body), now=NOW)
     for number in (got.rate_limit.reset_in, got.rate_limit.retry_after):
         assert number is None or (number >= 0 and math.isfinite(number))
     assert (got.problem is None) <= (200 <= status < 300)

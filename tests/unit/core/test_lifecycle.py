@@ -162,7 +162,7 @@ def test_bad_answers_are_counted_from_the_first():
         pytest.param([(0, GARBAGE)], "the status of the job has no 'status'", id="garbage"),
     ],
 )
-def test_the_end_is_told_in_the_servers_words(history, text):
+def test_the_end_is_reported_in_the_servers_words(history, text):
     assert watch_from(history).text == text
 
 

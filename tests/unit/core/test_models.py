@@ -164,7 +164,9 @@ def test_details_go_there_and_back_and_are_left_out_where_there_are_none():
     plain = JobStatus("x", "failed", JobState.FAILED, error="a; b")
     assert "details" not in plain.to_dict()
     assert plain.error_texts == ("a; b",)
-    told = JobStatus("x", "failed", JobState.FAILED, error="a; b", details={"errors": [{"message": "a"}, {}]})
-    assert JobStatus.from_dict(json.loads(json.dumps(told.to_dict()))) == told
-    assert told.error_texts == ("a",)
-    assert len({plain, told}) == 2
+    failed = JobStatus(
+        "x", "failed", JobState.FAILED, error="a; b", details={"errors": [{"message": "a"}, {}]}
+    )
+    assert JobStatus.from_dict(json.loads(json.dumps(failed.to_dict()))) == failed
+    assert failed.error_texts == ("a",)
+    assert len({plain, failed}) == 2

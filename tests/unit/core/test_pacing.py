@@ -26,9 +26,9 @@ def nearly(seconds):
 class Spender:
     """A ledger and its pace, and somebody who spends whenever both let him."""
 
-    def __init__(self, **manners):
+    def __init__(self, **sharing):
         self.budget = PointsBudget(STOQ)
-        self.pace = Pace(self.budget, **{"burst": 0.0, **manners})
+        self.pace = Pace(self.budget, **{"burst": 0.0, **sharing})
 
     def wait(self, now=T0):
         return self.pace.wait(now)
@@ -45,7 +45,7 @@ class Spender:
             reads += 1
         return reads
 
-    def told(self, remaining, reset_in, now=T0):
+    def shown(self, remaining, reset_in, now=T0):
         self.budget.update(RateLimit(limit=360, remaining=remaining, reset_in=reset_in), now)
 
 
@@ -80,7 +80,7 @@ class TestOneCallAfterTheOther:
 class TestANewWindow:
     def test_owes_nothing_to_the_last_one(self):
         spender = Spender()
-        spender.told(remaining=9, reset_in=10)
+        spender.shown(remaining=9, reset_in=10)
         spender.spend(2)
         assert spender.wait(T0 + 9.9) > 5
         assert spender.wait(T0 + 10) == 0
@@ -88,7 +88,7 @@ class TestANewWindow:
     def test_is_no_second_chance_for_what_we_spent(self):
         """The stretch of a minute still counts; see the ledger."""
         spender = Spender(free=1.0)
-        spender.told(remaining=360, reset_in=10)
+        spender.shown(remaining=360, reset_in=10)
         assert spender.at_once() == 288
         assert spender.at_once(T0 + 10) == 0
         assert spender.at_once(T0 + 60) == 288
@@ -97,7 +97,7 @@ class TestANewWindow:
 class TestOthers:
     def test_their_part_leaves_our_pace_alone(self):
         spender = Spender()
-        spender.told(remaining=360 - 40, reset_in=60)
+        spender.shown(remaining=360 - 40, reset_in=60)
         spender.spend()
         assert spender.wait() == nearly(USUAL)
 
@@ -105,7 +105,7 @@ class TestOthers:
         waits = []
         for remaining in (360, 200, 100, 50, 10):
             spender = Spender()
-            spender.told(remaining=remaining, reset_in=40)
+            spender.shown(remaining=remaining, reset_in=40)
             spender.spend()
             left, seconds = spender.budget.rest(T0)
             assert spender.wait() == nearly(max(USUAL, seconds / left))
@@ -116,13 +116,13 @@ class TestOthers:
 
     def test_it_is_never_faster_than_our_part_though_nothing_was_spent_so_far(self):
         spender = Spender()
-        spender.told(remaining=360, reset_in=5)
+        spender.shown(remaining=360, reset_in=5)
         spender.spend()
         assert spender.wait() == nearly(USUAL)
 
     def test_nothing_left_is_not_for_ever(self):
         spender = Spender()
-        spender.told(remaining=0, reset_in=30)
+        spender.shown(remaining=0, reset_in=30)
         spender.spend()
         assert 0 < spender.wait() <= 30
         assert spender.wait(T0 + 30) == 0
@@ -137,13 +137,13 @@ class TestAWorker:
 
     def test_has_no_free_part_where_others_were_quicker(self):
         spender = Spender(free=0.5)
-        spender.told(remaining=140, reset_in=60)
+        spender.shown(remaining=140, reset_in=60)
         assert spender.at_once() == 1
 
     def test_leaves_half_of_the_rest_to_others(self):
         polite, greedy = Spender(portion=0.5), Spender(portion=1.0)
         for spender in (polite, greedy):
-            spender.told(remaining=100, reset_in=60)
+            spender.shown(remaining=100, reset_in=60)
             spender.spend()
         assert polite.wait() == pytest.approx(2 * greedy.wait())
 
@@ -275,9 +275,9 @@ def greedy(number):
 
 def obeyed(*clients):
     for client in clients:
-        for told, until in client.closed:
+        for since, until in client.closed:
             # What is sent in the very moment of the answer was decided before it.
-            assert not [at for at, _ in client.sent if told < at < until - 1e-6]
+            assert not [at for at, _ in client.sent if since < at < until - 1e-6]
 
 
 @ALIGNED
@@ -294,9 +294,9 @@ def test_a_triggerer_goes_on_beside_a_worker_that_reads_all_it_can(aligned):
 
 def test_a_late_answer_of_the_last_window_says_nothing_of_this_one():
     spender = Spender()
-    spender.told(remaining=359, reset_in=60)
+    spender.shown(remaining=359, reset_in=60)
     # Sent just before the last window ended: its reset is over, or nearly so.
-    spender.told(remaining=3, reset_in=1, now=T0 + 0.5)
+    spender.shown(remaining=3, reset_in=1, now=T0 + 0.5)
     assert spender.budget.left(T0 + 0.5) == 288
 
 

@@ -17,7 +17,7 @@ from .shop import STOQ, Server
 gaps = st.sampled_from([0.0, 0.0, 0.01, 0.3, 5.0, 70.0])
 ways = st.sampled_from([0.0, 0.02, 0.3, 4.0, 25.0])
 costs = st.sampled_from([1, 1, 1, 2])
-manners = st.sampled_from([(0.0, 1.0), (0.5, 0.5)])
+sharing = st.sampled_from([(0.0, 1.0), (0.5, 0.5)])
 shares = st.sampled_from([0.3, 0.8, 0.9])
 servers = st.builds(
     Server,
@@ -47,7 +47,7 @@ def arrivals(draw):
 
 @st.composite
 def clients(draw, **more):
-    free, portion = draw(manners)
+    free, portion = draw(sharing)
     made = {name: draw(what) for name, what in more.items()}
     return Client(draw(arrivals()), draw(shares), free=free, portion=portion, **made)
 
@@ -58,7 +58,7 @@ def sane(client, longest):
 
 
 @settings(max_examples=40)
-@given(server=servers, client=clients(told=st.booleans()))
+@given(server=servers, client=clients(sees_headers=st.booleans()))
 def test_when_nobody_else_spends_the_limit_is_never_passed(server, client):
     simulate(server, client)
     assert client.refused == 0
@@ -89,8 +89,8 @@ def test_while_others_spend_any_part_of_the_points_all_is_sent_and_refusals_are_
     points = int(6 * clumps * part)
     simulate(server, client, foreign=[(n * clumps, points) for n in range(int(600 / clumps))])
     sane(client, 121.0 + server.penalty)
-    for told, until in client.closed:
-        assert not [at for at, _ in client.sent if told < at < until - 1e-6]
+    for since, until in client.closed:
+        assert not [at for at, _ in client.sent if since < at < until - 1e-6]
 
 
 @settings(max_examples=8)
@@ -108,16 +108,16 @@ def test_two_that_share_a_server_use_most_of_it(server, first, second, foreign):
     carried = sum(min(360.0, 60 * 8 / (2 * way)) for way in (first, second))
     assert went >= 0.8 * 4 * min(360 - 60 * foreign, carried)
     for client in pair:
-        for told, until in client.closed:
-            assert not [at for at, _ in client.sent if told < at < until - 1e-6]
+        for since, until in client.closed:
+            assert not [at for at, _ in client.sent if since < at < until - 1e-6]
 
 
 numbers = st.one_of(st.none(), st.integers(0, 400))
 seconds = st.one_of(st.none(), st.floats(0, 120), st.floats(0, 1e9))
-said = st.builds(RateLimit, numbers, numbers, seconds, st.one_of(st.none(), st.floats(0, 90)))
+limits = st.builds(RateLimit, numbers, numbers, seconds, st.one_of(st.none(), st.floats(0, 90)))
 deeds = st.one_of(
     st.tuples(st.just("spend"), st.sampled_from([1, 2])),
-    st.tuples(st.just("learn"), said),
+    st.tuples(st.just("learn"), limits),
     st.tuples(
         st.just("step"), st.one_of(st.floats(0, 10), st.floats(-100, 100), st.sampled_from([-1e8, 86_400.0]))
     ),
@@ -132,7 +132,7 @@ deeds = st.one_of(
     free=st.floats(0, 1),
     portion=st.floats(0.01, 1),
 )
-def test_whatever_is_told_and_whatever_the_clock_does_the_pace_lets_one_through_soon(
+def test_whatever_the_headers_and_the_clock_do_the_pace_lets_one_through_soon(
     history, share, burst, free, portion
 ):
     now = START

@@ -1,4 +1,4 @@
-"""When to look again, when to stop, and what is said about it."""
+"""When to look again, when to stop, and what is logged about it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def seen(word="running", **fields):
 
 def problem(kind, retry_after=None):
     return PollResult.of_problem(
-        Decoded(problem=Problem(kind, ("told",)), rate_limit=RateLimit(retry_after=retry_after))
+        Decoded(problem=Problem(kind, ("broken",)), rate_limit=RateLimit(retry_after=retry_after))
     )
 
 
@@ -48,8 +48,8 @@ DOWN = problem(ProblemKind.UNAVAILABLE)
 MISSING = problem(ProblemKind.NOT_FOUND)
 
 
-def next_wait(poll, result, now, job_id="job_1", said=NOTHING):
-    poll.record(job_id, result, said, now)
+def next_wait(poll, result, now, job_id="job_1", limit=NOTHING):
+    poll.record(job_id, result, limit, now)
     return poll.step(now).wait
 
 
@@ -268,9 +268,9 @@ class TestManyJobs:
 
 
 class TestNotes:
-    def test_only_what_changed_is_said(self):
+    def test_only_what_changed_is_logged(self):
         poll = poller()
-        said = [
+        lines = [
             poll.record("job_1", result, RateLimit(remaining=350 - n), T0 + 5 * n)
             for n, result in enumerate(
                 [
@@ -282,22 +282,22 @@ class TestNotes:
                 ]
             )
         ]
-        assert [note and note.text for note in said] == [
+        assert [note and note.text for note in lines] == [
             "job_1: running; 350 points left; next poll in 5 s",
             None,
             "job_1: running, 12 of 47 items; 348 points left; next poll in 5 s",
             None,
             "job_1: completed; 346 points left",
         ]
-        assert not any(note.warning for note in said if note)
+        assert not any(note.warning for note in lines if note)
 
     @pytest.mark.parametrize(
         ("result", "text", "warning"),
         [
             pytest.param(seen("archived"), "a status this package does not know", True, id="unknown status"),
-            pytest.param(DOWN, "no good answer (told)", True, id="5xx"),
+            pytest.param(DOWN, "no good answer (broken)", True, id="5xx"),
             pytest.param(PollResult.bad("no status"), "no good answer (no status)", True, id="garbage"),
-            pytest.param(MISSING, "not known to the server (told)", True, id="404"),
+            pytest.param(MISSING, "not known to the server (broken)", True, id="404"),
             pytest.param(problem(ProblemKind.RATE_LIMITED, 9.0), "points are spent", False, id="429"),
         ],
     )
@@ -310,7 +310,7 @@ class TestNotes:
         assert poll.record("job_1", seen(), NOTHING, T0 + 15).warning is False
         assert poll.record("job_1", result, NOTHING, T0 + 20).warning is warning
 
-    def test_points_are_those_last_told(self):
+    def test_points_are_those_of_the_last_header(self):
         poll = poller()
         assert poll.points_left is None
         poll.record("job_1", seen(), RateLimit(remaining=12), T0)
@@ -332,7 +332,7 @@ class TestPointsAreShort:
         assert next_wait(self.poll(500.0), seen(progress=1.0), T0 + 100) == LONGEST_STRETCH
 
     def test_nor_for_more_than_a_round(self):
-        """Forty jobs take 8 s in turns: a forecast that is wrong must not hide one for minutes."""
+        """Forty jobs in a row take 8 s: a forecast that is wrong must not hide one for minutes."""
         assert next_wait(self.poll(8.25), seen(progress=1.0), T0 + 10) == 8.25
 
     def test_thirty_jobs_take_turns_at_the_documented_interval(self):

@@ -42,7 +42,7 @@ units = st.floats(0, 1)
     eager=st.booleans(),
     ages=st.lists(st.one_of(st.none(), st.floats(-3600, 90_000)), min_size=1, max_size=3),
     brought=st.lists(results, min_size=1, max_size=30),
-    # A sleep takes as long as told, or longer: machines are put to sleep.
+    # A sleep takes as long as asked, or longer: machines are put to sleep.
     oversleeps=st.lists(st.sampled_from([0.0, 0.001, 3.0, 300.0]), min_size=1, max_size=10),
     jitters=st.lists(units, min_size=1, max_size=10),
 )
@@ -110,6 +110,6 @@ def test_a_poll_is_due_no_earlier_than_the_documented_interval(result, age, jitt
     if wait is None:
         assert poller.jobs[0].ended
         return
-    told = result.retry_after or 0.0
-    assert wait >= max(CADENCE.interval(age), told) - 1e-6
-    assert wait <= max(LONGEST_BACKOFF * 1.1, told) + 1e-6
+    retry_after = result.retry_after or 0.0
+    assert wait >= max(CADENCE.interval(age), retry_after) - 1e-6
+    assert wait <= max(LONGEST_BACKOFF * 1.1, retry_after) + 1e-6

@@ -37,9 +37,9 @@ def test_our_share(share, left):
 @pytest.mark.parametrize("share", [0.05, 0.8, 1.0])
 def test_a_write_always_fits(limit, share):
     assert budget(share, PointsRules(limit, 60.0, 1, 2)).wait(2, T0) == 0
-    told = budget(share)
-    told.update(RateLimit(limit=limit, remaining=limit, reset_in=60.0), T0)
-    assert told.wait(2, T0) == 0
+    limited = budget(share)
+    limited.update(RateLimit(limit=limit, remaining=limit, reset_in=60.0), T0)
+    assert limited.wait(2, T0) == 0
 
 
 class TestOneWindow:
@@ -65,7 +65,7 @@ class TestOneWindow:
         ledger.update(RateLimit(remaining=0, reset_in=7.0), T0 + 1)
         assert ledger.wait(1, T0 + 1) == 7.0
 
-    def test_its_end_only_moves_later_once_it_is_told(self):
+    def test_its_end_only_moves_later_once_it_is_known(self):
         ledger = budget()
         for reset_in, ends in [(20.0, 20.0), (10.0, 20.0), (20.0 + SAME_WINDOW, 20.0 + SAME_WINDOW)]:
             ledger.update(RateLimit(remaining=0, reset_in=reset_in), T0)
@@ -78,7 +78,7 @@ class TestOneWindow:
         assert ledger.wait(1, T0) == 60.0
 
     @pytest.mark.parametrize(
-        ("told", "left"),
+        ("remainders", "left"),
         [
             pytest.param([350], 287, id="others spent of their part"),
             pytest.param([100, 350], 92, id="an older answer comes late"),
@@ -89,10 +89,10 @@ class TestOneWindow:
             pytest.param([0], 0, id="nothing"),
         ],
     )
-    def test_the_estimate_only_falls(self, told, left):
+    def test_the_estimate_only_falls(self, remainders, left):
         ledger = budget()
         ledger.spend(1, T0)
-        for remaining in told:
+        for remaining in remainders:
             ledger.update(RateLimit(limit=360, remaining=remaining, reset_in=50.0), T0)
         assert ledger.left(T0) == left
 
@@ -167,7 +167,7 @@ class TestWhatOthersSpentLately:
         assert ledger.left(T0 + 20) == 232
         assert ledger.left(T0 + 61) == 288
 
-    def test_it_counts_once_however_often_it_is_told(self):
+    def test_it_counts_once_however_often_it_is_reported(self):
         ledger = self.others(100, reset_in=10.0)
         for second in range(9):
             ledger.update(RateLimit(limit=360, remaining=260, reset_in=10.0 - second), T0 + second)
@@ -273,7 +273,7 @@ class TestOddAnswers:
         ledger.update(RateLimit(remaining=0, reset_in=0.0), T0)
         assert ledger.wait(2, T0) == 0.0
 
-    def test_nothing_said_changes_nothing(self):
+    def test_no_header_changes_nothing(self):
         ledger = budget()
         ledger.spend(2, T0)
         ledger.update(RateLimit(), T0)

@@ -70,9 +70,9 @@ def busiest_minute(sent):
 )
 def test_after_a_refusal_nothing_is_sent_before_its_time(server, calls, foreign, share):
     done = run(server, calls, foreign=foreign, share=share, connections=CONNECTIONS)
-    for told, until in done.closed:
+    for since, until in done.closed:
         # What is sent in the very moment of the answer was decided before it.
-        assert not [at for at, _ in done.sent if told < at < until - 1e-6]
+        assert not [at for at, _ in done.sent if since < at < until - 1e-6]
     assert all(math.isfinite(wait) and 0 <= wait <= 61.0 + server.penalty for wait in done.waits)
     assert len(done.sent) == len(calls), "everything is sent in the end"
 
@@ -87,7 +87,7 @@ def test_the_simulation_does_refuse_who_keeps_no_ledger(aligned):
 
 numbers = st.one_of(st.none(), st.integers(0, 400))
 seconds = st.one_of(st.none(), st.floats(0, 120), st.floats(0, 1e9))
-said = st.builds(RateLimit, numbers, numbers, seconds, st.one_of(st.none(), st.floats(0, 90)))
+limits = st.builds(RateLimit, numbers, numbers, seconds, st.one_of(st.none(), st.floats(0, 90)))
 steps = st.one_of(
     st.floats(0, 10),
     st.floats(-100, 100),
@@ -95,14 +95,14 @@ steps = st.one_of(
 )
 deeds = st.one_of(
     st.tuples(st.just("spend"), st.sampled_from([1, 2])),
-    st.tuples(st.just("learn"), said),
+    st.tuples(st.just("learn"), limits),
     st.tuples(st.just("step"), steps),
 )
 
 
 @settings(max_examples=300)
 @given(st.lists(deeds, max_size=60), st.floats(0, 1))
-def test_whatever_is_told_and_whatever_the_clock_does(history, share):
+def test_whatever_the_headers_and_the_clock_do(history, share):
     now = 1_000_000_000.0
     ledger = PointsBudget(STOQ, share)
     for what, about in history:
@@ -133,13 +133,13 @@ def test_whatever_is_told_and_whatever_the_clock_does(history, share):
         st.tuples(st.integers(0, 360), st.floats(0, 55), st.sampled_from([0, 1, 2])), min_size=1, max_size=30
     )
 )
-def test_within_a_window_the_estimate_never_rises(told):
+def test_within_a_window_the_estimate_never_rises(rows):
     now, ends = 1_000_000_000.0, 1_000_000_060.0
     ledger = PointsBudget(STOQ)
     ledger.spend(1, now)
     ledger.update(RateLimit(remaining=359, reset_in=60.0), now)
     before = ledger.left(now)
-    for remaining, at, cost in sorted(told, key=lambda row: row[1]):
+    for remaining, at, cost in sorted(rows, key=lambda row: row[1]):
         ledger.update(RateLimit(360, remaining, ends - (now + at)), now + at)
         ledger.spend(cost, now + at)
         left = ledger.left(now + at)

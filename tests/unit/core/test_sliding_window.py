@@ -10,11 +10,11 @@ T0 = 1_000_000.0
 
 
 def spent(*notes, now):
-    lately = SlidingWindow(60.0)
+    window = SlidingWindow(60.0)
     for at, points in notes:
-        lately.add(points, T0 + at)
-    lately.roll(T0 + now)
-    return lately
+        window.add(points, T0 + at)
+    window.roll(T0 + now)
+    return window
 
 
 @pytest.mark.parametrize(
@@ -29,8 +29,8 @@ def spent(*notes, now):
     ],
 )
 def test_it_forgets(now, points, first):
-    lately = spent((0, 1), (5, 2), (10, 3), now=now)
-    assert (lately.points, lately.first) == (points, first)
+    window = spent((0, 1), (5, 2), (10, 3), now=now)
+    assert (window.points, window.first) == (points, first)
 
 
 @pytest.mark.parametrize(("then", "points"), [(-1, 6), (0, 6), (0.1, 5), (5, 5), (10, 3), (10.1, 0)])
@@ -48,7 +48,7 @@ def test_fractions_come_back_to_nothing():
 
 @pytest.mark.parametrize("back", [1.0, 3600.0, 1e9])
 def test_a_clock_that_is_set_back_keeps_it_for_no_longer_than_a_window(back):
-    lately = spent((0, 1), (5, 2), now=5 - back)
-    assert lately.points == 3
-    lately.roll(T0 + 5 - back + 60)
-    assert lately.points == 0
+    window = spent((0, 1), (5, 2), now=5 - back)
+    assert window.points == 3
+    window.roll(T0 + 5 - back + 60)
+    assert window.points == 0

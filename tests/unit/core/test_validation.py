@@ -148,8 +148,8 @@ def test_lines_that_hold_no_id(bad):
 
 def test_the_first_bad_lines_are_named_and_all_are_counted():
     text = "".join(f"{n}\n" for n in range(1, 500)) + "a\nb\nc\nd\n"
-    said = refused(lambda: lines(text), "4 of 503 lines", "'a' in line 500", "'c' in line 502")
-    assert "'d'" not in said
+    message = refused(lambda: lines(text), "4 of 503 lines", "'a' in line 500", "'c' in line 502")
+    assert "'d'" not in message
 
 
 def test_a_long_bad_line_is_shortened():

@@ -21,7 +21,7 @@ class Upper:
 
     def __init__(self, target, fails=None):
         self.target = target.renamed(suffix=".upper", drop=".csv")
-        self.sink = open_writer(self.target)
+        self.writer = open_writer(self.target)
         self.calls, self.fails, self.size = [], fails, 0
         Upper.made.append(self)
 
@@ -33,19 +33,19 @@ class Upper:
     def write(self, chunk):
         self._may_fail("write")
         self.size += len(chunk)
-        self.sink.write(chunk.upper())
+        self.writer.write(chunk.upper())
 
     def finish(self):
         self._may_fail("finish")
 
     def commit(self):
         self._may_fail("commit")
-        self.sink.commit()
+        self.writer.commit()
         return StoredFile(self.target.uri, "result.upper", self.size, 7, "digest")
 
     def abort(self):
         self._may_fail("abort")
-        self.sink.abort()
+        self.writer.abort()
 
 
 @pytest.fixture

@@ -224,10 +224,10 @@ def test_text_that_is_not_utf8_is_called_so(tmp_path, small_blocks, before, kind
     text = "a,b\n" + "1,Berlin\n" * before + "2,K\u00f6ln\n"
     with pytest.raises(VerificationError) as caught:
         convert(tmp_path, text.encode("latin-1"), **kind)
-    said = str(caught.value)
+    message = str(caught.value)
     for words in ("column 'b'", f"row {before + 1} ", "not UTF-8", "format='csv'", "{'b': 'binary'}"):
-        assert words in said
-    assert "does not fit" not in said
+        assert words in message
+    assert "does not fit" not in message
     assert list(tmp_path.iterdir()) == []
 
 

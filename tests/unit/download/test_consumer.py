@@ -14,19 +14,19 @@ from tests.unit.transport.silence import HANG_SECONDS, PROCESS_SECONDS
 
 
 class Consumer:
-    """Notes every call; ``gate`` holds them up until it is set, ``fails`` names the call that raises."""
+    """Notes every call; ``free`` holds them up until it is set, ``fails`` names the call that raises."""
 
     def __init__(self, fails=None, error=None):
         self.calls: list[object] = []
         self.threads = set()
-        self.gate = threading.Event()
-        self.gate.set()
+        self.free = threading.Event()
+        self.free.set()
         self.begun = threading.Event()
         self.fails, self.error = fails, error or OSError("no room")
 
     def _note(self, call, name):
         self.begun.set()
-        assert self.gate.wait(HANG_SECONDS)
+        assert self.free.wait(HANG_SECONDS)
         self.calls.append(call)
         self.threads.add(threading.current_thread())
         if self.fails == name:
@@ -59,11 +59,11 @@ def quick(monkeypatch):
 def held(monkeypatch):
     """Return a consumer that is held up in its first call, until it was dropped and is waited for."""
     consumer = Consumer()
-    consumer.gate.clear()
+    consumer.free.clear()
     join = ConsumerThread.join
 
     def open_and_join(thread, patience):
-        consumer.gate.set()
+        consumer.free.set()
         join(thread, patience)
 
     monkeypatch.setattr(ConsumerThread, "join", open_and_join)
@@ -145,11 +145,11 @@ def test_commit_that_is_under_way_is_not_cut_either():
     with ConsumerThread(lambda: consumer, nothing) as thread:
         thread.write(b"x")
         thread.finish()
-        consumer.gate.clear()
+        consumer.free.clear()
         consumer.begun.clear()
         thread._put("commit")  # as if the wait for the answer had been interrupted
         assert consumer.begun.wait(HANG_SECONDS)
-        consumer.gate.set()
+        consumer.free.set()
     assert consumer.calls == [b"x", "finish", "commit", "abort"]
 
 
@@ -159,14 +159,14 @@ def test_commit_that_is_answered_after_a_stop_is_good():
 
     def check():
         asked.append(1)
-        consumer.gate.set()
+        consumer.free.set()
         raise RuntimeError("told to stop")
 
     with ConsumerThread(lambda: consumer, check) as thread:
         thread.write(b"x")
         while not consumer.calls:
             consumer.begun.wait(HANG_SECONDS)
-        consumer.gate.clear()
+        consumer.free.clear()
         thread._put("finish")
         assert thread.commit() == "done"
     assert asked
@@ -184,22 +184,22 @@ def test_commit_that_is_never_answered_does_not_outlive_a_stop_for_long(monkeypa
     with pytest.raises(TimeoutError), ConsumerThread(lambda: consumer, check) as thread:
         thread.write(b"x")
         thread.finish()
-        consumer.gate.clear()
+        consumer.free.clear()
         stopped.append(1)
         thread.commit()
-    consumer.gate.set()
+    consumer.free.set()
     thread.join(HANG_SECONDS)
 
 
 def test_consumer_that_is_stuck_is_left_behind(monkeypatch, caplog):
     monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.0)
     consumer = Consumer()
-    consumer.gate.clear()
+    consumer.free.clear()
     with ConsumerThread(lambda: consumer, nothing) as thread:
         thread.write(b"x")
         assert consumer.begun.wait(HANG_SECONDS)
     assert "stuck in a call" in caplog.text
-    consumer.gate.set()
+    consumer.free.set()
     thread.join(HANG_SECONDS)
     assert consumer.calls == [b"x", "abort"]
 

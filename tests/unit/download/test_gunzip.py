@@ -70,6 +70,6 @@ def test_zeros_at_the_end_are_no_member():
     ],
     ids=["plain text", "garbage after the end", "wrong checksum", "zlib"],
 )
-def test_damage_is_told(packed):
+def test_damage_is_an_error(packed):
     _, decoder = feed(packed, 100_000)
     assert decoder.damage

@@ -98,7 +98,7 @@ def test_exception_of_a_signal(fetch, tmp_path, monkeypatch, caplog, owner, name
     assert "others are heard again" in caplog.text
 
 
-# --- a process that is told to end -------------------------------------------------------------------
+# --- a process that has to end  -------------------------------------------------------------------
 
 PROCESS = """
 import faulthandler, signal, sys, threading, time
@@ -142,10 +142,10 @@ def test_process_that_ends_leaves_nothing_and_does_not_hang(server, tmp_path, en
     try:
         wait_until(it_writes_or_is_dead, PROCESS_SECONDS)
         process.send_signal(signal.SIGTERM)  # nothing happens where it is dead
-        _, said = process.communicate(timeout=PROCESS_SECONDS)
+        _, errors = process.communicate(timeout=PROCESS_SECONDS)
     finally:
         process.kill()
         process.wait()
-    assert process.returncode == 7, said.decode()
+    assert process.returncode == 7, errors.decode()
     assert files(tmp_path) == ["x.csv"]
     assert (tmp_path / "x.csv").read_bytes() == b"yesterday"

@@ -74,7 +74,7 @@ def test_bare_carriage_returns_are_no_silent_rows(fetch_both, server, tmp_path):
     assert files(tmp_path) == []
 
 
-def test_mismatch_is_told_before_what_parquet_makes_of_it(fetch_both, server, tmp_path):
+def test_mismatch_is_reported_before_what_parquet_makes_of_it(fetch_both, server, tmp_path):
     server.body = b"id,note\n1,a\n2"
     with pytest.raises(VerificationError, match="announced 5 rows"):
         fetch_both(expected_rows=5)

@@ -141,7 +141,7 @@ def test_store_that_refuses_a_step(s3, target, step):
     assert s3.steps.count("upload_part") < 10 or step == "complete_multipart_upload"
 
 
-def test_abort_that_the_store_refuses_is_told(s3, target):
+def test_abort_that_the_store_refuses_is_logged(s3, target):
     s3.refuse["abort_multipart_upload"] = "AccessDenied"
     writer = open_writer(target)
     fill(writer, 5000)
@@ -161,7 +161,7 @@ def test_lost_answer_of_a_completion_is_no_trouble_of_the_abort(s3, target):
 
 
 @pytest.mark.parametrize(("size", "step"), [(10, "put_object"), (5000, "complete_multipart_upload")])
-def test_no_overwrite_is_said_to_the_store(s3, target, size, step):
+def test_no_overwrite_is_a_condition_of_the_put(s3, target, size, step):
     publish(target, size, overwrite=False)
     assert [name for name, given in s3.calls if given.get("IfNoneMatch") == "*"] == [step]
 

@@ -99,7 +99,7 @@ def test_file_that_was_cut_where_it_was_made(data, cut):
     assert tally.cut is cut
 
 
-def test_stored_bytes_and_text_are_told_apart():
+def test_stored_bytes_and_text_are_distinguished():
     tally = Tally()
     tally.stored(b"packed")
     tally.text(b"h\n1\n2\n")

@@ -117,25 +117,25 @@ def target(store, protocol="s3"):
     return Target(uri=f"{protocol}://conn@bucket/key", protocol=protocol, path="bucket/key", fs=store)
 
 
-def fill(sink, size, chunk=300):
+def fill(writer, size, chunk=300):
     data = bytes(i % 251 for i in range(size))
     for start in range(0, size, chunk):
-        sink.write(data[start : start + chunk])
+        writer.write(data[start : start + chunk])
     return data
 
 
 def publish(where, size):
-    with open_writer(where) as sink:
-        fill(sink, size)
-        sink.commit()
+    with open_writer(where) as writer:
+        fill(writer, size)
+        writer.commit()
 
 
 @pytest.mark.parametrize("size", [0, 1, 999, 1000])
 def test_small_object_is_one_put(store, size):
-    with open_writer(target(store)) as sink:
-        data = fill(sink, size)
+    with open_writer(target(store)) as writer:
+        data = fill(writer, size)
         assert store.log == []
-        sink.commit()
+        writer.commit()
     assert store.log == [("pipe_file", {})]
     assert store.objects == {"bucket/key": data}
 
@@ -143,10 +143,10 @@ def test_small_object_is_one_put(store, size):
 @pytest.mark.parametrize("protocol", ["s3", "gs"])
 @pytest.mark.parametrize("size", [1001, 5000])
 def test_large_object_is_committed_in_a_step_of_its_own(store, protocol, size):
-    with open_writer(target(store, protocol)) as sink:
-        data = fill(sink, size)
+    with open_writer(target(store, protocol)) as writer:
+        data = fill(writer, size)
         assert store.objects == {}
-        sink.commit()
+        writer.commit()
     assert store.log == [("open", "wb", 1000, False), ("close",), ("commit",)]
     assert store.objects == {"bucket/key": data}
     assert store.transaction.files == []
@@ -171,8 +171,8 @@ def test_nothing_after_an_exception_and_garbage_collection(protocol, size, error
     store = FakeAzureStore() if protocol == "abfs" else FakeStore()
 
     def interrupted():
-        with open_writer(target(store, protocol)) as sink:
-            fill(sink, size)
+        with open_writer(target(store, protocol)) as writer:
+            fill(writer, size)
             raise error
 
     with pytest.raises(error):
@@ -205,9 +205,9 @@ def test_discard_that_fails_still_keeps_the_destructor_from_publishing():
     store = FakeAzureStore()
     store.file_class = FakeFile  # closes into place as if autocommit were ignored
     store.failing["discard"] = OSError("no discard either")
-    with pytest.raises(OSError, match="no discard"), open_writer(target(store)) as sink:
-        fill(sink, 5000)
-    del sink
+    with pytest.raises(OSError, match="no discard"), open_writer(target(store)) as writer:
+        fill(writer, 5000)
+    del writer
     store.failing.clear()
     gc.collect()
     assert store.objects == {}
@@ -216,18 +216,18 @@ def test_discard_that_fails_still_keeps_the_destructor_from_publishing():
 
 def test_azure_commits_by_closing():
     store = FakeAzureStore()
-    with open_writer(target(store, "abfs")) as sink:
-        data = fill(sink, 5000)
-        sink.commit()
+    with open_writer(target(store, "abfs")) as writer:
+        data = fill(writer, 5000)
+        writer.commit()
     assert store.log == [("open", "wb", 1000, True), ("close",)]
     assert store.objects == {"bucket/key": data}
 
 
-def test_no_overwrite_is_said_to_the_store(store):
+def test_no_overwrite_is_a_condition_of_the_put(store):
     for size in (10, 5000):
-        with open_writer(target(store), overwrite=False) as sink:
-            fill(sink, size)
-            sink.commit()
+        with open_writer(target(store), overwrite=False) as writer:
+            fill(writer, size)
+            writer.commit()
         store.objects.clear()
     assert store.log[0] == ("pipe_file", {"mode": "create"})
     assert store.log[1] == ("open", "xb", 1000, False)
@@ -235,12 +235,12 @@ def test_no_overwrite_is_said_to_the_store(store):
 
 @pytest.mark.parametrize("protocol", ["s3", "abfs"])
 def test_no_overwrite_of_what_came_in_between(store, protocol):
-    with open_writer(target(store, protocol), overwrite=False) as sink:
-        fill(sink, 5000)
+    with open_writer(target(store, protocol), overwrite=False) as writer:
+        fill(writer, 5000)
         store.objects["bucket/key"] = b"theirs"
         with pytest.raises(FileExistsError):
-            sink.commit()
-    del sink
+            writer.commit()
+    del writer
     gc.collect()
     assert store.objects == {"bucket/key": b"theirs"}
 
@@ -306,11 +306,11 @@ def names(folder):
 
 def test_local_file_appears_with_its_commit_only(tmp_path):
     path = tmp_path / "new" / "x.csv"
-    with open_writer(Target(f"file://{path}", "", str(path))) as sink:
-        sink.write(b"abc")
+    with open_writer(Target(f"file://{path}", "", str(path))) as writer:
+        writer.write(b"abc")
         assert names(path.parent)[0].startswith(".stoq-")
         assert not path.exists()
-        sink.commit()
+        writer.commit()
     assert names(path.parent) == ["x.csv"]
     assert path.read_bytes() == b"abc"
 
@@ -318,8 +318,8 @@ def test_local_file_appears_with_its_commit_only(tmp_path):
 def test_local_file_has_the_usual_permissions(tmp_path):
     old = os.umask(0o027)
     try:
-        with LocalWriter(str(tmp_path / "x")) as sink:
-            sink.commit()
+        with LocalWriter(str(tmp_path / "x")) as writer:
+            writer.commit()
     finally:
         os.umask(old)
     assert stat.S_IMODE((tmp_path / "x").stat().st_mode) == 0o640
@@ -330,9 +330,9 @@ def test_local_file_is_on_disk_before_it_has_its_name(tmp_path, monkeypatch):
     fsync, replace = os.fsync, os.replace
     monkeypatch.setattr(os, "fsync", lambda fd: (steps.append("fsync"), fsync(fd)))
     monkeypatch.setattr(os, "replace", lambda a, b: (steps.append("replace"), replace(a, b)))
-    with LocalWriter(str(tmp_path / "x")) as sink:
-        sink.write(b"abc")
-        sink.commit()
+    with LocalWriter(str(tmp_path / "x")) as writer:
+        writer.write(b"abc")
+        writer.commit()
     assert steps == ["fsync", "replace", "fsync"]
 
 
@@ -358,9 +358,9 @@ def test_local_no_overwrite(tmp_path, monkeypatch, links):
         monkeypatch.setattr(os, "link", no_links)
     for expected in (b"first", b"second"):
         try:
-            with LocalWriter(str(tmp_path / "x"), overwrite=False) as sink:
-                sink.write(expected)
-                sink.commit()
+            with LocalWriter(str(tmp_path / "x"), overwrite=False) as writer:
+                writer.write(expected)
+                writer.commit()
         except FileExistsError:
             assert expected == b"second"
         else:
@@ -370,10 +370,10 @@ def test_local_no_overwrite(tmp_path, monkeypatch, links):
 
 
 def test_abort_twice_and_after_commit_is_harmless(tmp_path, store):
-    for sink in (LocalWriter(str(tmp_path / "x")), open_writer(target(store))):
-        sink.write(b"abc" * 500)
-        sink.commit()
-        sink.abort()
-        sink.abort()
+    for writer in (LocalWriter(str(tmp_path / "x")), open_writer(target(store))):
+        writer.write(b"abc" * 500)
+        writer.commit()
+        writer.abort()
+        writer.abort()
     assert names(tmp_path) == ["x"]
     assert list(store.objects) == ["bucket/key"]

@@ -119,12 +119,12 @@ def test_several_files_of_one_place_are_refused(hook, tmp_path, key):
     assert len(store_all(hook, handles("j0"), f"{tmp_path}/{key}")) == 1
 
 
-@pytest.mark.parametrize(("overwrite", "said"), [(False, True), (True, False), ("if_different", False)])
-def test_failure_of_one_says_what_is_in_the_way_of_a_retry(hook, server, tmp_path, overwrite, said):
+@pytest.mark.parametrize(("overwrite", "warns"), [(False, True), (True, False), ("if_different", False)])
+def test_failure_of_one_says_what_is_in_the_way_of_a_retry(hook, server, tmp_path, overwrite, warns):
     server.plan = [serve(), answer(404)]
     with pytest.raises(DownloadError, match="HTTP 404") as caught:
         store_all(hook, handles("j0", "j1"), f"{tmp_path}/", at_once=1, overwrite=overwrite)
-    assert ("overwrite=False refuses them on a retry" in str(caught.value)) is said
+    assert ("overwrite=False refuses them on a retry" in str(caught.value)) is warns
     assert stored(tmp_path) == ["j0.csv"]
 
 

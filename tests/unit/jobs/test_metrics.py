@@ -25,21 +25,21 @@ SHOP = {"shop": "stoq_default"}
 
 @pytest.fixture
 def stats(monkeypatch):
-    """Write down what Airflow is told; signatures are those of Airflow 2.11, the narrowest."""
-    told = []
+    """Write down what Airflow is given; signatures are those of Airflow 2.11, the narrowest."""
+    sent = []
 
     def incr(stat, count=1, rate=1, *, tags=None):
-        told.append(("counter", stat, count, tags))
+        sent.append(("counter", stat, count, tags))
 
     def gauge(stat, value, rate=1, delta=False, *, tags=None):
-        told.append(("gauge", stat, value, tags))
+        sent.append(("gauge", stat, value, tags))
 
     def timing(stat, dt, *, tags=None):
-        told.append(("timer", stat, dt, tags))
+        sent.append(("timer", stat, dt, tags))
 
     for name, fake in (("incr", incr), ("gauge", gauge), ("timing", timing)):
         monkeypatch.setattr(Stats, name, fake)
-    return told
+    return sent
 
 
 def figures(stats, name):
@@ -47,7 +47,7 @@ def figures(stats, name):
 
 
 @pytest.mark.parametrize(
-    ("report", "told"),
+    ("report", "expected"),
     [
         (lambda m: m.points_left(287), ("gauge", "points_left", 287)),
         (lambda m: m.waited(1.5), ("timer", "rate_limit_wait", 1500.0)),
@@ -56,8 +56,8 @@ def figures(stats, name):
     ],
     ids=["points left", "waits, in milliseconds", "429s", "polls"],
 )
-def test_each_has_a_name_a_kind_and_the_tag_of_the_shop(stats, report, told):
-    kind, name, value = told
+def test_each_has_a_name_a_kind_and_the_tag_of_the_shop(stats, report, expected):
+    kind, name, value = expected
     report(AirflowMeter("stoq", "shop_1"))
     assert stats == [(kind, f"stoq_provider.stoq.{name}", value, {"shop": "shop_1"})]
 
@@ -156,8 +156,8 @@ class TestATrigger:
             given = list(answers)
 
             def handle(_):
-                said = given.pop(0) if len(given) > 1 else given[0]
-                return httpx.Response(said.status_code, content=said.content, headers=said.headers)
+                answer = given.pop(0) if len(given) > 1 else given[0]
+                return httpx.Response(answer.status_code, content=answer.content, headers=answer.headers)
 
             monkeypatch.setattr(
                 "stoq_provider.transport.client_pool.make_client",

@@ -1,4 +1,4 @@
-"""Where records live: what is there, what surely is not, and what can't be told."""
+"""Where records live: what is there, what surely is not, and what can't be known."""
 
 from __future__ import annotations
 

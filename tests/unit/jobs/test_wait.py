@@ -143,7 +143,7 @@ class TestAWorker:
         assert transport.calls == [(at, names) for at in (0, 5) for names in ("a,b,c", "d,e,f", "g")]
         assert outcomes(made) == [Outcome.SUCCEEDED] * 7
         meter = transport.limiter.meter
-        assert (meter.polls, meter.ends) == (6, [(7, 14)]), "six calls told of seven jobs twice"
+        assert (meter.polls, meter.ends) == (6, [(7, 14)]), "six calls reported seven jobs twice"
 
     def test_looks_once_more_at_the_deadline(self, passing):
         made, transport = self.wait(passing, until(1e9), "a", deadline=passing() + 32)

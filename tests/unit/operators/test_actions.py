@@ -223,8 +223,8 @@ def test_an_action_that_is_no_text_is_refused(sandbox, action):
 @pytest.mark.parametrize("write", [json.dumps, repr])
 def test_mappings_as_text_are_read(sandbox, write):
     held = order("awaiting_balance")
-    told = call(RELEASE, path_params=write({"id": held}), body=write({"force": True}), query=write({}))
-    assert told["state"] == "released"
+    answer = call(RELEASE, path_params=write({"id": held}), body=write({"force": True}), query=write({}))
+    assert answer["state"] == "released"
 
 
 def test_text_and_mapping_are_the_same_call_to_the_next_try(sandbox):

@@ -169,7 +169,7 @@ def test_how_jobs_are_given(job, ids):
 
 
 @pytest.mark.parametrize(
-    ("job", "told"),
+    ("job", "message"),
     [
         pytest.param([], "empty", id="an empty list"),
         pytest.param([[], []], "empty", id="empty lists"),
@@ -192,8 +192,8 @@ def test_how_jobs_are_given(job, ids):
         pytest.param({**A, "system": "medusa"}, "'medusa', not to 'stoq'", id="of another system"),
     ],
 )
-def test_what_is_no_job(job, told):
-    with pytest.raises(InvalidInput, match=told):
+def test_what_is_no_job(job, message):
+    with pytest.raises(InvalidInput, match=message):
         STOQ.read_handles(job)
 
 

@@ -1,4 +1,4 @@
-"""The polls of one shop: shared, in turns, in batches, and nobody is left hanging. In virtual time."""
+"""The polls of one shop: shared, in order, in batches, and no waiter is left hanging. In virtual time."""
 
 from __future__ import annotations
 

@@ -255,7 +255,7 @@ class TestAClockThatIsSet:
             before = shop.times("a")
             loop.set_by = by
             await asyncio.sleep(rest)
-            # In seconds as they passed, whatever the clock said.
+            # In seconds as they passed, whatever the clock showed.
             asked.extend([*before, *(at - by for at in shop.times("a")[len(before) :]), loop.time()])
             await cancelled(waiting)
 

@@ -88,7 +88,7 @@ def test_an_action_is_found(wanted, path):
 
 
 @pytest.mark.parametrize(
-    ("wanted", "told"),
+    ("wanted", "message"),
     [
         pytest.param(
             "read", "fits 2 actions.*GET /preorders/offers/:id, GET /preorders/offers/:id/widget", id="name"
@@ -103,8 +103,8 @@ def test_an_action_is_found(wanted, path):
         pytest.param("POST /preorders/offers/123/enable", "has no action", id="placeholder filled in"),
     ],
 )
-def test_an_action_is_not_found(wanted, told):
-    with pytest.raises(InvalidInput, match=told):
+def test_an_action_is_not_found(wanted, message):
+    with pytest.raises(InvalidInput, match=message):
         find(ACTIONS, wanted)
 
 
@@ -135,7 +135,7 @@ def test_a_path_without_placeholders_needs_nothing(params):
 
 
 @pytest.mark.parametrize(
-    ("params", "told"),
+    ("params", "message"),
     [
         pytest.param(None, r"missing: \['offer_id', 'variant_id'\]", id="all missing"),
         pytest.param({"offer_id": 1}, r"missing: \['variant_id'\]", id="one missing"),
@@ -146,8 +146,8 @@ def test_a_path_without_placeholders_needs_nothing(params):
         pytest.param({"offer_id": 1, "variant_id": "."}, "variant_id", id="no step"),
     ],
 )
-def test_a_path_is_not_filled_in(params, told):
-    with pytest.raises(InvalidInput, match=told):
+def test_a_path_is_not_filled_in(params, message):
+    with pytest.raises(InvalidInput, match=message):
         ADD.fill(params)
 
 
@@ -182,7 +182,7 @@ def test_a_body_that_fits(body):
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "message"),
     [
         pytest.param({}, "in 1 points: body: 'text' is a required property", id="required"),
         pytest.param({"text": None}, "in 1 points: text: None should not be valid under", id="null"),
@@ -198,10 +198,10 @@ def test_a_body_that_fits(body):
         ),
     ],
 )
-def test_a_body_that_does_not_fit(body, told):
+def test_a_body_that_does_not_fit(body, message):
     with pytest.raises(InvalidInput) as caught:
         DOCUMENTED.check(body)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert str(caught.value).count("; ") <= 4
 
 

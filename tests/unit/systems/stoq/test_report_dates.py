@@ -159,7 +159,7 @@ def test_previous_day(end, zone, day, length):
 
 
 @pytest.mark.parametrize(
-    ("window", "start", "end", "told"),
+    ("window", "start", "end", "message"),
     [
         pytest.param("data_interval", None, None, "no data interval", id="none"),
         pytest.param("data_interval", at("2026-05-28"), None, "no data interval", id="no end"),
@@ -172,8 +172,8 @@ def test_previous_day(end, zone, day, length):
         ),
     ],
 )
-def test_what_has_no_dates(window, start, end, told):
-    with pytest.raises(InvalidInput, match=told):
+def test_what_has_no_dates(window, start, end, message):
+    with pytest.raises(InvalidInput, match=message):
         dates_of(window, start, end, UTC)
 
 

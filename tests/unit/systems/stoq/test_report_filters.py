@@ -68,7 +68,7 @@ def test_what_is_sent(report, filters, sent):
 
 
 @pytest.mark.parametrize(
-    ("report", "filters", "told"),
+    ("report", "filters", "message"),
     [
         pytest.param("summary", ["from"], r"filters must be an object \(a mapping\)", id="no mapping"),
         pytest.param("summary", "from=x", "filters given as text must be a JSON object", id="text"),
@@ -103,8 +103,8 @@ def test_what_is_sent(report, filters, sent):
         pytest.param("summary", {"offer_ids": {O1}}, "must be a list", id="offer_ids as set"),
     ],
 )
-def test_what_is_refused(report, filters, told):
-    with pytest.raises(InvalidInput, match=told):
+def test_what_is_refused(report, filters, message):
+    with pytest.raises(InvalidInput, match=message):
         check(report, filters)
 
 
