@@ -11,6 +11,7 @@ from stoq_provider.get_provider_info import SURECART_CONN_FIELDS, SURECART_UI
 from stoq_provider.hooks.base import JobHook
 from stoq_provider.jobs.errors import NOTHING_SENT, typed
 from stoq_provider.systems import surecart
+from stoq_provider.systems.payload import rows
 
 
 class SureCartHook(JobHook):
@@ -40,7 +41,7 @@ class SureCartHook(JobHook):
         """Ask for one bulk action: a small, authenticated read of what the operators need."""
         try:
             with typed(self.system.name, "Nothing was changed."):
-                surecart.rows_of(self.request("GET", surecart.BULK_PATH, params={"limit": 1}), "the list")
+                rows(self.request("GET", surecart.BULK_PATH, params={"limit": 1}), "data", "the list")
         except Exception as error:
             return False, str(error)
         return True, "SureCart accepted the key; it may ask for bulk actions"
@@ -89,5 +90,5 @@ class SureCartHook(JobHook):
         limit = surecart.ASSUMPTIONS["read.page"].value
         payload = self.request("GET", f"/{records}", params={**filters, "limit": limit})
         with typed(self.system.name, "Reading stopped; nothing was changed."):
-            rows = surecart.rows_of(payload, f"GET /{records}")
-        yield from (str(row.get("id")).lower() for row in rows)
+            found = rows(payload, "data", f"GET /{records}")
+        yield from (str(row.get("id")).lower() for row in found)

@@ -16,14 +16,39 @@ from typing import Any, NamedTuple
 from urllib.parse import urljoin, urlsplit
 
 from stoq_provider.core.http import Decoded, MalformedAnswer, Request
-from stoq_provider.core.lifecycle import PollResult, WatchRules
+from stoq_provider.core.lifecycle import PollResult, PollResultKind, WatchRules
 from stoq_provider.core.models import JobHandle, JobState, JobStatus
 from stoq_provider.core.polling import Cadence
 from stoq_provider.core.rate_limit import PointsRules
 from stoq_provider.core.records import RepeatSafety
 from stoq_provider.core.submission import Submission
 from stoq_provider.core.validation import InvalidInput, read_text
-from stoq_provider.systems.payload import origin_of, query_pairs
+from stoq_provider.systems.payload import origin_of, query_pairs, rows
+
+MISSING = PollResultKind.MISSING
+
+
+@dataclass(frozen=True, slots=True)
+class JobList:
+    """
+    How several jobs are asked for at once.
+
+    :param path: relative to the API's base path.
+    :param ids_key: the query's name for the ids.
+    :param rows_key: the answer's name for the jobs.
+    :param row_key: under which an answer about one job holds it; empty: it is the answer.
+    :param absent: what is said of a job that is not in the list.
+    """
+
+    path: str
+    ids_key: str
+    rows_key: str
+    row_key: str = ""
+    absent: str = "not in the list of jobs"
+
+    def as_answer(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return a job of the list as an answer about it alone has it."""
+        return {self.row_key: row} if self.row_key else row
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +146,8 @@ class System(Abilities, ABC):
     route_limits: Mapping[str, PointsRules] = MappingProxyType({})
     """Further limits, by a name of our own, for routes that the vendor limits by themselves."""
     poll_size: int = 1
-    """How many jobs one request can ask for."""
+    """How many jobs one request can ask for; more than one needs :attr:`job_list`."""
+    job_list: JobList
     rules: WatchRules = WatchRules()
     status_words: Mapping[str, JobState]
 
@@ -220,16 +246,32 @@ class System(Abilities, ABC):
 
     def poll_request(self, origin: str, handles: Sequence[JobHandle]) -> Request:
         """
-        Return the call that asks for up to :attr:`poll_size` jobs.
+        Return the call that asks for up to :attr:`poll_size` jobs: for one by its URL, for several by id.
 
         :raises InvalidInput: as :meth:`status_request`.
         """
-        (handle,) = handles
-        return self.status_request(origin, handle)
+        single = [self.status_request(origin, handle) for handle in handles]
+        if len(handles) == 1:
+            return single[0]
+        ids = [handle.job_id for handle in handles]
+        query = {self.job_list.ids_key: ids, "limit": str(len(ids))}
+        return Request("GET", self.url(origin, self.job_list.path), params=query)
 
     def poll_results(self, answer: Decoded, handles: Sequence[JobHandle]) -> list[PollResult]:
         """Return what the answer to :meth:`poll_request` tells of each job, in their order."""
-        return [self.poll_result(answer, handle) for handle in handles]
+        if len(handles) == 1:
+            return [self.poll_result(answer, handles[0])]
+        if answer.problem is not None:
+            result = PollResult.of_problem(answer)
+            # That the list itself is not found says nothing about the jobs.
+            return [PollResult.bad(result.text) if result.kind is MISSING else result] * len(handles)
+        try:
+            listed = rows(answer.payload, self.job_list.rows_key, "the list of jobs")
+        except MalformedAnswer as error:
+            return [PollResult.bad(str(error))] * len(handles)
+        found = {row.get("id"): Decoded(self.job_list.as_answer(row)) for row in listed}
+        absent = PollResult(MISSING, text=self.job_list.absent)
+        return [self.poll_result(found[h.job_id], h) if h.job_id in found else absent for h in handles]
 
     def read_handles(self, job: Any) -> list[JobHandle]:
         """
@@ -238,11 +280,9 @@ class System(Abilities, ABC):
         :raises InvalidInput: where it is none of them, or a job of another system.
         """
         if isinstance(job, str) and job.strip()[:1] in ("{", "["):
-            job = loads_text(job)
-        if isinstance(job, (Mapping, str)):
-            job = [job]
+            job = read_text(job, f"the text given as job is neither JSON nor a handle: {job[:80]!r}")
         handles: dict[str, JobHandle] = {}
-        for item in _flatten(job):
+        for item in self.take_apart(job):
             handle = self._read_handle(item)
             known = handles.setdefault(handle.job_id, handle)
             if urlsplit(known.status_url).path != urlsplit(handle.status_url).path:
@@ -250,6 +290,15 @@ class System(Abilities, ABC):
         if not handles:
             raise InvalidInput("there is no job to wait for: the list of handles is empty")
         return list(handles.values())
+
+    def take_apart(self, job: Any) -> list[Any]:
+        """Return handles and status URLs out of the lists of lists that mapped tasks return."""
+        if isinstance(job, (str, Mapping)):
+            return [job]
+        try:
+            return [leaf for item in job for leaf in self.take_apart(item)]
+        except TypeError:
+            raise InvalidInput(f"a job is a handle or a status URL, not {type(job).__name__}") from None
 
     def _read_handle(self, item: Any) -> JobHandle:
         if isinstance(item, str):
@@ -289,22 +338,3 @@ class System(Abilities, ABC):
             return PollResult.seen(self.read_status(answer.payload, handle))
         except MalformedAnswer as error:
             return PollResult.bad(str(error))
-
-
-def loads_text(text: str) -> Any:
-    """
-    Read jobs given as text: JSON, or what a template renders of a Python object.
-
-    :raises InvalidInput: where it is neither.
-    """
-    return read_text(text, f"the text given as job is neither JSON nor a handle: {text[:80]!r}")
-
-
-def _flatten(items: Any) -> list[Any]:
-    """Take the lists that mapped tasks return apart."""
-    if isinstance(items, (str, Mapping)):
-        return [items]
-    try:
-        return [leaf for item in items for leaf in _flatten(item)]
-    except TypeError:
-        raise InvalidInput(f"a job is a handle or a status URL, not {type(items).__name__}") from None

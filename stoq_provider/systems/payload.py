@@ -20,12 +20,10 @@ def query_pairs(query: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return a query with lists under ``name[]`` and booleans in lower case, as Rails reads them."""
     pairs: dict[str, Any] = {}
     for key, value in query.items():
-        if isinstance(value, bool):
-            pairs[key] = _query_text(value)
-        elif isinstance(value, Sequence) and not isinstance(value, str):
-            pairs[key if key.endswith("[]") else f"{key}[]"] = [_query_text(item) for item in value]
+        if isinstance(value, Sequence) and not isinstance(value, str):
+            pairs[key.removesuffix("[]") + "[]"] = [_query_text(item) for item in value]
         elif value is not None:
-            pairs[key] = str(value)
+            pairs[key] = _query_text(value)
     return pairs or None
 
 
@@ -43,6 +41,18 @@ def require(payload: Any, key: str, what: str) -> str:
     if not isinstance(value, str) or not value:
         raise MalformedAnswer(f"{what} has no {key!r}")
     return value
+
+
+def rows(payload: Any, key: str, what: str) -> list[Mapping[str, Any]]:
+    """
+    Return the rows of a list.
+
+    :raises MalformedAnswer: where there is no list of objects under ``key``.
+    """
+    found = payload.get(key) if isinstance(payload, Mapping) else None
+    if not isinstance(found, list) or not all(isinstance(row, Mapping) for row in found):
+        raise MalformedAnswer(f"{what} has no list {key!r}")
+    return found
 
 
 def optional_int(payload: Mapping[str, Any], key: str) -> int | None:

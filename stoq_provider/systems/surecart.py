@@ -15,15 +15,15 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from stoq_provider.core.http import Decoded, MalformedAnswer, ProblemKind, Request
-from stoq_provider.core.lifecycle import PollResult, PollResultKind, WatchRules
+from stoq_provider.core.http import MalformedAnswer
+from stoq_provider.core.lifecycle import WatchRules
 from stoq_provider.core.models import JobHandle, JobState, JobStatus
 from stoq_provider.core.polling import Cadence
 from stoq_provider.core.rate_limit import PointsRules
 from stoq_provider.core.records import RepeatSafety
 from stoq_provider.core.submission import Submission
 from stoq_provider.core.validation import UUIDS, InvalidInput, check_ids, merge, near_misses
-from stoq_provider.systems.base import Assumption, System
+from stoq_provider.systems.base import Assumption, JobList, System
 from stoq_provider.systems.payload import require
 
 BULK_PATH = "/bulk_actions"
@@ -94,6 +94,8 @@ class SureCart(System):
     points = PointsRules(limit=150, window=10.0)
     """Requests (D [rate-limiting]); no header tells what is left (U)."""
     poll_size = MOST_IN_A_QUERY
+    job_list = JobList(BULK_PATH, "ids[]", "data", absent="not in the list of bulk actions")
+    """D [bulk-actions/list]."""
     rules = WatchRules(record_life=math.inf)
     status_words = {
         "pending": JobState.RUNNING,
@@ -161,35 +163,6 @@ class SureCart(System):
             details={"skipped_record_ids": skipped} if skipped else None,
         )
 
-    def poll_request(self, origin: str, handles: Sequence[JobHandle]) -> Request:
-        """Ask for one action by its URL, for several by ``ids[]`` (D [bulk-actions/list])."""
-        single = [self.status_request(origin, handle) for handle in handles]
-        if len(handles) == 1:
-            return single[0]
-        ids = [handle.job_id for handle in handles]
-        query = {"ids[]": ids, "limit": ASSUMPTIONS["read.page"].value}
-        return Request("GET", self.url(origin, BULK_PATH), params=query)
-
-    def poll_results(self, answer: Decoded, handles: Sequence[JobHandle]) -> list[PollResult]:
-        """Read a list; an action that is not in it is missing."""
-        if len(handles) == 1:
-            return super().poll_results(answer, handles)
-        if answer.problem is not None:
-            result = PollResult.of_problem(answer)
-            if answer.problem.kind is ProblemKind.NOT_FOUND:
-                # That the list is gone says nothing about the actions in it.
-                result = PollResult.bad(result.text)
-            return [result] * len(handles)
-        try:
-            found = {row.get("id"): row for row in rows_of(answer.payload, "GET /bulk_actions")}
-        except MalformedAnswer as error:
-            return [PollResult.bad(str(error))] * len(handles)
-        missing = PollResult(PollResultKind.MISSING, text="not in the list of bulk actions")
-        return [
-            self.poll_result(Decoded(payload=found[h.job_id]), h) if h.job_id in found else missing
-            for h in handles
-        ]
-
     def _status_path(self, job_id: str) -> str:
         return f"{self.base_path}{BULK_PATH}/{quote(job_id, safe='')}"
 
@@ -202,18 +175,6 @@ def _processed(state: JobState, total: int | None, skipped: int) -> int | None:
 
 def _texts(value: Any) -> list[str]:
     return [str(item) for item in value] if isinstance(value, list) else []
-
-
-def rows_of(payload: Any, what: str) -> list[Mapping[str, Any]]:
-    """
-    Return the rows of a list (D [pagination-sorting]).
-
-    :raises MalformedAnswer: where there is no ``data``.
-    """
-    rows = payload.get("data") if isinstance(payload, Mapping) else None
-    if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows):
-        raise MalformedAnswer(f"{what} has no list 'data'")
-    return rows
 
 
 def find_action(name: Any) -> RecordAction:

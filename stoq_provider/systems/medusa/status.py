@@ -26,18 +26,6 @@ def job_of(payload: Any) -> Mapping[str, Any]:
     return job
 
 
-def jobs_of(payload: Any) -> list[Mapping[str, Any]]:
-    """
-    Return the jobs of a list.
-
-    :raises MalformedAnswer: where it is none.
-    """
-    jobs = payload.get("batch_jobs") if isinstance(payload, Mapping) else None
-    if not isinstance(jobs, list) or not all(isinstance(job, Mapping) for job in jobs):
-        raise MalformedAnswer("the answer has no list 'batch_jobs'")
-    return jobs
-
-
 def details_of(result: Mapping[str, Any]) -> dict[str, Any]:
     """Keep what a person or a policy wants to know of a result, bounded; other fields are left out."""
     details: dict[str, Any] = {}

@@ -7,7 +7,7 @@ Each fact is marked: D documented, M measured on a real server, S read in its so
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -19,17 +19,16 @@ from stoq_provider.core.rate_limit import PointsRules
 from stoq_provider.core.records import RepeatSafety
 from stoq_provider.core.submission import Submission
 from stoq_provider.core.validation import InvalidInput
-from stoq_provider.systems.base import FoundPage, System, loads_text
+from stoq_provider.systems.base import FoundPage, JobList, System
 from stoq_provider.systems.medusa.status import (
     cancelled_late,
     details_of,
     is_before,
     job_of,
-    jobs_of,
     percent,
 )
 from stoq_provider.systems.medusa.submission import CORRELATION, DRY_RUN, PATH, is_export, job_type_of
-from stoq_provider.systems.payload import optional_int, require
+from stoq_provider.systems.payload import optional_int, require, rows
 
 CLOCKS_APART = 86_400.0
 """Seconds by which the server's clock may differ from ours when a job is looked for by its age."""
@@ -52,6 +51,10 @@ class Medusa(System):
     """A job is never deleted: there is no call for it (M)."""
     poll_size = 20
     """More values under one name make an object of the list in newer versions of its query parser (I)."""
+    job_list = JobList(
+        PATH, "id[]", "batch_jobs", "batch_job", "not in the list of the jobs that this user created"
+    )
+    """A list holds the caller's own jobs only, so one that is missing there may be another user's (M)."""
     status_words = {
         "created": JobState.RUNNING,
         "pre_processed": JobState.RUNNING,
@@ -109,15 +112,19 @@ class Medusa(System):
             raise MalformedAnswer(f"not the id of a batch job: {job_id[:80]!r}")
         return JobHandle(self.name, kind, job_id, f"{PATH}/{job_id}", submitted_at=submitted_at)
 
-    def read_handles(self, job: Any) -> list[JobHandle]:
+    def take_apart(self, job: Any) -> list[Any]:
         """
-        Read jobs as :meth:`System.read_handles` does, and the manifest of a finished task as well.
+        Take the manifest of a finished task apart as well.
 
         So a dry run can be handed from the task that made it to the task that decides.
         """
-        if isinstance(job, str) and job.strip()[:1] in ("{", "["):
-            job = loads_text(job)
-        return super().read_handles(_taken_from_manifests(job))
+        if not isinstance(job, Mapping) or "schema_version" not in job:
+            return super().take_apart(job)
+        if not isinstance(job.get("jobs"), list) or job.get("system") != self.name:
+            raise InvalidInput(f"the manifest is of {job.get('system')!r}, not of {self.name!r}")
+        return [
+            self.handle(str(entry.get("job_id")), str(job.get("kind"))).to_dict() for entry in job["jobs"]
+        ]
 
     def handle_of_url(self, url: str) -> JobHandle:
         """Take the bare id of a job as well: its route is documented (D)."""
@@ -125,41 +132,6 @@ class Medusa(System):
         if text.startswith("batch_") and _JOB_ID.fullmatch(text):
             return self.handle(text)
         return super().handle_of_url(url)
-
-    def poll_request(self, origin: str, handles: Sequence[JobHandle]) -> Request:
-        """Ask for one job by its URL, for several by ``id[]`` (M)."""
-        if len(handles) == 1:
-            return self.status_request(origin, handles[0])
-        for handle in handles:
-            self.status_request(origin, handle)
-        ids = [handle.job_id for handle in handles]
-        return Request("GET", self.url(origin, PATH), params={"id[]": ids, "limit": str(len(ids))})
-
-    def poll_results(self, answer: Decoded, handles: Sequence[JobHandle]) -> list[PollResult]:
-        """
-        Read a list of jobs.
-
-        A list holds the caller's own jobs only (M), so one that is missing there may be another user's.
-        """
-        if len(handles) == 1:
-            return [self.poll_result(answer, handles[0])]
-        if answer.problem is not None:
-            result = PollResult.of_problem(answer)
-            # That the list itself is not found says nothing about the jobs.
-            passing = result if result.kind is not PollResultKind.MISSING else PollResult.bad(result.text)
-            return [passing for _ in handles]
-        try:
-            listed = {job.get("id"): job for job in jobs_of(answer.payload)}
-        except MalformedAnswer as error:
-            return [PollResult.bad(str(error)) for _ in handles]
-        return [self._result_in(listed, handle) for handle in handles]
-
-    def _result_in(self, listed: Mapping[Any, Mapping[str, Any]], handle: JobHandle) -> PollResult:
-        if handle.job_id not in listed:
-            return PollResult(
-                PollResultKind.MISSING, text="not in the list of the jobs that this user created"
-            )
-        return self.poll_result(Decoded({"batch_job": listed[handle.job_id]}), handle)
 
     def poll_result(self, answer: Decoded, handle: JobHandle) -> PollResult:
         """Take ``400 not_allowed`` for what it is: the job of another user (M)."""
@@ -229,7 +201,7 @@ class Medusa(System):
         self, payload: Any, submission: Submission, correlation: str, since: float, offset: int
     ) -> FoundPage:
         """Look for the mark; the oldest job that carries it counts."""
-        jobs = jobs_of(payload)
+        jobs = rows(payload, "batch_jobs", "the answer")
         for job in reversed(jobs):
             context = job.get("context")
             if isinstance(context, Mapping) and context.get(CORRELATION) == correlation:
@@ -270,16 +242,3 @@ class Medusa(System):
     def read_file_url(self, payload: Any) -> str:
         """Read ``{"download_url"}`` (M)."""
         return require(payload, "download_url", "the answer about the file")
-
-
-def _taken_from_manifests(job: Any) -> Any:
-    """Put handles in the place of manifests."""
-    if isinstance(job, Mapping) and "schema_version" in job:
-        listed = job.get("jobs")
-        if not isinstance(listed, list) or job.get("system") != Medusa.name:
-            raise InvalidInput(f"the manifest is of {job.get('system')!r}, not of {Medusa.name!r}")
-        medusa, kind = Medusa(), str(job.get("kind"))
-        return [medusa.handle(str(entry.get("job_id")), kind).to_dict() for entry in listed]
-    if isinstance(job, (list, tuple)):
-        return [_taken_from_manifests(item) for item in job]
-    return job

@@ -127,7 +127,7 @@ def test_one_action_is_asked_for_by_its_url():
 def test_several_actions_are_asked_for_by_ids():
     request = SYSTEM.poll_request(ORIGIN, [handle(item) for item in IDS])
     assert (request.method, request.url) == ("GET", f"{ORIGIN}/v1/bulk_actions")
-    assert request.params == {"ids[]": IDS, "limit": "100"}
+    assert request.params == {"ids[]": IDS, "limit": "5"}
     assert SYSTEM.poll_size == 50
 
 
