@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from stoq_provider.core.forms import Form
+from stoq_provider.core.forms import Form, iso
 from stoq_provider.core.http import MalformedAnswer
 from stoq_provider.core.lifecycle import JobProgress, Outcome
-from stoq_provider.core.models import JobHandle, JobStatus, iso
+from stoq_provider.core.models import JobHandle, JobStatus
 
 VERSION = 1
 

@@ -1,5 +1,5 @@
 """
-Reads the JSON forms that this package wrote itself: events, records, notes.
+Reads and writes the JSON forms that this package makes itself: handles, events, records, notes.
 
 They cross processes, databases and releases, so each field is checked, and what is not as it must be is a
 :class:`~stoq_provider.core.http.MalformedAnswer` that names it.
@@ -8,15 +8,89 @@ They cross processes, databases and releases, so each field is checked, and what
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import MISSING, Field
+from datetime import datetime, timezone
 from enum import Enum
-from typing import Any, TypeVar
+from functools import cache
+from types import UnionType
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    ClassVar,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from stoq_provider.core.http import MalformedAnswer
-from stoq_provider.core.models import from_iso
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 E = TypeVar("E", bound=Enum)
 
 _REQUIRED: Any = object()
+
+Time = Annotated[float, "ISO 8601"]
+"""Unix seconds; the JSON form of a :class:`JsonForm` has them as ISO 8601."""
+
+
+class JsonForm:
+    """
+    Base of frozen dataclasses whose JSON form is an object of their fields.
+
+    A field holds a text, a number, a :data:`Time`, a mapping, an enumeration of texts, or a tuple of texts or
+    numbers; or ``None``, which is its default. What is left out of the ``repr`` is left out of the JSON form
+    as well. In reading, a field that is missing or null has its default, and others are ignored.
+    """
+
+    __slots__ = ()
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        kinds = type(self)._kinds()
+        return {name: _written(getattr(self, name), kinds[name]) for name in kinds}
+
+    @classmethod
+    def from_dict(cls, value: Any) -> Self:
+        """
+        Read the JSON form.
+
+        :raises MalformedAnswer: where a field is missing or of the wrong kind.
+        """
+        form = Form(value, f"a {cls.__name__}")
+        return cls(
+            **{
+                name: form.read(name, kinds)
+                for name, kinds in cls._kinds().items()
+                if value.get(name) is not None or cls.__dataclass_fields__[name].default is MISSING
+            }
+        )
+
+    @classmethod
+    @cache
+    def _kinds(cls) -> dict[str, tuple[Any, ...]]:
+        """Return the kinds of value that each field may hold."""
+        hints = get_type_hints(cls, include_extras=True)
+        return {name: _parts(hints[name]) for name, field in cls.__dataclass_fields__.items() if field.repr}
+
+
+def _parts(hint: Any) -> tuple[Any, ...]:
+    return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+
+
+def _written(value: Any, kinds: tuple[Any, ...]) -> Any:
+    if value is not None and Time in kinds:
+        return iso(value)
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, tuple):
+        return list(value)
+    return dict(value) if isinstance(value, Mapping) else value
 
 
 class Form:
@@ -34,11 +108,15 @@ class Form:
         self._what = what
 
     def get(self, name: str, *types: type, default: Any = _REQUIRED) -> Any:
-        """Return a field of one of the types; ``default`` where it is missing, or null with a default."""
+        """
+        Return a field of one of the types; ``default`` where it is missing, or null with a default.
+
+        A text that has no default must not be empty.
+        """
         value = self._value.get(name)
         if value is None and default is not _REQUIRED:
             return default
-        if name not in self._value:
+        if name not in self._value or (value == "" and default is _REQUIRED):
             raise MalformedAnswer(f"{self._what} needs {name!r}; it has {sorted(map(str, self._value))}")
         # True is an int to Python, and no number to JSON.
         if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
@@ -60,7 +138,38 @@ class Form:
         except ValueError:
             raise MalformedAnswer(f"{name!r} of {self._what} can't be {value!r}") from None
 
+    def read(self, name: str, kinds: tuple[Any, ...]) -> Any:
+        """Return a field as the type of a field of a :class:`JsonForm` wants it."""
+        if Time in kinds:
+            return self.time(name)
+        kind = kinds[0]
+        if get_origin(kind) is tuple:
+            return self.listed(name, *_parts(get_args(kind)[0]))
+        if isinstance(kind, type) and issubclass(kind, Enum):
+            return self.choice(name, kind)
+        return self.get(name, *((int, float) if kind is float else (get_origin(kind) or kind,)))
+
     def time(self, name: str) -> float | None:
         """Return a time as Unix seconds; ``None`` where there is none."""
         value = self.get(name, str, default=None)
         return None if value is None else from_iso(value)
+
+
+def iso(at: float) -> str:
+    """Write Unix seconds as ISO 8601 in UTC, to the millisecond."""
+    return datetime.fromtimestamp(at, timezone.utc).isoformat(timespec="milliseconds")
+
+
+def from_iso(text: Any) -> float:
+    """
+    Read ISO 8601 with an offset.
+
+    :raises MalformedAnswer: where it is not that.
+    """
+    try:
+        at = datetime.fromisoformat(str(text).replace("Z", "+00:00"))
+    except ValueError as error:
+        raise MalformedAnswer(f"not an ISO 8601 time: {text!r}") from error
+    if at.tzinfo is None:
+        raise MalformedAnswer(f"a time without an offset: {text!r}")
+    return at.timestamp()

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from stoq_provider.core.events import JobEnd
-from stoq_provider.core.models import iso
+from stoq_provider.core.forms import iso
 
 SCHEMA_VERSION = 1
 PARQUET = ".parquet"

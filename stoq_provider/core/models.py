@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from enum import Enum
 from typing import Any
 
-from stoq_provider.core.http import MalformedAnswer
+from stoq_provider.core.forms import JsonForm, Time
 
 
 class JobState(str, Enum):
@@ -31,7 +30,7 @@ class JobState(str, Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class JobHandle:
+class JobHandle(JsonForm):
     """
     What we keep of a job; goes through XCom as :meth:`to_dict`, since Airflow reads no other classes from it.
 
@@ -49,7 +48,7 @@ class JobHandle:
     job_id: str
     status_url: str
     item_count: int | None = None
-    submitted_at: float | None = None
+    submitted_at: Time | None = None
     result: JobStatus | None = field(default=None, compare=False, repr=False)
 
     @classmethod
@@ -57,45 +56,9 @@ class JobHandle:
         """Return a handle that is given as one, or in its JSON form as :meth:`from_dict` reads it."""
         return value if isinstance(value, JobHandle) else cls.from_dict(value)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form, ``submitted_at`` as ISO 8601 in UTC."""
-        at = self.submitted_at
-        return {
-            "system": self.system,
-            "kind": self.kind,
-            "job_id": self.job_id,
-            "status_url": self.status_url,
-            "item_count": self.item_count,
-            "submitted_at": None if at is None else iso(at),
-        }
-
-    @classmethod
-    def from_dict(cls, value: Any) -> JobHandle:
-        """
-        Read the JSON form.
-
-        :raises MalformedAnswer: where a field is missing or of the wrong kind.
-        """
-        if not isinstance(value, Mapping):
-            raise MalformedAnswer(f"a job handle is a mapping, not {type(value).__name__}")
-        for key in ("system", "kind", "job_id", "status_url"):
-            if not isinstance(value.get(key), str) or not value[key]:
-                raise MalformedAnswer(f"a job handle needs {key!r} as text; it has {sorted(map(str, value))}")
-        count, at = value.get("item_count"), value.get("submitted_at")
-        if count is not None and (not isinstance(count, int) or isinstance(count, bool)):
-            raise MalformedAnswer("item_count of a job handle must be a whole number or null")
-        return cls(
-            system=value["system"],
-            kind=value["kind"],
-            job_id=value["job_id"],
-            status_url=value["status_url"],
-            item_count=count,
-            submitted_at=None if at is None else from_iso(at),
-        )
-
 
 @dataclass(frozen=True, slots=True)
-class JobStatus:
+class JobStatus(JsonForm):
     """
     One answer about a job.
 
@@ -120,36 +83,8 @@ class JobStatus:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form, without the download URL; ``details`` only where there are any."""
-        plain: dict[str, Any] = {
-            "job_id": self.job_id,
-            "word": self.word,
-            "state": self.state.value,
-            "progress": self.progress,
-            "total": self.total,
-            "processed": self.processed,
-            "error": self.error,
-            "file_name": self.file_name,
-            "row_count": self.row_count,
-        }
-        return {**plain, "details": dict(self.details)} if self.details else plain
-
-    @classmethod
-    def from_dict(cls, value: Any) -> JobStatus:
-        """
-        Read the JSON form.
-
-        :raises MalformedAnswer: where a field is missing or of the wrong kind.
-        """
-        if not isinstance(value, Mapping):
-            raise MalformedAnswer(f"a job status is a mapping, not {type(value).__name__}")
-        for name, types in _STATUS_FIELDS.items():
-            if value.get(name) is not None and not isinstance(value[name], types):
-                raise MalformedAnswer(f"{name!r} of a job status can't be a {type(value[name]).__name__}")
-        try:
-            known = {name: value.get(name) for name in _STATUS_FIELDS}
-            return cls(job_id=value["job_id"], word=value["word"], state=JobState(value["state"]), **known)
-        except (KeyError, ValueError) as error:
-            raise MalformedAnswer(f"not the form of a job status: {error}") from error
+        plain = JsonForm.to_dict(self)
+        return plain if self.details else {name: plain[name] for name in plain if name != "details"}
 
     @property
     def error_texts(self) -> tuple[str, ...]:
@@ -167,34 +102,3 @@ class JobStatus:
         if self.progress is not None:
             return f"{self.word}, {self.progress:g} %"
         return self.word
-
-
-_STATUS_FIELDS: Mapping[str, type | tuple[type, ...]] = {
-    "progress": (int, float),
-    "total": int,
-    "processed": int,
-    "error": str,
-    "file_name": str,
-    "row_count": int,
-    "details": Mapping,
-}
-
-
-def iso(at: float) -> str:
-    """Write Unix seconds as ISO 8601 in UTC, to the millisecond."""
-    return datetime.fromtimestamp(at, timezone.utc).isoformat(timespec="milliseconds")
-
-
-def from_iso(text: Any) -> float:
-    """
-    Read ISO 8601 with an offset.
-
-    :raises MalformedAnswer: where it is not that.
-    """
-    try:
-        at = datetime.fromisoformat(str(text).replace("Z", "+00:00"))
-    except ValueError as error:
-        raise MalformedAnswer(f"not an ISO 8601 time: {text!r}") from error
-    if at.tzinfo is None:
-        raise MalformedAnswer(f"a time without an offset: {text!r}")
-    return at.timestamp()

@@ -13,80 +13,41 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
-from stoq_provider.core.forms import Form
+from stoq_provider.core.forms import Form, JsonForm, Time
 from stoq_provider.core.http import MalformedAnswer
-from stoq_provider.core.models import iso
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
-
-
-class Note(Protocol):
-    """What all notes have."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form."""
-
-    @classmethod
-    def from_dict(cls, value: Any) -> Self:
-        """Read the JSON form."""
 
 
 @dataclass(frozen=True, slots=True)
-class PlanNote:
+class PlanNote(JsonForm):
     """Keys of the records of what must not be repeated, noted before the first of it is sent."""
 
     keys: tuple[str, ...]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form."""
-        return {"keys": list(self.keys)}
-
-    @classmethod
-    def from_dict(cls, value: Any) -> PlanNote:
-        """Read the JSON form."""
-        return cls(Form(value, "the note of a plan").listed("keys", str))
-
 
 @dataclass(frozen=True, slots=True)
-class ListNote:
+class ListNote(JsonForm):
     """The head of a kept list of items: how many pieces and items it has; written after the pieces."""
 
     pieces: int
     count: int
     duplicates: int
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form."""
-        return {"pieces": self.pieces, "count": self.count, "duplicates": self.duplicates}
-
-    @classmethod
-    def from_dict(cls, value: Any) -> ListNote:
-        """Read the JSON form."""
-        form = Form(value, "the note of a list")
-        return cls(*(form.get(name, int) for name in ("pieces", "count", "duplicates")))
-
 
 @dataclass(frozen=True, slots=True)
-class PieceNote:
+class PieceNote(JsonForm):
     """A piece of a kept list of items."""
 
     ids: tuple[int | str, ...]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form."""
-        return {"ids": list(self.ids)}
-
     @classmethod
     def from_dict(cls, value: Any) -> PieceNote:
         """Read the JSON form, or the packed text of the first release."""
-        form = Form(value, "the note of a piece of a list")
-        packed = form.get("ids", list, tuple, str)
-        if isinstance(packed, str):
-            form = Form({"ids": _unpacked(packed)}, "the note of a piece of a list")
-        return cls(form.listed("ids", int, str))
+        packed = value.get("ids") if isinstance(value, Mapping) else None
+        form = {"ids": _unpacked(packed)} if isinstance(packed, str) else value
+        # Named, because a class with slots is another one than that which super() without arguments means.
+        return super(PieceNote, cls).from_dict(form)
 
 
 def _unpacked(text: str) -> list[Any]:
@@ -101,23 +62,14 @@ def _unpacked(text: str) -> list[Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class PreparedNote:
+class PreparedNote(JsonForm):
     """What a preparation made, such as the key of an upload."""
 
     made: Mapping[str, Any]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form."""
-        return {"made": dict(self.made)}
-
-    @classmethod
-    def from_dict(cls, value: Any) -> PreparedNote:
-        """Read the JSON form."""
-        return cls(Form(value, "the note of a preparation").get("made", dict))
-
 
 @dataclass(frozen=True, slots=True)
-class AnswerNote:
+class AnswerNote(JsonForm):
     """
     That an action is called, and then its answer.
 
@@ -144,30 +96,10 @@ class AnswerNote:
 
 
 @dataclass(frozen=True, slots=True)
-class PokeNote:
+class PokeNote(JsonForm):
     """What the pokes of a sensor saw of a job: when it was alive, and since when answers are bad."""
 
     try_number: int
-    seen_at: float | None = None
-    bad_since: float | None = None
+    seen_at: Time | None = None
+    bad_since: Time | None = None
     bad_count: int = 0
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form."""
-        return {
-            "try_number": self.try_number,
-            "seen_at": None if self.seen_at is None else iso(self.seen_at),
-            "bad_since": None if self.bad_since is None else iso(self.bad_since),
-            "bad_count": self.bad_count,
-        }
-
-    @classmethod
-    def from_dict(cls, value: Any) -> PokeNote:
-        """Read the JSON form."""
-        form = Form(value, "the note of a poke")
-        return cls(
-            try_number=form.get("try_number", int),
-            seen_at=form.time("seen_at"),
-            bad_since=form.time("bad_since"),
-            bad_count=form.get("bad_count", int, default=0),
-        )

@@ -14,9 +14,10 @@ from enum import Enum
 from typing import Any
 
 from stoq_provider.core.events import JobEnd
+from stoq_provider.core.forms import JsonForm, from_iso, iso
 from stoq_provider.core.http import MalformedAnswer
 from stoq_provider.core.lifecycle import Outcome, outcome_of
-from stoq_provider.core.models import JobHandle, JobStatus, from_iso, iso
+from stoq_provider.core.models import JobHandle, JobStatus
 
 VERSION = 1
 
@@ -35,7 +36,7 @@ class RepeatSafety(str, Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class SubmissionRecord:
+class SubmissionRecord(JsonForm):
     """
     The note of one submission.
 

@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from stoq_provider.core.events import JobEnd
+from stoq_provider.core.forms import JsonForm
 from stoq_provider.core.http import MalformedAnswer
-from stoq_provider.core.notes import Note, PlanNote
+from stoq_provider.core.notes import PlanNote
 from stoq_provider.core.records import GONE, RepeatSafety, SubmissionRecord, can_be_reused, counts, identity
 from stoq_provider.core.submission import Submission
 from stoq_provider.exceptions import ProtocolError, StoqProviderError, SubmissionUncertain
@@ -18,7 +19,7 @@ from stoq_provider.jobs.client import JobClient
 from stoq_provider.jobs.repeats import sends_something_else
 from stoq_provider.jobs.state_store import StateError, StateStore
 
-N = TypeVar("N", bound=Note)
+N = TypeVar("N", bound=JsonForm)
 
 _ENDED_BADLY = tuple(outcome.value for outcome in GONE)
 
@@ -129,7 +130,7 @@ class Records:
             except StoqProviderError as error:
                 self._client.log.warning("How a job ended could not be written down: %s", error)
 
-    def save_note(self, key: str, note: Note) -> None:
+    def save_note(self, key: str, note: JsonForm) -> None:
         """Keep something else for the next try; it counts until a person clears the task."""
         self._store.save(key, {**note.to_dict(), "clears": self._task.clears})
 

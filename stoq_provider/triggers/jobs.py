@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from stoq_provider.core.forms import Form
-from stoq_provider.core.models import JobHandle, iso
+from stoq_provider.core.forms import Form, iso
+from stoq_provider.core.models import JobHandle
 from stoq_provider.jobs.config import user_agent
 from stoq_provider.jobs.errors import typed
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from stoq_provider.core.error_text import hide_queries, message_of
+from stoq_provider.core.forms import from_iso
 from stoq_provider.core.http import MalformedAnswer
-from stoq_provider.core.models import from_iso
 from stoq_provider.systems.payload import optional_int
 
 LONGEST_LIST, LONGEST_TEXT = 20, 500

@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from stoq_provider.core.forms import iso
 from stoq_provider.core.http import Decoded, MalformedAnswer, ProblemKind, Request
 from stoq_provider.core.lifecycle import PollResult, PollResultKind, WatchRules
-from stoq_provider.core.models import JobHandle, JobState, JobStatus, iso
+from stoq_provider.core.models import JobHandle, JobState, JobStatus
 from stoq_provider.core.polling import Cadence
 from stoq_provider.core.rate_limit import PointsRules
 from stoq_provider.core.records import RepeatSafety

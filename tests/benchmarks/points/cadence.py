@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from stoq_provider.core.models import from_iso
+from stoq_provider.core.forms import from_iso
 from stoq_provider.systems.stoq.system import Stoq
 from tests.benchmarks.points.children import Child, Shops, Stage
 from tests.benchmarks.points.crowd import UNEVEN

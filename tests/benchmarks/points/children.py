@@ -105,7 +105,7 @@ class Shops:
 
     def start_jobs(self, key: str, durations: list[float], powers: list[float], kind: str) -> list[dict]:
         """Start jobs, and return their handles as triggers take them."""
-        from stoq_provider.core.models import iso
+        from stoq_provider.core.forms import iso
 
         self._child.send({"key": key, "durations": durations, "progress_powers": powers, "kind": kind})
         return [

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from stoq_provider.core.models import from_iso
+from stoq_provider.core.forms import from_iso
 from stoq_provider.hooks.stoq import StoqHook
 from stoq_provider.transport import client_pool
 from tests.benchmarks.points.probe import Probe

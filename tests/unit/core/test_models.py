@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stoq_provider.core.forms import from_iso, iso
 from stoq_provider.core.http import MalformedAnswer
-from stoq_provider.core.models import JobHandle, JobState, JobStatus, from_iso, iso
+from stoq_provider.core.models import JobHandle, JobState, JobStatus
 
 HANDLE = JobHandle(
     "stoq", "export:revenue", "exp_a8c3", "/api/v2/external/exports/exp_a8c3", None, 1_780_000_000.125
