@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 
@@ -15,15 +16,15 @@ class InvalidInput(ValueError):
     """The caller's input is wrong; nothing was sent."""
 
 
-def check_json(body: Any, what: str) -> None:
+def check_json(body: Any, what: str) -> str:
     """
-    Check that a body can be sent as JSON.
+    Check that a body can be sent as JSON, and return it so.
 
     :param what: what it belongs to, for the message.
     :raises InvalidInput: where it can't be, as a date, a set or NaN can't.
     """
     try:
-        json.dumps(body, allow_nan=False)
+        return json.dumps(body, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise InvalidInput(f"the body of {what} can't be sent as JSON: {error}") from None
 
@@ -43,6 +44,17 @@ def read_text(text: str, otherwise: str) -> Any:
         return ast.literal_eval(text.strip())
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         raise InvalidInput(otherwise) from None
+
+
+def is_text(value: Any) -> bool:
+    """Whether it is a text that holds more than blanks."""
+    return isinstance(value, str) and bool(value.strip())
+
+
+def some(items: Sequence[Any], shown: int = 5, between: str = ", ") -> str:
+    """Name the first items of a list, and count the others."""
+    more = f"{between}and {len(items) - shown:,} more" if len(items) > shown else ""
+    return between.join(map(str, items[:shown])) + more
 
 
 def read_mapping(value: Any, what: str) -> Mapping[str, Any] | None:
@@ -159,21 +171,17 @@ def check_ids(values: Any, *, what: str, most: int, kind: IdKind = NUMBERS) -> I
             "tasks, or raise max_items if that many are meant"
         )
     ids = [kind.read(value) for value in given]
-    bad = [(position, given[position]) for position, found in enumerate(ids) if found is None]
+    bad = [position for position, found in enumerate(ids) if found is None]
     if bad:
-        shown = ", ".join(f"{value!r} at position {position}" for position, value in bad[:SHOWN])
+        named = some([f"{given[position]!r} at position {position}" for position in bad], SHOWN)
+        texts = [given[at] for at in bad if isinstance(given[at], str) and given[at].strip().isdigit()]
+        hint = ". They are text; give numbers, such as [int(i) for i in ids]"
         raise InvalidInput(
-            f"{what}: {len(bad):,} of {len(given):,} entries are {kind.bad}: {shown}"
-            f"{' and more' if len(bad) > SHOWN else ''}{_hint(bad) if kind is NUMBERS else ''}"
+            f"{what}: {len(bad):,} of {len(given):,} entries are {kind.bad}: {named}"
+            f"{hint if kind is NUMBERS and len(texts) == len(bad) else ''}"
         )
     unique = tuple(dict.fromkeys(ids))
     return IdList(unique, len(given) - len(unique))
-
-
-def _hint(bad: Sequence[tuple[int, Any]]) -> str:
-    if all(isinstance(value, str) and value.strip().isdigit() for _, value in bad):
-        return ". They are text; give numbers, such as [int(i) for i in ids]"
-    return ""
 
 
 def chunks(ids: Sequence[Any], size: int) -> list[tuple[Any, ...]]:
@@ -193,7 +201,7 @@ def read_ids(
     :raises InvalidInput: naming the first lines that hold no id; or where the column is missing.
     """
     found: list[Any] = []
-    bad: list[tuple[int, str]] = []
+    bad: list[str] = []
     count = 0
     for number, text in _cells(lines, column, what):
         if not text:
@@ -201,7 +209,7 @@ def read_ids(
         count += 1
         item = kind.parse(text)
         if item is None:
-            bad.append((number, text))
+            bad.append(f"{text[:40]!r} in line {number}")
         else:
             found.append(item)
         if count > most:
@@ -210,8 +218,7 @@ def read_ids(
                 "that many are meant"
             )
     if bad:
-        shown = ", ".join(f"{text[:40]!r} in line {number}" for number, text in bad[:SHOWN])
-        raise InvalidInput(f"{what}: {len(bad):,} of {count:,} lines hold no id: {shown}")
+        raise InvalidInput(f"{what}: {len(bad):,} of {count:,} lines hold no id: {some(bad, SHOWN)}")
     return check_ids(found, what=what, most=most, kind=kind)
 
 
@@ -239,9 +246,20 @@ def _cells(lines: Iterable[str], column: str | None, what: str) -> Iterator[tupl
         ) from error
 
 
+def unknown(what: str, name: Any, known: Iterable[str], then: str = "") -> InvalidInput:
+    """
+    Return the error about a name that is not known, with the near misses and all that are known.
+
+    :param what: begins the message, such as ``there is no bulk action``.
+    :param then: a sentence that ends it.
+    """
+    names = list(known)
+    close = near_misses(str(name), names)
+    listed = f"Known are {', '.join(names) or 'none'}"
+    return InvalidInput(f"{what} {name!r}{close or '.'} {listed}{then and f'. {then}'}")
+
+
 def near_misses(name: str, known: Sequence[str]) -> str:
     """Return a hint such as ``; did you mean 'revenue'?``, or nothing."""
-    from difflib import get_close_matches
-
     close = get_close_matches(name, known, n=3, cutoff=0.5)
     return f"; did you mean {' or '.join(repr(c) for c in close)}?" if close else ""

@@ -12,8 +12,8 @@ from stoq_provider.get_provider_info import STOQ_CONN_FIELDS, STOQ_UI
 from stoq_provider.hooks.base import JobHook
 from stoq_provider.jobs.errors import NOTHING_SENT, typed
 from stoq_provider.systems.stoq import bulk
-from stoq_provider.systems.stoq.reports import export
-from stoq_provider.systems.stoq.system import KNOWN_REPORTS, Stoq
+from stoq_provider.systems.stoq.reports import FILTERS, export
+from stoq_provider.systems.stoq.system import Stoq
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import ObjectStoragePath
@@ -126,7 +126,7 @@ class StoqHook(JobHook):
         return [dict(r) for r in listed or () if isinstance(r, Mapping) and r.get("name")]
 
     def _report_name(self, report: str) -> str:
-        if report in KNOWN_REPORTS:
+        if report in FILTERS:
             return report
         listed = self.reports()
         for entry in listed:

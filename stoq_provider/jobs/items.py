@@ -181,7 +181,7 @@ class Selection(Items):
                 "would be wider than it reads; leave it out if that is what is meant"
             )
         key = self._family.item_key
-        rows = self._client.pages(self._family.list_path, self._family.list_key, filters)
+        rows = self._client.pages(self._family.list_path, self._family.resource, filters)
         for row in rows:
             if not isinstance(row.get(key), int):
                 raise InvalidInput(f"a row of {self._family.list_path} has no whole number {key!r}")

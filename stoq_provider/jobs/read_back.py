@@ -72,7 +72,7 @@ def _lists_first(
     if family.name == "variants":
         # Documented: the list takes variant_ids.
         for piece in chunks(ids, IDS_IN_A_QUERY):
-            yield from client.pages(family.list_path, family.list_key, {"variant_ids": list(piece)})
+            yield from client.pages(family.list_path, family.resource, {"variant_ids": list(piece)})
         return
     yield from _while_cheaper(client, action, ids, seen)
 
@@ -87,7 +87,7 @@ def _while_cheaper(
         missing = len(ids) - len(seen)
         if missing == 0:
             return
-        rows, pages = client.page(family.list_path, family.list_key, {}, page)
+        rows, pages = client.page(family.list_path, family.resource, {}, page)
         yield from rows
         left = pages - page
         if left <= 0 or left >= len(ids) - len(seen):

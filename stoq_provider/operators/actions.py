@@ -16,7 +16,7 @@ from stoq_provider.exceptions import StoqProviderError, SubmissionUncertain
 from stoq_provider.hooks.stoq import StoqHook
 from stoq_provider.jobs.errors import NOTHING_SENT, typed
 from stoq_provider.jobs.submit import Submitter
-from stoq_provider.systems.stoq.actions import FAN_OUTS
+from stoq_provider.systems.stoq.bulk import FAN_OUTS
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context

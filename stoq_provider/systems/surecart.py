@@ -22,7 +22,7 @@ from stoq_provider.core.polling import Cadence
 from stoq_provider.core.rate_limit import PointsRules
 from stoq_provider.core.records import RepeatSafety
 from stoq_provider.core.submission import Submission
-from stoq_provider.core.validation import UUIDS, InvalidInput, check_ids, merge, near_misses
+from stoq_provider.core.validation import UUIDS, InvalidInput, check_ids, merge, unknown
 from stoq_provider.systems.base import Assumption, JobList, System
 from stoq_provider.systems.payload import require
 
@@ -152,25 +152,21 @@ class SureCart(System):
         state = self.status_words.get(word, JobState.UNKNOWN)
         skipped = _texts(payload.get("skipped_record_ids"))
         total = len(_texts(payload.get("record_ids"))) or handle.item_count
-        ended = state in (JobState.SUCCEEDED, JobState.PARTIAL, JobState.FAILED)
+        processed = 0 if word == "invalid" else None
+        if total is not None and state in (JobState.SUCCEEDED, JobState.PARTIAL):
+            processed = max(0, total - len(skipped))
         return JobStatus(
             job_id=handle.job_id,
             word=word[:80],
             state=state,
             total=total,
-            processed=_processed(state, total, len(skipped)) if ended else None,
+            processed=processed,
             error="no record id fits the action" if word == "invalid" else None,
             details={"skipped_record_ids": skipped} if skipped else None,
         )
 
     def _status_path(self, job_id: str) -> str:
         return f"{self.base_path}{BULK_PATH}/{quote(job_id, safe='')}"
-
-
-def _processed(state: JobState, total: int | None, skipped: int) -> int | None:
-    if state is JobState.FAILED or total is None:
-        return 0 if state is JobState.FAILED else None
-    return max(0, total - skipped)
 
 
 def _texts(value: Any) -> list[str]:
@@ -184,10 +180,7 @@ def find_action(name: Any) -> RecordAction:
     :raises InvalidInput: with the near misses.
     """
     if not isinstance(name, str) or name not in ACTIONS:
-        raise InvalidInput(
-            f"SureCart has no bulk action {name!r}{near_misses(str(name), list(ACTIONS)) or '.'} "
-            f"Known are {', '.join(ACTIONS)}"
-        )
+        raise unknown("SureCart has no bulk action", name, ACTIONS)
     return ACTIONS[name]
 
 

@@ -53,7 +53,7 @@ PARAMETERS = [
     ),
     bad("near miss", "sync_metafield", [1], "no bulk action", "sync_metafields"),
     bad("unknown key", RELEASE, [1], "no key 'forse'", "force", body={"forse": True}),
-    bad("key of another action", "cancel", [1], "no key 'force'", "Known are: none", body={"force": True}),
+    bad("key of another action", "cancel", [1], "no key 'force'", "Known are none", body={"force": True}),
     bad("set_tags without a body", TAGS, [1], "set_tags needs 'tags'"),
     bad("set_tags without tags", TAGS, [1], "set_tags needs 'tags'", body={"tags": []}),
     bad("set_tags with text", TAGS, [1], "'tags' must be a list of texts", body={"tags": "late"}),

@@ -11,15 +11,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Any
 from urllib.parse import quote
 
-from stoq_provider.core.http import MalformedAnswer
-from stoq_provider.core.validation import InvalidInput
+from jsonschema import Draft202012Validator, SchemaError
+from referencing import Registry
+from referencing.exceptions import Unresolvable
 
-FAN_OUTS = ("add_variants", "bulk_toggle_inventory_policy")
-"""Actions that go on in the background without a job handle (documented: bulk)."""
+from stoq_provider.core.http import MalformedAnswer
+from stoq_provider.core.validation import InvalidInput, near_misses
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,6 @@ class Action:
     path: str
     aliases: tuple[str, ...] = ()
     schema: Mapping[str, Any] = field(default_factory=dict)
-    description: str = ""
 
     @property
     def key(self) -> str:
@@ -63,10 +62,6 @@ class Action:
         """
         if not self.schema:
             return
-        from jsonschema import Draft202012Validator, SchemaError
-        from referencing import Registry
-        from referencing.exceptions import Unresolvable
-
         # A registry of its own: the default one would fetch what a "$ref" names from the network.
         validator = Draft202012Validator(self.schema, registry=Registry())
         try:
@@ -102,7 +97,6 @@ def _action(entry: Mapping[str, Any]) -> Action:
         path=str(entry.get("path", "")),
         aliases=tuple(str(alias) for alias in entry.get("aliases") or ()),
         schema=schema if isinstance(schema, Mapping) else {},
-        description=str(entry.get("description", "")),
     )
 
 
@@ -127,9 +121,7 @@ def find(actions: Iterable[Action], wanted: str) -> Action:
     if hits:
         keys = ", ".join(a.key for a in hits[:5])
         raise InvalidInput(f"{wanted!r} fits {len(hits)} actions; name one by method and path: {keys}")
-    close = get_close_matches(wanted, known, n=3, cutoff=0.5)
-    hint = f"; near misses: {', '.join(close)}" if close else ""
-    raise InvalidInput(f"the server's manifest has no action {wanted!r}{hint}")
+    raise InvalidInput(f"the server's manifest has no action {wanted!r}{near_misses(wanted, known)}")
 
 
 def _shape(path: str) -> str:

@@ -9,12 +9,12 @@ means that every item was attempted: STOQ swallows the errors of single items.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from stoq_provider.core.records import RepeatSafety
 from stoq_provider.core.submission import Submission
-from stoq_provider.core.validation import InvalidInput, check_ids, merge, near_misses, read_mapping
+from stoq_provider.core.validation import InvalidInput, check_ids, is_text, merge, read_mapping, unknown
 
 Check = Callable[[Mapping[str, Any], Mapping[str, Any]], "bool | None"]
 """Takes an item as read and the body that was sent; ``None``: the item does not tell."""
@@ -22,35 +22,27 @@ Check = Callable[[Mapping[str, Any], Mapping[str, Any]], "bool | None"]
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """One resource: its bulk path and keys, its cap, and where its items are read."""
+    """One resource: its keys, its cap, and where its items are read and acted upon."""
 
     name: str
-    path: str
+    resource: str
     ids_key: str
-    cap: int
-    list_path: str
-    list_key: str
     item_key: str
+    cap: int
+
+    @property
+    def list_path(self) -> str:
+        """Where its items are read (D)."""
+        return f"/preorders/{self.resource}"
+
+    @property
+    def path(self) -> str:
+        """Where an action on many is asked for (I)."""
+        return self.list_path + "/bulk_{action}"
 
 
-ORDERS = Family(
-    name="orders",
-    path="/preorders/orders/bulk_{action}",
-    ids_key="order_ids",
-    cap=1000,
-    list_path="/preorders/orders",
-    list_key="orders",
-    item_key="shopify_order_id",
-)
-VARIANTS = Family(
-    name="variants",
-    path="/preorders/product_variants/bulk_{action}",
-    ids_key="variant_ids",
-    cap=5000,
-    list_path="/preorders/product_variants",
-    list_key="product_variants",
-    item_key="shopify_variant_id",
-)
+ORDERS = Family("orders", "orders", "order_ids", "shopify_order_id", cap=1000)
+VARIANTS = Family("variants", "product_variants", "variant_ids", "shopify_variant_id", cap=5000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,18 +50,20 @@ class BulkAction:
     """
     One bulk action.
 
+    :param repeat: what sending the same submission twice does.
+    :param reads: what a read-back looks at, in words, with the certainty of the names.
+    :param changed: tells from an item as read whether the action took effect; ``None``: no read can tell.
     :param required: keys that the body must have beside the ids.
     :param optional: keys that it may have.
-    :param changed: tells from an item as read whether the action took effect; ``None``: no read can tell.
-    :param reads: what that read looks at, in words, with the certainty of the names.
     """
 
     name: str
     family: Family
+    repeat: RepeatSafety
     reads: str
     changed: Check | None = None
     required: tuple[str, ...] = ()
-    optional: tuple[str, ...] = field(default=())
+    optional: tuple[str, ...] = ()
 
     @property
     def kind(self) -> str:
@@ -77,17 +71,12 @@ class BulkAction:
         return f"bulk_{self.name}"
 
 
-def _released(item: Mapping[str, Any], body: Mapping[str, Any]) -> bool | None:
-    return _state_in(item, ("released", "fulfilled"))
+def _has_state(*states: str) -> Check:
+    def check(item: Mapping[str, Any], body: Mapping[str, Any]) -> bool | None:
+        state = item.get("state")
+        return state in states if isinstance(state, str) else None
 
-
-def _cancelled(item: Mapping[str, Any], body: Mapping[str, Any]) -> bool | None:
-    return _state_in(item, ("cancelled", "refunded"))
-
-
-def _state_in(item: Mapping[str, Any], states: Sequence[str]) -> bool | None:
-    state = item.get("state")
-    return state in states if isinstance(state, str) else None
+    return check
 
 
 def _tagged(item: Mapping[str, Any], body: Mapping[str, Any]) -> bool | None:
@@ -118,41 +107,46 @@ def _metafields(item: Mapping[str, Any]) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-ORDER_ACTIONS: Mapping[str, BulkAction] = {
-    action.name: action
-    for action in (
-        BulkAction("release", ORDERS, "state is released or fulfilled (D)", _released, optional=("force",)),
-        BulkAction("cancel", ORDERS, "state is cancelled or refunded (D)", _cancelled),
-        BulkAction("set_tags", ORDERS, "tags hold the tags sent (name U)", _tagged, required=("tags",)),
-        BulkAction("send_payment_collection_url", ORDERS, "nothing: no read tells whether a mail went out"),
-    )
-}
-VARIANT_ACTIONS: Mapping[str, BulkAction] = {
-    action.name: action
-    for action in (
-        BulkAction("recalculate_preorder_counts", VARIANTS, "metafields show no drift (name I)", _no_drift),
-        BulkAction(
-            "sync_metafields",
-            VARIANTS,
-            "the metafield's count is the stored one (names U)",
-            _metafield_written,
-        ),
-        BulkAction("reset_metafields", VARIANTS, "the metafield is empty (name U)", _metafield_empty),
-    )
-}
-
+SAFE, WARN, NEVER = RepeatSafety.SAFE, RepeatSafety.WARN, RepeatSafety.NEVER
+_ACTIONS = (
+    BulkAction(
+        "release",
+        ORDERS,
+        SAFE,
+        "state is released or fulfilled (D)",
+        _has_state("released", "fulfilled"),
+        optional=("force",),
+    ),
+    BulkAction(
+        "cancel", ORDERS, SAFE, "state is cancelled or refunded (D)", _has_state("cancelled", "refunded")
+    ),
+    BulkAction("set_tags", ORDERS, SAFE, "tags hold the tags sent (name U)", _tagged, required=("tags",)),
+    BulkAction(
+        "send_payment_collection_url", ORDERS, NEVER, "nothing: no read tells whether a mail went out"
+    ),
+    BulkAction("recalculate_preorder_counts", VARIANTS, SAFE, "metafields show no drift (name I)", _no_drift),
+    BulkAction(
+        "sync_metafields",
+        VARIANTS,
+        SAFE,
+        "the metafield's count is the stored one (names U)",
+        _metafield_written,
+    ),
+    BulkAction("reset_metafields", VARIANTS, WARN, "the metafield is empty (name U)", _metafield_empty),
+)
+ORDER_ACTIONS = {action.name: action for action in _ACTIONS if action.family is ORDERS}
+VARIANT_ACTIONS = {action.name: action for action in _ACTIONS if action.family is VARIANTS}
 
 REPEAT_SAFETY: Mapping[str, RepeatSafety] = {
-    "export": RepeatSafety.SAFE,
-    "bulk_release": RepeatSafety.SAFE,
-    "bulk_cancel": RepeatSafety.SAFE,
-    "bulk_set_tags": RepeatSafety.SAFE,
-    "bulk_recalculate_preorder_counts": RepeatSafety.SAFE,
-    "bulk_sync_metafields": RepeatSafety.SAFE,
-    "bulk_reset_metafields": RepeatSafety.WARN,
-    "bulk_send_payment_collection_url": RepeatSafety.NEVER,
+    "export": SAFE,
+    **{action.kind: action.repeat for action in _ACTIONS},
 }
-"""What sending the same submission twice does. An action that is not listed is never repeated."""
+"""What sending the same submission twice does, by kind. What is not listed is never repeated."""
+
+NEWER = "A key that is newer than this package goes into extra_body"
+
+FAN_OUTS = ("add_variants", "bulk_toggle_inventory_policy")
+"""Actions that go on in the background without a job handle (D [bulk])."""
 
 
 def find_action(name: Any, known: Mapping[str, BulkAction]) -> BulkAction:
@@ -162,10 +156,7 @@ def find_action(name: Any, known: Mapping[str, BulkAction]) -> BulkAction:
     :raises InvalidInput: with the near misses.
     """
     if not isinstance(name, str) or name not in known:
-        raise InvalidInput(
-            f"there is no bulk action {name!r}{near_misses(str(name), list(known)) or '.'} "
-            f"Known are {', '.join(known)}"
-        )
+        raise unknown("there is no bulk action", name, known)
     return known[name]
 
 
@@ -181,21 +172,14 @@ def check_body(action: BulkAction, body: Any) -> dict[str, Any]:
     known = (*action.required, *action.optional)
     for key in given:
         if key not in known:
-            raise InvalidInput(
-                f"{action.name} has no key {key!r}{near_misses(key, known) or '.'} Known are: "
-                f"{', '.join(known) or 'none'}. A key that is newer than this package goes into extra_body"
-            )
+            raise unknown(f"{action.name} has no key", key, known, NEWER)
     for key in action.required:
         if not given.get(key):
             raise InvalidInput(f"{action.name} needs {key!r}")
     tags = given.get("tags")
-    if tags is not None and not _is_text_list(tags):
+    if tags is not None and not (isinstance(tags, (list, tuple)) and all(map(is_text, tags))):
         raise InvalidInput(f"'tags' must be a list of texts, not {tags!r}")
     return given
-
-
-def _is_text_list(value: Any) -> bool:
-    return isinstance(value, (list, tuple)) and all(isinstance(tag, str) and tag.strip() for tag in value)
 
 
 def submission(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta, tzinfo
 from typing import Any
 
 from stoq_provider.core.submission import Submission
-from stoq_provider.core.validation import InvalidInput, merge, near_misses, read_mapping
+from stoq_provider.core.validation import InvalidInput, merge, read_mapping, unknown
+from stoq_provider.systems.stoq.bulk import NEWER
 from stoq_provider.systems.stoq.system import ASSUMPTIONS
 
 COMMON_FILTERS = ("from", "to", "offer_id", "offer_ids", "currency")
@@ -20,7 +21,10 @@ FILTERS: Mapping[str, tuple[str, ...]] = {
     "by_variant": _BREAKDOWN,
     "customers": (),
 }
-"""Filters of each report beside the common ones."""
+"""
+Filters of each report beside the common ones. Only these reports are named in readable documentation (D
+[reports]); the other four are asked from the server.
+"""
 UNDOCUMENTED_REPORT = (*_BREAKDOWN, "granularity", "metrics")
 """What a report whose filters are not documented may take (inferred)."""
 GRANULARITIES = ("day", "week", "month")
@@ -34,36 +38,26 @@ def check(report: str, filters: Any) -> dict[str, Any]:
     :raises InvalidInput: naming the filter that breaks a rule.
     """
     read = read_mapping(filters, "filters") or {}
-    given = {_name(key): value for key, value in read.items() if value is not None}
+    # As the query spells it, a list is offer_ids[].
+    given = {key.removesuffix("[]"): value for key, value in read.items() if value is not None}
     _check_names(report, given)
     for name in ("from", "to"):
         if name in given:
             given[name] = _iso_date(name, given[name])
-    for rule in _RULES:
-        rule(report, given)
+    _check_values(report, given)
     return given
-
-
-def _name(key: str) -> str:
-    """Take ``offer_ids[]``, as the query spells it, for ``offer_ids``."""
-    return key.removesuffix("[]")
 
 
 def _check_names(report: str, given: Mapping[str, Any]) -> None:
     known = (*COMMON_FILTERS, *FILTERS.get(report, UNDOCUMENTED_REPORT))
     for name in given:
         if name not in known:
-            raise InvalidInput(
-                f"report {report!r} has no filter {name!r}{near_misses(name, known) or '.'} "
-                f"Known are {', '.join(known)}. A key that is newer than this package goes into extra_body"
-            )
+            raise unknown(f"report {report!r} has no filter", name, known, NEWER)
 
 
 def _iso_date(name: str, value: Any) -> str:
-    if isinstance(value, datetime):
-        return value.date().isoformat()
     if isinstance(value, date):
-        return value.isoformat()
+        return value.isoformat()[:10]
     text = str(value).strip()
     try:
         if not re.match(r"\d{4}-\d\d-\d\d", text):
@@ -76,44 +70,23 @@ def _iso_date(name: str, value: Any) -> str:
     return text
 
 
-def _from_before_to(report: str, given: Mapping[str, Any]) -> None:
+def _check_values(report: str, given: Mapping[str, Any]) -> None:
     if "from" in given and "to" in given and given["from"][:10] > given["to"][:10]:
         raise InvalidInput(
             f"filter 'from' ({given['from']}) is after 'to' ({given['to']}); both are inclusive"
         )
-
-
-def _by_variant_needs_an_offer(report: str, given: Mapping[str, Any]) -> None:
     if report == "by_variant" and not given.get("offer_id") and not given.get("offer_ids"):
         raise InvalidInput("report 'by_variant' needs 'offer_id' or 'offer_ids'; without one STOQ refuses it")
-
-
-def _revenue_needs_a_part(report: str, given: Mapping[str, Any]) -> None:
-    if report == "revenue" and not (
-        given.get("include_deposits", True) or given.get("include_balances", True)
-    ):
+    parts = [given.get(name, True) for name in ("include_deposits", "include_balances")]
+    if report == "revenue" and not any(parts):
         raise InvalidInput("report 'revenue' needs at least one of include_deposits and include_balances")
+    granularity = given.get("granularity", "day")
+    if granularity not in GRANULARITIES:
+        raise InvalidInput(f"filter 'granularity' is one of {', '.join(GRANULARITIES)}; not {granularity!r}")
+    offers = given.get("offer_ids", [])
+    if isinstance(offers, (str, bytes)) or not isinstance(offers, Sequence):
+        raise InvalidInput(f"filter 'offer_ids' must be a list of offer UUIDs, not {type(offers).__name__}")
 
-
-def _granularity_is_known(report: str, given: Mapping[str, Any]) -> None:
-    value = given.get("granularity", "day")
-    if value not in GRANULARITIES:
-        raise InvalidInput(f"filter 'granularity' is one of {', '.join(GRANULARITIES)}; not {value!r}")
-
-
-def _offer_ids_is_a_list(report: str, given: Mapping[str, Any]) -> None:
-    value = given.get("offer_ids", [])
-    if isinstance(value, (str, bytes)) or not isinstance(value, Sequence):
-        raise InvalidInput(f"filter 'offer_ids' must be a list of offer UUIDs, not {type(value).__name__}")
-
-
-_RULES: tuple[Callable[[str, Mapping[str, Any]], None], ...] = (
-    _from_before_to,
-    _by_variant_needs_an_offer,
-    _revenue_needs_a_part,
-    _granularity_is_known,
-    _offer_ids_is_a_list,
-)
 
 WINDOWS = ("data_interval", "previous_day")
 

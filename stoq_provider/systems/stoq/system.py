@@ -49,9 +49,6 @@ ASSUMPTIONS: Mapping[str, Assumption] = {
 }
 
 
-KNOWN_REPORTS = ("summary", "revenue", "by_date", "by_variant", "customers")
-"""Reports named in readable documentation (D [reports]); the other four are asked from the server."""
-
 _EXPORT_CADENCE = Cadence(then=10.0)
 _BULK_CADENCE = Cadence(then=15.0, steps=((60.0, 5.0),))
 

@@ -66,7 +66,7 @@ def test_text_among_other_offenders_gets_no_hint():
 def test_the_first_offenders_are_named_and_all_are_counted():
     values = [1, "a", 2, "b", 3, "c", "d", *range(4, 2000), -5]
     text = refused(
-        lambda: check(values), "5 of 2,004", "'a' at position 1", "'b' at position 3", "'c' at", "and more"
+        lambda: check(values), "5 of 2,004", "'a' at position 1", "'b' at position 3", "'c' at", "and 2 more"
     )
     assert "'d'" not in text
 

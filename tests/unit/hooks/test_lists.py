@@ -129,7 +129,7 @@ def test_call_checks_the_body_against_the_schema(hook, listed):
 @pytest.mark.parametrize(
     ("action", "params", "words"),
     [
-        ("enabel", {}, "near misses: enable"),
+        ("enabel", {}, "did you mean 'enable'"),
         ("list", {}, "fits 2 actions"),
         ("enable", {}, "missing: .'id'."),
         ("enable", {"id": 7, "di": 8}, "unknown: .'di'."),

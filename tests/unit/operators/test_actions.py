@@ -125,9 +125,9 @@ def test_a_read_is_an_action_too(sandbox):
         (
             "POST /preorders/orders/:id/releese",
             {},
-            "no action .*near misses: POST /preorders/orders/:id/release",
+            "no action .*did you mean 'POST /preorders/orders/:id/release'",
         ),
-        ("enabel", {}, "no action 'enabel'; near misses: enable"),
+        ("enabel", {}, "no action 'enabel'; did you mean 'enable'"),
         ("list", {}, "fits 4 actions; name one by method and path"),
         ("read", {}, r"fits 3 actions.*GET /preorders/offers/:id"),
     ],

@@ -53,7 +53,6 @@ def test_the_manifest_is_read():
     ]
     enable = ACTIONS[2]
     assert enable.aliases == ("publish", "go_live")
-    assert enable.description == "Make it live"
     assert enable.schema == {"type": "object", "properties": {}}
     assert ACTIONS[3].schema == {}
 
@@ -94,9 +93,11 @@ def test_an_action_is_found(wanted, path):
             "read", "fits 2 actions.*GET /preorders/offers/:id, GET /preorders/offers/:id/widget", id="name"
         ),
         pytest.param("go_live", "fits 2 actions.*enable.*schedule", id="alias"),
-        pytest.param("enabel", "near misses: enable", id="a slip"),
+        pytest.param("enabel", "did you mean 'enable'", id="a slip"),
         pytest.param(
-            "POST /preorders/offers/:id/enabled", "near misses: POST /preorders/offers/:id/enable", id="path"
+            "POST /preorders/offers/:id/enabled",
+            "did you mean 'POST /preorders/offers/:id/enable'",
+            id="path",
         ),
         pytest.param("PATCH /preorders/offers/:id/enable", "has no action", id="another method"),
         pytest.param("POST /preorders/offers/enable", "has no action", id="placeholder left out"),
@@ -111,7 +112,7 @@ def test_an_action_is_not_found(wanted, message):
 def test_without_near_misses_none_are_named():
     with pytest.raises(InvalidInput) as caught:
         find(ACTIONS, "zzzzqqqq")
-    assert "near misses" not in str(caught.value)
+    assert "did you mean" not in str(caught.value)
 
 
 ADD = ACTIONS[4]
