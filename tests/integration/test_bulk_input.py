@@ -39,7 +39,7 @@ LISTS = [
     bad("negative", SYNC, [5, -5], "-5 at position 1"),
     bad("zero", SYNC, [0], "0 at position 0"),
     bad("only the last of a long list", RELEASE, [*GOOD, "x"], "1 of 2,501 entries", "'x' at position 2500"),
-    bad("many", SYNC, [*GOOD, *"abcd"], "4 of 2,504", "'a' at position 2500", "'c' at", "and more"),
+    bad("many", SYNC, [*GOOD, *"abcd"], "4 of 2,504", "'a' at position 2500", "'c' at", "and 1 more"),
     bad("a million", SYNC, range(1, 10**6 + 1), "holds 1,000,000 ids", "at most 100,000", "max_items"),
     bad("more than max_items", RELEASE, [1, 2, 3], "holds 3 ids; at most 2", max_items=2),
 ]

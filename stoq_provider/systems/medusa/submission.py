@@ -8,12 +8,11 @@ be checked: a wrong one is taken with 201 and fails the job (M).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from stoq_provider.core.submission import Preparation, Submission
-from stoq_provider.core.validation import InvalidInput, read_mapping
+from stoq_provider.core.validation import InvalidInput, check_json, is_text, read_mapping
 
 CORRELATION = "airflow_correlation"
 """Key of ``context`` under which a submission carries its mark; the server keeps it untouched (M)."""
@@ -60,7 +59,7 @@ def submission(
     :param source: the file an import reads; ``preparation`` uploads it and sets the file key.
     :raises InvalidInput: with the reason.
     """
-    if not isinstance(job_type, str) or not job_type.strip():
+    if not is_text(job_type):
         raise InvalidInput("job_type must be a text, such as 'product-export'")
     if not isinstance(dry_run, bool):
         raise InvalidInput(f"dry_run must be true or false, not {dry_run!r}")
@@ -92,7 +91,7 @@ def check_context(job_type: str, context: Any, *, has_source: bool) -> dict[str,
         if key in context:
             raise InvalidInput(f"context must not have {key!r}: {reason}")
     _check_file(job_type, context, has_source)
-    if job_type == "price-list-import" and not _is_text(context.get("price_list_id")):
+    if job_type == "price-list-import" and not is_text(context.get("price_list_id")):
         raise InvalidInput(
             "price-list-import needs 'price_list_id' in context; without it the server refuses"
         )
@@ -107,7 +106,7 @@ def _check_file(job_type: str, context: Mapping[str, Any], has_source: bool) -> 
     if has_source:
         return
     missing = job_type in IMPORTS and FILE_KEY not in context
-    if missing or (FILE_KEY in context and not _is_text(context[FILE_KEY])):
+    if missing or (FILE_KEY in context and not is_text(context[FILE_KEY])):
         raise InvalidInput(
             f"{job_type} needs source, or the key of an uploaded file as {FILE_KEY!r} in context; the server "
             "does not check it, and with its own file store its process dies of a missing one"
@@ -115,10 +114,7 @@ def _check_file(job_type: str, context: Mapping[str, Any], has_source: bool) -> 
 
 
 def _check_size(body: Mapping[str, Any]) -> None:
-    try:
-        size = len(json.dumps(body, allow_nan=False))
-    except (TypeError, ValueError) as error:
-        raise InvalidInput(f"context can't be sent as JSON: {error}") from None
+    size = len(check_json(body, str(body["type"])))
     if size > LARGEST_BODY:
         raise InvalidInput(
             f"the job would be {size:,} bytes of JSON; the server takes less than {LARGEST_BODY:,}. Let a "
@@ -139,7 +135,3 @@ def job_type_of(kind: str) -> str:
 def is_export(job_type: str) -> bool:
     """Whether a type only reads: the built-in ones do (S); a plugin's with such a name will (I)."""
     return job_type.endswith("-export")
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and bool(value.strip())

@@ -8,18 +8,26 @@ read in :mod:`.responses`.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from stoq_provider.core.rate_limit import PointsRules
 from stoq_provider.core.records import RepeatSafety
 from stoq_provider.core.submission import Submission
-from stoq_provider.core.validation import TEXTS, InvalidInput, check_ids, merge, near_misses, read_text
+from stoq_provider.core.validation import (
+    TEXTS,
+    InvalidInput,
+    check_ids,
+    chunks,
+    is_text,
+    merge,
+    read_text,
+    some,
+    unknown,
+)
 from stoq_provider.systems.printstudio.states import PRINT_JOB
-
-SHOWN = 5
-"""Offenders that a message names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,16 +94,11 @@ def check_skus(skus: Any, mode: Any) -> list[Mapping[str, Any]]:
     :raises InvalidInput: naming the first SKU that can't be right; or where ``replace`` would take two calls.
     """
     if mode not in MODES:
-        raise InvalidInput(
-            f"there is no mode {mode!r}{near_misses(str(mode), MODES) or '.'} Known are {', '.join(MODES)}"
-        )
+        raise unknown("there is no mode", mode, MODES)
     checked = _checked(skus, "skus", _sku_fault)
-    ids = [sku["id"] for sku in checked]
-    twice = (
-        [sku_id for sku_id in dict.fromkeys(ids) if ids.count(sku_id) > 1] if len(set(ids)) < len(ids) else []
-    )
+    twice = [repr(sku_id) for sku_id, times in Counter(sku["id"] for sku in checked).items() if times > 1]
     if twice:
-        raise InvalidInput(f"skus: {_some(map(repr, twice))} stand in the list more than once")
+        raise InvalidInput(f"skus: {some(twice, between='; ')} stand in the list more than once")
     if mode == "replace" and len(checked) > IMPORT_SKUS.cap:
         raise InvalidInput(
             f"replace takes one call, because each deactivates all other SKUs; that is at most "
@@ -119,9 +122,9 @@ def check_reason(reason: Any) -> str:
 
     :raises InvalidInput: where there is none.
     """
-    if not isinstance(reason, str) or not reason.strip():
+    if not is_text(reason):
         raise InvalidInput("reason must be a text: PrintStudio keeps it with each cancelled job")
-    return reason
+    return str(reason)
 
 
 def _checked(
@@ -136,31 +139,30 @@ def _checked(
         f"number {number} {found}" for number, value in enumerate(given, 1) if (found := _fault(value, fault))
     ]
     if faults:
-        raise InvalidInput(f"{what}: {len(faults):,} of {len(given):,} can't be sent: {_some(faults)}")
+        raise InvalidInput(
+            f"{what}: {len(faults):,} of {len(given):,} can't be sent: {some(faults, between='; ')}"
+        )
     return given
 
 
 def _fault(value: Any, fault: Callable[[Mapping[str, Any]], str | None]) -> str | None:
     if not isinstance(value, Mapping):
         return f"is no object, but {type(value).__name__}"
-    found = fault(value)
-    if found is not None:
-        return found
     try:
         json.dumps(value, allow_nan=False)
     except (TypeError, ValueError) as error:
         return f"is no JSON: {error}"
-    return None
+    return fault(value)
 
 
 def _order_fault(order: Mapping[str, Any]) -> str | None:
-    if not _is_text(order.get("customerId")):
+    if not is_text(order.get("customerId")):
         return "has no customerId"
     lines = order.get("lineItems")
     if not isinstance(lines, (list, tuple)) or not lines:
         return "has no lineItems"
     for number, line in enumerate(lines, 1):
-        if not isinstance(line, Mapping) or not _is_text(line.get("skuId")):
+        if not isinstance(line, Mapping) or not is_text(line.get("skuId")):
             return f"has no skuId in line item {number}"
         quantity = line.get("quantity")
         if not isinstance(quantity, int) or isinstance(quantity, bool) or quantity < 1:
@@ -169,17 +171,7 @@ def _order_fault(order: Mapping[str, Any]) -> str | None:
 
 
 def _sku_fault(sku: Mapping[str, Any]) -> str | None:
-    return None if _is_text(sku.get("id")) else "has no id"
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and bool(value.strip())
-
-
-def _some(texts: Iterable[str]) -> str:
-    listed = list(texts)
-    more = f"; and {len(listed) - SHOWN:,} more" if len(listed) > SHOWN else ""
-    return "; ".join(listed[:SHOWN]) + more
+    return None if is_text(sku.get("id")) else "has no id"
 
 
 # -- submissions ------------------------------------------------------------------------------------------
@@ -205,16 +197,13 @@ def submissions(
     :param round_: counts how often the same items were sent before on purpose.
     """
     made: list[Submission] = []
-    seen: dict[str, int] = {}
-    for start in range(0, len(items), route.cap):
-        piece = list(items[start : start + route.cap])
-        whole = merge({route.key: piece, **(body or {})}, extra_body)
+    seen: Counter[str] = Counter()
+    for piece in chunks(items, route.cap):
+        whole = merge({route.key: list(piece), **(body or {})}, extra_body)
         one = Submission(kind or route.kind, route.path, whole, item_count=len(piece), round=round_)
-        copies = seen.setdefault(one.digest(), 0)
-        seen[one.digest()] += 1
-        made.append(
-            Submission(one.kind, one.path, one.body, item_count=one.item_count, round=round_ + copies)
-        )
+        digest = one.digest()
+        made.append(replace(one, round=round_ + seen[digest]))
+        seen[digest] += 1
     return made
 
 

@@ -65,13 +65,14 @@ def read_result(payload: Any, submission: Submission, job_id: str) -> JobStatus:
         failed = max(failed, total - counts["created"])
         details["orders"] = [{"id": row.get("id"), "status": row.get("status")} for row in rows]
     state = _state(failed, total, done)
+    first = f"; the first: {errors[0]['message']}" if errors else ""
     return JobStatus(
         job_id=job_id,
         word=_WORDS[state],
         state=state,
         total=total,
         processed=max(0, total - failed),
-        error=f"{failed} of {total} items failed{_first(errors)}" if failed else None,
+        error=f"{failed} of {total} items failed{first}" if failed else None,
         details={key: value for key, value in details.items() if value} or None,
     )
 
@@ -90,21 +91,10 @@ def _state(failed: int, total: int, done: Sequence[int]) -> JobState:
     return JobState.FAILED if none_done else JobState.PARTIAL
 
 
-def _first(errors: Sequence[Mapping[str, Any]]) -> str:
-    return f"; the first: {errors[0]['message']}" if errors else ""
-
-
 def _counts(answer: Mapping[str, Any]) -> dict[str, int]:
-    found = {key: _size(answer.get(key)) for key in (*_DONE, "failed")}
-    return {
-        key: value
-        for key, value in found.items()
-        if isinstance(value, int) and not isinstance(value, bool) and value >= 0
-    }
-
-
-def _size(value: Any) -> Any:
-    return len(value) if isinstance(value, list) else value
+    given = {key: answer.get(key) for key in (*_DONE, "failed")}
+    sizes = {key: len(value) if isinstance(value, list) else value for key, value in given.items()}
+    return {key: size for key, size in sizes.items() if type(size) is int and size >= 0}
 
 
 def _rows(answer: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -16,7 +16,7 @@ from urllib.parse import quote, urlsplit
 
 from stoq_provider.core.http import MalformedAnswer, Request
 from stoq_provider.core.lifecycle import WatchRules
-from stoq_provider.core.models import JobHandle, JobState, JobStatus
+from stoq_provider.core.models import JobHandle, JobStatus
 from stoq_provider.core.polling import Cadence
 from stoq_provider.core.rate_limit import PointsRules
 from stoq_provider.core.records import RepeatSafety
@@ -54,8 +54,6 @@ class PrintStudio(System):
     points = PointsRules(limit=int(ASSUMPTIONS["rate.standard"].value), window=60.0)
     route_limits = ROUTE_LIMITS
     rules = WatchRules(record_life=math.inf)
-    status_words: Mapping[str, JobState] = {}
-    """None: what a state means depends on what is waited for; see :class:`.states.Goal`."""
 
     def auth_headers(self, key: str) -> dict[str, str]:
         """``X-API-Key``; the key has a role, and too low a role answers 403 (D [authentication])."""
