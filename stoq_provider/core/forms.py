@@ -84,7 +84,7 @@ def _parts(hint: Any) -> tuple[Any, ...]:
 
 
 def _written(value: Any, kinds: tuple[Any, ...]) -> Any:
-    if value is not None and Time in kinds:
+    if isinstance(value, (int, float)) and Time in kinds:
         return iso(value)
     if isinstance(value, Enum):
         return value.value

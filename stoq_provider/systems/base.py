@@ -23,32 +23,9 @@ from stoq_provider.core.rate_limit import PointsRules
 from stoq_provider.core.records import RepeatSafety
 from stoq_provider.core.submission import Submission
 from stoq_provider.core.validation import InvalidInput, read_text
-from stoq_provider.systems.payload import origin_of, query_pairs, rows
+from stoq_provider.systems.payload import JobList, origin_of, query_pairs, rows
 
 MISSING = PollResultKind.MISSING
-
-
-@dataclass(frozen=True, slots=True)
-class JobList:
-    """
-    How several jobs are asked for at once.
-
-    :param path: relative to the API's base path.
-    :param ids_key: the query's name for the ids.
-    :param rows_key: the answer's name for the jobs.
-    :param row_key: under which an answer about one job holds it; empty: it is the answer.
-    :param absent: what is said of a job that is not in the list.
-    """
-
-    path: str
-    ids_key: str
-    rows_key: str
-    row_key: str = ""
-    absent: str = "not in the list of jobs"
-
-    def as_answer(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return a job of the list as an answer about it alone has it."""
-        return {self.row_key: row} if self.row_key else row
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -59,3 +60,26 @@ def optional_int(payload: Mapping[str, Any], key: str) -> int | None:
     """Return a whole number of a payload; ``None`` where it is missing or no number."""
     value = payload.get(key)
     return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+@dataclass(frozen=True, slots=True)
+class JobList:
+    """
+    How several jobs are asked for at once.
+
+    :param path: relative to the API's base path.
+    :param ids_key: the query's name for the ids.
+    :param rows_key: the answer's name for the jobs.
+    :param row_key: under which an answer about one job holds it; empty: it is the answer.
+    :param absent: what is said of a job that is not in the list.
+    """
+
+    path: str
+    ids_key: str
+    rows_key: str
+    row_key: str = ""
+    absent: str = "not in the list of jobs"
+
+    def as_answer(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return a job of the list as an answer about it alone has it."""
+        return {self.row_key: row} if self.row_key else row

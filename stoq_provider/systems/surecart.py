@@ -23,8 +23,8 @@ from stoq_provider.core.rate_limit import PointsRules
 from stoq_provider.core.records import RepeatSafety
 from stoq_provider.core.submission import Submission
 from stoq_provider.core.validation import UUIDS, InvalidInput, check_ids, merge, unknown
-from stoq_provider.systems.base import Assumption, JobList, System
-from stoq_provider.systems.payload import require
+from stoq_provider.systems.base import Assumption, System
+from stoq_provider.systems.payload import JobList, require
 
 BULK_PATH = "/bulk_actions"
 """D [bulk-actions/create]."""

@@ -20,7 +20,7 @@ from stoq_provider.core.rate_limit import PointsRules
 from stoq_provider.core.records import RepeatSafety
 from stoq_provider.core.submission import Submission
 from stoq_provider.core.validation import InvalidInput
-from stoq_provider.systems.base import FoundPage, JobList, System
+from stoq_provider.systems.base import FoundPage, System
 from stoq_provider.systems.medusa.status import (
     cancelled_late,
     details_of,
@@ -29,7 +29,7 @@ from stoq_provider.systems.medusa.status import (
     percent,
 )
 from stoq_provider.systems.medusa.submission import CORRELATION, DRY_RUN, PATH, is_export, job_type_of
-from stoq_provider.systems.payload import optional_int, require, rows
+from stoq_provider.systems.payload import JobList, optional_int, require, rows
 
 CLOCKS_APART = 86_400.0
 """Seconds by which the server's clock may differ from ours when a job is looked for by its age."""
