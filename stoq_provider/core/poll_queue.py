@@ -8,34 +8,24 @@ ago.
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Hashable
-from dataclasses import dataclass
-from itertools import count
+from heapq import nsmallest
 from typing import Generic, TypeVar
 
 Key = TypeVar("Key", bound=Hashable)
-
-
-@dataclass(slots=True)
-class _Place:
-    due_at: float
-    rank: float
-    version: int
 
 
 class PollQueue(Generic[Key]):
     """
     Keys, each with the time at which it is due.
 
-    Every key stands in it once: asked for again, the earlier time counts.
+    Every key stands in it once: asked for again, the earlier time counts. It is searched from end to end for
+    each poll: the points of a shop allow a few a second, and ten thousand jobs are searched in milliseconds.
     """
 
     def __init__(self) -> None:
-        self._places: dict[Key, _Place] = {}
-        self._later: list[tuple[float, int, Key]] = []
-        self._due: list[tuple[float, int, Key]] = []
-        self._versions = count()
+        # When it is due, and its rank among those that are; of equals, the one that was put in first.
+        self._places: dict[Key, tuple[float, float]] = {}
 
     def __len__(self) -> int:
         """Return how many keys wait."""
@@ -48,15 +38,13 @@ class PollQueue(Generic[Key]):
         :param head_start: seconds by which it goes before others that are due then; bounded, so that nobody
             starves.
         """
-        rank = due_at - head_start
-        place = self._places.get(key)
-        if place is not None:
-            if place.due_at <= due_at and place.rank <= rank:
-                return
-            due_at, rank = min(place.due_at, due_at), min(place.rank, rank)
-        version = next(self._versions)
-        self._places[key] = _Place(due_at, rank, version)
-        heapq.heappush(self._later, (due_at, version, key))
+        place = (due_at, due_at - head_start)
+        old = self._places.get(key)
+        if old is not None:
+            place = (min(old[0], place[0]), min(old[1], place[1]))
+        if place != old:
+            self._places.pop(key, None)
+            self._places[key] = place
 
     def drop(self, key: Key) -> None:
         """Forget a key."""
@@ -64,11 +52,7 @@ class PollQueue(Generic[Key]):
 
     def next_due(self) -> float | None:
         """Return when the first key is due, or was."""
-        self._clean(self._due)
-        self._clean(self._later)
-        if self._due:
-            return self._places[self._due[0][2]].due_at
-        return self._later[0][0] if self._later else None
+        return min(self._places.values(), default=(None,))[0]
 
     def take(self, now: float, size: int = 1) -> list[tuple[Key, float]]:
         """
@@ -77,29 +61,12 @@ class PollQueue(Generic[Key]):
         None where nothing is due. Where something is, the others come along that are due next: one call
         can ask for them as well, at no further cost.
         """
-        self._move_due(now)
-        taken: list[tuple[Key, float]] = []
-        for heap in (self._due, self._later):
-            while len(taken) < size and (taken or heap is self._due):
-                self._clean(heap)
-                if not heap:
-                    break
-                key = heapq.heappop(heap)[2]
-                taken.append((key, self._places.pop(key).due_at))
-        return taken
+        next_due = self.next_due()
+        if next_due is None or next_due > now:
+            return []
 
-    def _move_due(self, now: float) -> None:
-        while True:
-            self._clean(self._later)
-            if not self._later or self._later[0][0] > now:
-                return
-            _, version, key = heapq.heappop(self._later)
-            heapq.heappush(self._due, (self._places[key].rank, version, key))
+        def turn(key: Key) -> tuple[bool, float]:
+            due_at, rank = self._places[key]
+            return (True, due_at) if due_at > now else (False, rank)
 
-    def _clean(self, heap: list[tuple[float, int, Key]]) -> None:
-        """Drop what has been asked for anew, or is not wanted any more, from the top of a heap."""
-        while heap:
-            place = self._places.get(heap[0][2])
-            if place is not None and place.version == heap[0][1]:
-                return
-            heapq.heappop(heap)
+        return [(key, self._places.pop(key)[0]) for key in nsmallest(size, self._places, key=turn)]
