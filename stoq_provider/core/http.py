@@ -144,13 +144,15 @@ _KINDS = {
 }
 
 
-def read(response: Response, *, now: float, secrets: Sequence[str] = ()) -> Decoded:
+def read(response: Response | Problem, *, now: float, secrets: Sequence[str] = ()) -> Decoded:
     """
-    Decode an answer.
+    Decode an answer, or take over the problem that there is none.
 
     :param now: Unix seconds, used where the server sent no ``Date`` of its own.
     :param secrets: strings that are struck out of payload and messages, should the server echo them.
     """
+    if isinstance(response, Problem):
+        return Decoded(problem=response)
     response = _without(secrets, response)
     try:
         payload, is_json = _sendable(json.loads(response.body), response.body), True

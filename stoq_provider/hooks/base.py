@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from stoq_provider.jobs.metrics import AirflowMeter
+    from stoq_provider.transport.session import ShopSession
     from stoq_provider.transport.settings import ConnectionSettings
     from stoq_provider.transport.sync import SyncTransport
 
@@ -113,10 +114,10 @@ class JobHook(BaseHook):
             )
 
     @cached_property
-    def _session(self) -> Session:
-        from stoq_provider.transport.session import make_session  # parsing a DAG needs no requests
+    def _session(self) -> ShopSession:
+        from stoq_provider.transport.session import ShopSession  # parsing a DAG needs no requests
 
-        return make_session(self.settings, self.system)
+        return ShopSession(self.settings, self.system)
 
     def get_conn(self) -> Session:
         """Return the ``requests`` session; it sends the key to the connection's own origin only."""
@@ -127,7 +128,7 @@ class JobHook(BaseHook):
         """The driver that sends requests, counts points and waits out 429."""
         from stoq_provider.transport.sync import SyncTransport  # parsing a DAG needs no requests
 
-        return SyncTransport(self.get_conn(), self.settings, self.system, sleep=self.sleep, meter=self.meter)
+        return SyncTransport(self._session, self.settings, self.system, sleep=self.sleep, meter=self.meter)
 
     @cached_property
     def meter(self) -> AirflowMeter:

@@ -17,6 +17,7 @@ from stoq_provider.jobs.errors import NOTHING_SENT, of_problem, typed
 from stoq_provider.systems.medusa.submission import PATH, submission, with_file
 from stoq_provider.systems.medusa.system import PAGE_SIZE, Medusa
 from stoq_provider.systems.payload import require
+from stoq_provider.transport.retry import NO_RETRY
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import ObjectStoragePath
@@ -138,19 +139,20 @@ class MedusaHook(JobHook):
         """
         Upload a file and return its key, for ``fileKey`` of an import.
 
-        It is read and sent piece by piece, so its size does not matter to this side.
+        It is copied to this machine's disk first, then sent; memory does not grow with its size.
 
         :param source: an ``ObjectStoragePath`` or its URL.
         :param protected: whether it is kept from the public, where the file service tells these apart.
         :raises ValidationRejected: there is no such file.
         """
-        from stoq_provider.transport.upload import upload  # parsing a DAG needs no requests
+        from stoq_provider.transport.upload import Upload  # parsing a DAG needs no requests
 
         path = _existing(source)
-        request = Request("POST", self.system.url(self.settings.origin, _upload_path(protected)))
+        # The field is called "files" even for one (M); with another name the server answers 500.
+        url = self.system.url(self.settings.origin, _upload_path(protected))
+        upload = Upload("POST", url, path=path, field="files")
         for attempt in range(1, UPLOAD_ATTEMPTS + 1):
-            # The field is called "files" even for one (M); with another name the server answers 500.
-            answer = upload(self.get_conn(), self.settings, request.url, path, field="files")
+            answer = self.transport.send(upload, NO_RETRY)
             if answer.problem is None:
                 return self._file_key(answer.payload)
             if not answer.problem.maybe_processed or attempt == UPLOAD_ATTEMPTS:

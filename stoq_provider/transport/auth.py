@@ -26,25 +26,25 @@ class Login:
     def __init__(self, settings: ConnectionSettings, system: System) -> None:
         self._settings = settings
         self._system = system
-        self._token: str | None = None
-        self.request: Request | None = None
-        """The call that fetches a token; ``None``: the key itself is sent."""
+        self.token: str | None = None
+        """The token that calls carry now."""
+        self._request: Request | None = None
         if settings.login is not None:
-            self.request = system.login_request(settings.origin, settings.login, settings.key)
+            self._request = system.login_request(settings.origin, settings.login, settings.key)
 
     def __repr__(self) -> str:
         """Show no secret."""
         return "Login(***)"
 
     @property
-    def missing(self) -> bool:
-        """Whether a token has to be fetched first."""
-        return self.request is not None and self._token is None
+    def missing(self) -> Request | None:
+        """The call that fetches the token, where one has to be fetched first."""
+        return self._request if self.token is None else None
 
     @property
     def secrets(self) -> tuple[str, ...]:
         """What must stand in no message."""
-        return (self._settings.key,) if self._token is None else (self._settings.key, self._token)
+        return (self._settings.key,) if self.token is None else (self._settings.key, self.token)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -59,20 +59,20 @@ class Login:
             own = False
         if not own:
             return {}
-        if self.request is None:
+        if self._request is None:
             return self._system.auth_headers(self._settings.key)
-        return {} if self._token is None else self._system.token_headers(self._token)
+        return {} if self.token is None else self._system.token_headers(self.token)
 
     def take(self, answer: Decoded) -> None:
         """
-        Keep the token of an answer to :attr:`request`.
+        Keep the token of an answer to :attr:`missing`.
 
         :raises LoginFailed: where there is none.
         """
         if answer.problem is not None:
             raise LoginFailed(_for_the_call_behind_it(answer.problem), answer.rate_limit)
         try:
-            self._token = self._system.read_login(answer.payload)
+            self.token = self._system.read_login(answer.payload)
         except MalformedAnswer as error:
             raise LoginFailed(
                 Problem(ProblemKind.REFUSED_CONNECTION, (f"the login gave no token: {error}",))
@@ -87,14 +87,9 @@ class Login:
         """
         if token is None or answer.problem is None or answer.problem.http_status != 401:
             return False
-        if token == self._token:
-            self._token = None
+        if token == self.token:
+            self.token = None
         return True
-
-    @property
-    def token(self) -> str | None:
-        """The token that calls carry now."""
-        return self._token
 
 
 def _for_the_call_behind_it(problem: Problem) -> Problem:

@@ -21,7 +21,7 @@ from collections.abc import Callable, Generator
 from math import inf
 from typing import Any, TypeVar
 
-from stoq_provider.core.http import Decoded, Problem, ProblemKind, Request, read
+from stoq_provider.core.http import Decoded, Problem, ProblemKind, Request, Response, read
 from stoq_provider.transport.auth import Login, LoginFailed
 from stoq_provider.transport.rate_limiter import RateLimiter
 from stoq_provider.transport.retry import Retries, RetryPolicy
@@ -96,8 +96,8 @@ class RequestFlow:
 
     def sign_in_flow(self) -> Flow[Decoded | None]:
         """Fetch a token, unless another user has; return the answer for the call where none could be had."""
-        request = self.login.request
-        if request is None or not self.login.missing:
+        request = self.login.missing
+        if request is None:
             return None
         self.limiter.spend(request, self._clock())
         try:
@@ -127,7 +127,5 @@ class RequestFlow:
         return answer, token
 
     def _answer(self, request: Request) -> Flow[Decoded]:
-        result = yield request
-        if isinstance(result, Problem):
-            return Decoded(problem=result)
+        result: Response | Problem = yield request
         return read(result, now=self._clock(), secrets=self.login.secrets)

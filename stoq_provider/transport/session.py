@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any
 
 from requests import Session, exceptions
-from requests.auth import AuthBase
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
-from stoq_provider.core.http import Decoded, Problem, ProblemKind, Request, Response, read
+from stoq_provider.core.http import Problem, ProblemKind, Request, Response, read
 from stoq_provider.systems.base import System
 from stoq_provider.systems.payload import origin_of
 from stoq_provider.transport.auth import Login
@@ -23,52 +21,19 @@ if TYPE_CHECKING:
     from requests import Response as RequestsResponse
 
 
-class KeyAuth(AuthBase):
-    """
-    Puts the key, or the token of a login, on requests to the shop's own origin, and on no others.
-
-    Being set, it also keeps ``requests`` from looking for other credentials in a ``.netrc``.
-    """
-
-    def __init__(self, login: Login, fetch: Callable[[Request], Decoded]) -> None:
-        self.login = login
-        self._fetch = fetch
-
-    def __call__(self, request: PreparedRequest) -> PreparedRequest:
-        """
-        Add the headers.
-
-        :raises LoginFailed: where the token that they need could not be had.
-        """
-        if self.login.missing and self.login.request is not None:
-            self.login.take(self._fetch(self.login.request))
-        request.headers.update(self.login.headers(request.url or ""))
-        return request
-
-    def __repr__(self) -> str:
-        """Show no secret."""
-        return "KeyAuth(***)"
-
-
-class NoAuth(AuthBase):
-    """Adds nothing, and keeps ``requests`` from looking into a ``.netrc``."""
-
-    def __call__(self, request: PreparedRequest) -> PreparedRequest:
-        """Leave the request as it is."""
-        return request
-
-
 class ShopSession(Session):
     """
-    A session in which the connection has the last word, also where its user follows redirects.
+    A session that carries the key, the user agent, TLS and proxy settings of a connection.
 
-    It keeps no cookies: some servers set one with every answer, and would take it for a login.
+    The connection has the last word, also where its user follows redirects. No cookies are kept: some
+    servers set one with every answer, and would take it for a login.
     """
 
-    def __init__(self, settings: ConnectionSettings, login: Login) -> None:
+    def __init__(self, settings: ConnectionSettings, system: System) -> None:
         super().__init__()
+        self.login = Login(settings, system)
+        self.auth = self._sign
         self._settings = settings
-        self._login = login
         self.headers.update({"User-Agent": settings.user_agent, "Accept": "application/json"})
         self.verify = settings.verify
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
@@ -77,10 +42,23 @@ class ShopSession(Session):
             # The environment's NO_PROXY and proxies would otherwise win over the connection's.
             self.trust_env = False
 
+    def _sign(self, request: PreparedRequest) -> PreparedRequest:
+        """
+        Put the key, or the token of a login, on a request to the shop's own origin, and on no other.
+
+        :raises LoginFailed: where the token that it needs could not be had.
+        """
+        call = self.login.missing
+        if call is not None:
+            result = exchange(self, call, self._settings.timeout, auth=sign_nothing)
+            self.login.take(read(result, now=time.time(), secrets=self.login.secrets))
+        request.headers.update(self.login.headers(request.url or ""))
+        return request
+
     def rebuild_auth(self, prepared_request: PreparedRequest, response: RequestsResponse) -> None:
         """Take the key off a request that is redirected to another origin; ``.netrc`` is not asked."""
         if origin_of(prepared_request.url or "") != origin_of(self._settings.origin):
-            for name in self._login.names:
+            for name in self.login.names:
                 prepared_request.headers.pop(name, None)
 
     def resolve_redirects(self, *args: Any, yield_requests: bool = False, **options: Any) -> Any:
@@ -94,19 +72,9 @@ class ShopSession(Session):
         return super().merge_environment_settings(url, proxies, stream, verify, cert)
 
 
-def make_session(settings: ConnectionSettings, system: System) -> Session:
-    """Return a session that carries the key, the user agent, TLS and proxy settings."""
-    login = Login(settings, system)
-    session = ShopSession(settings, login)
-
-    def fetch(request: Request) -> Decoded:
-        result = exchange(session, request, settings.timeout, auth=NoAuth())
-        if isinstance(result, Problem):
-            return Decoded(problem=result)
-        return read(result, now=time.time(), secrets=login.secrets)
-
-    session.auth = KeyAuth(login, fetch)
-    return session
+def sign_nothing(request: PreparedRequest) -> PreparedRequest:
+    """Leave a request as it is; given as ``auth``, also without what a ``.netrc`` says."""
+    return request
 
 
 def exchange(session: Session, request: Request, timeout: float, **options: Any) -> Response | Problem:

@@ -5,32 +5,30 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from math import inf
 from typing import Any
 
-from requests import Session
-
 from stoq_provider.core.http import Decoded, Problem, Request, Response
 from stoq_provider.systems.base import System
-from stoq_provider.transport.auth import Login
 from stoq_provider.transport.flow import Flow, RequestFlow, SignIn, T
 from stoq_provider.transport.rate_limiter import WORKER, Meter, RateLimiter
 from stoq_provider.transport.retry import RetryPolicy
-from stoq_provider.transport.session import KeyAuth, NoAuth, exchange
+from stoq_provider.transport.session import ShopSession, exchange, sign_nothing
 from stoq_provider.transport.settings import ConnectionSettings
+from stoq_provider.transport.upload import Upload
 
 
 class SyncTransport(RequestFlow):
     """
     Sends requests one after the other, keeping to the shop's points.
 
-    :param session: made by :func:`~stoq_provider.transport.session.make_session`.
     :param sleep: waits the given seconds; may raise to end the wait.
     """
 
     def __init__(
         self,
-        session: Session,
+        session: ShopSession,
         settings: ConnectionSettings,
         system: System,
         *,
@@ -38,8 +36,9 @@ class SyncTransport(RequestFlow):
         clock: Callable[[], float] = lambda: time.time(),
         meter: Meter | None = None,
     ) -> None:
-        login = session.auth.login if isinstance(session.auth, KeyAuth) else Login(settings, system)
-        super().__init__(login, RateLimiter(system, settings.points_share, WORKER, meter=meter), clock)
+        super().__init__(
+            session.login, RateLimiter(system, settings.points_share, WORKER, meter=meter), clock
+        )
         self._session = session
         self._timeout = settings.timeout
         self._sleep = sleep
@@ -80,5 +79,9 @@ class SyncTransport(RequestFlow):
         return self._sleep(step)
 
     def _exchange(self, request: Request) -> Response | Problem:
+        send = partial(exchange, self._session, request, self._timeout, auth=sign_nothing)
         headers = self.login.headers(request.url)
-        return exchange(self._session, request, self._timeout, headers=headers, auth=NoAuth())
+        if not isinstance(request, Upload):
+            return send(headers=headers)
+        with request.form() as form:
+            return send(headers={**headers, "Content-Type": form.content_type}, data=form)

@@ -19,7 +19,7 @@ from stoq_provider.transport.aio import AsyncTransport, Client
 from stoq_provider.transport.auth import Login
 from stoq_provider.transport.rate_limiter import TRIGGERER, RateLimiter
 from stoq_provider.transport.retry import RetryPolicy
-from stoq_provider.transport.session import make_session
+from stoq_provider.transport.session import ShopSession
 from stoq_provider.transport.settings import ConnectionSettings
 from stoq_provider.transport.sync import SyncTransport
 
@@ -96,7 +96,7 @@ class Server:
 
 
 def over_requests(server: Server, clock: Any) -> Callable[..., Any]:
-    session = make_session(settings(), SYSTEM)
+    session = ShopSession(settings(), SYSTEM)
 
     def answer(sent: requests.PreparedRequest, context: Any) -> Any:
         body = json.loads(sent.body) if sent.body else None
@@ -113,7 +113,7 @@ def over_requests(server: Server, clock: Any) -> Callable[..., Any]:
     transport = SyncTransport(session, settings(), SYSTEM, sleep=clock.sleep, clock=clock)
     send.limiter = transport.limiter  # type: ignore[attr-defined]
     send.transport = transport  # type: ignore[attr-defined]
-    send.login = session.auth.login  # type: ignore[attr-defined,union-attr]
+    send.login = session.login  # type: ignore[attr-defined]
     return send
 
 

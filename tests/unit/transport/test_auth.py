@@ -18,7 +18,7 @@ from stoq_provider.transport.auth import Login
 from stoq_provider.transport.client_pool import make_client
 from stoq_provider.transport.rate_limiter import TRIGGERER, RateLimiter
 from stoq_provider.transport.retry import NO_RETRY
-from stoq_provider.transport.session import make_session
+from stoq_provider.transport.session import ShopSession
 from stoq_provider.transport.sync import SyncTransport
 
 from .login_server import ORIGIN, PASSWORD, READ, SYSTEM, WRITE, Server, over_httpx, over_requests, settings
@@ -70,7 +70,7 @@ class TestTheToken:
         assert "token" not in repr(server.seen[-1][1])
 
     def test_without_a_user_name_the_key_itself_is_sent(self, server, clock):
-        session = make_session(settings(login=None), SYSTEM)
+        session = ShopSession(settings(login=None), SYSTEM)
         with requests_mock.Mocker() as mocker:
             mocker.get(READ.url, json={})
             SyncTransport(session, settings(login=None), SYSTEM, sleep=clock.sleep, clock=clock).send(READ)
@@ -78,7 +78,7 @@ class TestTheToken:
         assert mocker.call_count == 1
 
     def test_a_session_of_a_user_logs_in_too(self, server):
-        session = make_session(settings(), SYSTEM)
+        session = ShopSession(settings(), SYSTEM)
         with requests_mock.Mocker() as mocker:
             mocker.post(f"{ORIGIN}/login", json={"access_token": "token-1"})
             mocker.get(READ.url, json={})
@@ -87,7 +87,7 @@ class TestTheToken:
 
     @pytest.mark.parametrize("location", ["https://evil.example/x", "http://medusa.example/x"])
     def test_does_not_go_along_when_that_session_follows_a_redirect(self, location):
-        session = make_session(settings(), SYSTEM)
+        session = ShopSession(settings(), SYSTEM)
         with requests_mock.Mocker() as mocker:
             mocker.post(f"{ORIGIN}/login", json={"access_token": "token-1"})
             mocker.get(READ.url, status_code=302, headers={"Location": location})
@@ -129,7 +129,7 @@ class TestATokenThatIsRefused:
         assert server.logged_in == 1
 
     def test_a_key_that_is_refused_is_not_sent_again(self, clock):
-        session = make_session(settings(login=None), SYSTEM)
+        session = ShopSession(settings(login=None), SYSTEM)
         with requests_mock.Mocker() as mocker:
             mocker.get(READ.url, status_code=401, json={})
             SyncTransport(session, settings(login=None), SYSTEM, sleep=clock.sleep, clock=clock).send(READ)
@@ -212,7 +212,7 @@ class TestCookies:
     """One that came with a login would be taken for a login of its own: the server would look at no token."""
 
     def test_a_session_keeps_none(self):
-        with cookie_server() as (origin, seen), make_session(settings(origin), SYSTEM) as session:
+        with cookie_server() as (origin, seen), ShopSession(settings(origin), SYSTEM) as session:
             transport = SyncTransport(session, settings(origin), SYSTEM)
             for method in ("GET", "POST", "GET"):
                 assert transport.send(Request(method, f"{origin}/x")).problem is None

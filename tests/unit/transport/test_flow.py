@@ -59,8 +59,9 @@ def test_no_answer_is_an_answer(clock):
 
 def test_a_token_is_asked_for_first(clock):
     flow = flow_of(clock, SYSTEM, with_login())
+    call = flow.login.missing
     steps, _ = drive(flow.sign_in_flow(), clock, TOKEN)
-    assert steps == [flow.login.request]
+    assert steps == [call]
     assert drive(flow.sign_in_flow(), clock) == ([], None), "another user has one by now"
     assert drive(flow.request_flow(READ, RetryPolicy()), clock, OK)[0] == [READ]
 

@@ -19,7 +19,7 @@ from stoq_provider.transport.client_pool import make_client
 from stoq_provider.transport.log_filter import LOGGERS, quietly
 from stoq_provider.transport.rate_limiter import TRIGGERER, RateLimiter
 from stoq_provider.transport.retry import RetryPolicy
-from stoq_provider.transport.session import make_session
+from stoq_provider.transport.session import ShopSession
 from stoq_provider.transport.sync import SyncTransport
 
 from . import silence
@@ -42,7 +42,7 @@ def everything(caplog):
 
 def by_sync(origin, request, clock):
     given = settings(origin, timeout=PATIENCE)
-    session = make_session(given, STOQ)
+    session = ShopSession(given, STOQ)
     SyncTransport(session, given, STOQ, sleep=clock.sleep, clock=clock).send(request, POLICY)
 
 

@@ -15,7 +15,7 @@ from stoq_provider.transport.aio import AsyncTransport, Client
 from stoq_provider.transport.auth import Login
 from stoq_provider.transport.rate_limiter import TRIGGERER, RateLimiter
 from stoq_provider.transport.retry import NO_RETRY, RetryPolicy
-from stoq_provider.transport.session import make_session
+from stoq_provider.transport.session import ShopSession
 from stoq_provider.transport.sync import SyncTransport
 
 from .conftest import GET, POST, STOQ, settings
@@ -31,7 +31,7 @@ ASYNC = {REFUSED: httpx.ConnectError("x"), LOST: httpx.ReadError("x"), SLOW: htt
 
 
 def by_sync(clock, plan, request, policy):
-    session = make_session(settings(), STOQ)
+    session = ShopSession(settings(), STOQ)
     adapter = requests_mock.Adapter()
     session.mount("https://", adapter)
     adapter.register_uri(

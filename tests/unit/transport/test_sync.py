@@ -9,9 +9,8 @@ import requests
 import requests_mock
 
 from stoq_provider.core.http import ProblemKind, Request
-from stoq_provider.transport.auth import Login
 from stoq_provider.transport.retry import NO_RETRY, RetryPolicy
-from stoq_provider.transport.session import KeyAuth, make_session
+from stoq_provider.transport.session import ShopSession
 from stoq_provider.transport.sync import SyncTransport
 
 from .conftest import GET, KEY, ORIGIN, POST, STOQ, settings
@@ -22,7 +21,7 @@ ONCE = RetryPolicy(attempts=1)
 
 
 def mocked(*answers, **more):
-    session = make_session(settings(**more), STOQ)
+    session = ShopSession(settings(**more), STOQ)
     adapter = requests_mock.Adapter()
     for scheme in ("https://", "http://"):
         session.mount(scheme, adapter)
@@ -81,7 +80,7 @@ class TestTheKey:
         ],
     )
     def test_goes_to_the_own_origin_only(self, url, goes):
-        prepared = requests.Request("GET", url, auth=KeyAuth(Login(settings(), STOQ), None)).prepare()
+        prepared = ShopSession(settings(), STOQ).prepare_request(requests.Request("GET", url))
         assert (KEY in str(prepared.headers)) is goes
 
     @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -123,7 +122,7 @@ class TestTheKey:
         assert not any("Authorization" in sent.headers for sent in adapter.request_history)
 
     def test_is_in_no_repr(self):
-        session = make_session(settings(), STOQ)
+        session = ShopSession(settings(), STOQ)
         for text in (repr(session.auth), repr(session), repr(vars(session)), repr(session.headers)):
             assert KEY not in text
 
@@ -145,7 +144,7 @@ FAILURES = [
 class TestRealConnections:
     def at(self, origin, clock, **more):
         more = {"timeout": PATIENCE, **more}
-        return transport_of(make_session(settings(origin, **more), STOQ), clock, **more)
+        return transport_of(ShopSession(settings(origin, **more), STOQ), clock, **more)
 
     @pytest.mark.parametrize(("way", "kind"), FAILURES, ids=[f[0] for f in FAILURES])
     def test_a_connection_that_breaks(self, raw_server, clock, way, kind):
