@@ -76,12 +76,11 @@ class Bell:
 class Subscription:
     """What one waiting task has of the scheduler. Made by :meth:`PollScheduler.subscribe`."""
 
-    __slots__ = ("_bell", "_error", "_inbox", "_scheduler", "keys", "transport")
+    __slots__ = ("_bell", "_error", "_inbox", "_scheduler", "transport")
 
     def __init__(self, scheduler: PollScheduler, transport: PaidSender) -> None:
         self._scheduler = scheduler
         self.transport = transport
-        self.keys: list[Key] = []
         self._inbox: list[PolledJob] = []
         self._bell = Bell()
         self._error: BaseException | None = None
@@ -153,14 +152,13 @@ class PollScheduler:
     ) -> None:
         self.clock = clock
         self._system = system
-        self._limiter = limiter
+        self.limiter = limiter
         self._queue: PollQueue[Key] = PollQueue()
         self._waiters: dict[Key, dict[Subscription, JobHandle]] = {}
         self._subscriptions: set[Subscription] = set()
         self._calls: dict[asyncio.Task[None], _Call] = {}
         self._runner: asyncio.Task[None] | None = None
         self._bell = Bell()
-        self._asleep_until = float("-inf")
 
     @property
     def jobs(self) -> int:
@@ -169,7 +167,7 @@ class PollScheduler:
 
     def round_time(self) -> float:
         """Return the seconds that it takes to poll every job once, one call after the other."""
-        return self._limiter.round(-(-len(self._waiters) // self._system.poll_size))
+        return self.limiter.round(-(-len(self._waiters) // self._system.poll_size))
 
     @asynccontextmanager
     async def subscribe(self, transport: PaidSender) -> AsyncIterator[Subscription]:
@@ -188,12 +186,9 @@ class PollScheduler:
         # Here, where the error reaches the one whose job it is.
         self._system.status_request(subscription.transport.origin, poll.handle)
         key = key_of(poll.handle)
-        if subscription not in self._waiters.setdefault(key, {}):
-            self._waiters[key][subscription] = poll.handle
-            subscription.keys.append(key)
+        self._waiters.setdefault(key, {})[subscription] = poll.handle
         self._queue.ask(key, poll.due_at, head_start=self._head_start if poll.early else 0.0)
-        if poll.due_at < self._asleep_until:
-            self._bell.ring()
+        self._bell.ring()
 
     @property
     def _head_start(self) -> float:
@@ -202,7 +197,7 @@ class PollScheduler:
 
     async def _leave(self, subscription: Subscription) -> None:
         self._subscriptions.discard(subscription)
-        for key in list(subscription.keys):
+        for key in [key for key, waiters in self._waiters.items() if subscription in waiters]:
             self.forget(subscription, key)
         ending = [call for call, about in self._calls.items() if about.owner is subscription]
         if not self._subscriptions and self._runner is not None:
@@ -214,12 +209,8 @@ class PollScheduler:
 
     def forget(self, subscription: Subscription, key: Key) -> None:
         """Poll a job no longer for a subscription."""
-        if key not in subscription.keys:
-            return
-        subscription.keys.remove(key)
-        subscriptions = self._waiters[key]
-        del subscriptions[subscription]
-        if not subscriptions:
+        waiters = self._waiters.get(key, {})
+        if waiters.pop(subscription, None) is not None and not waiters:
             del self._waiters[key]
             self._queue.drop(key)
 
@@ -228,7 +219,7 @@ class PollScheduler:
             while True:
                 wait = self._step()
                 if wait != 0:
-                    await self._sleep(wait)
+                    await self._bell.wait(wait)
         except Exception as error:
             for subscription in self._subscriptions:
                 subscription.fail(error)
@@ -242,11 +233,11 @@ class PollScheduler:
         due_at = self._queue.next_due()
         if due_at is None or due_at > now:
             return None if due_at is None else due_at - now
-        wait = self._limiter.wait(_ANY_POLL, now)
+        wait = self.limiter.wait(_ANY_POLL, now)
         if wait > 0:
             return wait
         taken = self._queue.take(now, self._system.poll_size)
-        self._limiter.meter.waited(now - taken[0][1])
+        self.limiter.meter.waited(now - taken[0][1])
         self._call([key for key, _ in taken], now)
         return 0.0
 
@@ -254,9 +245,9 @@ class PollScheduler:
         owner = next(iter(self._waiters[keys[0]]))
         jobs = {key: next(iter(self._waiters[key].values())) for key in keys}
         request = self._system.poll_request(owner.transport.origin, list(jobs.values()))
-        self._limiter.meter.polled()
+        self.limiter.meter.polled()
         # Spent here and now: the next step must know of it.
-        about = _Call(owner, request, self._limiter.spend(request, now), jobs)
+        about = _Call(owner, request, self.limiter.spend(request, now), jobs)
         call = _detached(self._send(about))
         self._calls[call] = about
         call.add_done_callback(self._ended)
@@ -281,18 +272,11 @@ class PollScheduler:
         if call.cancelled():
             # The one it was made for has left; others may wait for the same jobs.
             if not about.begun:  # else the transport has settled it
-                self._limiter.settle(about.request)
+                self.limiter.settle(about.request)
             for key in about.jobs:
                 if key in self._waiters:
                     self._queue.ask(key, self.clock(), head_start=self._head_start)
         self._bell.ring()
-
-    async def _sleep(self, wait: float | None) -> None:
-        self._asleep_until = float("inf") if wait is None else self.clock() + wait
-        try:
-            await self._bell.wait(wait)
-        finally:
-            self._asleep_until = float("-inf")
 
 
 def _detached(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
