@@ -65,14 +65,9 @@ def _verify(setting: bool | str) -> bool | ssl.SSLContext:
 
 @dataclass
 class _SharedClient:
-    made: asyncio.Future[Client]
+    making: asyncio.Lock = field(default_factory=asyncio.Lock)
+    client: Client | None = None
     users: int = 0
-
-
-@dataclass
-class _Shop:
-    limiter: RateLimiter
-    scheduler: PollScheduler
 
 
 @dataclass
@@ -80,11 +75,11 @@ class _Loop:
     """
     What one event loop holds.
 
-    Ledgers stay when their last user leaves: what a shop reported of its points is still true then.
+    Schedulers stay when their last user leaves: what a shop reported of its points is still true then.
     """
 
     clients: dict[str, _SharedClient] = field(default_factory=dict)
-    shops: dict[str, _Shop] = field(default_factory=dict)
+    schedulers: dict[str, PollScheduler] = field(default_factory=dict)
 
 
 _LOOPS: WeakKeyDictionary[asyncio.AbstractEventLoop, _Loop] = WeakKeyDictionary()
@@ -104,37 +99,27 @@ async def shared_transport(
     """
     loop = _LOOPS.setdefault(asyncio.get_running_loop(), _Loop())
     key = _digest(system.name, settings.origin, settings.login or "", settings.key)
-    shop = loop.shops.get(key)
-    if shop is None:
+    scheduler = loop.schedulers.get(key)
+    if scheduler is None:
         limiter = RateLimiter(system, settings.points_share, TRIGGERER, meter=meter)
-        shop = loop.shops[key] = _Shop(limiter, PollScheduler(system, limiter))
+        scheduler = loop.schedulers[key] = PollScheduler(system, limiter)
     name = _digest(key, str(settings.verify), str(settings.proxy), str(settings.timeout))
-    shared = loop.clients.get(name)
-    if shared is None:
-        made = asyncio.ensure_future(_make(settings, system))
-        shared = loop.clients[name] = _SharedClient(made)
+    shared = loop.clients.setdefault(name, _SharedClient())
     shared.users += 1
     try:
-        # Shielded: others may wait for the same client.
-        client = await asyncio.shield(shared.made)
-        yield AsyncTransport(settings, system, client=client, limiter=shop.limiter, scheduler=shop.scheduler)
+        async with shared.making:
+            if shared.client is None:
+                http = await asyncio.to_thread(make_client, settings)
+                shared.client = Client(http, Login(settings, system))
+        yield AsyncTransport(
+            settings, system, client=shared.client, limiter=scheduler.limiter, scheduler=scheduler
+        )
     finally:
         shared.users -= 1
         if shared.users == 0:
             del loop.clients[name]
-            await _close(shared.made)
-
-
-async def _make(settings: ConnectionSettings, system: System) -> Client:
-    return Client(await asyncio.to_thread(make_client, settings), Login(settings, system))
-
-
-async def _close(made: asyncio.Future[Client]) -> None:
-    if not made.done():
-        made.cancel()
-    (client,) = await asyncio.gather(made, return_exceptions=True)
-    if isinstance(client, Client):
-        await client.http.aclose()
+            if shared.client is not None:
+                await shared.client.http.aclose()
 
 
 def _digest(*parts: str) -> str:

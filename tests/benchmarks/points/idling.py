@@ -49,7 +49,7 @@ def resident() -> int:
 def waiting() -> int:
     """Jobs that all schedulers of this loop wait for."""
     loop = client_pool._LOOPS.get(asyncio.get_running_loop())
-    return 0 if loop is None else sum(shop.scheduler.jobs for shop in loop.shops.values())
+    return 0 if loop is None else sum(scheduler.jobs for scheduler in loop.schedulers.values())
 
 
 async def consume(trigger: BaseTrigger) -> None:
