@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from airflow.providers.common.compat.sdk import Stats
 
+from stoq_provider.transport.rate_limiter import Meter
 
-class AirflowMeter:
+
+class AirflowMeter(Meter):
     """
     Reports a shop's points.
 

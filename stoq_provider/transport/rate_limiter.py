@@ -7,7 +7,6 @@ Pure, but for the system that it asks: both drivers keep to one.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 from stoq_provider.core.http import Decoded, ProblemKind, RateLimit, Request
 from stoq_provider.core.pacing import Pace
@@ -52,7 +51,7 @@ class RateLimiter:
         self, system: System, share: float, sharing: SharingPolicy, *, meter: Meter | None = None
     ) -> None:
         self._system = system
-        self.meter: Meter = meter or NoMeter()
+        self.meter: Meter = meter or Meter()
         self.budget = PointsBudget(system.points, share)
         self._under_way = 0
         self._route_limits = {name: PointsBudget(rules, share) for name, rules in system.route_limits.items()}
@@ -121,8 +120,8 @@ class RateLimiter:
         return None if name is None else self._route_limits[name]
 
 
-class Meter(Protocol):
-    """Takes measurements; must neither block nor raise."""
+class Meter:
+    """Takes measurements, and does nothing with them; one that does must neither block nor raise."""
 
     def points_left(self, points: int) -> None:
         """Points that the ledger still has, after an answer."""
@@ -138,22 +137,3 @@ class Meter(Protocol):
 
     def finished(self, jobs: int, polls: int) -> None:
         """A wait for so many jobs has ended, after so many answers about them."""
-
-
-class NoMeter:
-    """Measures nothing."""
-
-    def points_left(self, points: int) -> None:
-        """Ignore it."""
-
-    def waited(self, seconds: float) -> None:
-        """Ignore it."""
-
-    def throttled(self) -> None:
-        """Ignore it."""
-
-    def polled(self) -> None:
-        """Ignore it."""
-
-    def finished(self, jobs: int, polls: int) -> None:
-        """Ignore it."""

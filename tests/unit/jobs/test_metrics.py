@@ -83,11 +83,10 @@ def test_names_are_such_as_airflow_takes(stats, system):
     assert all(re.fullmatch(rf"stoq_provider\.{system}\.[a-z_]+", name) for _, name, _, _ in stats)
 
 
-def test_the_meter_of_airflow_and_the_one_that_measures_nothing_have_all_that_is_asked_of_a_meter():
+def test_the_meter_of_airflow_takes_all_that_is_measured():
     wanted = {name for name in vars(rate_limiter.Meter) if not name.startswith("_")}
     assert wanted == {"points_left", "waited", "throttled", "polled", "finished"}
-    for made in (AirflowMeter, rate_limiter.NoMeter):
-        assert wanted <= set(vars(made))
+    assert wanted <= set(vars(AirflowMeter))
 
 
 class TestAWorker:
@@ -212,6 +211,4 @@ def test_the_gate_of_a_worker_and_that_of_a_triggerer_take_the_same_meter():
 
     made = AirflowMeter("stoq", "x")
     assert rate_limiter.RateLimiter(Stoq(), 0.8, rate_limiter.WORKER, meter=made).meter is made
-    assert isinstance(
-        rate_limiter.RateLimiter(Stoq(), 0.8, rate_limiter.TRIGGERER).meter, rate_limiter.NoMeter
-    )
+    assert isinstance(rate_limiter.RateLimiter(Stoq(), 0.8, rate_limiter.TRIGGERER).meter, rate_limiter.Meter)

@@ -14,7 +14,7 @@ from stoq_provider.core.http import Decoded, Problem, ProblemKind, RateLimit, Re
 from stoq_provider.core.lifecycle import JobProgress, Outcome
 from stoq_provider.jobs.wait import INFO, LAST_LOOK, WARNING, WaitPlan, event_of, poll_due, wait_sync
 from stoq_provider.systems.stoq.system import Stoq
-from stoq_provider.transport.rate_limiter import NoMeter
+from stoq_provider.transport.rate_limiter import Meter
 from stoq_provider.transport.retry import NO_RETRY
 from tests.unit.transport.conftest import Clock, settings
 from tests.unit.transport.virtual import START, Lines, Shop, clock, ends_after, handle, run, running
@@ -43,7 +43,7 @@ class Batched(Stoq):
         return [self.poll_result(answer, one) for one in handles]
 
 
-class Counts(NoMeter):
+class Counts(Meter):
     """A meter that counts polls, and keeps what became of waits."""
 
     def __init__(self):
