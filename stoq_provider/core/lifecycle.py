@@ -34,30 +34,10 @@ class Outcome(str, Enum):
         """Whether the task may go on with the result."""
         return self in (Outcome.SUCCEEDED, Outcome.PARTIAL, Outcome.WAITING)
 
-    @property
-    def final(self) -> bool:
-        """Whether the remote job is over; otherwise only our waiting is."""
-        return self in (
-            Outcome.SUCCEEDED,
-            Outcome.PARTIAL,
-            Outcome.FAILED,
-            Outcome.CANCELLED,
-            Outcome.EXPIRED,
-        )
-
-
-_ENDS = {
-    JobState.WAITING: Outcome.WAITING,
-    JobState.SUCCEEDED: Outcome.SUCCEEDED,
-    JobState.PARTIAL: Outcome.PARTIAL,
-    JobState.FAILED: Outcome.FAILED,
-    JobState.CANCELLED: Outcome.CANCELLED,
-}
-
 
 def outcome_of(state: JobState) -> Outcome | None:
     """Return how a job in that state has ended; ``None``: it has not."""
-    return _ENDS.get(state)
+    return None if state in (JobState.RUNNING, JobState.UNKNOWN) else Outcome(state.value)
 
 
 class PollResultKind(str, Enum):
@@ -174,7 +154,7 @@ def _saw(progress: JobProgress, status: JobStatus, now: float) -> JobProgress:
         seen_at=now,
         bad_since=None,
         bad_count=0,
-        outcome=_ENDS.get(status.state),
+        outcome=outcome_of(status.state),
         text=status.error or "",
     )
 

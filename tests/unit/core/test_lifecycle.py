@@ -15,6 +15,7 @@ from stoq_provider.core.lifecycle import (
     WatchRules,
     advance,
     give_up,
+    outcome_of,
 )
 from stoq_provider.core.models import JobHandle, JobState, JobStatus
 
@@ -192,7 +193,13 @@ def test_what_a_problem_means_for_a_poll(kind, result):
 
 
 @pytest.mark.parametrize("outcome", Outcome)
-def test_good_and_final(outcome):
+def test_which_outcomes_are_good(outcome):
     assert outcome.good is (outcome.value in {"succeeded", "partial", "waiting"})
-    still_goes_on = {"waiting", "not_found", "unhealthy", "denied", "timeout"}
-    assert outcome.final is (outcome.value not in still_goes_on)
+
+
+@pytest.mark.parametrize("state", JobState)
+def test_a_state_that_ends_a_job_is_an_outcome(state):
+    outcome = outcome_of(state)
+    assert (None if outcome is None else outcome.value) == (
+        None if state in (JobState.RUNNING, JobState.UNKNOWN) else state.value
+    )
