@@ -36,14 +36,9 @@ T = TypeVar("T")
 _quiet: ContextVar[bool] = ContextVar("stoq_quiet_http_logs", default=False)
 
 
-class _WhileNotQuiet(logging.Filter):
-    """Lets a record pass unless its maker asked for silence."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return not _quiet.get()
-
-
-_FILTER = _WhileNotQuiet()
+def _while_not_quiet(record: logging.LogRecord) -> bool:
+    """Whether the maker of a record did not ask for silence."""
+    return not _quiet.get()
 
 
 def quietly(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -57,7 +52,7 @@ def quietly(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     for name in LOGGERS:
         # Each time, because a logging configuration applied in between may have dropped the filter;
         # the logging module ignores a filter it already has.
-        logging.getLogger(name).addFilter(_FILTER)
+        logging.getLogger(name).addFilter(_while_not_quiet)
     context = copy_context()
     context.run(_quiet.set, True)
     return context.run(function, *args, **kwargs)

@@ -72,12 +72,12 @@ def read_settings(
     clean_key = (key or "").strip()
     if not (clean_key.isascii() and clean_key.isprintable()):
         raise InvalidInput("the API key in the password field has characters that no header can carry")
-    allow_http = _flag(extra, "allow_http")
+    allow_http = _switch(extra.get("allow_http"), default=False) is True
     return ConnectionSettings(
         origin=_origin(host, port, scheme, default_origin, base_path, allow_http),
         key=clean_key,
         timeout=_positive(extra, "timeout", 30.0, 0.1, 3600.0),
-        verify=_verify(extra.get("verify", True)),
+        verify=_switch(extra.get("verify"), default=True),
         proxy=str(extra["proxy"]) if extra.get("proxy") else None,
         allow_http=allow_http,
         points_share=_positive(extra, "points_share", 0.8, 0.05, 1.0),
@@ -148,20 +148,16 @@ def _warn_of_unknown(extra: Mapping[str, Any]) -> None:
     )
 
 
-def _flag(extra: Mapping[str, Any], name: str) -> bool:
-    value = extra.get(name) or False
-    if isinstance(value, str):
-        return value.strip().lower() in ("true", "1", "yes", "on")
-    return bool(value)
-
-
-def _verify(value: Any) -> bool | str:
+def _switch(value: Any, *, default: bool) -> bool | str:
+    """Read what is on or off, or a text that is neither."""
     if isinstance(value, str):
         word = value.strip().lower()
-        if word in ("", "true", "1", "yes"):
+        if word in ("true", "1", "yes", "on"):
             return True
-        return False if word in ("false", "0", "no") else value.strip()
-    return True if value is None else bool(value)
+        if word in ("false", "0", "no", "off"):
+            return False
+        return value.strip() or default
+    return default if value is None else bool(value)
 
 
 def _positive(extra: Mapping[str, Any], name: str, default: float, low: float, high: float) -> float:

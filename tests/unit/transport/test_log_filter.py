@@ -170,7 +170,7 @@ def test_filters_do_not_pile_up():
     for _ in range(3):
         quietly(int)
     for name in LOGGERS:
-        assert len([f for f in logging.getLogger(name).filters if "Quiet" in type(f).__name__]) == 1
+        assert len([f for f in logging.getLogger(name).filters if "quiet" in getattr(f, "__name__", "")]) == 1
 
 
 def test_a_logging_configuration_that_drops_filters_does_no_harm(everything):
