@@ -8,7 +8,7 @@ validated when it is read. It holds no secret: the download URL is asked for aga
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, fields
 from typing import Any
 
 from stoq_provider.core.forms import Form, iso
@@ -105,17 +105,9 @@ class WaitState:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
-        return {
-            "started_at": self.started_at,
-            "destination": self.destination,
-            "deadline": self.deadline,
-            "kind": self.kind,
-            "ended": [end.to_dict() for end in self.ended],
-            "records": list(self.records),
-            "notes": list(self.notes),
-            "points_spent": self.points_spent,
-            "decided": self.decided,
-        }
+        plain = {field.name: getattr(self, field.name) for field in fields(self)}
+        ended = [end.to_dict() for end in self.ended]
+        return {**plain, "ended": ended, "records": list(self.records), "notes": list(self.notes)}
 
     @classmethod
     def from_dict(cls, value: Any) -> WaitState:
@@ -146,12 +138,11 @@ class WaitEvent:
     points_spent: int = 0
     points_left: int | None = None
     state: WaitState = WaitState(started_at=0.0)
-    version: int = field(default=VERSION)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form, the payload of a ``TriggerEvent``."""
         return {
-            "version": self.version,
+            "version": VERSION,
             "jobs": [end.to_dict() for end in self.ends],
             "points_spent": self.points_spent,
             "points_left": self.points_left,

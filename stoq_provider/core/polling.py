@@ -152,14 +152,13 @@ class Poller:
 
     def schedule(self) -> list[ScheduledPoll]:
         """Return when each job that has not ended wants to be polled."""
-        return [self._scheduled(entry) for entry in self._entries.values() if not entry.progress.ended]
+        return [poll for job_id in self._entries if (poll := self.scheduled(job_id)) is not None]
 
     def scheduled(self, job_id: str) -> ScheduledPoll | None:
         """Return when a job wants to be polled; ``None`` once it has ended."""
         entry = self._entries[job_id]
-        return None if entry.progress.ended else self._scheduled(entry)
-
-    def _scheduled(self, entry: _Entry) -> ScheduledPoll:
+        if entry.progress.ended:
+            return None
         first = entry.progress.status is None and not entry.progress.bad_count
         return ScheduledPoll(entry.progress.handle, entry.due_at, first or entry.due_at >= self.deadline)
 

@@ -32,10 +32,6 @@ class Login:
         if settings.login is not None:
             self._request = system.login_request(settings.origin, settings.login, settings.key)
 
-    def __repr__(self) -> str:
-        """Show no secret."""
-        return "Login(***)"
-
     @property
     def missing(self) -> Request | None:
         """The call that fetches the token, where one has to be fetched first."""

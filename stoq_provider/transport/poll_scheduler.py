@@ -12,7 +12,7 @@ import contextvars
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from stoq_provider.core.http import Decoded, RateLimit, Request
@@ -73,17 +73,15 @@ class Bell:
             self._waiting.set_result(None)
 
 
+@dataclass(slots=True, eq=False)
 class Subscription:
     """What one waiting task has of the scheduler. Made by :meth:`PollScheduler.subscribe`."""
 
-    __slots__ = ("_bell", "_error", "_inbox", "_scheduler", "transport")
-
-    def __init__(self, scheduler: PollScheduler, transport: PaidSender) -> None:
-        self._scheduler = scheduler
-        self.transport = transport
-        self._inbox: list[PolledJob] = []
-        self._bell = Bell()
-        self._error: BaseException | None = None
+    _scheduler: PollScheduler
+    transport: PaidSender
+    _inbox: list[PolledJob] = field(default_factory=list)
+    _bell: Bell = field(default_factory=Bell)
+    _error: BaseException | None = None
 
     def ask(self, poll: ScheduledPoll) -> None:
         """

@@ -106,14 +106,15 @@ def describe_failure(error: exceptions.RequestException, timeout: float) -> Prob
 
     The text names no URL: the error's own text would.
     """
+    name = type(error).__name__
     if isinstance(error, exceptions.ConnectTimeout) or _never_connected(error):
-        return Problem(ProblemKind.REFUSED_CONNECTION, (f"no connection came about ({_name(error)})",))
+        return Problem(ProblemKind.REFUSED_CONNECTION, (f"no connection came about ({name})",))
     if isinstance(error, exceptions.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
         return Problem(ProblemKind.REFUSED_CONNECTION, ("the server's TLS certificate was not accepted",))
     if isinstance(error, exceptions.Timeout):
         return Problem(ProblemKind.LOST_CONNECTION, (f"no answer within {timeout:g} s",))
     return Problem(
-        ProblemKind.LOST_CONNECTION, (f"the connection broke before the answer was whole ({_name(error)})",)
+        ProblemKind.LOST_CONNECTION, (f"the connection broke before the answer was whole ({name})",)
     )
 
 
@@ -130,7 +131,3 @@ def _never_connected(error: exceptions.RequestException) -> bool:
     if isinstance(original, (NewConnectionError, ConnectTimeoutError)):
         return True
     return isinstance(original, OSError) and "Tunnel connection failed" in str(original)
-
-
-def _name(error: BaseException) -> str:
-    return type(error).__name__

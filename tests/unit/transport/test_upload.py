@@ -62,7 +62,7 @@ def test_a_file_is_sent_whole(content):
 
 def test_a_file_that_can_not_be_read_is_not_sent(monkeypatch):
     stored = Stored(b"")
-    monkeypatch.setattr(stored, "open", lambda mode: Path("/no/such/file").open(mode))
+    monkeypatch.setattr(stored, "open", Path("/no/such/file").open)
     with requests_mock.Mocker() as mocker, pytest.raises(OSError, match="/no/such/file"):
         upload(stored)
     assert not mocker.called
