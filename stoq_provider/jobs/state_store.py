@@ -13,12 +13,15 @@ import json
 import logging
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, TypeVar
 
 from stoq_provider.download.writers import says_exists
 from stoq_provider.exceptions import StoqProviderError
+
+T = TypeVar("T")
 
 KEY_PREFIX = "airflow-provider-stoq/"
 
@@ -27,75 +30,99 @@ class StateError(StoqProviderError):
     """The store of records can't be read or written."""
 
 
-class StateStore(Protocol):
-    """A place for JSON objects by key."""
+class StateStore:
+    """
+    A place for JSON objects by key; each call does its work whole or raises a :class:`StateError`.
 
-    durable: bool
+    This one keeps nothing: a new try then starts anew, which the caller warns of. The others say where a JSON
+    object is, by ``_read``, ``_write`` and ``_remove``.
+    """
+
+    durable = False
     """Whether another try will find what is saved."""
+
+    place = "nowhere"
+    """For messages."""
 
     def load(self, key: str) -> Mapping[str, Any] | None:
         """Return the object, or ``None`` where there surely is none."""
 
+        def read() -> Mapping[str, Any] | None:
+            value = self._read(key)
+            if value is not None and not isinstance(value, Mapping):
+                raise TypeError(type(value).__name__)
+            return value
+
+        return self._reach("read", read)
+
     def create(self, key: str, value: Mapping[str, Any]) -> bool:
         """Write the object unless there is one; return whether it was written."""
 
+        def write() -> bool:
+            try:
+                self._write(key, value, new=True)
+            except Exception as error:
+                if says_exists(error):
+                    return False
+                raise
+            return True
+
+        return self._reach("written", write)
+
     def save(self, key: str, value: Mapping[str, Any]) -> None:
-        """Write the object, whole or not at all."""
+        """Write the object in one step: a record that is cut short would read as unreadable for ever."""
+        self._reach("written", lambda: self._write(key, value, new=False))
 
     def delete(self, key: str) -> None:
         """Take the object away, if it is there."""
+        self._reach("written", lambda: self._remove(key))
+
+    def _reach(self, done: str, call: Callable[[], T]) -> T:
+        try:
+            return call()
+        except Exception as error:
+            problem = StateError(
+                f"The record of submissions could not be {done} in {self.place} ({type(error).__name__}). "
+                "Without it a job might be submitted twice, so nothing more was sent; jobs that were "
+                "submitted go on. A retry looks again."
+            )
+        raise problem
+
+    def _read(self, key: str) -> Any:
+        """Return what is there; ``None`` where there surely is nothing."""
+        return None
+
+    def _write(self, key: str, value: Mapping[str, Any], *, new: bool) -> None:
+        """Put it into place; a ``new`` one raises ``FileExistsError``, or the store's own, where one is."""
+
+    def _remove(self, key: str) -> None:
+        """Take it away, if it is there."""
 
 
-class TaskStateStore:
+class TaskStateStore(StateStore):
     """The task state store of Airflow 3.3 and later, which is there on the worker only."""
 
     durable = True
+    place = "Airflow's task state store"
 
     def __init__(self, accessor: Any) -> None:
         self._accessor = accessor
 
-    def load(self, key: str) -> Mapping[str, Any] | None:
-        """Read through the supervisor."""
-        try:
-            value = self._accessor.get(KEY_PREFIX + key)
-        except Exception as error:
-            problem = _cannot("read", "Airflow's task state store", error)
-        else:
-            return _checked(value, "Airflow's task state store")
-        raise problem
+    def _read(self, key: str) -> Any:
+        return self._accessor.get(KEY_PREFIX + key)
 
-    def create(self, key: str, value: Mapping[str, Any]) -> bool:
-        """
-        Look, then write through the supervisor.
+    def _write(self, key: str, value: Mapping[str, Any], *, new: bool) -> None:
+        # To look and to write is not one step, and need not be: Airflow lets no two workers run one try, and
+        # refuses what a worker of an earlier try still wants to write.
+        if new and self._read(key) is not None:
+            raise FileExistsError(key)
+        self._accessor.set(KEY_PREFIX + key, dict(value))
 
-        That is not one step, and need not be: Airflow lets no two workers run one try, and refuses what a
-        worker of an earlier try still wants to write.
-        """
-        if self.load(key) is not None:
-            return False
-        self.save(key, value)
-        return True
-
-    def save(self, key: str, value: Mapping[str, Any]) -> None:
-        """Write through the supervisor."""
-        try:
-            self._accessor.set(KEY_PREFIX + key, dict(value))
-            return
-        except Exception as error:
-            problem = _cannot("write", "Airflow's task state store", error)
-        raise problem
-
-    def delete(self, key: str) -> None:
-        """Delete through the supervisor."""
-        try:
-            self._accessor.delete(KEY_PREFIX + key)
-            return
-        except Exception as error:
-            problem = _cannot("write", "Airflow's task state store", error)
-        raise problem
+    def _remove(self, key: str) -> None:
+        self._accessor.delete(KEY_PREFIX + key)
 
 
-class PathStateStore:
+class PathStateStore(StateStore):
     """
     JSON objects in a folder on object storage.
 
@@ -106,45 +133,24 @@ class PathStateStore:
 
     def __init__(self, root: Any) -> None:
         self._root = root
+        self.place = str(root)
 
-    def load(self, key: str) -> Mapping[str, Any] | None:
-        """Read the object; only "not found" means that there is none."""
+    def _read(self, key: str) -> Any:
         path = self._path(key)
         try:
             # cat_file asks the store itself; exists() might answer from a cached listing.
             data = path.fs.cat_file(path.path)
         except FileNotFoundError:
             return None
-        except Exception as error:
-            problem = _cannot("read", str(self._root), error)
-        else:
-            return _decoded(data, str(self._root))
-        raise problem
-
-    def create(self, key: str, value: Mapping[str, Any]) -> bool:
-        """Write the object only if there is none: two workers can't both begin."""
-        try:
-            self._write(key, value, new=True)
-            return True
-        except Exception as error:
-            if says_exists(error):
-                return False
-            problem = _cannot("write", str(self._root), error)
-        raise problem
-
-    def save(self, key: str, value: Mapping[str, Any]) -> None:
-        """Write the object in one step: a record that is cut short would read as unreadable for ever."""
-        try:
-            self._write(key, value, new=False)
-            return
-        except Exception as error:
-            problem = _cannot("write", str(self._root), error)
-        raise problem
+        value = json.loads(data)
+        if value is None:
+            raise TypeError("null")  # something is there, so it is not "no record"
+        return value
 
     def _write(self, key: str, value: Mapping[str, Any], *, new: bool) -> None:
         path = self._path(key)
         data = json.dumps(dict(value), sort_keys=True).encode()
-        if _is_local(path):
+        if path.protocol in ("", "file", "local"):
             _put(Path(path.path), data, new=new)
         elif not new:
             path.fs.pipe_file(path.path, data)
@@ -154,40 +160,13 @@ class PathStateStore:
                 raise FileExistsError(path.path)
             path.fs.pipe_file(path.path, data, mode="create")
 
-    def delete(self, key: str) -> None:
-        """Delete the object."""
+    def _remove(self, key: str) -> None:
         path = self._path(key)
-        try:
+        with suppress(FileNotFoundError):
             path.fs.rm_file(path.path)
-            return
-        except FileNotFoundError:
-            return
-        except Exception as error:
-            problem = _cannot("write", str(self._root), error)
-        raise problem
 
     def _path(self, key: str) -> Any:
         return self._root / f"{key}.json"
-
-
-class NoStateStore:
-    """Keeps nothing. A new try then starts anew, which the caller warns of."""
-
-    durable = False
-
-    def load(self, key: str) -> Mapping[str, Any] | None:
-        """Find nothing."""
-        return None
-
-    def create(self, key: str, value: Mapping[str, Any]) -> bool:
-        """Keep nothing, and let the caller begin."""
-        return True
-
-    def save(self, key: str, value: Mapping[str, Any]) -> None:
-        """Keep nothing."""
-
-    def delete(self, key: str) -> None:
-        """Keep nothing."""
 
 
 def open_store(context: Mapping[str, Any], state_path: str, log: logging.Logger | None) -> StateStore:
@@ -211,37 +190,7 @@ def open_store(context: Mapping[str, Any], state_path: str, log: logging.Logger 
             "have), and [stoq] state_path is not set. If this try is lost after it submitted, the next try "
             "does not know of the job and submits another one."
         )
-    return NoStateStore()
-
-
-def _cannot(verb: str, place: str, error: Exception) -> StateError:
-    return StateError(
-        f"The record of submissions could not be {'read' if verb == 'read' else 'written'} in {place} "
-        f"({type(error).__name__}). Without it a job might be submitted twice, so nothing more was sent; "
-        "jobs that were submitted go on. A retry looks again."
-    )
-
-
-def _decoded(data: bytes, place: str) -> Mapping[str, Any]:
-    try:
-        value = json.loads(data)
-    except ValueError as error:
-        problem = _cannot("read", place, error)
-    else:
-        checked = _checked(value, place)
-        assert checked is not None
-        return checked
-    raise problem
-
-
-def _checked(value: Any, place: str) -> Mapping[str, Any] | None:
-    if value is None or isinstance(value, Mapping):
-        return value
-    raise _cannot("read", place, TypeError(type(value).__name__))
-
-
-def _is_local(path: Any) -> bool:
-    return path.protocol in ("", "file", "local")
+    return StateStore()
 
 
 def _put(path: Path, data: bytes, *, new: bool) -> None:
