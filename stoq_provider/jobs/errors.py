@@ -31,6 +31,7 @@ from stoq_provider.exceptions import (
     StoqProviderError,
     ValidationRejected,
 )
+from stoq_provider.systems.base import System
 
 NOTHING_SENT = "Nothing was sent"
 
@@ -173,14 +174,11 @@ _FINAL_CLASSES: dict[Outcome, type[StoqProviderError]] = {
 
 def of_end(
     end: JobEnd,
+    system: System,
     *,
-    label: str,
     owner: bool,
     recorded: bool,
-    repeat: RepeatSafety,
-    repeat_expired: bool,
     unhealthy_after: float,
-    record_life: float,
     points_left: int | None = None,
 ) -> StoqProviderError:
     """
@@ -188,29 +186,30 @@ def of_end(
 
     :param owner: whether the task itself submitted the job; a sensor did not, and submits nothing ever.
     :param recorded: whether the next try can find the job.
-    :param repeat: whether submitting again does harm.
-    :param repeat_expired: whether a job whose record has expired is submitted again.
     """
-    never = repeat is RepeatSafety.NEVER or (end.outcome is Outcome.EXPIRED and not repeat_expired)
+    kind = end.handle.kind
+    never = system.repeat_safety(kind) is RepeatSafety.NEVER
+    never = never or (end.outcome is Outcome.EXPIRED and not system.repeat_expired(kind))
     lost = end.outcome in (Outcome.TIMEOUT, Outcome.UNHEALTHY)
     final = owner and never and end.outcome in _FINAL_CLASSES and not (lost and recorded)
     cause = f" ({end.text})" if end.text else ""
     if end.outcome is Outcome.TIMEOUT and end.status is not None:
         cause += f", last seen as {end.status.describe()}"
     headline = _HEADLINES[end.outcome].format(
-        label=label,
+        label=system.label,
         job=end.handle.job_id,
         cause=cause,
-        life=record_life / 3600,
+        life=system.rules.record_life / 3600,
         unhealthy=unhealthy_after,
     )
-    fate = _fate(end, final, owner, recorded, never).format(kind=end.handle.kind)
+    fate = _fate(end, final, owner, recorded, never).format(kind=kind)
+    texts = end.status.error_texts if end.status is not None else ()
     cls = _FINAL_CLASSES[end.outcome] if final else _END_CLASSES[end.outcome]
     return cls(
         f"{headline} {fate}",
         system=end.handle.system,
         http_status=end.http_status,
-        server_messages=_server_messages(end),
+        server_messages=texts or ((end.text,) if end.text else ()),
         job_id=end.handle.job_id,
         points_left=points_left,
     )
@@ -223,11 +222,6 @@ def forgotten(error: StoqProviderError) -> StoqProviderError:
     A download does not know who wants it, so its errors say what is usual.
     """
     return type(error)(_USUAL.sub(_ANEW, error.message), **error.details())
-
-
-def _server_messages(end: JobEnd) -> tuple[str, ...]:
-    texts = end.status.error_texts if end.status is not None else ()
-    return texts or ((end.text,) if end.text else ())
 
 
 def _fate(end: JobEnd, final: bool, owner: bool, recorded: bool, never: bool) -> str:

@@ -35,13 +35,10 @@ def first_error(
     errors = [
         of_end(
             end,
-            label=client.system.label,
+            client.system,
             owner=owner,
             recorded=recorded,
-            repeat=client.system.repeat_safety(end.handle.kind),
-            repeat_expired=client.system.repeat_expired(end.handle.kind),
             unhealthy_after=unhealthy_after,
-            record_life=client.system.rules.record_life,
             points_left=event.points_left,
         )
         for end in event.ends

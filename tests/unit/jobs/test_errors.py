@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
@@ -78,15 +80,18 @@ OF_A_SENSOR = [
 def of_end(
     outcome, *, owner=True, recorded=True, repeat=RepeatSafety.SAFE, export=True, text="HTTP 500: oops"
 ):
+    system = SimpleNamespace(
+        label="STOQ",
+        rules=SimpleNamespace(record_life=86400),
+        repeat_safety=lambda kind: repeat,
+        repeat_expired=lambda kind: export,
+    )
     return errors.of_end(
         JobEnd(HANDLE, outcome, text=text, http_status=500),
-        label="STOQ",
+        system,
         owner=owner,
         recorded=recorded,
-        repeat=repeat,
-        repeat_expired=export,
         unhealthy_after=900,
-        record_life=86400,
         points_left=7,
     )
 
