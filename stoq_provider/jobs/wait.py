@@ -11,7 +11,7 @@ import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from stoq_provider.core.events import JobEnd, WaitEvent, WaitState
 from stoq_provider.core.http import MalformedAnswer
@@ -25,17 +25,10 @@ from stoq_provider.jobs import config
 from stoq_provider.jobs.state_store import StateStore, open_store
 from stoq_provider.systems.base import System
 from stoq_provider.transport.retry import NO_RETRY
-from stoq_provider.transport.settings import ConnectionSettings
 
 if TYPE_CHECKING:
+    from stoq_provider.jobs.client import JobClient
     from stoq_provider.transport.aio import AsyncTransport
-
-
-class Log(Protocol):
-    """What is needed of a logger; Airflow 2's and Airflow 3's both have it."""
-
-    def log(self, level: int, msg: Any, *args: Any) -> Any:
-        """Log a message."""
 
 
 INFO, WARNING = 20, 30
@@ -94,46 +87,32 @@ class WaitPlan:
         )
 
 
-def write(log: Log, note: LogLine | None) -> None:
-    """Log a note, if there is one."""
+def write(log: Any, note: LogLine | None) -> None:
+    """Log a note, if there is one; ``log`` is a logger of Airflow 2 or 3."""
     if note is not None:
         log.log(WARNING if note.warning else INFO, "%s", note.text)
 
 
-class AnswersSync(Protocol):
-    """What the blocking loop needs of a transport."""
-
-    points_spent: int
-    limiter: Any
-
-    def send(self, request: Any, policy: Any = None) -> Any:
-        """Send."""
-
-    def wait_for_points(self, request: Any, until: float) -> bool:
-        """Wait for the points."""
-
-
-def poll_due(
-    poller: Poller, transport: AnswersSync, system: System, settings: ConnectionSettings, log: Log
-) -> bool:
+def poll_due(poller: Poller, client: JobClient) -> bool:
     """
     Poll the jobs that are due now, once each; return whether all jobs have ended, by the deadline too.
 
     A shop may be shut for longer than is left until then.
     """
+    transport, system = client.transport, client.system
     # A worker that was away while the deadline passed still looks once.
     until = max(poller.deadline, time.time()) + LAST_LOOK
     due = _with_company(poller, poller.step(time.time()).due, system.poll_size)
     for start in range(0, len(due), system.poll_size):
         handles = due[start : start + system.poll_size]
-        request = system.poll_request(settings.origin, handles)
+        request = system.poll_request(client.settings.origin, handles)
         if not transport.wait_for_points(request, until):
             poller.expire()
             return True
         transport.limiter.meter.polled()
         answer = transport.send(request, NO_RETRY)
         for handle, result in zip(handles, system.poll_results(answer, handles), strict=True):
-            write(log, poller.record(handle.job_id, result, answer.rate_limit, time.time()))
+            write(client.log, poller.record(handle.job_id, result, answer.rate_limit, time.time()))
     return poller.step(time.time()).done
 
 
@@ -146,24 +125,16 @@ def _with_company(poller: Poller, due: Sequence[JobHandle], size: int) -> Sequen
     return [*due, *(poll.handle for poll in others[:room])]
 
 
-def wait_sync(
-    poller: Poller,
-    transport: AnswersSync,
-    system: System,
-    settings: ConnectionSettings,
-    *,
-    sleep: Callable[[float], None],
-    log: Log,
-) -> None:
+def wait_sync(poller: Poller, client: JobClient) -> None:
     """Block until every job has ended, by itself or by the deadline."""
-    while not poll_due(poller, transport, system, settings, log):
+    while not poll_due(poller, client):
         wait = poller.step(time.time()).wait
         if wait:
-            sleep(wait)
-    transport.limiter.meter.finished(len(poller.jobs), poller.polls)
+            client.sleep(wait)
+    client.transport.limiter.meter.finished(len(poller.jobs), poller.polls)
 
 
-async def wait_async(poller: Poller, transport: AsyncTransport, *, log: Log) -> None:
+async def wait_async(poller: Poller, transport: AsyncTransport, *, log: Any) -> None:
     """Wait until every job has ended, by itself or by the deadline."""
     clock = transport.scheduler.clock
     # A triggerer that was away while the deadline passed still looks once.

@@ -169,7 +169,7 @@ class WaitingOperator(WaitingTask[H]):
         plan = self._wait_plan(handles, deadline=state.deadline, now=time.time(), seen_at=seen_at)
         poller = plan.poller(hook.system, eager=eager)
         if not self.deferrable:
-            wait_sync(poller, hook.transport, hook.system, hook.settings, sleep=hook.sleep, log=self.log)
+            wait_sync(poller, hook)
         elif not poller.step(time.time()).done:
             # The first look is the triggerer's too: only there the tasks know of each other's polls.
             spent = state.points_spent + hook.transport.points_spent

@@ -111,7 +111,7 @@ class JobSensor(WaitingTask[H], BaseSensorOperator):
         hook, poller = self.hook, self._poller
         hook.sleep(0)  # raises where the task was told to stop between two pokes
         poller.wake(time.time())
-        if not poll_due(poller, hook.transport, hook.system, hook.settings, self.log):
+        if not poll_due(poller, hook):
             if self._memory is not None:
                 self._memory.keep(poller.jobs)
             return False

@@ -126,7 +126,7 @@ def _end_of(hook, handle):
     at = handle.submitted_at
     poller = WaitPlan.of([handle], deadline=at + 60, now=at, poll_interval=0.02)
     made = poller.poller(hook.system, eager=True)
-    wait_sync(made, hook.transport, hook.system, hook.settings, sleep=hook.sleep, log=hook.log)
+    wait_sync(made, hook)
     (end,) = event_of(made, 0).ends
     return end
 

@@ -139,7 +139,7 @@ class TestAWorker:
         poller = WaitPlan.of([JOB], deadline=time.time() + 60, now=time.time()).poller(
             hook.system, eager=True
         )
-        wait_sync(poller, hook.transport, hook.system, hook.settings, sleep=hook.sleep, log=hook.log)
+        wait_sync(poller, hook)
         assert figures(stats, "polls") == [1]
         assert figures(stats, "jobs_finished") == [1]
         assert figures(stats, "polls_per_job") == [1.0]

@@ -78,6 +78,13 @@ class Asked:
         return self.answer(at)
 
 
+def client(transport, sleep, *, system=STOQ, log=None):
+    """Make what the blocking loop needs of a hook."""
+    return SimpleNamespace(
+        transport=transport, system=system, settings=settings(), sleep=sleep, log=log or Lines()
+    )
+
+
 def until(seconds):
     """Let jobs run until then."""
 
@@ -120,7 +127,7 @@ class TestAWorker:
         transport = Asked(clock, answer)
         transport.shut_until += shut_for
         made = poller(clock, *names, system=system, **plan)
-        wait_sync(made, transport, system, settings(), sleep=clock.sleep, log=log or Lines())
+        wait_sync(made, client(transport, clock.sleep, system=system, log=log or Lines()))
         return made, transport
 
     def test_asks_as_often_as_documented_and_sleeps_in_between(self, passing):
@@ -181,17 +188,17 @@ class TestAWorker:
 
         transport = Asked(passing, until(100))
         with pytest.raises(Stopped):
-            wait_sync(poller(passing, "a"), transport, STOQ, settings(), sleep=sleep, log=Lines())
+            wait_sync(poller(passing, "a"), client(transport, sleep))
         assert len(transport.calls) == 1
         assert transport.limiter.meter.ends == [], "a wait that was broken off has not ended"
 
     def test_polls_once_for_a_sensor_and_tells_whether_all_have_ended(self, passing):
         made, transport = poller(passing, "a", "b"), Asked(passing, until(10))
-        assert poll_due(made, transport, STOQ, settings(), Lines()) is False
-        assert poll_due(made, transport, STOQ, settings(), Lines()) is False
+        assert poll_due(made, client(transport, passing.sleep)) is False
+        assert poll_due(made, client(transport, passing.sleep)) is False
         assert len(transport.calls) == 2, "nothing was due the second time"
         passing.now += 20
-        assert poll_due(made, transport, STOQ, settings(), Lines()) is True
+        assert poll_due(made, client(transport, passing.sleep)) is True
 
     def test_waiting_is_visible_but_not_at_each_poll(self, passing):
         log = Lines()
