@@ -8,7 +8,6 @@ kept, so that a new try cuts the same chunks and finds their records again.
 from __future__ import annotations
 
 import json
-from ast import literal_eval
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from hashlib import sha256
@@ -231,22 +230,12 @@ def watched_ids(given: Any) -> list[str]:
         text = given.strip()
         if text[:1] not in ("{", "["):
             return [text]
-        given = _loads(text)
+        given = read_text(text, f"the ids given as text are no JSON: {text[:80]!r}")
     if isinstance(given, Mapping):
         return _of_object(given)
     if not isinstance(given, Iterable):
         raise InvalidInput(f"ids are given as a list, not as {type(given).__name__}")
     return [item_id for item in given for item_id in watched_ids(item)]
-
-
-def _loads(text: str) -> Any:
-    # The second is what a template renders of a Python object, where templates are not native.
-    for read in (json.loads, literal_eval):
-        try:
-            return read(text)
-        except (ValueError, SyntaxError):
-            continue
-    raise InvalidInput(f"the ids given as text are no JSON: {text[:80]!r}")
 
 
 def _of_object(given: Mapping[str, Any]) -> list[str]:
