@@ -55,7 +55,19 @@ class TaskIdentity:
             clears=getattr(ti, "max_tries", None) or 0,
         )
 
+    def name(self, conn_id: str, digest: str) -> str:
+        """Name a record of this task instance and a connection."""
+        return identity(
+            dag_id=self.dag_id,
+            task_id=self.task_id,
+            run_id=self.run_id,
+            map_index=self.map_index,
+            conn_id=conn_id,
+            submission_digest=digest,
+        )
 
+
+@dataclass(frozen=True)
 class Records:
     """
     Reads and writes the records of one task instance.
@@ -63,20 +75,19 @@ class Records:
     :param on_clear: see :func:`stoq_provider.core.records.counts`.
     """
 
-    def __init__(self, client: JobClient, store: StateStore, task: TaskIdentity, *, on_clear: str) -> None:
-        self._client = client
-        self._store = store
-        self._task = task
-        self._on_clear = on_clear
+    client: JobClient
+    store: StateStore
+    task: TaskIdentity
+    on_clear: str
 
     @property
     def durable(self) -> bool:
         """Whether another try will find what this one notes."""
-        return self._store.durable
+        return self.store.durable
 
     def never_repeats(self, kind: str) -> bool:
         """Whether sending a submission of that kind again does harm."""
-        return self._client.system.repeat_safety(kind) is RepeatSafety.NEVER
+        return self.client.system.repeat_safety(kind) is RepeatSafety.NEVER
 
     def key(self, submission: Submission) -> str:
         """Name the record of a submission."""
@@ -84,14 +95,7 @@ class Records:
 
     def name(self, digest: str) -> str:
         """Name a record of this task instance and connection."""
-        return identity(
-            dag_id=self._task.dag_id,
-            task_id=self._task.task_id,
-            run_id=self._task.run_id,
-            map_index=self._task.map_index,
-            conn_id=self._client.conn_id,
-            submission_digest=digest,
-        )
+        return self.task.name(self.client.conn_id, digest)
 
     def load(self, key: str) -> SubmissionRecord | None:
         """
@@ -99,7 +103,7 @@ class Records:
 
         :raises StateError: where it can't be read.
         """
-        value = self._store.load(key)
+        value = self.store.load(key)
         return None if value is None else self._read(SubmissionRecord.from_dict, value)
 
     def _read(self, from_dict: Callable[[Any], N], value: Mapping[str, Any]) -> N:
@@ -110,7 +114,7 @@ class Records:
             problem = ProtocolError(
                 f"The record of an earlier try can't be understood ({error}); it may be of another version "
                 "of this package. Nothing was sent; jobs that were submitted go on. A retry looks again.",
-                system=self._client.system.name,
+                system=self.client.system.name,
             )
         raise problem
 
@@ -126,13 +130,13 @@ class Records:
                 record = self.load(key)
                 end = by_job.get(record.handle.job_id) if record and record.handle else None
                 if record is not None and end is not None:
-                    self._store.save(key, record.ended(end).to_dict())
+                    self.store.save(key, record.ended(end).to_dict())
             except StoqProviderError as error:
-                self._client.log.warning("How a job ended could not be written down: %s", error)
+                self.client.log.warning("How a job ended could not be written down: %s", error)
 
     def save_note(self, key: str, note: JsonForm) -> None:
         """Keep something else for the next try; it counts until a person clears the task."""
-        self._store.save(key, {**note.to_dict(), "clears": self._task.clears})
+        self.store.save(key, {**note.to_dict(), "clears": self.task.clears})
 
     def load_note(self, key: str, kind: type[N], *, may_be_adopted: bool = True) -> N | None:
         """
@@ -141,14 +145,14 @@ class Records:
         :param may_be_adopted: whether one from before a clear counts, if it is held or ``on_clear`` says so.
         :raises StoqProviderError: where it can't be read.
         """
-        value = self._store.load(key)
+        value = self.store.load(key)
         if value is None:
             return None
-        if value.get("clears") != self._task.clears:
-            if not may_be_adopted or not (value.get("held") or self._on_clear == "reuse"):
+        if value.get("clears") != self.task.clears:
+            if not may_be_adopted or not (value.get("held") or self.on_clear == "reuse"):
                 return None
-            value = {**value, "clears": self._task.clears, "held": False}
-            self._store.save(key, value)
+            value = {**value, "clears": self.task.clears, "held": False}
+            self.store.save(key, value)
         return self._read(kind.from_dict, value)
 
     def hold(self, keys: Iterable[str]) -> None:
@@ -168,27 +172,27 @@ class Records:
     def _set_held(self, keys: Iterable[str], held: bool) -> None:
         for key in keys:
             try:
-                value = self._store.load(key)
+                value = self.store.load(key)
                 if value is None or bool(value.get("held")) is held:
                     continue
                 if not held or value.get("outcome") not in _ENDED_BADLY:
-                    self._store.save(key, {**value, "held": held})
+                    self.store.save(key, {**value, "held": held})
             except StateError as error:
-                self._client.log.warning("What a clear does could not be written down: %s", error)
+                self.client.log.warning("What a clear does could not be written down: %s", error)
 
     def current(self, submission: Submission) -> SubmissionRecord | None:
         """Return the record of a submission if it counts for this try."""
         key = self.key(submission)
         record = self.load(key)
-        if record is None or not counts(record, clears=self._task.clears, on_clear=self._on_clear):
+        if record is None or not counts(record, clears=self.task.clears, on_clear=self.on_clear):
             return None
         return self._adopted(key, record) if can_be_reused(record) else record
 
     def _adopted(self, key: str, record: SubmissionRecord) -> SubmissionRecord:
         """Take a job that was found again after a clear for one of these tries."""
-        if record.clears != self._task.clears:
-            record = record.adopted(self._task.clears)
-            self._store.save(key, record.to_dict())
+        if record.clears != self.task.clears:
+            record = record.adopted(self.task.clears)
+            self.store.save(key, record.to_dict())
         return record
 
     def was_lost(self, submission: Submission) -> bool:
@@ -242,7 +246,7 @@ class Records:
         lost = [key for key in before if key not in accounted and self._begun(key)]
         if lost:
             raise sends_something_else(
-                self._client.system, planned[next(iter(planned))], len(lost), self._on_clear
+                self.client.system, planned[next(iter(planned))], len(lost), self.on_clear
             )
         keys = tuple(dict.fromkeys([*(key for key in before if key in accounted), *planned]))
         if keys != before:
@@ -255,7 +259,7 @@ class Records:
 
     def _begun(self, key: str) -> bool:
         record = self.load(key)
-        return record is not None and record.clears == self._task.clears
+        return record is not None and record.clears == self.task.clears
 
     def note_unchanged(self, unchanged: Mapping[str, Iterable[int | str]]) -> None:
         """
@@ -266,15 +270,19 @@ class Records:
         for key, items in unchanged.items():
             record = self.load(key)
             if record is not None:
-                self._store.save(key, record.verified(items).to_dict())
+                self.store.save(key, record.verified(items).to_dict())
 
     def drop(self, keys: Iterable[str]) -> None:
-        """Take notes away that hold no longer, such as a list that a person may mend."""
+        """
+        Take notes and records away that hold no longer, such as a list that a person may mend.
+
+        A failure is logged: a note that is left behind only makes the next try careful.
+        """
         for key in keys:
             try:
-                self._store.delete(key)
+                self.forget([key])
             except StateError as error:
-                self._client.log.warning("What was kept for a retry could not be taken away: %s", error)
+                self.client.log.warning("What was kept for a retry could not be taken away: %s", error)
 
     def forget(self, keys: Iterable[str]) -> None:
         """
@@ -283,4 +291,4 @@ class Records:
         :raises StateError: where a record can't be taken away.
         """
         for key in keys:
-            self._store.delete(key)
+            self.store.delete(key)

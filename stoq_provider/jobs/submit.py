@@ -32,7 +32,7 @@ from stoq_provider.jobs.lookup import look_up
 from stoq_provider.jobs.records import Records, TaskIdentity
 from stoq_provider.jobs.repeats import must_not_repeat, was_never_sent, why_again
 from stoq_provider.jobs.send import await_limit
-from stoq_provider.jobs.state_store import StateError, StateStore, open_store
+from stoq_provider.jobs.state_store import StateError, open_store
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,7 @@ class Submitted:
     reattached: bool
 
 
+@dataclass(frozen=True)
 class Submitter(Records):
     """
     Submits what a task wants, each submission once.
@@ -58,17 +59,7 @@ class Submitter(Records):
     :param busy_patience: seconds to wait while the server is busy with another job.
     """
 
-    def __init__(
-        self,
-        client: JobClient,
-        store: StateStore,
-        task: TaskIdentity,
-        *,
-        on_clear: str,
-        busy_patience: float = 0.0,
-    ) -> None:
-        super().__init__(client, store, task, on_clear=on_clear)
-        self._busy_patience = busy_patience
+    busy_patience: float = 0.0
 
     @classmethod
     def of(
@@ -86,7 +77,7 @@ class Submitter(Records):
         :param log: gets a warning where no record can be kept; ``None`` where this try has given it already.
         """
         store = open_store(context, config.state_path(), log)
-        return cls(client, store, TaskIdentity.of(context), on_clear=on_clear, busy_patience=busy_patience)
+        return cls(client, store, TaskIdentity.of(context), on_clear, busy_patience)
 
     def submit(self, submission: Submission) -> Submitted:
         """
@@ -96,13 +87,13 @@ class Submitter(Records):
         """
         key = self.key(submission)
         record = self.load(key)
-        repeat = self._client.system.repeat_safety(submission.kind)
+        repeat = self.client.system.repeat_safety(submission.kind)
         step = decide(
             record,
-            clears=self._task.clears,
-            on_clear=self._on_clear,
+            clears=self.task.clears,
+            on_clear=self.on_clear,
             repeat=repeat,
-            repeat_expired=self._client.system.repeat_expired(submission.kind),
+            repeat_expired=self.client.system.repeat_expired(submission.kind),
         )
         if step is RetryDecision.SUBMIT:
             return self._send(key, submission, known=record is not None)
@@ -110,32 +101,32 @@ class Submitter(Records):
         if step is RetryDecision.REATTACH:
             return self._reattached(key, record)
         if record.handle is None:
-            found = look_up(self._client, submission, record.correlation, record.intent_at)
+            found = look_up(self.client, submission, record.correlation, record.intent_at)
             step = after_no_answer(found.lookup, repeat)
             if found.handle is not None:
                 return self._found(key, record, found.handle)
         if step is RetryDecision.SUBMIT:
-            self._client.log.warning("%s", was_never_sent(self._client.system, submission.kind))
+            self.client.log.warning("%s", was_never_sent(self.client.system, submission.kind))
             return self._send(key, submission, known=True, doubtful=record)
         if step is RetryDecision.STOP:
-            raise must_not_repeat(self._client.system, submission.kind, record, self._on_clear)
-        self._client.log.warning("%s", why_again(submission.kind, record))
+            raise must_not_repeat(self.client.system, submission.kind, record, self.on_clear)
+        self.client.log.warning("%s", why_again(submission.kind, record))
         if repeat is RepeatSafety.WARN:
-            self._client.log.warning("Repeating %s is not without effect.", submission.kind)
+            self.client.log.warning("Repeating %s is not without effect.", submission.kind)
         return self._send(key, submission, known=True)
 
     def _reattached(self, key: str, record: SubmissionRecord) -> Submitted:
         record = self._adopted(key, record)
         assert record.handle is not None
-        self._client.log.info(
+        self.client.log.info(
             "An earlier try submitted job %s; waiting for it, nothing is sent.", record.handle.job_id
         )
         return Submitted(key, record, record.handle, reattached=True)
 
     def _found(self, key: str, record: SubmissionRecord, handle: JobHandle) -> Submitted:
-        record = self._with_job(replace(record, clears=self._task.clears), handle)
-        self._store.save(key, record.to_dict())
-        self._client.log.info(
+        record = self._with_job(replace(record, clears=self.task.clears), handle)
+        self.store.save(key, record.to_dict())
+        self.client.log.info(
             "An earlier try was lost while it sent this; its job %s was found in the list. Waiting for it, "
             "nothing is sent.",
             handle.job_id,
@@ -169,26 +160,27 @@ class Submitter(Records):
         :param doubtful: the intent of a try that was lost, if that is what is sent again: its mark is kept,
             so that its job would be found even now.
         """
-        self._client.submit_request(submission)
+        self.client.submit_request(submission)
         submission = self._prepared(key, submission)
         # Before the intent: a worker that is lost while it waits has sent nothing, and leaves no doubt.
-        await_limit(self._client, self._client.submit_request(submission))
+        await_limit(self.client, self.client.submit_request(submission))
         intent = self._intend(key, submission, known, doubtful)
         try:
-            handle = self._client.submit(
-                submission, busy_patience=self._busy_patience, correlation=intent.correlation
+            handle = self.client.submit(
+                submission, busy_patience=self.busy_patience, correlation=intent.correlation
             )
         except SubmissionUncertain:
             raise
         except StoqProviderError as error:
             if error.job_started is False:
-                self._take_back(key)
+                # The server's error matters more; an intent left behind only makes the next try careful.
+                self.drop([key])
             raise
         record = self._with_job(intent, handle)
         try:
-            self._store.save(key, record.to_dict())
+            self.store.save(key, record.to_dict())
         except StateError as error:
-            self._client.log.error(
+            self.client.log.error(
                 "Job %s was submitted, but that could not be written down: %s", handle.job_id, error
             )
         return Submitted(key, record, handle, reattached=False)
@@ -198,18 +190,18 @@ class Submitter(Records):
     ) -> SubmissionRecord:
         """Write down what is about to be sent."""
         intent = SubmissionRecord(
-            self._task.clears,
+            self.task.clears,
             intent_at=doubtful.intent_at if doubtful else time.time(),
             correlation=doubtful.correlation if doubtful else new_correlation(key, uuid4().hex[:8]),
         )
         if known:
-            self._store.save(key, intent.to_dict())
-        elif not self._store.create(key, intent.to_dict()):
+            self.store.save(key, intent.to_dict())
+        elif not self.store.create(key, intent.to_dict()):
             # Not "no job was started": the other worker may start one, and needs its plan and its notes.
             raise StateError(
                 f"Another worker of this task has just begun to submit {submission.kind}. This one sent "
                 "nothing; what the other submitted goes on. A retry finds it.",
-                system=self._client.system.name,
+                system=self.client.system.name,
             )
         return intent
 
@@ -221,10 +213,3 @@ class Submitter(Records):
         """
         record = record.submitted(handle)
         return replace(record, held=record.outcome is None and self.never_repeats(handle.kind))
-
-    def _take_back(self, key: str) -> None:
-        try:
-            self._store.delete(key)
-        except StateError as error:
-            # The error of the server matters more; the intent left behind only makes the next try careful.
-            self._client.log.warning("That nothing was submitted could not be written down: %s", error)
