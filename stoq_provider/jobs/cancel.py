@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from stoq_provider.core.http import ProblemKind
@@ -75,14 +76,8 @@ def _stop(client: JobClient, job: Submitted, records: Submitter | None, fates: l
         fates[place] = "cancelled"
     else:
         fates[place] = "noted"
-        if records is not None and _forgotten(records, job.key):
-            fates[place] = "stopped"
+        with suppress(StoqProviderError):
+            if records is not None:
+                records.forget([job.key])
+                fates[place] = "stopped"
     client.close()
-
-
-def _forgotten(records: Submitter, key: str) -> bool:
-    try:
-        records.forget([key])
-    except StoqProviderError:
-        return False
-    return True

@@ -84,8 +84,7 @@ def _while_cheaper(
     family = action.family
     page = 1
     while True:
-        missing = len(ids) - len(seen)
-        if missing == 0:
+        if len(seen) == len(ids):
             return
         rows, pages = client.page(family.list_path, family.resource, {}, page)
         yield from rows
