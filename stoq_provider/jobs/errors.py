@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from stoq_provider.core.error_text import sentences
 from stoq_provider.core.events import JobEnd
@@ -31,7 +32,9 @@ from stoq_provider.exceptions import (
     StoqProviderError,
     ValidationRejected,
 )
-from stoq_provider.systems.base import System
+
+if TYPE_CHECKING:
+    from stoq_provider.systems.base import System
 
 NOTHING_SENT = "Nothing was sent"
 
