@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import math
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from email.utils import formatdate
@@ -76,7 +77,7 @@ def run(
     connections: int = 8,
 ) -> Run:
     """
-    Send calls as the transports do.
+    Send calls as the transports do: who has one of the connections asks the ledger, the others queue for one.
 
     :param calls: (seconds after the last one was wanted, cost, way there, way back), seconds.
     :param foreign: (when, points) that somebody else spends.
@@ -91,22 +92,23 @@ def run(
         wanted += gap
         events.append((wanted, number, "want", (cost, there, back)))
     heapq.heapify(events)
-    number, in_flight = len(calls), 0
+    number, in_use = len(calls), 0
+    queue: deque[tuple] = deque()
     while events:
         clock, _, what, about = heapq.heappop(events)
         number += 1
         if what == "foreign":
             server.charge(about[0], clock)
-        elif what == "want":
+        elif what == "want" and in_use >= connections:
+            queue.append(about)
+        elif what in ("want", "ask"):
+            in_use += what == "want"
             cost, there, back = about
             wait = done.budget.wait(cost, clock)
             done.waits.append(wait)
-            if in_flight >= connections:
-                heapq.heappush(events, (clock + 0.25, number, "want", about))
-            elif wait > 0:
-                heapq.heappush(events, (clock + wait, number, "want", about))
+            if wait > 0:
+                heapq.heappush(events, (clock + wait, number, "ask", about))
             else:
-                in_flight += 1
                 done.sent.append((clock, cost))
                 done.budget.spend(cost, clock)
                 heapq.heappush(events, (clock + there, number, "arrive", (cost, back)))
@@ -118,7 +120,10 @@ def run(
             heapq.heappush(events, (clock + back, number, "answer", (response,)))
         else:
             (response,) = about
-            in_flight -= 1
+            in_use -= 1
+            if queue:
+                in_use += 1
+                heapq.heappush(events, (clock, number, "ask", queue.popleft()))
             limit = read_rate_limit(response, None, clock)
             done.budget.update(limit, clock)
             if limit.retry_after is not None:
