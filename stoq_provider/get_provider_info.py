@@ -13,43 +13,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-STOQ_UI: dict[str, Any] = {
-    "hidden-fields": ["schema", "login", "port"],
-    "relabeling": {"host": "Origin", "password": "API key"},
-    "placeholders": {
-        "host": "https://app.stoqapp.com",
-        "password": "STOQ app: Settings > Integrations > API Key",
-        "extra": "{}",
-    },
-}
-
-MEDUSA_UI: dict[str, Any] = {
-    "hidden-fields": ["schema"],
-    "relabeling": {"host": "Origin", "login": "E-mail", "password": "API token or password"},
-    "placeholders": {
-        "host": "https://medusa.example.com",
-        "login": "empty: the password is an API token",
-        "password": "the user's api_token; with an e-mail: the password",
-        "extra": "{}",
-    },
-}
-
-SURECART_UI: dict[str, Any] = {
-    "hidden-fields": ["schema", "login", "port"],
-    "relabeling": {"host": "Origin", "password": "Secret key"},
-    "placeholders": {
-        "host": "https://api.surecart.com",
-        "password": "the secret key of the store (live or test)",
-        "extra": "{}",
-    },
-}
-
-PRINTSTUDIO_UI: dict[str, Any] = {
-    "hidden-fields": ["schema", "login"],
-    "relabeling": {"host": "Origin", "password": "API key"},
-    "placeholders": {"host": "https://print.example.com", "password": "psk_live_...", "extra": "{}"},
-}
-
 CONN_FIELDS: dict[str, dict[str, Any]] = {
     "timeout": {
         "label": "Timeout",
@@ -79,19 +42,41 @@ CONN_FIELDS: dict[str, dict[str, Any]] = {
 }
 """Extra fields that the connections of all systems have."""
 
-STOQ_CONN_FIELDS = CONN_FIELDS
-SURECART_CONN_FIELDS = CONN_FIELDS
-PRINTSTUDIO_CONN_FIELDS = CONN_FIELDS
-MEDUSA_CONN_FIELDS = {name: field for name, field in CONN_FIELDS.items() if name != "points_share"}
-"""The form asks for no share of the points: Medusa has no rate limit (read in its source)."""
-
-INTEGRATIONS: dict[str, tuple[str, str]] = {
-    "stoq": ("STOQ", "https://docs.stoqapp.com/"),
-    "medusa": ("Medusa", "https://docs.medusajs.com/v1/api/admin"),
-    "surecart": ("SureCart", "https://developer.surecart.com/"),
-    "printstudio": ("PrintStudio", "https://printstudio-docs.pages.dev/"),
+FORMS: dict[str, dict[str, tuple[str, str]]] = {
+    "stoq": {
+        "host": ("Origin", "https://app.stoqapp.com"),
+        "password": ("API key", "STOQ app: Settings > Integrations > API Key"),
+    },
+    "medusa": {
+        "host": ("Origin", "https://medusa.example.com"),
+        "login": ("E-mail", "empty: the password is an API token"),
+        "password": ("API token or password", "the user's api_token; with an e-mail: the password"),
+    },
+    "surecart": {
+        "host": ("Origin", "https://api.surecart.com"),
+        "password": ("Secret key", "the secret key of the store (live or test)"),
+    },
+    "printstudio": {
+        "host": ("Origin", "https://print.example.com"),
+        "password": ("API key", "psk_live_..."),
+    },
 }
-"""By connection type: the name, and where the vendor's documentation is."""
+"""By connection type: the fields of the form, each with its name there and an example."""
+
+HIDDEN: dict[str, list[str]] = {
+    "stoq": ["schema", "login", "port"],
+    "medusa": ["schema"],
+    "surecart": ["schema", "login", "port"],
+    "printstudio": ["schema", "login"],
+}
+
+INTEGRATIONS: dict[str, tuple[str, str, str]] = {
+    "stoq": ("STOQ", "https://docs.stoqapp.com/", "StoqHook"),
+    "medusa": ("Medusa", "https://docs.medusajs.com/v1/api/admin", "MedusaHook"),
+    "surecart": ("SureCart", "https://developer.surecart.com/", "SureCartHook"),
+    "printstudio": ("PrintStudio", "https://printstudio-docs.pages.dev/", "PrintStudioHook"),
+}
+"""By connection type: the name, where the vendor's documentation is, and the hook."""
 
 OPERATORS: dict[str, tuple[str, ...]] = {
     "stoq": ("actions", "bulk", "reports"),
@@ -152,18 +137,13 @@ def get_provider_info() -> dict[str, Any]:
         ),
         "integrations": [
             {"integration-name": name, "external-doc-url": url, "tags": ["service"]}
-            for name, url in INTEGRATIONS.values()
+            for name, url, _ in INTEGRATIONS.values()
         ],
         "hooks": _modules(lambda system: [f"hooks.{system}"]),
         "operators": _modules(lambda system: [f"operators.{name}" for name in OPERATORS[system]]),
         "sensors": _modules(lambda system: ["sensors.jobs"]),
         "triggers": _modules(lambda system: ["triggers.jobs"]),
-        "connection-types": [
-            _connection("stoq", "StoqHook", STOQ_UI, STOQ_CONN_FIELDS),
-            _connection("medusa", "MedusaHook", MEDUSA_UI, MEDUSA_CONN_FIELDS),
-            _connection("surecart", "SureCartHook", SURECART_UI, SURECART_CONN_FIELDS),
-            _connection("printstudio", "PrintStudioHook", PRINTSTUDIO_UI, PRINTSTUDIO_CONN_FIELDS),
-        ],
+        "connection-types": [connection(conn_type) for conn_type in INTEGRATIONS],
         "config": CONFIG,
     }
 
@@ -171,19 +151,26 @@ def get_provider_info() -> dict[str, Any]:
 def _modules(of: Callable[[str], list[str]]) -> list[dict[str, Any]]:
     return [
         {"integration-name": name, "python-modules": [f"stoq_provider.{module}" for module in of(system)]}
-        for system, (name, _) in INTEGRATIONS.items()
+        for system, (name, *_) in INTEGRATIONS.items()
     ]
 
 
-def _connection(
-    system: str, hook: str, ui: dict[str, Any], fields: dict[str, dict[str, Any]]
-) -> dict[str, Any]:
+def connection(conn_type: str) -> dict[str, Any]:
+    """Return what Airflow is to know of a type of connection."""
+    name, _, hook = INTEGRATIONS[conn_type]
+    form = FORMS[conn_type]
+    # Medusa has no rate limit (read in its source), so there are no points to share.
+    left_out = ("points_share",) if conn_type == "medusa" else ()
     return {
-        "connection-type": system,
-        "hook-class-name": f"stoq_provider.hooks.{system}.{hook}",
-        "hook-name": INTEGRATIONS[system][0],
-        "ui-field-behaviour": ui,
-        "conn-fields": fields,
+        "connection-type": conn_type,
+        "hook-class-name": f"stoq_provider.hooks.{conn_type}.{hook}",
+        "hook-name": name,
+        "ui-field-behaviour": {
+            "hidden-fields": HIDDEN[conn_type],
+            "relabeling": {field: label for field, (label, _) in form.items()},
+            "placeholders": {field: example for field, (_, example) in form.items()} | {"extra": "{}"},
+        },
+        "conn-fields": {field: about for field, about in CONN_FIELDS.items() if field not in left_out},
     }
 
 

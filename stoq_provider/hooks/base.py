@@ -11,7 +11,6 @@ import asyncio
 import threading
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import BaseHook
@@ -21,7 +20,7 @@ from stoq_provider.core.models import JobHandle, JobStatus
 from stoq_provider.core.submission import Submission
 from stoq_provider.core.validation import InvalidInput, check_json
 from stoq_provider.exceptions import Detached, StoqProviderError
-from stoq_provider.get_provider_info import form_widgets
+from stoq_provider.get_provider_info import INTEGRATIONS, connection, form_widgets
 from stoq_provider.jobs.config import user_agent
 from stoq_provider.jobs.errors import NOTHING_SENT, of_problem, typed
 from stoq_provider.jobs.send import send
@@ -29,9 +28,11 @@ from stoq_provider.systems.base import System
 from stoq_provider.systems.payload import query_pairs
 
 if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
     from requests import Session
     from typing_extensions import Self
 
+    from stoq_provider.download.download import StoredFile
     from stoq_provider.jobs.metrics import AirflowMeter
     from stoq_provider.transport.session import ShopSession
     from stoq_provider.transport.settings import ConnectionSettings
@@ -48,14 +49,13 @@ class JobHook(BaseHook):
     """
 
     system: ClassVar[System]
-    form_ui: ClassVar[Mapping[str, Any]] = MappingProxyType({})
-    form_fields: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})
+    conn_type: ClassVar[str] = ""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Give each class the two methods of the form as its own: Airflow 2 does not see inherited ones."""
         super().__init_subclass__(**kwargs)
         for name in ("get_ui_field_behaviour", "get_connection_form_widgets"):
-            if name not in cls.__dict__:
+            if name not in cls.__dict__ and cls.conn_type in INTEGRATIONS:
                 setattr(cls, name, classmethod(getattr(cls, name).__func__))
 
     def __init__(self, conn_id: str) -> None:
@@ -71,12 +71,13 @@ class JobHook(BaseHook):
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
         """Return the form's behaviour for Airflow before 3.2; later versions read the provider info."""
-        return {key.replace("-", "_"): value for key, value in cls.form_ui.items()}
+        behaviour = connection(cls.conn_type)["ui-field-behaviour"]
+        return {key.replace("-", "_"): value for key, value in behaviour.items()}
 
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
         """Return the form's extra fields for Airflow before 3.2; later versions read the provider info."""
-        return form_widgets(cls.form_fields)
+        return form_widgets(connection(cls.conn_type)["conn-fields"])
 
     # -- connection ---------------------------------------------------------------------------------
 
@@ -152,6 +153,21 @@ class JobHook(BaseHook):
         """Close the connections."""
         if "_session" in self.__dict__:
             self._session.close()
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Try the connection out, for the Test button of the form."""
+        try:
+            return True, self.try_out()
+        except Exception as error:
+            return False, str(error)
+
+    def try_out(self) -> str:
+        """
+        Make a small, authenticated read, and return what it showed.
+
+        :raises Exception: its text says what is wrong.
+        """
+        return f"The settings are valid; nothing was sent to {self.settings.origin}"
 
     # -- stopping -----------------------------------------------------------------------------------
 
@@ -254,12 +270,16 @@ class JobHook(BaseHook):
         :param handle: a handle, or its form in XCom.
         :raises StoqProviderError: the typed error of what came back.
         """
+        known, payload = self._job(handle)
+        with typed(self.system.name, f"Job {known.job_id} goes on; a retry asks again."):
+            return self.system.read_status(payload, known)
+
+    def _job(self, handle: JobHandle | Mapping[str, Any]) -> tuple[JobHandle, Any]:
+        """Ask for a job; return its handle and the decoded payload."""
         with typed(self.system.name, "The remote job goes on; nothing was sent."):
             known = JobHandle.of(handle)
             request = self.system.status_request(self.settings.origin, known)
-        payload = self._payload(request, known.job_id)
-        with typed(self.system.name, f"Job {known.job_id} goes on; a retry asks again."):
-            return self.system.read_status(payload, known)
+        return known, self._payload(request, known.job_id)
 
     def file_url(self, status: JobStatus) -> str | None:
         """
@@ -276,6 +296,20 @@ class JobHook(BaseHook):
         fate = f"Job {status.job_id} is done; a retry asks again, and submits nothing."
         with typed(self.system.name, fate):
             return self.system.read_file_url(payload)
+
+    def download(
+        self, handle: JobHandle | Mapping[str, Any], destination: str | ObjectStoragePath
+    ) -> StoredFile:
+        """
+        Store the file of a finished job.
+
+        :param destination: an ``ObjectStoragePath`` or its URL; ending with ``/``, the server's cleaned
+            file name is appended.
+        :return: uri, file name, bytes, rows and sha256 of what was stored.
+        """
+        from stoq_provider.jobs.files import store_result  # parsing a DAG needs no download
+
+        return store_result(self, JobHandle.of(handle), destination)
 
     @property
     def allows_private(self) -> bool:

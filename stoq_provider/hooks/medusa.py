@@ -11,7 +11,6 @@ from stoq_provider.core.http import Decoded, MalformedAnswer, ProblemKind, Reque
 from stoq_provider.core.models import JobHandle
 from stoq_provider.core.submission import Submission
 from stoq_provider.exceptions import ProtocolError, StoqProviderError, ValidationRejected
-from stoq_provider.get_provider_info import MEDUSA_CONN_FIELDS, MEDUSA_UI
 from stoq_provider.hooks.base import JobHook
 from stoq_provider.jobs.errors import NOTHING_SENT, of_problem, typed
 from stoq_provider.systems.medusa.submission import PATH, submission, with_file
@@ -22,7 +21,6 @@ from stoq_provider.transport.retry import NO_RETRY
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
-    from stoq_provider.download.download import StoredFile
 
 UPLOAD_ATTEMPTS = 3
 """How often an upload is made: one too many leaves a file behind that nobody reads."""
@@ -44,8 +42,6 @@ class MedusaHook(JobHook):
     default_conn_name = "medusa_default"
     conn_type = "medusa"
     hook_name = "Medusa"
-    form_ui = MEDUSA_UI
-    form_fields = MEDUSA_CONN_FIELDS
 
     system = Medusa()
 
@@ -53,16 +49,13 @@ class MedusaHook(JobHook):
         super().__init__(medusa_conn_id)
         self.medusa_conn_id = medusa_conn_id
 
-    def test_connection(self) -> tuple[bool, str]:
+    def try_out(self) -> str:
         """Ask for one batch job: a small, authenticated read whose answer holds no secret."""
-        try:
-            payload = self.request("GET", PATH, params={"limit": 1})
-            count = payload.get("count") if isinstance(payload, Mapping) else None
-            if not isinstance(count, int):
-                return False, "The host answered, but not as Medusa v1 does: no list of batch jobs came"
-        except Exception as error:
-            return False, str(error)
-        return True, f"Medusa accepted the credentials; this user has made {count} batch jobs"
+        payload = self.request("GET", PATH, params={"limit": 1})
+        count = payload.get("count") if isinstance(payload, Mapping) else None
+        if not isinstance(count, int):
+            raise ProtocolError("The host answered, but not as Medusa v1 does: no list of batch jobs came")
+        return f"Medusa accepted the credentials; this user has made {count} batch jobs"
 
     @property
     def allows_private(self) -> bool:
@@ -197,21 +190,6 @@ class MedusaHook(JobHook):
         )
         with typed(self.system.name, "Nothing was changed; a retry asks again."):
             return self.system.read_file_url(payload)
-
-    def download(
-        self, handle: JobHandle | Mapping[str, Any], destination: str | ObjectStoragePath
-    ) -> StoredFile:
-        """
-        Store the file of a finished export.
-
-        :param destination: an ``ObjectStoragePath`` or its URL; ending with ``/``, the server's cleaned
-            file name is appended.
-        :return: uri, file name, bytes, rows and sha256 of what was stored.
-        """
-        from stoq_provider.jobs.files import store_result  # parsing a DAG needs no download
-
-        known = JobHandle.of(handle)
-        return store_result(self, known, destination)
 
 
 class _Upload:

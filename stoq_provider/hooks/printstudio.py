@@ -11,7 +11,6 @@ from stoq_provider.core.records import RepeatSafety
 from stoq_provider.core.submission import Submission
 from stoq_provider.core.validation import InvalidInput
 from stoq_provider.exceptions import FinalJobFailed, JobFailed, ValidationRejected
-from stoq_provider.get_provider_info import PRINTSTUDIO_CONN_FIELDS, PRINTSTUDIO_UI
 from stoq_provider.hooks.base import JobHook
 from stoq_provider.jobs.errors import NOTHING_SENT, typed
 from stoq_provider.systems.printstudio import bulk
@@ -34,8 +33,6 @@ class PrintStudioHook(JobHook):
     default_conn_name = "printstudio_default"
     conn_type = "printstudio"
     hook_name = "PrintStudio"
-    form_ui = PRINTSTUDIO_UI
-    form_fields = PRINTSTUDIO_CONN_FIELDS
 
     system = PrintStudio()
 
@@ -43,13 +40,10 @@ class PrintStudioHook(JobHook):
         super().__init__(printstudio_conn_id)
         self.printstudio_conn_id = printstudio_conn_id
 
-    def test_connection(self) -> tuple[bool, str]:
+    def try_out(self) -> str:
         """Ask for one order: a small read that every role of a key may do (I)."""
-        try:
-            self.request("GET", ORDER.path, params={"limit": 1})
-        except Exception as error:
-            return False, str(error)
-        return True, f"PrintStudio at {self.settings.origin} accepted the key"
+        self.request("GET", ORDER.path, params={"limit": 1})
+        return f"PrintStudio at {self.settings.origin} accepted the key"
 
     # -- bulk calls ---------------------------------------------------------------------------------
 

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from stoq_provider.core.models import JobHandle
 from stoq_provider.core.submission import Submission
 from stoq_provider.core.validation import InvalidInput, near_misses
-from stoq_provider.get_provider_info import STOQ_CONN_FIELDS, STOQ_UI
 from stoq_provider.hooks.base import JobHook
 from stoq_provider.jobs.errors import NOTHING_SENT, typed
 from stoq_provider.systems.stoq import bulk
 from stoq_provider.systems.stoq.reports import FILTERS, export
 from stoq_provider.systems.stoq.system import Stoq
-
-if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import ObjectStoragePath
-
-    from stoq_provider.download.download import StoredFile
 
 PAGE_SIZE = 100
 """Rows asked for in one page. The default is 25, the maximum not documented; what comes is taken."""
@@ -38,8 +32,6 @@ class StoqHook(JobHook):
     default_conn_name = "stoq_default"
     conn_type = "stoq"
     hook_name = "STOQ"
-    form_ui = STOQ_UI
-    form_fields = STOQ_CONN_FIELDS
 
     system = Stoq()
 
@@ -47,13 +39,10 @@ class StoqHook(JobHook):
         super().__init__(stoq_conn_id)
         self.stoq_conn_id = stoq_conn_id
 
-    def test_connection(self) -> tuple[bool, str]:
+    def try_out(self) -> str:
         """Ask for the list of reports: a small, authenticated read of one point."""
-        try:
-            names = [report["name"] for report in self.reports()]
-        except Exception as error:
-            return False, str(error)
-        return True, f"STOQ accepted the key; {len(names)} reports: {', '.join(names)}"
+        names = [report["name"] for report in self.reports()]
+        return f"STOQ accepted the key; {len(names)} reports: {', '.join(names)}"
 
     # -- submissions --------------------------------------------------------------------------------
 
@@ -210,23 +199,6 @@ class StoqHook(JobHook):
         return self.request(
             found.method, path, params=query, json=dict(body or {}) if found.method != "GET" else None
         )
-
-    # -- results ------------------------------------------------------------------------------------
-
-    def download(
-        self, handle: JobHandle | Mapping[str, Any], destination: str | ObjectStoragePath
-    ) -> StoredFile:
-        """
-        Store the file of a finished export.
-
-        :param destination: an ``ObjectStoragePath`` or its URL; ending with ``/``, the server's cleaned
-            file name is appended.
-        :return: uri, file name, bytes, rows and sha256 of what was stored.
-        """
-        from stoq_provider.jobs.files import store_result  # parsing a DAG needs no download
-
-        known = JobHandle.of(handle)
-        return store_result(self, known, destination)
 
 
 def _prefix_of(action: str) -> str | None:

@@ -7,7 +7,6 @@ from typing import Any
 
 from stoq_provider.core.models import JobHandle
 from stoq_provider.core.validation import chunks
-from stoq_provider.get_provider_info import SURECART_CONN_FIELDS, SURECART_UI
 from stoq_provider.hooks.base import JobHook
 from stoq_provider.jobs.errors import NOTHING_SENT, typed
 from stoq_provider.systems import surecart
@@ -28,8 +27,6 @@ class SureCartHook(JobHook):
     default_conn_name = "surecart_default"
     conn_type = "surecart"
     hook_name = "SureCart"
-    form_ui = SURECART_UI
-    form_fields = SURECART_CONN_FIELDS
 
     system = surecart.SureCart()
 
@@ -37,14 +34,11 @@ class SureCartHook(JobHook):
         super().__init__(surecart_conn_id)
         self.surecart_conn_id = surecart_conn_id
 
-    def test_connection(self) -> tuple[bool, str]:
+    def try_out(self) -> str:
         """Ask for one bulk action: a small, authenticated read of what the operators need."""
-        try:
-            with typed(self.system.name, "Nothing was changed."):
-                rows(self.request("GET", surecart.BULK_PATH, params={"limit": 1}), "data", "the list")
-        except Exception as error:
-            return False, str(error)
-        return True, "SureCart accepted the key; it may ask for bulk actions"
+        with typed(self.system.name, "Nothing was changed."):
+            rows(self.request("GET", surecart.BULK_PATH, params={"limit": 1}), "data", "the list")
+        return "SureCart accepted the key; it may ask for bulk actions"
 
     def submit_bulk_action(
         self,
@@ -66,10 +60,7 @@ class SureCartHook(JobHook):
 
     def get_bulk_action(self, handle: JobHandle | Mapping[str, Any]) -> dict[str, Any]:
         """Return a bulk action as the server tells it, with its ``record_ids``."""
-        known = JobHandle.of(handle)
-        with typed(self.system.name, "Nothing was sent; the remote job goes on."):
-            request = self.system.status_request(self.settings.origin, known)
-        payload = self._payload(request, known.job_id)
+        _, payload = self._job(handle)
         return dict(payload) if isinstance(payload, Mapping) else {}
 
     def iter_existing(self, action_type: str, record_ids: Sequence[str]) -> Iterator[str]:

@@ -12,8 +12,7 @@ import airflow
 import jsonschema
 import pytest
 
-from stoq_provider import get_provider_info as provider_info
-from stoq_provider.get_provider_info import CONN_FIELDS, get_provider_info
+from stoq_provider.get_provider_info import CONN_FIELDS, connection, get_provider_info
 from stoq_provider.hooks.medusa import MedusaHook
 from stoq_provider.hooks.printstudio import PrintStudioHook
 from stoq_provider.hooks.stoq import StoqHook
@@ -111,7 +110,7 @@ def test_only_a_system_with_a_login_shows_that_field():
 def test_form_widgets_of_airflow_2(system):
     pytest.importorskip("flask_appbuilder")
     widgets = HOOKS[system].get_connection_form_widgets()
-    assert set(widgets) == set(getattr(provider_info, f"{system.upper()}_CONN_FIELDS"))
+    assert set(widgets) == set(connection(system)["conn-fields"])
     assert widgets["allow_http"].field_class.__name__ == "BooleanField"
     assert widgets["timeout"].kwargs["default"] == "30"
 
@@ -119,7 +118,7 @@ def test_form_widgets_of_airflow_2(system):
 @SYSTEMS
 def test_form_fields_of_airflow_3(info, system):
     fields = entry_of(info, system)["conn-fields"]
-    assert fields == getattr(provider_info, f"{system.upper()}_CONN_FIELDS")
+    assert fields == connection(system)["conn-fields"]
     assert {"timeout", "verify", "proxy", "allow_http"} <= set(fields) <= set(CONN_FIELDS)
     for field in fields.values():
         assert "null" in field["schema"]["type"]
