@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
@@ -40,11 +40,7 @@ class StoqActionOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("action", "path_params", "query", "body", "stoq_conn_id")
-    template_fields_renderers: ClassVar[dict[str, str]] = {
-        "path_params": "json",
-        "query": "json",
-        "body": "json",
-    }
+    template_fields_renderers = dict.fromkeys(("path_params", "query", "body"), "json")
     ui_color = "#f4ead5"
 
     def __init__(

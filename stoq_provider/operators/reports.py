@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from stoq_provider.core.validation import InvalidInput, read_mapping
 from stoq_provider.jobs.errors import NOTHING_SENT, typed
@@ -52,11 +52,7 @@ class StoqReportExportOperator(JobOperator["StoqHook"]):
         "extra_query",
         "stoq_conn_id",
     )
-    template_fields_renderers: ClassVar[dict[str, str]] = {
-        "filters": "json",
-        "extra_body": "json",
-        "extra_query": "json",
-    }
+    template_fields_renderers = dict.fromkeys(("filters", "extra_body", "extra_query"), "json")
     ui_color = "#e8f0e4"
     trigger_class = StoqJobTrigger
     downloads = True
@@ -89,14 +85,9 @@ class StoqReportExportOperator(JobOperator["StoqHook"]):
         """Exports."""
         return "export"
 
-    def make_hook(self) -> StoqHook:
-        """Return a hook for the connection."""
-        hook: StoqHook = StoqJobTrigger.make_hook(self.stoq_conn_id)
-        return hook
-
     def plan(self, context: Context, submitter: Submitter) -> list[Submission]:
         """Check report and filters; the one submission."""
-        hook = self.hook
+        hook: StoqHook = self.hook
         with typed(hook.system.name, NOTHING_SENT):
             filters = self._filters(context)
         return [

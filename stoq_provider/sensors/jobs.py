@@ -16,13 +16,9 @@ from stoq_provider.triggers.jobs import (
 
 if TYPE_CHECKING:
     from stoq_provider.core.models import JobHandle
-    from stoq_provider.hooks.medusa import MedusaHook
-    from stoq_provider.hooks.printstudio import PrintStudioHook
-    from stoq_provider.hooks.stoq import StoqHook
-    from stoq_provider.hooks.surecart import SureCartHook
 
 
-class StoqJobSensor(JobSensor["StoqHook"]):
+class StoqJobSensor(JobSensor[Any]):
     """
     Wait for STOQ jobs, and store the files of exports.
 
@@ -39,13 +35,8 @@ class StoqJobSensor(JobSensor["StoqHook"]):
         super().__init__(**kwargs)
         self.stoq_conn_id = stoq_conn_id
 
-    def make_hook(self) -> StoqHook:
-        """Return a hook for the connection."""
-        hook: StoqHook = StoqJobTrigger.make_hook(self.stoq_conn_id)
-        return hook
 
-
-class SureCartJobSensor(JobSensor["SureCartHook"]):
+class SureCartJobSensor(JobSensor[Any]):
     """
     Wait for bulk actions of SureCart; several are asked for in one request.
 
@@ -63,13 +54,8 @@ class SureCartJobSensor(JobSensor["SureCartHook"]):
         super().__init__(**kwargs)
         self.surecart_conn_id = surecart_conn_id
 
-    def make_hook(self) -> SureCartHook:
-        """Return a hook for the connection."""
-        hook: SureCartHook = SureCartJobTrigger.make_hook(self.surecart_conn_id)
-        return hook
 
-
-class PrintStudioJobSensor(JobSensor["PrintStudioHook"]):
+class PrintStudioJobSensor(JobSensor[Any]):
     """
     Wait until print jobs, or orders, reach a state.
 
@@ -109,11 +95,6 @@ class PrintStudioJobSensor(JobSensor["PrintStudioHook"]):
         self.fail_on_failed = fail_on_failed
         self.printstudio_conn_id = printstudio_conn_id
 
-    def make_hook(self) -> PrintStudioHook:
-        """Return a hook for the connection."""
-        hook: PrintStudioHook = PrintStudioJobTrigger.make_hook(self.printstudio_conn_id)
-        return hook
-
     def handles(self) -> list[JobHandle]:
         """Return a handle of each print job or order."""
         # Parsing a DAG needs neither.
@@ -125,13 +106,13 @@ class PrintStudioJobSensor(JobSensor["PrintStudioHook"]):
         course = ORDER if self.print_jobs is None else PRINT_JOB
         goal = Goal.checked(course, self.target_states, fail_on_failed=self.fail_on_failed)
         ids = watched_ids(self.print_jobs if self.print_jobs is not None else self.orders)
-        handles = self.make_hook().system.handles(goal, ids)
+        handles = self.hook.system.handles(goal, ids)
         if not handles:
             raise InvalidInput(f"there is nothing to wait for: the list of {course.label} is empty")
         return handles
 
 
-class MedusaJobSensor(JobSensor["MedusaHook"]):
+class MedusaJobSensor(JobSensor[Any]):
     """
     Wait for batch jobs of Medusa, and store the files of exports; several are asked for in one request.
 
@@ -152,8 +133,3 @@ class MedusaJobSensor(JobSensor["MedusaHook"]):
     def __init__(self, *, medusa_conn_id: str = "medusa_default", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.medusa_conn_id = medusa_conn_id
-
-    def make_hook(self) -> MedusaHook:
-        """Return a hook for the connection."""
-        hook: MedusaHook = MedusaJobTrigger.make_hook(self.medusa_conn_id)
-        return hook

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from functools import cached_property
@@ -113,9 +112,11 @@ class WaitingTask(BaseOperator, Generic[H]):
         self.unhealthy_after = unhealthy_after
         self.download = DownloadOptions.of(format=format, overwrite=overwrite, given=download_options)
 
-    @abstractmethod
     def make_hook(self) -> H:
         """Return the hook of the task's connection."""
+        hook_class = self.trigger_class.load_hook_class()
+        hook: H = hook_class(getattr(self, hook_class.conn_name_attr))
+        return hook
 
     @cached_property
     def hook(self) -> H:

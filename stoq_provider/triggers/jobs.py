@@ -72,10 +72,9 @@ class JobTrigger(BaseTrigger):
         }
 
     @classmethod
-    def make_hook(cls, conn_id: str) -> Any:
-        """Return a hook for a connection."""
-        hook_class = resolve_name(cls.hook_class) if isinstance(cls.hook_class, str) else cls.hook_class
-        return hook_class(conn_id)
+    def load_hook_class(cls) -> Any:
+        """Return the class of the hook."""
+        return resolve_name(cls.hook_class) if isinstance(cls.hook_class, str) else cls.hook_class
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and fire one event with a :class:`~stoq_provider.core.events.WaitEvent`."""
@@ -99,7 +98,7 @@ class JobTrigger(BaseTrigger):
         from stoq_provider.jobs import wait
         from stoq_provider.transport import client_pool
 
-        return self.make_hook(self.conn_id), client_pool, wait
+        return self.load_hook_class()(self.conn_id), client_pool, wait
 
     def _plan(self, system: str) -> WaitPlan:
         from stoq_provider.jobs.wait import WaitPlan  # loaded by now; parsing a DAG needs no engine
