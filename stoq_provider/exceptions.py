@@ -20,6 +20,17 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
+_FIELDS = (
+    "system",
+    "http_status",
+    "server_messages",
+    "job_id",
+    "points_left",
+    "job_started",
+    "maybe_processed",
+)
+
+
 class StoqProviderError(AirflowException):
     """
     Base of all errors of this package.
@@ -58,15 +69,7 @@ class StoqProviderError(AirflowException):
 
     def details(self) -> dict[str, Any]:
         """Return the fields beside the message, as keyword arguments of the constructor."""
-        return {
-            "system": self.system,
-            "http_status": self.http_status,
-            "server_messages": self.server_messages,
-            "job_id": self.job_id,
-            "points_left": self.points_left,
-            "job_started": self.job_started,
-            "maybe_processed": self.maybe_processed,
-        }
+        return {name: getattr(self, name) for name in _FIELDS}
 
     def after(self: Self, done: int, planned: int, *, recorded: bool) -> Self:
         """Return the same error, telling that ``done`` of ``planned`` submissions went out before it."""

@@ -6,14 +6,16 @@ import time
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from airflow.providers.common.compat.sdk import AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
 from stoq_provider.core.records import RepeatSafety
-from stoq_provider.exceptions import StoqProviderError, ValidationRejected
+from stoq_provider.core.validation import InvalidInput
+from stoq_provider.exceptions import StoqProviderError
 from stoq_provider.jobs import config
 from stoq_provider.jobs.cancel import NO_CANCEL, stop_jobs
+from stoq_provider.jobs.errors import NOTHING_SENT, typed
 from stoq_provider.operators.waiting import WaitingOperator
 from stoq_provider.triggers.deferral import H
 
@@ -46,6 +48,11 @@ class JobOperator(WaitingOperator[H]):
     """
 
     owner = True
+    choices: ClassVar[dict[str, tuple[Any, ...]]] = {
+        "on_clear": ("resubmit", "reuse"),
+        "on_busy": ("fail", "wait"),
+    }
+    """Parameters that take one of a few values."""
 
     def __init__(
         self,
@@ -67,12 +74,6 @@ class JobOperator(WaitingOperator[H]):
     @abstractmethod
     def plan(self, context: Context, submitter: Submitter) -> list[Submission]:
         """Check the input and return what is to be submitted; send no submission."""
-
-    def check_results(
-        self, context: Context, event: WaitEvent, submitter: Submitter
-    ) -> tuple[Sequence[Any], StoqProviderError | None]:
-        """Look whether jobs that ended well did what was wanted: unchanged items, and an error or none."""
-        return (), None
 
     def notes(self, submitter: Submitter) -> list[str]:
         """Return the names of what was kept for the next try beside the records."""
@@ -112,13 +113,23 @@ class JobOperator(WaitingOperator[H]):
     # -- steps --------------------------------------------------------------------------------------
 
     def _check_input(self) -> None:
-        if self.on_clear not in ("resubmit", "reuse"):
-            raise ValidationRejected(
-                f"on_clear is 'resubmit' or 'reuse', not {self.on_clear!r}. Nothing was sent."
-            )
-        if self.on_busy not in ("fail", "wait"):
-            raise ValidationRejected(f"on_busy is 'fail' or 'wait', not {self.on_busy!r}. Nothing was sent.")
+        self._check_choices()
         super()._check_input()
+
+    def _check_choices(self) -> None:
+        with typed(self.hook.system.name, NOTHING_SENT):
+            for name, known in self.choices.items():
+                if getattr(self, name) not in known:
+                    raise InvalidInput(
+                        f"{name} is one of {', '.join(map(repr, known))}, not {getattr(self, name)!r}"
+                    )
+
+    def _not_none(self, items: Sequence[Any], what: str, on_empty: str) -> None:
+        if items:
+            return
+        if on_empty == "skip":
+            raise AirflowSkipException(f"There are no {what}, and on_empty='skip'. Nothing was sent.")
+        raise InvalidInput(f"{what} is empty; on_empty='skip' would skip the task")
 
     @property
     def _waits(self) -> bool:
@@ -151,15 +162,31 @@ class JobOperator(WaitingOperator[H]):
             try:
                 done.append(submitter.submit(submission))
             except StoqProviderError as error:
-                # A list that was refused before anything went out is not kept: a person may mend it.
-                begun = done or self.resumes
-                if not begun and error.job_started is False:
-                    submitter.drop([submitter.plan_name, *self.notes(submitter)])
-                kept = [*(s.key for s in done), *self.notes(submitter)] if begun else []
-                raise submitter.after_others(error, submission, len(done), len(submissions), kept) from None
+                raise self._after_others(error, submitter, submission, len(submissions)) from None
             if len(done) == 1 and submitter.never_repeats(submission.kind):
                 submitter.hold(self.notes(submitter))
         return done
+
+    def _after_others(
+        self,
+        error: StoqProviderError,
+        submitter: Submitter,
+        submission: Submission,
+        planned: int,
+        *,
+        doubtful: bool = False,
+    ) -> StoqProviderError:
+        """
+        Return the error of a submission, which tells of those before it.
+
+        :param doubtful: whether any of them had no clear answer.
+        """
+        begun, notes = bool(self._done or self.resumes), self.notes(submitter)
+        # A list that was refused before anything went out is not kept: a person may mend it.
+        if not begun and not doubtful and error.job_started is False:
+            submitter.drop([submitter.plan_name, *notes])
+        kept = [*(s.key for s in self._done), *notes] if begun else []
+        return submitter.after_others(error, submission, len(self._done), planned, kept)
 
     def _push_jobs(self, context: Context, done: Sequence[Submitted]) -> None:
         job_ids = [submitted.handle.job_id for submitted in done]
@@ -223,10 +250,3 @@ class JobOperator(WaitingOperator[H]):
         state, submitter = event.state, self._submitter(context)
         if submitter.never_repeats(state.kind) or isinstance(error, AirflowFailException):
             submitter.hold([*state.records, *state.notes])
-
-    def unchanged_items(self, context: Context, event: WaitEvent) -> Sequence[Any]:
-        """Read back what :meth:`check_results` reads."""
-        unchanged, error = self.check_results(context, event, self._submitter(context))
-        if error is not None:
-            raise error
-        return unchanged

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -42,11 +41,7 @@ class StoqBulkOperator(ItemsOperator[StoqHook]):
         "extra_query",
         "stoq_conn_id",
     )
-    template_fields_renderers: ClassVar[dict[str, str]] = {
-        "body": "json",
-        "extra_body": "json",
-        "extra_query": "json",
-    }
+    template_fields_renderers = dict.fromkeys(("body", "extra_body", "extra_query"), "json")
     trigger_class = StoqJobTrigger
     actions: ClassVar[Mapping[str, bulk.BulkAction]]
 
@@ -67,17 +62,9 @@ class StoqBulkOperator(ItemsOperator[StoqHook]):
         self.extra_query = extra_query
         self.stoq_conn_id = stoq_conn_id
 
-    def make_hook(self) -> StoqHook:
-        """Return a hook for the connection."""
-        return StoqHook(self.stoq_conn_id)
-
-    @abstractmethod
-    def given(self) -> Any:
-        """Return what the user gave as items."""
-
     @property
     def doing(self) -> str:
-        """The action's name."""
+        """The action's name, without the resource."""
         return self.action
 
     @property
@@ -101,7 +88,8 @@ class StoqBulkOperator(ItemsOperator[StoqHook]):
 
     def items(self) -> Selection:
         """Return where the items come from."""
-        return Selection(self.hook, self._action().family, self.given(), most=self.max_items)
+        family = self._action().family
+        return Selection(self.hook, family, getattr(self, family.ids_key), most=self.max_items)
 
     def cut(self, ids: Sequence[Any], round_: int) -> list[Submission]:
         """Return submissions of at most the family's cap."""
@@ -166,10 +154,6 @@ class StoqBulkOrdersOperator(StoqBulkOperator):
         super().__init__(action=action, body=body, verify=verify, dry_run=dry_run, **kwargs)
         self.order_ids = order_ids
 
-    def given(self) -> Any:
-        """Return the order ids as given."""
-        return self.order_ids
-
 
 class StoqBulkVariantsOperator(StoqBulkOperator):
     """
@@ -198,7 +182,3 @@ class StoqBulkVariantsOperator(StoqBulkOperator):
     ) -> None:
         super().__init__(action=action, body=body, verify=verify, dry_run=dry_run, **kwargs)
         self.variant_ids = variant_ids
-
-    def given(self) -> Any:
-        """Return the variant ids as given."""
-        return self.variant_ids

@@ -6,15 +6,13 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import count
-from typing import TYPE_CHECKING, Any, Literal
-
-from airflow.providers.common.compat.sdk import AirflowSkipException
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from stoq_provider.core.estimate import estimate
 from stoq_provider.core.lifecycle import Outcome
 from stoq_provider.core.submission import Submission
-from stoq_provider.core.validation import IdList, InvalidInput
-from stoq_provider.exceptions import ItemsUnchanged, StoqProviderError
+from stoq_provider.core.validation import InvalidInput
+from stoq_provider.exceptions import ItemsUnchanged
 from stoq_provider.jobs.errors import NOTHING_SENT, typed
 from stoq_provider.jobs.read_back import ReadBack, summary
 from stoq_provider.jobs.results import store_items
@@ -49,6 +47,11 @@ class ItemsOperator(JobOperator[H]):
     """
 
     ui_color = "#f4ead5"
+    choices: ClassVar = {
+        **JobOperator.choices,
+        "verify": (None, "warn", "fail"),
+        "on_empty": ("error", "skip"),
+    }
 
     def __init__(
         self,
@@ -68,9 +71,9 @@ class ItemsOperator(JobOperator[H]):
     # -- what a subclass says -----------------------------------------------------------------------
 
     @property
-    @abstractmethod
     def doing(self) -> str:
         """The action's name, for messages."""
+        return self.kind
 
     @property
     @abstractmethod
@@ -163,15 +166,14 @@ class ItemsOperator(JobOperator[H]):
         """Whether this try sends what the one before left unchanged."""
         return bool(self._earlier)
 
-    def check_results(
-        self, context: Context, event: WaitEvent, submitter: Submitter
-    ) -> tuple[Sequence[Any], StoqProviderError | None]:
+    def unchanged_items(self, context: Context, event: WaitEvent) -> Sequence[Any]:
         """Read the items back, where ``verify`` wants it and a read can tell."""
         if self.verify is None:
-            return (), None
+            return ()
         if not self.readable:
             self.log.warning("verify=%r has nothing to read for %s: %s.", self.verify, self.doing, self.reads)
-            return (), None
+            return ()
+        submitter = self._submitter(context)
         submissions = self._sent if hasattr(self, "_sent") else self._find(submitter)[0]
         by_chunk = {submitter.key(s): self.ids_of(s) for s in submissions}
         found = self.read_items([item for ids in by_chunk.values() for item in ids], submissions)
@@ -192,7 +194,8 @@ class ItemsOperator(JobOperator[H]):
         """Return the submissions of this try, and how many duplicates were dropped from the list."""
         with typed(self.hook.system.name, NOTHING_SENT):
             self._check_store(submitter)
-            items = self._not_empty(self.items().kept(submitter))
+            items = self.items().kept(submitter)
+            self._not_none(items.ids, self.items().what, self.on_empty)
             submissions = self.cut(items.ids, 0)
             self._earlier: list[str] = []
             for round_ in count(1):
@@ -222,28 +225,23 @@ class ItemsOperator(JobOperator[H]):
         self.log.info("Job %s had nothing left to do: all its items are as wanted.", end.handle.job_id)
         return replace(end, outcome=Outcome.PARTIAL)
 
-    def _judge(self, left: list[Any], durable: bool) -> tuple[Sequence[Any], StoqProviderError | None]:
+    def _judge(self, left: list[Any], durable: bool) -> list[Any]:
         if not left:
-            return (), None
+            return left
         text = (
             f"{self.doing} completed at {self.hook.system.label}, and a read-back found {len(left):,} items "
             f"that it did not change: {summary(left)}."
         )
         if self.verify == "warn":
             self.log.warning("%s", text)
-            return left, None
+            return left
         again = "only these items" if durable else "the whole list, because no record could be kept"
         fate = f"The remote jobs have ended. A retry submits {again}."
-        return left, ItemsUnchanged(f"{text} {fate}", system=self.hook.system.name)
+        raise ItemsUnchanged(f"{text} {fate}", system=self.hook.system.name)
 
     def _check_parameters(self) -> None:
+        self._check_choices()
         with typed(self.hook.system.name, NOTHING_SENT):
-            for name, value, known in (
-                ("verify", self.verify, (None, "warn", "fail")),
-                ("on_empty", self.on_empty, ("error", "skip")),
-            ):
-                if value not in known:
-                    raise InvalidInput(f"{name} is one of {known}, not {value!r}")
             if self.verify and not self.dry_run and not self._waits:
                 raise InvalidInput(
                     "verify reads back when the jobs have ended, so wait_for_completion must be true"
@@ -257,17 +255,11 @@ class ItemsOperator(JobOperator[H]):
                 "[stoq] state_path, or give the ids as a list"
             )
 
-    def _not_empty(self, items: IdList) -> IdList:
-        if items.ids:
-            return items
-        if self.on_empty == "skip":
-            raise AirflowSkipException("There are no items, and on_empty='skip'. Nothing was sent.")
-        raise InvalidInput(f"{self.items().what} is empty; on_empty='skip' would skip the task")
-
     def _dry_run(self) -> dict[str, Any]:
         hook = self.hook
         with typed(hook.system.name, NOTHING_SENT):
-            items = self._not_empty(self.items().resolve())
+            items = self.items().resolve()
+            self._not_none(items.ids, self.items().what, self.on_empty)
             submissions = self.cut(items.ids, 0)
         plan: dict[str, Any] = {
             "dry_run": True,

@@ -41,10 +41,6 @@ class _DecidingOperator(WaitingOperator[MedusaHook]):
     confirm: Any
     medusa_conn_id: str
 
-    def make_hook(self) -> MedusaHook:
-        """Return a hook for the connection."""
-        return MedusaHook(self.medusa_conn_id)
-
     def accepts(self, end: JobEnd) -> bool:
         """Take a cancelled job for a good end where it was to be cancelled."""
         policy = self._policy()

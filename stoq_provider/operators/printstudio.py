@@ -163,11 +163,6 @@ class PrintStudioPrintJobsOperator(PrintStudioOperator, ItemsOperator[PrintStudi
         raise NotImplementedError
 
     @property
-    def doing(self) -> str:
-        """The action's name."""
-        return self.route.kind
-
-    @property
     def reads(self) -> str:
         """What a read-back looks at."""
         return f"the state of each print job is {' or '.join(self.goal().states)}, or one behind it (D)"

@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.providers.common.compat.sdk import AirflowSkipException
-
 from stoq_provider.core.lifecycle import Outcome
 from stoq_provider.core.submission import Submission
-from stoq_provider.core.validation import InvalidInput
 from stoq_provider.exceptions import StoqProviderError, SubmissionUncertain
 from stoq_provider.hooks.printstudio import PrintStudioHook
 from stoq_provider.jobs.repeats import Piece, stopped, uncertain
@@ -59,26 +56,19 @@ class PrintStudioOperator(JobOperator[PrintStudioHook]):
         """The kind of the calls."""
         return self.route.kind
 
-    def make_hook(self) -> PrintStudioHook:
-        """Return a hook for the connection."""
-        return PrintStudioHook(self.printstudio_conn_id)
-
-    def check_results(
-        self, context: Context, event: WaitEvent, submitter: Submitter
-    ) -> tuple[Sequence[Any], StoqProviderError | None]:
+    def unchanged_items(self, context: Context, event: WaitEvent) -> Sequence[Any]:
         """Warn of items that failed in calls that did something."""
         for end in event.ends:
             if end.outcome is Outcome.PARTIAL and end.status is not None:
                 self.log.warning("%s: %s", end.handle.job_id, end.status.error)
-        return super().check_results(context, event, submitter)
+        return super().unchanged_items(context, event)
 
     @property
     def _waits(self) -> bool:
         return True
 
     def _submit(self, submissions: Sequence[Submission], submitter: Submitter) -> list[Submitted]:
-        done: list[Submitted] = []
-        self._done = done
+        done = self._done = []
         doubtful: list[Piece] = []
         pieces = Piece.of(submissions, self.noun)
         for piece in pieces:
@@ -93,36 +83,11 @@ class PrintStudioOperator(JobOperator[PrintStudioHook]):
                     error = stopped(error, doubtful, pieces)
                 else:
                     error = piece.named(error)
-                raise self._after(error, submitter, piece, done, doubtful, len(pieces)) from None
+                raise self._after_others(
+                    error, submitter, piece.submission, len(pieces), doubtful=bool(doubtful)
+                ) from None
         if doubtful:
-            raise self._after(
-                uncertain(self.hook.system, doubtful, self.on_clear),
-                submitter,
-                doubtful[-1],
-                done,
-                doubtful,
-                len(pieces),
-            )
+            problem = uncertain(self.hook.system, doubtful, self.on_clear)
+            last = doubtful[-1].submission
+            raise self._after_others(problem, submitter, last, len(pieces), doubtful=True)
         return done
-
-    def _after(
-        self,
-        error: StoqProviderError,
-        submitter: Submitter,
-        piece: Piece,
-        done: Sequence[Submitted],
-        doubtful: Sequence[Piece],
-        planned: int,
-    ) -> StoqProviderError:
-        # The plan is what keeps other input from being sent after a call that perhaps took effect.
-        if not done and not doubtful and error.job_started is False:
-            submitter.drop([submitter.plan_name])
-        kept = [*(s.key for s in done), *self.notes(submitter)] if done or self.resumes else []
-        return submitter.after_others(error, piece.submission, len(done), planned, kept)
-
-    def _not_none(self, items: Sequence[Any], what: str, on_empty: str) -> None:
-        if items:
-            return
-        if on_empty == "skip":
-            raise AirflowSkipException(f"There are no {what}, and on_empty='skip'. Nothing was sent.")
-        raise InvalidInput(f"{what} is empty; on_empty='skip' would skip the task")

@@ -71,15 +71,6 @@ class SureCartBulkActionOperator(ItemsOperator[SureCartHook]):
         self.extra_body = extra_body
         self.surecart_conn_id = surecart_conn_id
 
-    def make_hook(self) -> SureCartHook:
-        """Return a hook for the connection."""
-        return SureCartHook(self.surecart_conn_id)
-
-    @property
-    def doing(self) -> str:
-        """The action's name."""
-        return self.action_type
-
     @property
     def kind(self) -> str:
         """The kind of its jobs."""

@@ -59,8 +59,8 @@ PARAMETERS = [
     bad("set_tags with text", TAGS, [1], "'tags' must be a list of texts", body={"tags": "late"}),
     bad("verify", RELEASE, [1], "verify is one of", "'always'", verify="always"),
     bad("on_empty", RELEASE, [1], "on_empty is one of", "'ignore'", on_empty="ignore"),
-    bad("on_busy", RELEASE, [1], "on_busy is 'fail' or 'wait'", "'retry'", on_busy="retry"),
-    bad("on_clear", RELEASE, [1], "on_clear is 'resubmit' or 'reuse'", "'again'", on_clear="again"),
+    bad("on_busy", RELEASE, [1], "on_busy is one of 'fail', 'wait'", "'retry'", on_busy="retry"),
+    bad("on_clear", RELEASE, [1], "on_clear is one of 'resubmit', 'reuse'", "'again'", on_clear="again"),
     bad("timeout", RELEASE, [1], "timeout must be a number of seconds above 0", timeout=0),
     bad("poll_interval", RELEASE, [1], "poll_interval must be a number", poll_interval=-1),
 ]
@@ -125,7 +125,7 @@ def test_a_bad_file_sends_nothing(bench, sandbox, tmp_path, column, content, opt
 def test_no_items_skip_the_task_where_that_is_wanted(bench, tmp_path, given):
     (tmp_path / "ids").write_text("\ufeff\n")
     run = bench.bulk(RELEASE, str(tmp_path / "ids") if given == "file" else given, on_empty="skip")
-    with pytest.raises(AirflowSkipException, match=r"no items.*Nothing was sent"):
+    with pytest.raises(AirflowSkipException, match=r"no order_ids.*Nothing was sent"):
         run.execute()
     assert bench.submissions == 0
 

@@ -35,7 +35,7 @@ def test_nothing_is_computed_from_templates_when_a_dag_is_parsed(operator, ids):
         **{ids: "{{ ti.xcom_pull('upstream') }}"},
     )
     assert task.action == "{{ params.action }}"
-    assert getattr(task, ids) == task.given() == "{{ ti.xcom_pull('upstream') }}"
+    assert getattr(task, ids) == "{{ ti.xcom_pull('upstream') }}"
 
 
 @pytest.mark.parametrize(("operator", "ids"), OPERATORS)
@@ -43,7 +43,7 @@ def test_fields_are_rendered_to_lists_and_mappings(operator, ids):
     with DAG("d", schedule=None, render_template_as_native_obj=True):
         task = operator(task_id="x", action="{{ a }}", body={"tags": ["{{ t }}"]}, **{ids: "{{ found }}"})
     task.render_template_fields({"a": "cancel", "t": "late", "found": [1, 2]})
-    assert (task.action, task.body, task.given()) == ("cancel", {"tags": ["late"]}, [1, 2])
+    assert (task.action, task.body, getattr(task, ids)) == ("cancel", {"tags": ["late"]}, [1, 2])
 
 
 @pytest.mark.parametrize(("operator", "ids"), OPERATORS)
@@ -153,4 +153,4 @@ def test_the_main_parameters_can_be_mapped(operator, ids):
     with DAG("d", schedule=None):
         mapped = operator.partial(task_id="x", verify="fail", **{ids: [1]}).expand(action=["a", "b"])
     task = mapped.unmap({"action": "b"})
-    assert (task.action, task.verify, task.given(), task.dry_run) == ("b", "fail", [1], False)
+    assert (task.action, task.verify, getattr(task, ids), task.dry_run) == ("b", "fail", [1], False)
