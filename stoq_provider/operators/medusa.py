@@ -16,7 +16,7 @@ from stoq_provider.exceptions import JobCancelled, StoqProviderError, Validation
 from stoq_provider.hooks.medusa import MedusaHook
 from stoq_provider.jobs.errors import NOTHING_SENT, typed
 from stoq_provider.operators.base import JobOperator
-from stoq_provider.operators.waiting import Decision, WaitingOperator
+from stoq_provider.operators.waiting import WaitingOperator
 from stoq_provider.systems.medusa.confirmation import Policy, changes_of, read_policy
 from stoq_provider.systems.medusa.submission import is_export
 from stoq_provider.triggers.jobs import MedusaJobTrigger
@@ -47,11 +47,11 @@ class _DecidingOperator(WaitingOperator[MedusaHook]):
         unwanted = policy is not None and not policy.confirm
         return end.outcome.good or (unwanted and end.outcome is Outcome.CANCELLED)
 
-    def decide(self, event: WaitEvent) -> Decision:
+    def decide(self, context: Context, event: WaitEvent) -> tuple[WaitEvent, Sequence[JobHandle]]:
         """Confirm or cancel what waits, as the policy says; jobs that were confirmed are waited for."""
         policy = self._policy()
-        if policy is None:
-            return Decision(event)
+        if policy is None or not any(end.outcome is Outcome.WAITING for end in event.ends):
+            return event, ()
         ends: list[JobEnd] = []
         again: list[JobHandle] = []
         error: StoqProviderError | None = None
@@ -64,10 +64,12 @@ class _DecidingOperator(WaitingOperator[MedusaHook]):
                 self._settle(end, confirm=False)
                 ends.append(replace(end, outcome=Outcome.CANCELLED, text=refusal))
                 error = error or self._too_many(end, refusal, policy)
-        if len(ends) == len(event.ends) and all(a is b for a, b in zip(ends, event.ends, strict=True)):
-            return Decision(event)
         state = replace(event.state, ended=tuple(ends) if again else ())
-        return Decision(replace(event, ends=tuple(ends), state=state), tuple(again), error)
+        event = replace(event, ends=tuple(ends), state=state)
+        self.note_ends(context, event)
+        if error is not None:
+            raise error
+        return event, again
 
     def _policy(self) -> Policy | None:
         with typed(self.hook.system.name, NOTHING_SENT):

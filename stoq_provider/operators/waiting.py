@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -21,21 +21,6 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from stoq_provider.core.models import JobHandle
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """
-    What was decided about jobs that waited for it, and what follows.
-
-    :param event: how the jobs ended, as it is after the decision.
-    :param again: jobs that go on, and are waited for once more.
-    :param error: why the task fails after it.
-    """
-
-    event: WaitEvent
-    again: tuple[JobHandle, ...] = ()
-    error: StoqProviderError | None = None
 
 
 class WaitingOperator(WaitingTask[H]):
@@ -61,13 +46,16 @@ class WaitingOperator(WaitingTask[H]):
     def _run(self, context: Context) -> Any:
         """Do the work of a try."""
 
-    def decide(self, event: WaitEvent) -> Decision:
+    def decide(self, context: Context, event: WaitEvent) -> tuple[WaitEvent, Sequence[JobHandle]]:
         """
         Decide about jobs that wait for it.
 
         May be called for the same jobs again, on another worker.
+
+        :return: how the jobs ended, as it is after the decision, and those that go on.
+        :raises StoqProviderError: the task fails after the decision.
         """
-        return Decision(event)
+        return event, ()
 
     def accepts(self, end: JobEnd) -> bool:
         """Whether a job ended as the task wants it."""
@@ -181,38 +169,33 @@ class WaitingOperator(WaitingTask[H]):
         event = replace(event, ends=(*event.state.ended, *event.ends))
         try:
             self._raise_bad(context, event)
-            decision = self.decide(event)
-            if decision.event is not event:
-                self.note_ends(context, decision.event)
-            if decision.error is not None:
-                raise decision.error
-            if not decision.again:
-                manifest = self._results(context, decision.event)
+            event, again = self.decide(context, event)
+            manifest = {} if again else self._results(context, event)
         except StoqProviderError as error:
             self.note_failure(context, event, error)
             raise
-        if decision.again:
-            return self._finish(context, self._wait_again(decision))
-        self.note_success(context, decision.event)
+        if again:
+            return self._finish(context, self._wait_again(event, again))
+        self.note_success(context, event)
         self.hook.close()
         return manifest
 
-    def _wait_again(self, decision: Decision) -> WaitEvent:
-        state = decision.event.state
+    def _wait_again(self, event: WaitEvent, again: Sequence[JobHandle]) -> WaitEvent:
+        state = event.state
         if state.decided:
             raise ProtocolError(
                 f"{self.hook.system.label} lets jobs wait for a decision that it has been given. They are "
                 "left as they are; a retry looks again.",
                 system=self.hook.system.name,
             )
-        kinds = {handle.kind for handle in decision.again}
+        kinds = {handle.kind for handle in again}
         state = replace(
             state,
-            points_spent=state.points_spent + decision.event.points_spent,
+            points_spent=state.points_spent + event.points_spent,
             kind=kinds.pop() if len(kinds) == 1 else state.kind,
             decided=True,
         )
-        return self._wait_for(decision.again, state)
+        return self._wait_for(again, state)
 
     def _raise_bad(self, context: Context, event: WaitEvent) -> None:
         """Raise the error of the worst job that did not end as the task wants it."""
