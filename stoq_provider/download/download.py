@@ -6,85 +6,26 @@ stores a few parts. What is published is the whole file; everything else leaves 
 
 Reading overlaps with checking and writing: the calling thread reads, and one consumer thread behind a bounded
 queue does the rest (:mod:`stoq_provider.download.consumer`, :mod:`stoq_provider.download.pipeline`).
-
-**Another form of the same file** (Parquet, say) is made by a further consumer::
-
-    also: Sequence[Callable[[Target], Consumer]]
-
-Each factory is called once a pass, in the consumer thread, with the target of the CSV (never with
-``.gz``); ``target.renamed(suffix=".parquet", drop=".csv")`` is a neighbour of it, which
-``open_writer(target, overwrite=True)`` writes to. The consumer
-(:class:`~stoq_provider.download.consumer.Consumer`) has four methods, all called in that thread:
-
-``write(chunk: bytes)``
-    The next bytes of the CSV text, decoded, at most about a mebibyte, cut anywhere. Slow is fine: the queue
-    in front holds four chunks, then the download waits. It must not change them.
-``finish()``
-    All bytes came, and their rows are as announced. Convert what is left, flush, close footers: whatever can
-    fail should fail here. Nothing is published yet, so it must not commit.
-``commit() -> StoredFile``
-    All is verified and the CSV itself is published: publish. What it returns goes into the result.
-``abort()``
-    Drop what is not committed. It is always called last: after a commit (harmless), after an error of the
-    consumer's own, after a failed verification, after an interruption, and when the download
-    starts over at byte zero (then the factory makes a new consumer).
-
-What a consumer raises ends the download, and nothing is published: errors of this package as they are,
-others as a :class:`DownloadError` that quotes them. :func:`download_files` returns the entries of all files;
-with ``store=False`` the CSV itself is not stored.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from stoq_provider.download.consumer import Consumer
-from stoq_provider.download.destination import (
-    PLACEHOLDERS,
-    Target,
-    clean_file_name,
-    refuse_existing,
-    report_of,
-    resolve_target,
-)
+from stoq_provider.download.destination import PLACEHOLDERS, clean_file_name, report_of, resolve_target
 from stoq_provider.download.options import DownloadOptions, Overwrite, destination_error
-from stoq_provider.download.pipeline import Done, Transfer
+from stoq_provider.download.pipeline import Transfer
 from stoq_provider.download.resume import Source
+from stoq_provider.download.verification import StoredFile
 from stoq_provider.download.writers import open_writer
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
-
-@dataclass(frozen=True, slots=True)
-class StoredFile:
-    """
-    One published file, as the manifest lists it.
-
-    :param uri: where it is, with the connection id if one was given.
-    :param file_name: last part of the URI.
-    :param bytes: length.
-    :param rows: CSV records without the header line.
-    :param sha256: digest of the content, in hex.
-    :param written: ``False``: the object had this content already and was left alone. Not in the manifest.
-    """
-
-    uri: str
-    file_name: str
-    bytes: int
-    rows: int
-    sha256: str
-    written: bool = True
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the entry of a manifest: ``{"uri", "file_name", "bytes", "rows", "sha256"}``."""
-        entry = asdict(self)
-        del entry["written"]
-        return entry
+    from stoq_provider.download.parquet import Parquet
 
 
 def _never() -> bool:
@@ -106,6 +47,23 @@ def check_destination(destination: str | ObjectStoragePath, *, overwrite: Overwr
     resolve_target(destination, clean_file_name(None), overwrite=overwrite or guessed, values=samples)
 
 
+def parquet_of(options: DownloadOptions) -> Parquet | None:
+    """
+    Return what makes Parquet files, where they are wanted.
+
+    :raises ValidationRejected: where pyarrow is missing, or Arrow has no such type.
+    """
+    if options.format != "parquet":
+        return None
+    try:
+        from stoq_provider.download.parquet import Parquet  # loads pyarrow, which is an extra
+    except ImportError as error:
+        raise destination_error(
+            f"Parquet needs {error.name}: install airflow-provider-stoq[parquet]."
+        ) from error
+    return Parquet(options)
+
+
 def download_files(
     get_url: Callable[[], str],
     destination: str | ObjectStoragePath,
@@ -119,14 +77,12 @@ def download_files(
     kind: str | None = None,
     should_stop: Callable[[], bool] = _never,
     log: logging.Logger | None = None,
-    also: Sequence[Callable[[Target], Consumer]] = (),
-    store: bool = True,
     on_source: Callable[[Source], None] | None = None,
 ) -> list[StoredFile]:
     """
     Fetch the result of a job and publish it at ``destination``, whole and verified, or not at all.
 
-    Returns all files: the CSV, then what the other consumers returned.
+    Returns all files: the CSV where it is stored, then its Parquet where that is wanted.
 
     :param get_url: returns a pre-signed URL; called once at the start, and again when one is refused. Its
         own errors pass through.
@@ -144,8 +100,6 @@ def download_files(
         ``on_kill`` of an operator sets the flag behind it, because Airflow 3.3 raises nothing when a task is
         terminated. A read that waits for bytes hears it in a :class:`DownloadPool` only.
     :param log: a task's logger.
-    :param also: make consumers of the verified text, see the module's description.
-    :param store: ``False``: the CSV itself is not stored, only what the other consumers make of it.
     :param on_source: is given the source before it is read; its ``wake()`` ends a read from another thread.
     :raises ValidationRejected: the destination cannot be used; nothing was downloaded.
     :raises DownloadError: the file could not be fetched or stored; nothing was published.
@@ -156,65 +110,33 @@ def download_files(
     log = log or logging.getLogger(__name__)
     name = clean_file_name(file_name, fallback=f"{job_id}.csv" if job_id else "")
     values = {"job_id": job_id, "kind": kind, "report": report_of(kind), "system": system}
-    target = resolve_target(destination, name, overwrite=options.overwrite or not store, values=values)
-    if not store and not also:
-        raise destination_error("Nothing is to be stored: store=False, and no other consumer.")
-
-    # A name of the server's for the file as it sends it: compressed, where it says that it is.
-    servers_gz = str(destination).endswith(("/", "{file_name}")) and target.path.endswith(".gz")
-    refuse = not options.overwrite and store
-
+    overwrite = options.overwrite or not options.stores_csv
+    target = resolve_target(destination, name, overwrite=overwrite, values=values)
     with closing(Source(get_url, options, should_stop=should_stop, log=log, job_id=job_id)) as source:
         if on_source is not None:
             on_source(source)
-        done = Transfer(
+        files = Transfer(
             source,
-            lambda gzipped: _renamed(target, gzipped, servers_gz and source.gzipped, refuse),
+            target,
             options,
             log,
             job_id,
-            tuple(also),
-            store,
-            expected_rows,
-            expected_bytes,
+            named_by_server=str(destination).endswith(("/", "{file_name}")),
+            parquet=parquet_of(options),
+            expected_rows=expected_rows,
+            expected_bytes=expected_bytes,
         ).run()
-    files = [_stored(done, log, source.resumes)] if store else []
-    return [*files, *(entry for entry in done.others if entry is not None)]
-
-
-def _renamed(target: Target, gzipped: bool, servers_gz: bool, refuse: bool) -> Target:
-    """
-    Return the target of the file as gzip, or of its text.
-
-    :param servers_gz: whether its name is the server's, for the gzip that it sends.
-    :param refuse: what exists under another name.
-    """
-    if servers_gz and not gzipped:
-        renamed = target.renamed(suffix="", drop=".gz")
-    elif not gzipped or target.path.endswith(".gz"):
-        return target
-    else:
-        renamed = target.renamed(suffix=".gz")
-    if refuse:
-        refuse_existing(renamed)
-    return renamed
-
-
-def _stored(done: Done, log: logging.Logger, resumes: int) -> StoredFile:
-    tally, uri = done.tally, done.target.uri
-    stored = StoredFile(
-        uri, uri.rpartition("/")[2], tally.bytes, tally.rows, tally.sha256, written=done.written
-    )
-    log.info(
-        "%s %s: %s bytes, %s rows, sha256 %s, %s broken connections on the way",
-        "Stored" if done.written else "Left as it was, because its content is the same:",
-        stored.uri,
-        stored.bytes,
-        stored.rows,
-        stored.sha256,
-        resumes,
-    )
-    return stored
+    for file in files:
+        log.info(
+            "%s %s: %s bytes, %s rows, sha256 %s, %s broken connections on the way",
+            "Stored" if file.written else "Left as it was, because its content is the same:",
+            file.uri,
+            file.bytes,
+            file.rows,
+            file.sha256,
+            source.resumes,
+        )
+    return files
 
 
 def store_text(folder: str, name: str, text: str) -> str:

@@ -3,78 +3,63 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from stoq_provider.core.error_text import sentences
-from stoq_provider.download.consumer import Consumer, ConsumerThread
-from stoq_provider.download.destination import Target
+from stoq_provider.download.consumer import ConsumerThread
+from stoq_provider.download.destination import Target, refuse_existing
 from stoq_provider.download.gunzip import Gunzip
 from stoq_provider.download.options import DownloadOptions, download_error, verification_error
 from stoq_provider.download.resume import Source, StartOver
-from stoq_provider.download.verification import Acceptance, Tally
-from stoq_provider.download.writers import AtomicWriter, check_place, open_writer
+from stoq_provider.download.verification import Acceptance, CsvRecordCounter, StoredFile, Tally
+from stoq_provider.download.writers import AtomicWriter, open_writer, same_content
 from stoq_provider.exceptions import DownloadError, StoqProviderError, VerificationError
+
+if TYPE_CHECKING:
+    from stoq_provider.download.parquet import Parquet, ParquetFile
 
 _JOB_IS_DONE = "The remote job itself is done: a retry only downloads its result again and submits nothing."
 _EMPTY_GZIP = bytes.fromhex("1f8b08000000000000ff03000000000000000000")
 
 
-@dataclass(slots=True)
-class Done:
-    """
-    What came of a download.
-
-    :param target: where the file is.
-    :param tally: what is known of what is there.
-    :param written: ``False``: the same content was there already.
-    :param others: what the other consumers returned from their commit.
-    """
-
-    target: Target
-    tally: Tally
-    written: bool = False
-    others: list[Any] = field(default_factory=list)
-
-
 @dataclass(frozen=True, slots=True)
 class Transfer:
     """
-    Copies a source through the checks into a writer, and its text into other consumers.
+    Copies a source through the checks into a writer, and its text into a Parquet file.
 
-    :param find_target: returns the target, given whether gzip is stored.
-    :param also: make further consumers of the text, given the target. One that has ``place(target)``, which
-        returns where its file goes, is checked before anything is requested; a consumer that has ``rows`` is
-        held to the rows that were counted before anything is published.
-    :param store: whether the file itself is stored.
+    :param target: where the file goes; what is gzip, or no longer gzip, is renamed.
+    :param named_by_server: whether the target's name is the server's, for the file as it sends it.
+    :param parquet: makes the Parquet of the text, if it is wanted.
     """
 
     source: Source
-    find_target: Callable[[bool], Target]
+    target: Target
     options: DownloadOptions
     log: logging.Logger
-    job_id: str | None = None
-    also: Sequence[Callable[[Target], Consumer]] = ()
-    store: bool = True
-    expected_rows: int | None = None
-    expected_bytes: int | None = None
+    job_id: str | None
+    named_by_server: bool
+    parquet: Parquet | None
+    expected_rows: int | None
+    expected_bytes: int | None
 
-    def run(self) -> Done:
+    def run(self) -> list[StoredFile]:
         """
         Copy until it is done or given up; the source bounds how often it starts over.
 
-        :raises ValidationRejected: another form of the file has no place to go to.
+        :raises ValidationRejected: the Parquet has no place to go to.
         """
-        self._check_places()
+        if self.parquet is not None:
+            self.parquet.check_place(self.target)
         while True:
             try:
                 return self._once()
             except StartOver as signal:
                 self.log.warning("Download from %s starts again at byte 0: %s", self.source.host, signal)
 
-    def _once(self) -> Done:
+    def _once(self) -> list[StoredFile]:
         source = self.source
         with (
             closing(source.chunks()) as chunks,
@@ -86,16 +71,21 @@ class Transfer:
                 consumer.write(chunk)
             consumer.finish()
             try:
-                done: Done = consumer.commit()
+                files: list[StoredFile] = consumer.commit()
             except TimeoutError as error:
                 raise self.not_confirmed("the file", error) from error
-            return done
+            return files
 
-    def _check_places(self) -> None:
-        csv = self.find_target(False)
-        for make in self.also:
-            if hasattr(make, "place"):
-                check_place(make.place(csv), csv if self.store else None, overwrite=self.options.overwrite)
+    def named(self, *, gzipped: bool) -> Target:
+        """Return the target of the file as gzip, or of its text."""
+        target, gz = self.target, self.target.path.endswith(".gz")
+        if gz and self.named_by_server and self.source.gzipped and not gzipped:
+            target = target.renamed(suffix="", drop=".gz")
+        elif gzipped and not gz:
+            target = target.renamed(suffix=".gz")
+        if target is not self.target and self.options.stores_csv and not self.options.overwrite:
+            refuse_existing(target)
+        return target
 
     def not_confirmed(self, what: str, error: Exception) -> DownloadError:
         """Return the error for a commit whose end is unknown: the store may have done it."""
@@ -118,7 +108,8 @@ class Transfer:
         """Turn what a store raises into an error that names the destination."""
         try:
             yield
-        except StoqProviderError:
+        except StoqProviderError as error:
+            error.job_id = error.job_id or self.job_id
             raise
         except Exception as error:
             raise self.not_written(target, error) from error
@@ -128,7 +119,7 @@ class _Pass:
     """
     One try, from byte zero: the consumer of its bytes.
 
-    It hashes, counts and stores them, and hands the text to the other consumers.
+    It hashes, counts and stores them, and hands the text to the Parquet file.
     """
 
     def __init__(self, transfer: Transfer) -> None:
@@ -139,32 +130,29 @@ class _Pass:
         self._gunzip = Gunzip() if source.gzipped else None
         self._taken = 0
         self._tally = Tally()
-        self._target = transfer.find_target(self._kept)
-        self._begun: list[AtomicWriter | Consumer] = []
-        self._others: list[tuple[Target, Consumer]] = []
-        self._writer: AtomicWriter | None = None
-        try:
-            self._writer = self._open_writer() if transfer.store else None
-            for make in transfer.also:
-                self._others.append(self._begin(make))
-        except BaseException:
-            self.abort()
-            raise
+        self._csv = CsvRecordCounter()
+        self._target = transfer.named(gzipped=self._kept)
+        self._parquet: ParquetFile | None = None
+        with ExitStack() as begun:  # drops the one if the other can't be begun
+            self._begun = begun
+            self._writer = self._open_writer() if transfer.options.stores_csv else None
+            if transfer.parquet is not None:
+                self._parquet = self._open_parquet(transfer.parquet)
+            self._begun = begun.pop_all()
 
     def _open_writer(self) -> AtomicWriter:
         size = None if self._gunzip is not None and not self._kept else self._source.total
         with self._transfer.writing(self._target):
             writer = open_writer(self._target, overwrite=self._transfer.options.overwrite, size=size)
-        self._begun.append(writer)
+        self._begun.callback(writer.abort)
         return writer
 
-    def _begin(self, make: Callable[[Target], Consumer]) -> tuple[Target, Consumer]:
-        csv = self._transfer.find_target(False)
-        place = make.place(csv) if hasattr(make, "place") else csv
-        with self._transfer.writing(place):
-            other = make(csv)
-        self._begun.append(other)
-        return place, other
+    def _open_parquet(self, parquet: Parquet) -> ParquetFile:
+        csv = self._transfer.named(gzipped=False)
+        with self._transfer.writing(parquet.place(csv)):
+            file = parquet.begin(csv)
+        self._begun.callback(file.abort)
+        return file
 
     # --- bytes ------------------------------------------------------------------------------------
 
@@ -176,10 +164,10 @@ class _Pass:
         for text in self._decoded(chunk):
             if not self._kept:
                 self._store(text)
-            self._tally.text(text)
-            for place, other in self._others:
-                with self._transfer.writing(place):
-                    other.write(text)
+            self._csv.feed(text)
+            if self._parquet is not None:
+                with self._transfer.writing(self._parquet.target):
+                    self._parquet.write(text)
 
     def _store(self, chunk: bytes) -> None:
         self._tally.stored(chunk)
@@ -201,25 +189,19 @@ class _Pass:
         """Check what came. After this, all that is wanted is ready to be published."""
         transfer = self._transfer
         self._check_transfer()
-        self._finish_writer()
         acceptance = Acceptance(transfer.options, transfer.log, transfer.job_id)
-        acceptance.check_rows(self._tally, transfer.expected_rows)
-        if acceptance.wants_nothing(self._tally):
+        acceptance.check_rows(self._csv, transfer.expected_rows)
+        if acceptance.wants_nothing(self._csv):
             self._replace()
-        # Not before: what is wanted where there are no rows goes before what a form can't be made of.
-        for place, other in self._others:
-            with transfer.writing(place):
-                other.finish()
-            acceptance.check_form(self._tally, getattr(other, "rows", None))
-        if self._writer is not None:
+        # Not before: what is wanted where there are no rows goes before what Parquet can't be made of.
+        if self._parquet is not None:
+            with transfer.writing(self._parquet.target):
+                self._parquet.finish()
+            self._check_parquet(self._parquet.rows)
+        if self._writer is not None and transfer.options.overwrite == "if_different":
             with transfer.writing(self._target):
-                if not acceptance.wants_writing(self._target, self._tally, self._source.check):
+                if same_content(self._target, self._tally.bytes, self._tally.sha256, self._source.check):
                     self._writer = None
-
-    def _finish_writer(self) -> None:
-        if self._writer is not None:
-            with self._transfer.writing(self._target):
-                self._writer.finish()
 
     def _check_transfer(self) -> None:
         source, expected = self._source, self._transfer.expected_bytes
@@ -237,6 +219,15 @@ class _Pass:
         if self._gunzip is not None and self._taken and not self._gunzip.ended:
             raise self._rejected(f"The gzip that {source.host} sent is cut short.")
 
+    def _check_parquet(self, rows: int) -> None:
+        """Compare its rows, whatever ``on_mismatch`` says: what was announced has no part in it."""
+        if rows != self._csv.rows:
+            raise self._rejected(
+                f"The file holds {self._csv.rows} rows (not counting its header line), but the Parquet made "
+                f"of it holds {rows}: its quotes or line ends may not be those of RFC 4180, or it has blank "
+                "lines."
+            )
+
     def _rejected(self, text: str) -> VerificationError:
         return verification_error(text, job_id=self._transfer.job_id)
 
@@ -246,16 +237,18 @@ class _Pass:
         if self._writer is not None:
             self._writer = self._open_writer()
         self._store(_EMPTY_GZIP if self._kept else b"")
-        self._finish_writer()
 
-    def commit(self) -> Done:
-        """Publish the file, then what was made of it."""
-        done = Done(self._target, self._tally)
+    def commit(self) -> list[StoredFile]:
+        """Publish the file, then its Parquet."""
+        files = []
         if self._writer is not None:
             self._publish(self._writer)
-            done.written = True
-        done.others = [self._publish_other(other) for _, other in self._others]
-        return done
+        if self._transfer.options.stores_csv:
+            written = self._writer is not None
+            files.append(self._tally.file(self._target.uri, self._csv.rows, written=written))
+        if self._parquet is not None:
+            files.append(self._publish_parquet(self._parquet))
+        return files
 
     def _publish(self, writer: AtomicWriter) -> None:
         target, transfer = self._target, self._transfer
@@ -271,28 +264,19 @@ class _Pass:
                 raise transfer.not_written(target, error) from error
             raise transfer.not_confirmed(target.uri, error) from error
 
-    def _publish_other(self, other: Consumer) -> Any:
+    def _publish_parquet(self, parquet: ParquetFile) -> StoredFile:
         try:
-            return other.commit()
-        except StoqProviderError:
-            raise
+            return parquet.commit()
         except Exception as error:
-            stored = self._transfer.store
-            also = "is published, but another form of it" if stored else "is whole, but what was made of it"
+            stored = self._transfer.options.stores_csv
+            csv = "is published, but its Parquet" if stored else "is whole, but its Parquet"
             raise DownloadError(
                 sentences(
-                    f"{self._target.uri} {also} could not be: {type(error).__name__}: {error}", _JOB_IS_DONE
+                    f"{self._target.uri} {csv} could not be: {type(error).__name__}: {error}", _JOB_IS_DONE
                 ),
                 job_id=self._transfer.job_id,
             ) from error
 
     def abort(self) -> None:
-        """Drop all that is not committed: each, whatever the others say."""
-        problems = []
-        for begun in reversed(self._begun):
-            try:
-                begun.abort()
-            except Exception as error:
-                problems.append(error)
-        if problems:
-            raise problems[0]
+        """Drop all that is not committed: each, whatever the others raise."""
+        self._begun.close()

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
-from stoq_provider.download.destination import Target
 from stoq_provider.download.options import DownloadOptions, EmptyResult, verification_error
-from stoq_provider.download.writers import same_content
 
 
 def row_problem(records: int, expected: int, header_counted: bool | None) -> str:
@@ -70,47 +68,59 @@ class CsvRecordCounter:
         """Records so far, the header among them; an unfinished last line counts as one."""
         return self._ended + (self.inside_quotes or self._last != b"\n")
 
+    @property
+    def rows(self) -> int:
+        """Records so far without the header line."""
+        return max(self.records - 1, 0)
+
 
 class Tally:
-    """
-    Bytes and SHA-256 of what is stored, and CSV records of its text.
-
-    The two are the same bytes, unless gzip is kept: then what is stored is not the text.
-    """
+    """Bytes and SHA-256 of what is stored."""
 
     def __init__(self) -> None:
         self.bytes = 0
         self._hash = hashlib.sha256()
-        self._csv = CsvRecordCounter()
 
     def stored(self, chunk: bytes) -> None:
         """Take the next bytes of what is stored."""
         self.bytes += len(chunk)
         self._hash.update(chunk)
 
-    def text(self, chunk: bytes) -> None:
-        """Take the next bytes of the CSV."""
-        self._csv.feed(chunk)
-
     @property
     def sha256(self) -> str:
         """Digest so far, in hex."""
         return self._hash.hexdigest()
 
-    @property
-    def records(self) -> int:
-        """CSV records so far, the header line among them."""
-        return self._csv.records
+    def file(self, uri: str, rows: int, *, written: bool) -> StoredFile:
+        """Return the entry of the file that is there."""
+        return StoredFile(uri, uri.rpartition("/")[2], self.bytes, rows, self.sha256, written)
 
-    @property
-    def rows(self) -> int:
-        """CSV records so far without the header line."""
-        return max(self.records - 1, 0)
 
-    @property
-    def cut(self) -> bool:
-        """Whether the text ends inside a quoted field, so that it was cut short where it was made."""
-        return self._csv.inside_quotes
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """
+    One published file, as the manifest lists it.
+
+    :param uri: where it is, with the connection id if one was given.
+    :param file_name: last part of the URI.
+    :param bytes: length.
+    :param rows: CSV records without the header line.
+    :param sha256: digest of the content, in hex.
+    :param written: ``False``: the object had this content already and was left alone. Not in the manifest.
+    """
+
+    uri: str
+    file_name: str
+    bytes: int
+    rows: int
+    sha256: str
+    written: bool = True
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the entry of a manifest: ``{"uri", "file_name", "bytes", "rows", "sha256"}``."""
+        entry = asdict(self)
+        del entry["written"]
+        return entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,48 +131,30 @@ class Acceptance:
     log: logging.Logger
     job_id: str | None = None
 
-    def check_rows(self, tally: Tally, expected: int | None) -> None:
+    def check_rows(self, csv: CsvRecordCounter, expected: int | None) -> None:
         """
         Compare the rows with what the job announced, and with what is wanted at least.
 
         :raises VerificationError: they do not fit.
         """
-        problem = self._problem(tally, expected)
+        problem = ""
+        if csv.inside_quotes:
+            problem = "the file ends inside a quoted field, so it was cut short where it was made"
+        elif expected is not None:
+            problem = row_problem(csv.records, expected, self.options.header_counted)
         if problem and self.options.on_mismatch == "fail":
             raise verification_error(f"The downloaded result does not fit: {problem}.", job_id=self.job_id)
         if problem:
             self.log.warning("The result does not fit, and is published all the same: %s.", problem)
         least = self.options.min_rows
-        left_to_on_empty = tally.rows == 0 and self.options.on_empty != "keep"
-        if least is not None and tally.rows < least and not left_to_on_empty:
+        left_to_on_empty = csv.rows == 0 and self.options.on_empty != "keep"
+        if least is not None and csv.rows < least and not left_to_on_empty:
             raise verification_error(
-                f"The file holds {tally.rows} rows, and at least {least} are wanted (min_rows).",
+                f"The file holds {csv.rows} rows, and at least {least} are wanted (min_rows).",
                 job_id=self.job_id,
             )
 
-    def check_form(self, tally: Tally, rows: int | None) -> None:
-        """
-        Compare the rows of another form of the file with those that were counted.
-
-        :param rows: ``None``: the form does not tell.
-        :raises VerificationError: they differ, whatever ``on_mismatch`` says: what was announced has no part
-            in it.
-        """
-        if rows is not None and rows != tally.rows:
-            raise verification_error(
-                f"The file holds {tally.rows} rows (not counting its header line), but another form that was "
-                f"made of it holds {rows}: its quotes or line ends may not be those of RFC 4180.",
-                job_id=self.job_id,
-            )
-
-    def _problem(self, tally: Tally, expected: int | None) -> str:
-        if tally.cut:
-            return "the file ends inside a quoted field, so it was cut short where it was made"
-        if expected is None:
-            return ""
-        return row_problem(tally.records, expected, self.options.header_counted)
-
-    def wants_nothing(self, tally: Tally) -> bool:
+    def wants_nothing(self, csv: CsvRecordCounter) -> bool:
         """
         Return whether a file without text is to be published instead of one that has no data rows.
 
@@ -170,7 +162,7 @@ class Acceptance:
         :raises VerificationError: no rows, and ``on_empty`` does not allow that.
         """
         choice = self.options.on_empty
-        if tally.rows or choice == "keep":
+        if csv.rows or choice == "keep":
             return False
         if choice == "skip":
             raise EmptyResult(
@@ -178,14 +170,8 @@ class Acceptance:
             )
         if choice == "fail":
             raise verification_error("The result has no rows, and on_empty='fail'.", job_id=self.job_id)
-        if choice == "header" and not tally.records:
+        if choice == "header" and not csv.records:
             raise verification_error(
                 "The result has not even a header line, and on_empty='header'.", job_id=self.job_id
             )
         return choice == "empty"
-
-    def wants_writing(self, target: Target, tally: Tally, check: Callable[[], None]) -> bool:
-        """Return whether the file is to be published: not where ``if_different`` finds the same content."""
-        if self.options.overwrite != "if_different":
-            return True
-        return not same_content(target, tally.bytes, tally.sha256, check)

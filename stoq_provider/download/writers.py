@@ -15,8 +15,8 @@ from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
 from typing import Any, BinaryIO
 
-from stoq_provider.download.destination import AZURE, Target, refuse_existing
-from stoq_provider.download.options import Overwrite, destination_error
+from stoq_provider.download.destination import AZURE, Target
+from stoq_provider.download.options import Overwrite
 from stoq_provider.download.s3 import S3Upload, s3_client
 
 FIRST_BYTES = 8 * 1024 * 1024
@@ -35,9 +35,6 @@ class AtomicWriter:
     def write(self, chunk: bytes) -> None:
         """Append bytes."""
         raise NotImplementedError
-
-    def finish(self) -> None:
-        """Take note that everything was written. Nothing is published yet."""
 
     def commit(self) -> None:
         """Publish what was written, all at once."""
@@ -248,22 +245,6 @@ def open_writer(target: Target, *, overwrite: Overwrite = True, size: int | None
     else:
         upload = S3Upload(client, target, overwrite=bool(overwrite), size=size)
     return ObjectWriter(target, upload, overwrite=bool(overwrite))
-
-
-def check_place(place: Target, csv: Target | None, *, overwrite: Overwrite) -> None:
-    """
-    Check where another form of a CSV goes, before anything is requested.
-
-    :param csv: where the CSV goes; ``None``: it is not stored.
-    :param overwrite: ``False``: refuse what exists.
-    :raises ValidationRejected: the place is that of the CSV, a folder, or taken.
-    """
-    if csv is not None and place.path == csv.path:
-        raise destination_error(f"{csv.uri} can't be both the CSV and another form of it.")
-    if place.is_local and os.path.isdir(place.path):  # noqa: PTH112
-        raise destination_error(f"{place.path} is a folder, and another form of the CSV goes there.")
-    if not overwrite:
-        refuse_existing(place)
 
 
 def same_content(target: Target, size: int, sha256: str, check: Callable[[], None]) -> bool:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from requests import Session
     from typing_extensions import Self
 
-    from stoq_provider.download.download import StoredFile
+    from stoq_provider.download.verification import StoredFile
     from stoq_provider.jobs.metrics import AirflowMeter
     from stoq_provider.transport.session import ShopSession
     from stoq_provider.transport.settings import ConnectionSettings

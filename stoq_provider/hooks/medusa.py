@@ -21,7 +21,6 @@ from stoq_provider.transport.retry import NO_RETRY
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
-
 UPLOAD_ATTEMPTS = 3
 """How often an upload is made: one too many leaves a file behind that nobody reads."""
 

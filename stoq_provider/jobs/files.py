@@ -12,10 +12,10 @@ from airflow.providers.common.compat.lineage.hook import get_hook_lineage_collec
 from stoq_provider.core.manifest import parquet_name
 from stoq_provider.core.models import JobHandle, JobStatus
 from stoq_provider.download.destination import fill_in, report_of
-from stoq_provider.download.download import StoredFile, check_destination, download_files
+from stoq_provider.download.download import check_destination, download_files, parquet_of
 from stoq_provider.download.many import DownloadPool, distinct_names
 from stoq_provider.download.options import DownloadOptions, EmptyResult, options_error
-from stoq_provider.download.parquet import ParquetFactory, parquet
+from stoq_provider.download.verification import StoredFile
 from stoq_provider.exceptions import DownloadError, ValidationRejected
 
 if TYPE_CHECKING:
@@ -38,25 +38,16 @@ def check_download(options: DownloadOptions, destination: Any) -> None:
     :raises ValidationRejected: naming what is wrong.
     """
 
-    others = _others(options)
+    parquet = parquet_of(options)
     if destination is None:
         return
     check_destination(destination, overwrite=options.overwrite or not options.stores_csv)
-    if not others or str(destination).endswith("/"):
+    if parquet is None or str(destination).endswith("/"):
         return
     place = _parquet_of(destination)
     if options.stores_csv and str(place) == str(destination):
         raise options_error(f"with keep_csv, {destination} can't be both the CSV and the Parquet")
     check_destination(place, overwrite=options.overwrite)
-
-
-def _others(options: DownloadOptions) -> list[ParquetFactory]:
-    """Return what makes other forms of a file."""
-    if options.format != "parquet":
-        return []
-    return [
-        parquet(column_types=options.column_types, overwrite=options.overwrite, on_empty=options.on_empty)
-    ]
 
 
 def _parquet_of(destination: Any) -> Any:
@@ -117,8 +108,6 @@ def store_files(
         kind=fresh.handle.kind,
         should_stop=pool.stopped,
         on_source=pool.watch,
-        also=_others(options),
-        store=options.stores_csv,
     )
 
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
 
-from stoq_provider.download.download import StoredFile, download_files
+from stoq_provider.download.download import download_files
 from stoq_provider.download.many import DownloadPool
 from stoq_provider.download.options import DownloadOptions
+from stoq_provider.download.verification import StoredFile
 from tests.stores.origin import Served
 from tests.stores.stores import LATE, Store
 

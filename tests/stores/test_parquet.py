@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from stoq_provider.download.download import StoredFile, download_files
+from stoq_provider.download.download import download_files
 from stoq_provider.download.options import DownloadOptions
-from stoq_provider.download.parquet import parquet
+from stoq_provider.download.verification import StoredFile
 from stoq_provider.exceptions import DownloadError, VerificationError
 from tests.stores.bodies import KEY, STANDING, Body, large, small
 from tests.stores.choice import on_disk, on_each_file_system
@@ -33,10 +33,14 @@ def fetch(
         store.uri(KEY),
         file_name=None,
         expected_rows=rows,
-        options=DownloadOptions(allow_loopback=True, **options),
+        options=DownloadOptions(
+            format="parquet",
+            keep_csv=keep_csv,
+            column_types={"amount": "decimal(12, 2)"},
+            allow_loopback=True,
+            **options,
+        ),
         job_id="8f14e45f",
-        also=[parquet(column_types={"amount": "decimal(12, 2)"})],
-        store=keep_csv,
     )
 
 

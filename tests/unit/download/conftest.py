@@ -19,9 +19,10 @@ from typing import Any
 import pytest
 
 from stoq_provider.download import consumer, many, resume
-from stoq_provider.download.download import StoredFile, download_files
+from stoq_provider.download.download import download_files
 from stoq_provider.download.many import DownloadPool
 from stoq_provider.download.options import DownloadOptions
+from stoq_provider.download.verification import StoredFile
 from tests.harness import wait_until
 from tests.unit.transport.silence import HANG_SECONDS, PATIENCE, declare, silence
 

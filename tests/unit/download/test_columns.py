@@ -9,10 +9,9 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from stoq_provider.download import parquet as module
-from stoq_provider.download.parquet import parquet
 from stoq_provider.exceptions import ValidationRejected, VerificationError
 
-from .test_parquet import convert, types
+from .test_parquet import convert, parquet, types
 
 pa = pytest.importorskip("pyarrow")
 

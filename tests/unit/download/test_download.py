@@ -10,9 +10,10 @@ import pytest
 
 from stoq_provider.download import download as module
 from stoq_provider.download import pipeline, resume
-from stoq_provider.download.download import StoredFile, check_destination, download_files
+from stoq_provider.download.download import check_destination, download_files
 from stoq_provider.download.options import DownloadOptions
 from stoq_provider.download.resume import CHUNK_BYTES
+from stoq_provider.download.verification import StoredFile
 from stoq_provider.exceptions import DownloadError, ValidationRejected, VerificationError
 from tests.harness import wait_until
 

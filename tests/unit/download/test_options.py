@@ -107,6 +107,9 @@ def test_what_a_task_may_be_given_is_no_permission_of_the_connection():
 
 
 def test_parquet_without_pyarrow_says_what_to_install(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
+    modules = __import__("sys").modules
+    for name in ("parquet", "columns"):
+        monkeypatch.delitem(modules, f"stoq_provider.download.{name}", raising=False)
+    monkeypatch.setitem(modules, "pyarrow", None)
     with pytest.raises(ValidationRejected, match=r"airflow-provider-stoq\[parquet\]"):
         check_download(wanted("parquet"), None)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import gzip
 import os
 
 import pytest
 
 from stoq_provider.download.download import download_files
 from stoq_provider.download.options import EmptyResult
-from stoq_provider.download.parquet import ParquetFile, parquet
+from stoq_provider.download.parquet import ParquetFile
 from stoq_provider.exceptions import DownloadError, ValidationRejected, VerificationError
 
-from .conftest import files
+from .conftest import BODY, ROWS, files, serve
 
 pq = pytest.importorskip("pyarrow.parquet")
 
@@ -23,16 +24,14 @@ CSV = b"id,note\r\n1,a\r\n2,b\r\n"
 def fetch_both(server, options, tmp_path):
     server.body = CSV
 
-    def run(*, store=True, expected_rows=None, destination="out/", file_name="x.csv", **changes):
-        kept = {name: changes[name] for name in ("overwrite", "on_empty") if name in changes}
+    def run(*, store=True, expected_rows=None, destination="out/", file_name="x.csv", job_id=None, **changes):
         return download_files(
             server.url,
             f"{tmp_path}/{destination}",
             file_name=file_name,
             expected_rows=expected_rows,
-            options=dataclasses.replace(options, **changes),
-            also=[parquet(**kept)],
-            store=store,
+            job_id=job_id,
+            options=dataclasses.replace(options, format="parquet", keep_csv=store, **changes),
         )
 
     return run
@@ -79,6 +78,85 @@ def test_mismatch_is_reported_before_what_parquet_makes_of_it(fetch_both, server
     with pytest.raises(VerificationError, match="announced 5 rows"):
         fetch_both(expected_rows=5)
     assert files(tmp_path) == []
+
+
+def test_a_blank_line_among_several_columns_is_refused(fetch_both, server, tmp_path):
+    server.body = b"id,note\n1,a\n\n2,b\n"
+    with pytest.raises(VerificationError, match=r"holds 3 rows.* holds 2: .*has blank lines"):
+        fetch_both()
+    assert files(tmp_path) == []
+
+
+# --- one published with the other -------------------------------------------------------------------
+
+
+def failing(monkeypatch, step, error):
+    """Let a step of the Parquet fail, and return the names of those that were taken."""
+    steps = []
+
+    def replaced(name):
+        real = getattr(ParquetFile, name)
+
+        def run(self, *given):
+            steps.append(name)
+            if name == step:
+                raise error
+            return real(self, *given)
+
+        return run
+
+    for name in ("write", "finish", "commit", "abort"):
+        monkeypatch.setattr(ParquetFile, name, replaced(name))
+    return steps
+
+
+@pytest.mark.parametrize("step", ["write", "finish"])
+def test_parquet_that_fails_lets_nothing_be_published(fetch_both, tmp_path, monkeypatch, step):
+    failing(monkeypatch, step, OSError(28, "No space left on device"))
+    words = r"Could not write .*/x\.parquet: OSError: .*No space left.*Nothing was published"
+    with pytest.raises(DownloadError, match=words):
+        fetch_both()
+    assert files(tmp_path) == []
+
+
+def test_error_of_the_parquet_names_the_job(fetch_both, server, tmp_path):
+    server.body = b"id,id\n1,2\n"
+    with pytest.raises(VerificationError, match="more than one column 'id'") as caught:
+        fetch_both(job_id="job-1")
+    assert caught.value.job_id == "job-1"
+    assert files(tmp_path) == []
+
+
+def test_mismatch_lets_neither_be_published(fetch_both, tmp_path, monkeypatch):
+    steps = failing(monkeypatch, None, None)
+    with pytest.raises(VerificationError):
+        fetch_both(expected_rows=5)
+    assert (set(steps), steps[-1]) == ({"write", "abort"}, "abort")
+    assert files(tmp_path) == []
+
+
+def test_commit_of_the_parquet_that_fails_says_what_is_there(fetch_both, tmp_path, monkeypatch):
+    failing(monkeypatch, "commit", OSError("full"))
+    with pytest.raises(DownloadError, match=r"x\.csv is published, but its Parquet could not be"):
+        fetch_both()
+    assert files(tmp_path) == ["out/x.csv"]
+
+
+def test_download_that_starts_over_begins_another_parquet(fetch_both, server, tmp_path, monkeypatch):
+    steps = failing(monkeypatch, None, None)
+    server.body, server.etag = BODY, None
+    server.plan = [serve(stop_after=100_000)]
+    assert [one.rows for one in fetch_both(expected_rows=ROWS)] == [ROWS, ROWS]
+    assert steps.count("abort") == 2
+    assert files(tmp_path) == ["out/x.csv", "out/x.parquet"]
+
+
+def test_parquet_is_made_of_the_text_where_gzip_is_kept(fetch_both, server, tmp_path):
+    server.body = gzip.compress(BODY)
+    server.plan = [serve(Content_Encoding="gzip")]
+    fetch_both(encoding="keep", expected_rows=ROWS)
+    assert (tmp_path / "out/x.csv.gz").read_bytes() == server.body
+    assert pq.read_table(tmp_path / "out/x.parquet").num_rows == ROWS
 
 
 # --- files without rows -----------------------------------------------------------------------------

@@ -84,24 +84,17 @@ def test_end_inside_a_quoted_field_is_seen(rows, where):
     ],
 )
 def test_known_files(data, records, rows):
-    tally = Tally()
-    tally.stored(data)
-    tally.text(data)
-    assert (tally.records, tally.rows, tally.bytes) == (records, rows, len(data))
-    assert tally.sha256 == hashlib.sha256(data).hexdigest()
+    counter = count(data)
+    assert (counter.records, counter.rows) == (records, rows)
 
 
 @pytest.mark.parametrize(("data", "cut"), [(b'h\n"1\n', True), (b'h\n"1"\n', False), (b"", False)])
 def test_file_that_was_cut_where_it_was_made(data, cut):
-    tally = Tally()
-    tally.stored(data)
-    tally.text(data)
-    assert tally.cut is cut
+    assert count(data).inside_quotes is cut
 
 
-def test_stored_bytes_and_text_are_distinguished():
+def test_bytes_and_digest_are_those_of_what_is_stored():
     tally = Tally()
-    tally.stored(b"packed")
-    tally.text(b"h\n1\n2\n")
-    assert (tally.bytes, tally.rows) == (6, 2)
-    assert tally.sha256 == hashlib.sha256(b"packed").hexdigest()
+    for chunk in (b"pac", b"ked"):
+        tally.stored(chunk)
+    assert (tally.bytes, tally.sha256) == (6, hashlib.sha256(b"packed").hexdigest())
