@@ -5,11 +5,10 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import suppress
 from functools import partial
-from queue import SimpleQueue
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 from stoq_provider.download.destination import S3, Target
@@ -24,6 +23,8 @@ _MAX_PARTS = 9_000  # S3 takes 10,000
 _SAME_SIZE = 5_000  # parts of a file of unknown length, before they grow: some stores want them all alike
 _FSSPEC_ONLY = {"signer", "proxy-uri"}
 """Options of a connection's service ``s3`` that Airflow gives to its file system and not to its hook."""
+
+T = TypeVar("T")
 
 _CLIENTS: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
 """Clients by file system: making one takes up to 0.3 s. Airflow keeps a file system for each connection."""
@@ -41,43 +42,23 @@ def s3_client(target: Target) -> Any:
     return _CLIENTS[target.fs]
 
 
-class _Threads:
+def _in_thread(call: Callable[[], T]) -> Future[T]:
     """
-    A few daemons that send parts.
+    Have a call made in a daemon thread.
 
     The threads of an executor are joined when the interpreter exits, which a store that does not answer could
     hold up for minutes.
     """
+    future: Future[T] = Future()
 
-    def __init__(self) -> None:
-        self._work: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
-        self._threads: list[threading.Thread] = []
+    def run() -> None:
+        try:
+            future.set_result(call())
+        except BaseException as error:
+            future.set_exception(error)
 
-    def submit(self, call: Callable[[], Any]) -> Future[Any]:
-        """Have a call made; the first ones start a thread each."""
-        future: Future[Any] = Future()
-        self._work.put((future, call))
-        if len(self._threads) < AT_ONCE:
-            self._threads.append(threading.Thread(target=self._serve, name="stoq-upload", daemon=True))
-            self._threads[-1].start()
-        return future
-
-    def end(self) -> None:
-        """Wait until all calls are made, and end the threads."""
-        for _ in self._threads:
-            self._work.put(None)
-        for thread in self._threads:
-            thread.join()
-
-    def _serve(self) -> None:
-        while (item := self._work.get()) is not None:
-            future, call = item
-            if not future.set_running_or_notify_cancel():
-                continue
-            try:
-                future.set_result(call())
-            except BaseException as error:
-                future.set_exception(error)
+    threading.Thread(target=run, name="stoq-upload", daemon=True).start()
+    return future
 
 
 class S3Upload:
@@ -101,45 +82,35 @@ class S3Upload:
         self._part = bytearray()
         self._sent: list[dict[str, Any]] = []
         self._in_flight: deque[Future[dict[str, Any]]] = deque()
-        self._threads = _Threads()
-
-    def put(self, data: bytes) -> None:
-        """Put the whole object into place."""
-        self._client.put_object(**self._object, Body=data, **self._condition)
-        self._forget_listing()
 
     def write(self, chunk: bytes) -> None:
-        """Append bytes; sends a part when it is full."""
-        if self._id is None:
-            begun = self._client.create_multipart_upload(**self._object, **self._checksum())
-            self._id = begun["UploadId"]
+        """Append bytes; sends a part when it is full and more has come."""
         rest = memoryview(chunk)
         while rest:
-            full = self._part_bytes()
-            taken = rest[: full - len(self._part)]
+            if len(self._part) >= self._part_bytes():
+                self._send()
+            taken = rest[: self._part_bytes() - len(self._part)]
             self._part += taken
             rest = rest[len(taken) :]
-            if len(self._part) == full:
-                self._send()
 
     def commit(self) -> None:
-        """Have the parts put together."""
-        if self._part:
+        """Put the object into place: at once what is no longer than a part, else by its parts."""
+        if self._id is None:
+            self._client.put_object(**self._object, Body=bytes(self._part), **self._condition)
+        else:
             self._send()
-        while self._in_flight:
-            self._sent.append(self._in_flight.popleft().result())
-        self._client.complete_multipart_upload(
-            **self._object, UploadId=self._id, MultipartUpload={"Parts": self._sent}, **self._condition
-        )
-        self._id = None
-        self._threads.end()
-        self._forget_listing()
+            self._sent += [part.result() for part in self._in_flight]
+            self._in_flight.clear()
+            self._client.complete_multipart_upload(
+                **self._object, UploadId=self._id, MultipartUpload={"Parts": self._sent}, **self._condition
+            )
+            self._id = None
+        # The file system did not see the object come.
+        self._target.fs.invalidate_cache(self._target.path)
 
     def abort(self) -> None:
         """Have the store forget the parts, once none is on its way: it would keep one that comes later."""
-        for part in self._in_flight:
-            part.cancel()
-        self._threads.end()
+        wait(self._in_flight)
         upload, self._id = self._id, None
         if upload is not None:
             # There is none if it was completed and the answer was lost.
@@ -153,10 +124,13 @@ class S3Upload:
 
     def _send(self) -> None:
         """Hand the part over to a thread, after the oldest one on its way where there are enough."""
-        if len(self._in_flight) > AT_ONCE:
+        if self._id is None:
+            begun = self._client.create_multipart_upload(**self._object, **self._checksum())
+            self._id = begun["UploadId"]
+        if len(self._in_flight) >= AT_ONCE:
             self._sent.append(self._in_flight.popleft().result())
         number = len(self._sent) + len(self._in_flight) + 1
-        self._in_flight.append(self._threads.submit(partial(self._upload_part, number, self._part)))
+        self._in_flight.append(_in_thread(partial(self._upload_part, number, self._part)))
         self._part = bytearray()
 
     def _upload_part(self, number: int, body: bytearray) -> dict[str, Any]:
@@ -169,7 +143,3 @@ class S3Upload:
         config = self._client.meta.config
         wanted = getattr(config, "request_checksum_calculation", None) == "when_supported"
         return {"ChecksumAlgorithm": "CRC32"} if wanted else {}
-
-    def _forget_listing(self) -> None:
-        """The file system did not see the object come."""
-        self._target.fs.invalidate_cache(self._target.path)

@@ -20,7 +20,7 @@ from stoq_provider.download.options import Overwrite
 from stoq_provider.download.s3 import S3Upload, s3_client
 
 FIRST_BYTES = 8 * 1024 * 1024
-"""Up to this size a file goes out in one request."""
+"""Up to this size a file goes out in one request through a file system; at S3, up to the size of a part."""
 
 BLOCK_BYTES = 16 * 1024 * 1024
 """Part size of fsspec's uploads. The 50 MiB of s3fs cost three times the memory, the 5 MiB of gcsfs a request
@@ -133,20 +133,10 @@ class ObjectWriter(AtomicWriter):
         self._target = target
         self._upload = upload
         self._overwrite = overwrite
-        self._first: list[bytes] | None = []
-        self._size = 0
 
     def write(self, chunk: bytes) -> None:
         """Append bytes."""
-        if self._first is None:
-            self._upload.write(chunk)
-            return
-        self._first.append(chunk)
-        self._size += len(chunk)
-        if self._size > FIRST_BYTES:
-            first, self._first = self._first, None
-            while first:
-                self._upload.write(first.pop(0))
+        self._upload.write(chunk)
 
     def commit(self) -> None:
         """
@@ -158,10 +148,7 @@ class ObjectWriter(AtomicWriter):
             # Asked again after the transfer. Stores that know a conditional put use it as well.
             raise FileExistsError(f"{self._target.uri} has come into being during the download")
         try:
-            if self._first is None:
-                self._upload.commit()
-            else:
-                self._upload.put(b"".join(self._first))
+            self._upload.commit()
         except Exception as error:
             if self._overwrite or not says_exists(error):
                 raise
@@ -169,7 +156,6 @@ class ObjectWriter(AtomicWriter):
 
     def abort(self) -> None:
         """Drop what was written."""
-        self._first = []
         self._upload.abort()
 
 
@@ -187,22 +173,28 @@ class FsspecUpload:
         self._overwrite = overwrite
         # adlfs knows no commit: closing is what puts the blocks together.
         self._two_step = target.protocol not in AZURE
+        self._first = bytearray()
         self._file: Any = None
-
-    def put(self, data: bytes) -> None:
-        """Put the whole object into place."""
-        self._fs.pipe_file(self._path, data, **({} if self._overwrite else {"mode": "create"}))
 
     def write(self, chunk: bytes) -> None:
         """Append bytes; uploads a part when a block is full."""
-        if self._file is None:
+        if self._file is not None:
+            self._file.write(chunk)
+            return
+        self._first += chunk
+        if len(self._first) > FIRST_BYTES:
             mode = "wb" if self._overwrite else "xb"
             options = {"autocommit": False} if self._two_step else {}
             self._file = self._fs.open(self._path, mode, block_size=BLOCK_BYTES, **options)
-        self._file.write(chunk)
+            first, self._first = self._first, bytearray()
+            self._file.write(first)
 
     def commit(self) -> None:
         """Put the object into place."""
+        if self._file is None:
+            mode = {} if self._overwrite else {"mode": "create"}
+            self._fs.pipe_file(self._path, bytes(self._first), **mode)
+            return
         self._file.close()
         if self._two_step:
             self._file.commit()
@@ -238,13 +230,13 @@ def open_writer(target: Target, *, overwrite: Overwrite = True, size: int | None
     """
     if target.is_local:
         return LocalWriter(target.path, overwrite=bool(overwrite))
-    client = s3_client(target)
+    client, replace = s3_client(target), bool(overwrite)
     upload: FsspecUpload | S3Upload
     if client is None:
-        upload = FsspecUpload(target, overwrite=bool(overwrite))
+        upload = FsspecUpload(target, overwrite=replace)
     else:
-        upload = S3Upload(client, target, overwrite=bool(overwrite), size=size)
-    return ObjectWriter(target, upload, overwrite=bool(overwrite))
+        upload = S3Upload(client, target, overwrite=replace, size=size)
+    return ObjectWriter(target, upload, overwrite=replace)
 
 
 def same_content(target: Target, size: int, sha256: str, check: Callable[[], None]) -> bool:

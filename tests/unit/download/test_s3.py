@@ -30,7 +30,6 @@ NUMBERS = itertools.count()
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch):
     monkeypatch.setattr(s3_module, "PART_BYTES", PART)
-    monkeypatch.setattr(writers, "FIRST_BYTES", PART)
 
 
 @pytest.fixture
@@ -99,7 +98,7 @@ def test_aborted_upload_is_forgotten_by_the_store(s3, target, size, error):
 def test_parts_on_their_way_are_waited_for_before_the_abort(s3, target):
     s3.open.clear()
     writer = open_writer(target)
-    fill(writer, 3 * PART)
+    fill(writer, 3 * PART + 1)
     wait_until(lambda: s3.at_once == 3)
     aborting = threading.Thread(target=writer.abort)
     aborting.start()
@@ -129,7 +128,7 @@ def test_no_thread_is_left(target):
         publish(target, size)
     with open_writer(target) as writer:
         fill(writer, 5000)
-    assert [t.name for t in threading.enumerate() if t.name.startswith("stoq-upload")] == []
+    wait_until(lambda: not any(t.name == "stoq-upload" for t in threading.enumerate()))
 
 
 @pytest.mark.parametrize("step", ["create_multipart_upload", "upload_part", "complete_multipart_upload"])
