@@ -74,16 +74,18 @@ class Columns:
         end = first_record_end(block)
         names, delimiter = _read_header(block[:end])
         if not any(names):
-            raise _rejected(
+            raise verification_error(
                 "The CSV has no header line, so it can't become Parquet. For a result without rows, "
                 "on_empty='skip' skips it, and 'empty' makes a file without columns."
             )
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            raise _rejected(f"The CSV has more than one column {twice[0]!r}, so it can't become Parquet.")
+            raise verification_error(
+                f"The CSV has more than one column {twice[0]!r}, so it can't become Parquet."
+            )
         unknown = [key for key in self._given if key not in names and not fnmatch.filter(names, key)]
         if unknown:
-            raise _rejected(
+            raise verification_error(
                 f"column_types names {unknown[0]!r}, but the CSV has the columns {', '.join(names)}."
             )
         return BlockReader(pa.schema([(name, self._type(name)) for name in names]), delimiter, block[end:])
@@ -91,11 +93,6 @@ class Columns:
     def _type(self, name: str) -> Any:
         keys = [name, *(pattern for pattern in self._given if fnmatch.fnmatchcase(name, pattern))]
         return next((self._given[key] for key in keys if key in self._given), pa.string())
-
-
-def _rejected(text: str) -> VerificationError:
-    """Return the error for a CSV that can't become Parquet; the download knows the job."""
-    return verification_error(text, job_id=None)
 
 
 def _given_type(name: str, text: Any) -> Any:
@@ -206,11 +203,11 @@ class BlockReader:
         where = f"row {rows_before + int(row[1])}" if row else f"a row after row {rows_before}"
         if column is None:
             width = len(self.schema.names)
-            return _rejected(f"The CSV can't become Parquet: {where} does not have {width} columns.")
+            return verification_error(f"The CSV can't become Parquet: {where} does not have {width} columns.")
         name = self.schema.names[int(column[1])]
         if "invalid UTF8" not in message:
             return self._misfit(name, where)
-        return _rejected(
+        return verification_error(
             f"The CSV can't become Parquet: column {name!r} has text in {where} that is not UTF-8. "
             f"format='csv' stores the bytes as they are, and column_types={{{name!r}: 'binary'}} does so "
             "with this column."
@@ -218,7 +215,7 @@ class BlockReader:
 
     def _misfit(self, name: str, where: str) -> VerificationError:
         kind = self.schema.field(name).type
-        return _rejected(
+        return verification_error(
             f"The CSV can't become Parquet: column {name!r} is {kind} by column_types, but {where} has a "
             f"value that does not fit. Give the column another type, such as {{{name!r}: 'string'}}."
         )
@@ -242,7 +239,7 @@ def _read_header(header: bytes) -> tuple[list[str], str]:
     try:
         text = header.decode().rstrip("\r\n")
     except UnicodeDecodeError:
-        raise _rejected(
+        raise verification_error(
             "The CSV's header line is not UTF-8, so it can't become Parquet; format='csv' stores the bytes "
             "as they are."
         ) from None
@@ -252,4 +249,4 @@ def _read_header(header: bytes) -> tuple[list[str], str]:
         return next(csv.reader([text], delimiter=delimiter), []), delimiter
     except csv.Error as error:
         message = f"The CSV can't become Parquet: its header line can't be read: {error}."
-        raise _rejected(CARRIAGE_RETURNS if "\r" in outside_quotes else message) from None
+        raise verification_error(CARRIAGE_RETURNS if "\r" in outside_quotes else message) from None

@@ -21,6 +21,7 @@ from stoq_provider.download.pipeline import Transfer
 from stoq_provider.download.resume import Source
 from stoq_provider.download.verification import StoredFile
 from stoq_provider.download.writers import open_writer
+from stoq_provider.exceptions import StoqProviderError
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import ObjectStoragePath
@@ -112,20 +113,23 @@ def download_files(
     values = {"job_id": job_id, "kind": kind, "report": report_of(kind), "system": system}
     overwrite = options.overwrite or not options.stores_csv
     target = resolve_target(destination, name, overwrite=overwrite, values=values)
-    with closing(Source(get_url, options, should_stop=should_stop, log=log, job_id=job_id)) as source:
+    with closing(Source(get_url, options, should_stop=should_stop, log=log)) as source:
         if on_source is not None:
             on_source(source)
-        files = Transfer(
-            source,
-            target,
-            options,
-            log,
-            job_id,
-            named_by_server=str(destination).endswith(("/", "{file_name}")),
-            parquet=parquet_of(options),
-            expected_rows=expected_rows,
-            expected_bytes=expected_bytes,
-        ).run()
+        try:
+            files = Transfer(
+                source,
+                target,
+                options,
+                log,
+                named_by_server=str(destination).endswith(("/", "{file_name}")),
+                parquet=parquet_of(options),
+                expected_rows=expected_rows,
+                expected_bytes=expected_bytes,
+            ).run()
+        except StoqProviderError as error:
+            error.job_id = error.job_id or job_id
+            raise
     for file in files:
         log.info(
             "%s %s: %s bytes, %s rows, sha256 %s, %s broken connections on the way",

@@ -187,20 +187,19 @@ class EmptyResult(AirflowSkipException):
     """The file has no data rows, and ``on_empty="skip"``: nothing was published."""
 
 
-def download_error(text: str, *, job_id: str | None, http_status: int | None = None) -> DownloadError:
+def download_error(text: str, *, http_status: int | None = None) -> DownloadError:
     """Return the error for a result that could not be fetched or stored."""
-    return DownloadError(sentences(text, FATE), job_id=job_id, http_status=http_status)
+    return DownloadError(sentences(text, FATE), http_status=http_status)
 
 
-def verification_error(text: str, *, job_id: str | None) -> VerificationError:
+def verification_error(text: str) -> VerificationError:
     """Return the error for a result that arrived, but is not what was announced."""
-    return VerificationError(sentences(text, FATE), job_id=job_id)
+    return VerificationError(sentences(text, FATE))
 
 
-def destination_error(text: str, *, job_id: str | None = None) -> ValidationRejected:
+def destination_error(text: str) -> ValidationRejected:
     """Return the error for a destination that cannot be written to as it stands; a retry cannot help."""
     return ValidationRejected(
         f"{text} Nothing was downloaded or published, no remote job is affected, and the task is not "
-        "retried: correct the destination first.",
-        job_id=job_id,
+        "retried: correct the destination first."
     )

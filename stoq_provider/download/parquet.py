@@ -115,7 +115,7 @@ class ParquetFile:
             elif self._size >= LONGEST_RECORD:
                 text = f"The CSV has a record of more than {LONGEST_RECORD} bytes."
                 lines = b"\n" in block or b"\r" not in block
-                raise verification_error(text if lines else CARRIAGE_RETURNS, job_id=None)
+                raise verification_error(text if lines else CARRIAGE_RETURNS)
             else:
                 self._size += BLOCK_BYTES
 
@@ -135,8 +135,7 @@ class ParquetFile:
         # Before anything is published: a CSV without its Parquet would be in the way of a retry.
         if not self._options.overwrite and self.target.exists():
             raise download_error(
-                f"{self.target.uri} has come into being during the download, and overwrite is off.",
-                job_id=None,
+                f"{self.target.uri} has come into being during the download, and overwrite is off."
             )
         if self._options.overwrite == "if_different":
             tally = self._file.tally

@@ -14,9 +14,9 @@ from stoq_provider.download.destination import Target, refuse_existing
 from stoq_provider.download.gunzip import Gunzip
 from stoq_provider.download.options import DownloadOptions, download_error, verification_error
 from stoq_provider.download.resume import Source, StartOver
-from stoq_provider.download.verification import Acceptance, CsvRecordCounter, StoredFile, Tally
+from stoq_provider.download.verification import CsvRecordCounter, StoredFile, Tally, check_rows, wants_nothing
 from stoq_provider.download.writers import AtomicWriter, open_writer, same_content
-from stoq_provider.exceptions import DownloadError, StoqProviderError, VerificationError
+from stoq_provider.exceptions import DownloadError, StoqProviderError
 
 if TYPE_CHECKING:
     from stoq_provider.download.parquet import Parquet, ParquetFile
@@ -39,7 +39,6 @@ class Transfer:
     target: Target
     options: DownloadOptions
     log: logging.Logger
-    job_id: str | None
     named_by_server: bool
     parquet: Parquet | None
     expected_rows: int | None
@@ -94,22 +93,20 @@ class Transfer:
                 f"The store did not confirm {what}: {type(error).__name__}: {error}",
                 "It is either not published or there as a whole.",
                 _JOB_IS_DONE,
-            ),
-            job_id=self.job_id,
+            )
         )
 
     def not_written(self, target: Target, error: Exception) -> DownloadError:
         """Return the error for a destination that could not be written to; the store's text is kept."""
         text = f"Could not write {target.uri}: {type(error).__name__}: {error}"
-        return download_error(text, job_id=self.job_id)
+        return download_error(text)
 
     @contextmanager
     def writing(self, target: Target) -> Iterator[None]:
         """Turn what a store raises into an error that names the destination."""
         try:
             yield
-        except StoqProviderError as error:
-            error.job_id = error.job_id or self.job_id
+        except StoqProviderError:
             raise
         except Exception as error:
             raise self.not_written(target, error) from error
@@ -181,7 +178,7 @@ class _Pass:
             return
         yield from self._gunzip.feed(chunk)
         if self._gunzip.damage:
-            raise self._rejected(f"{self._source.host} sent damaged gzip ({self._gunzip.damage}).")
+            raise verification_error(f"{self._source.host} sent damaged gzip ({self._gunzip.damage}).")
 
     # --- the end ----------------------------------------------------------------------------------
 
@@ -189,9 +186,8 @@ class _Pass:
         """Check what came. After this, all that is wanted is ready to be published."""
         transfer = self._transfer
         self._check_transfer()
-        acceptance = Acceptance(transfer.options, transfer.log, transfer.job_id)
-        acceptance.check_rows(self._csv, transfer.expected_rows)
-        if acceptance.wants_nothing(self._csv):
+        check_rows(self._csv, transfer.expected_rows, transfer.options, transfer.log)
+        if wants_nothing(self._csv, transfer.options.on_empty):
             self._replace()
         # Not before: what is wanted where there are no rows goes before what Parquet can't be made of.
         if self._parquet is not None:
@@ -210,26 +206,25 @@ class _Pass:
                 "%s announced no length: only the row count can tell whether the file is whole", source.host
             )
         if source.total is not None and source.total != self._taken:
-            raise self._rejected(f"{source.host} announced {source.total} bytes, but {self._taken} arrived.")
+            raise verification_error(
+                f"{source.host} announced {source.total} bytes, but {self._taken} arrived."
+            )
         if expected is not None and self._gunzip is None and expected != self._taken:
-            raise self._rejected(
+            raise verification_error(
                 f"The job announced a file of {expected} bytes, but {self._taken} arrived: it is the file of "
                 "another job, or was changed since."
             )
         if self._gunzip is not None and self._taken and not self._gunzip.ended:
-            raise self._rejected(f"The gzip that {source.host} sent is cut short.")
+            raise verification_error(f"The gzip that {source.host} sent is cut short.")
 
     def _check_parquet(self, rows: int) -> None:
         """Compare its rows, whatever ``on_mismatch`` says: what was announced has no part in it."""
         if rows != self._csv.rows:
-            raise self._rejected(
+            raise verification_error(
                 f"The file holds {self._csv.rows} rows (not counting its header line), but the Parquet made "
                 f"of it holds {rows}: its quotes or line ends may not be those of RFC 4180, or it has blank "
                 "lines."
             )
-
-    def _rejected(self, text: str) -> VerificationError:
-        return verification_error(text, job_id=self._transfer.job_id)
 
     def _replace(self) -> None:
         """Let a file without text take the place of what was written, which is dropped at the end."""
@@ -256,8 +251,7 @@ class _Pass:
             writer.commit()
         except FileExistsError as error:
             raise download_error(
-                f"{target.uri} has come into being during the download, and overwrite is off.",
-                job_id=transfer.job_id,
+                f"{target.uri} has come into being during the download, and overwrite is off."
             ) from error
         except Exception as error:
             if target.is_local:
@@ -273,8 +267,7 @@ class _Pass:
             raise DownloadError(
                 sentences(
                     f"{self._target.uri} {csv} could not be: {type(error).__name__}: {error}", _JOB_IS_DONE
-                ),
-                job_id=self._transfer.job_id,
+                )
             ) from error
 
     def abort(self) -> None:

@@ -24,7 +24,6 @@ class Verdict(Enum):
     """What to do with an answer."""
 
     TAKE = "read its body: it goes on where we are"
-    FROM_START = "read its body, after throwing away what we have: it begins at byte zero"
     ANEW = "throw away what we have and ask for the whole"
     FRESH_URL = "ask for a fresh URL"
     RETRY = "ask again after a pause"
@@ -92,7 +91,7 @@ def _judge_body(status: int, headers: Mapping[str, str], wanted: Wanted) -> tupl
         return Verdict.TAKE, ""
     # Some servers answer a part with 200: the header is the truth, not the status.
     if status == 200 and content_range is None:
-        return Verdict.FROM_START, "the whole file came again: the server cannot resume, or the file changed"
+        return Verdict.ANEW, "the whole file came again: the server cannot resume, or the file changed"
     if wanted.etag is None or strong_etag(headers) != wanted.etag:
         return Verdict.ANEW, "the file changed (another ETag)"
     if is_gzipped(headers) is not wanted.gzipped:

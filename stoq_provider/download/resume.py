@@ -64,7 +64,6 @@ class Source:
         *,
         should_stop: Callable[[], bool],
         log: logging.Logger,
-        job_id: str | None = None,
     ) -> None:
         from stoq_provider.download.session import GuardedSession  # loads requests
 
@@ -78,19 +77,15 @@ class Source:
         self._options = options
         self._should_stop = should_stop
         self._log = log
-        self._job_id = job_id
         self._session = GuardedSession(options)
         self._url: SignedUrl | None = None
         self._etag: str | None = None
-        self._refusals = 0
+        self._refused = False
         self._failures = 0  # in a row, without a byte in between
-        self._begun: requests.Response | None = None
         self._started = time.monotonic()
 
     def close(self) -> None:
         """Drop the connection."""
-        if self._begun is not None:
-            self._begun.close()
         self._session.close()
 
     def wake(self) -> None:
@@ -112,8 +107,8 @@ class Source:
         :raises StartOver: throw away what came and call again.
         :raises DownloadError: given up.
         """
-        self.received, self.total, self._etag, self._refusals = 0, None, None, 0
-        self.gzipped = False
+        self.received, self.total, self._etag = 0, None, None
+        self.gzipped = self._refused = False
         while True:
             response = self._answer()
             with closing(response):
@@ -124,8 +119,9 @@ class Source:
                 return
             if missing < 0:
                 trouble = "more bytes came than were announced"
-            self._again(trouble or "the body ended early")
-            if missing < 0:
+            trouble = trouble or "the body ended early"
+            self._again(trouble)
+            if missing < 0 or (self.received and self._etag is None):
                 raise StartOver(trouble)
 
     def _missing(self) -> int:
@@ -136,9 +132,7 @@ class Source:
 
     def _answer(self) -> requests.Response:
         """Return an answer whose body goes on at :attr:`received`."""
-        response, self._begun = self._begun, None
-        if response is None:
-            response = self._request()
+        response = self._request()
         if self.received == 0:
             self.total = responses.body_length(response.headers)
             self.framed = self.total is not None or responses.is_chunked(response.headers)
@@ -166,11 +160,8 @@ class Source:
         """Return the answer if its body is what was asked for, or ``None`` to ask once more."""
         verdict, reason = responses.judge(response.status_code, response.headers, wanted)
         if verdict is Verdict.TAKE:
-            self._refusals = 0
+            self._refused = False
             return response
-        if verdict is Verdict.FROM_START:
-            self._begun = response
-            raise StartOver(reason)
         reason += _error_code(response) if response.status_code >= 400 else ""
         response.close()
         self._session.close()
@@ -179,12 +170,12 @@ class Source:
         if verdict is Verdict.RETRY:
             self._again(reason, responses.retry_after(response.headers))
             return None
-        if verdict is Verdict.FRESH_URL and not self._refusals:
-            self._refusals += 1
+        if verdict is Verdict.FRESH_URL and not self._refused:
+            self._refused = True
             self._url = None
             self._log.info("%s refused the download URL (%s): asking for a fresh one", self.host, reason)
             return None
-        fresh = ", with a fresh URL as well" if self._refusals else ""
+        fresh = ", with a fresh URL as well" if self._refused else ""
         raise self._error(f"{reason}{fresh}.", response.status_code)
 
     def _current_url(self) -> SignedUrl:
@@ -258,7 +249,6 @@ class Source:
         return download_error(
             f"The result could not be downloaded from {self.host}: {reason} "
             f"{self.received}{total} bytes had arrived.",
-            job_id=self._job_id,
             http_status=http_status,
         )
 

@@ -123,55 +123,46 @@ class StoredFile:
         return entry
 
 
-@dataclass(frozen=True, slots=True)
-class Acceptance:
-    """Holds a file against the options."""
+def check_rows(
+    csv: CsvRecordCounter, expected: int | None, options: DownloadOptions, log: logging.Logger
+) -> None:
+    """
+    Compare the rows with what the job announced, and with what is wanted at least.
 
-    options: DownloadOptions
-    log: logging.Logger
-    job_id: str | None = None
+    :raises VerificationError: they do not fit.
+    """
+    problem = ""
+    if csv.inside_quotes:
+        problem = "the file ends inside a quoted field, so it was cut short where it was made"
+    elif expected is not None:
+        problem = row_problem(csv.records, expected, options.header_counted)
+    if problem and options.on_mismatch == "fail":
+        raise verification_error(f"The downloaded result does not fit: {problem}.")
+    if problem:
+        log.warning("The result does not fit, and is published all the same: %s.", problem)
+    least = options.min_rows
+    left_to_on_empty = csv.rows == 0 and options.on_empty != "keep"
+    if least is not None and csv.rows < least and not left_to_on_empty:
+        raise verification_error(
+            f"The file holds {csv.rows} rows, and at least {least} are wanted (min_rows)."
+        )
 
-    def check_rows(self, csv: CsvRecordCounter, expected: int | None) -> None:
-        """
-        Compare the rows with what the job announced, and with what is wanted at least.
 
-        :raises VerificationError: they do not fit.
-        """
-        problem = ""
-        if csv.inside_quotes:
-            problem = "the file ends inside a quoted field, so it was cut short where it was made"
-        elif expected is not None:
-            problem = row_problem(csv.records, expected, self.options.header_counted)
-        if problem and self.options.on_mismatch == "fail":
-            raise verification_error(f"The downloaded result does not fit: {problem}.", job_id=self.job_id)
-        if problem:
-            self.log.warning("The result does not fit, and is published all the same: %s.", problem)
-        least = self.options.min_rows
-        left_to_on_empty = csv.rows == 0 and self.options.on_empty != "keep"
-        if least is not None and csv.rows < least and not left_to_on_empty:
-            raise verification_error(
-                f"The file holds {csv.rows} rows, and at least {least} are wanted (min_rows).",
-                job_id=self.job_id,
-            )
+def wants_nothing(csv: CsvRecordCounter, choice: str) -> bool:
+    """
+    Return whether a file without text is to be published instead of one that has no data rows.
 
-    def wants_nothing(self, csv: CsvRecordCounter) -> bool:
-        """
-        Return whether a file without text is to be published instead of one that has no data rows.
-
-        :raises EmptyResult: no rows, and ``on_empty="skip"``.
-        :raises VerificationError: no rows, and ``on_empty`` does not allow that.
-        """
-        choice = self.options.on_empty
-        if csv.rows or choice == "keep":
-            return False
-        if choice == "skip":
-            raise EmptyResult(
-                "The result has no rows, and on_empty='skip': nothing was published. The remote job is done."
-            )
-        if choice == "fail":
-            raise verification_error("The result has no rows, and on_empty='fail'.", job_id=self.job_id)
-        if choice == "header" and not csv.records:
-            raise verification_error(
-                "The result has not even a header line, and on_empty='header'.", job_id=self.job_id
-            )
-        return choice == "empty"
+    :raises EmptyResult: no rows, and ``on_empty="skip"``.
+    :raises VerificationError: no rows, and ``on_empty`` does not allow that.
+    """
+    if csv.rows or choice == "keep":
+        return False
+    if choice == "skip":
+        raise EmptyResult(
+            "The result has no rows, and on_empty='skip': nothing was published. The remote job is done."
+        )
+    if choice == "fail":
+        raise verification_error("The result has no rows, and on_empty='fail'.")
+    if choice == "header" and not csv.records:
+        raise verification_error("The result has not even a header line, and on_empty='header'.")
+    return choice == "empty"
