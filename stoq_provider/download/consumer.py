@@ -40,7 +40,7 @@ class Consumer(Protocol):
     """
 
     def write(self, chunk: bytes) -> None:
-        """Take the next bytes. They are shared with other consumers: never change them."""
+        """Take the next bytes."""
 
     def finish(self) -> None:
         """Take note that all bytes have come. What can fail should fail here: nothing is published yet."""
