@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -18,7 +18,7 @@ from airflow.providers.common.compat.sdk import BaseHook
 from stoq_provider.core.http import Decoded, ProblemKind, Request
 from stoq_provider.core.models import JobHandle, JobStatus
 from stoq_provider.core.submission import Submission
-from stoq_provider.core.validation import InvalidInput, check_json
+from stoq_provider.core.validation import check_json
 from stoq_provider.exceptions import Detached, StoqProviderError
 from stoq_provider.get_provider_info import INTEGRATIONS, connection, form_widgets
 from stoq_provider.jobs.config import user_agent
@@ -315,34 +315,3 @@ class JobHook(BaseHook):
     def allows_private(self) -> bool:
         """Whether a file may lie at a private address; a vendor on the internet has no business there."""
         return self.settings.allow_http
-
-    def confirm(self, handle: JobHandle | Mapping[str, Any]) -> JobHandle:
-        """
-        Let a job go on that waits for a decision; return the handle to wait for it by.
-
-        :raises StoqProviderError: it does not wait, or the answer was lost: ask for its status.
-        """
-        known = self._decide(handle, self.system.confirm_request, "confirm")
-        return self.system.confirmed(known)
-
-    def cancel(self, handle: JobHandle | Mapping[str, Any]) -> None:
-        """
-        Cancel a job.
-
-        :raises StoqProviderError: it has ended, or the answer was lost: ask for its status.
-        """
-        self._decide(handle, self.system.cancel_request, "cancel")
-
-    def _decide(
-        self,
-        handle: JobHandle | Mapping[str, Any],
-        make: Callable[[str, JobHandle], Request | None],
-        verb: str,
-    ) -> JobHandle:
-        with typed(self.system.name, "The remote job goes on; nothing was sent."):
-            known = JobHandle.of(handle)
-            request = make(self.settings.origin, known)
-            if request is None:
-                raise InvalidInput(f"{self.system.label} has no call to {verb} a job")
-        self._payload(request, known.job_id)
-        return known

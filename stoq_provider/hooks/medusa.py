@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -102,6 +102,31 @@ class MedusaHook(JobHook):
                 source=source,
                 preparation=None if source is None else _Upload(self, source),
             )
+
+    def confirm(self, handle: JobHandle | Mapping[str, Any]) -> JobHandle:
+        """
+        Let a job go on that waits for a decision; return the handle to wait for it by.
+
+        :raises StoqProviderError: it does not wait, or the answer was lost: ask for its status.
+        """
+        return self.system.confirmed(self._decide(handle, self.system.confirm_request))
+
+    def cancel(self, handle: JobHandle | Mapping[str, Any]) -> None:
+        """
+        Cancel a job.
+
+        :raises StoqProviderError: it has ended, or the answer was lost: ask for its status.
+        """
+        self._decide(handle, self.system.cancel_request)
+
+    def _decide(
+        self, handle: JobHandle | Mapping[str, Any], make: Callable[[str, JobHandle], Request]
+    ) -> JobHandle:
+        with typed(self.system.name, "The remote job goes on; nothing was sent."):
+            known = JobHandle.of(handle)
+            request = make(self.settings.origin, known)
+        self._payload(request, known.job_id)
+        return known
 
     def iter_jobs(self, job_type: str | None = None, **filters: Any) -> Iterator[dict[str, Any]]:
         """

@@ -69,7 +69,7 @@ class Abilities:
         """
         raise MalformedAnswer("this system lists no jobs")
 
-    # -- deciding about a job -----------------------------------------------------------------------
+    # -- cancelling ---------------------------------------------------------------------------------
 
     def cancel_request(self, origin: str, handle: JobHandle) -> Request | None:
         """Return the call that cancels a job; ``None``: the system has none."""
@@ -78,14 +78,6 @@ class Abilities:
     def was_stopped(self, payload: Any) -> bool:
         """Whether the answer to :meth:`cancel_request` says that the job ended before it did anything."""
         return False
-
-    def confirm_request(self, origin: str, handle: JobHandle) -> Request | None:
-        """Return the call that lets a job go on which waits for a decision; ``None``: none ever waits."""
-        return None
-
-    def confirmed(self, handle: JobHandle) -> JobHandle:
-        """Return the handle of a job that waits for no decision any more."""
-        return handle
 
     # -- files --------------------------------------------------------------------------------------
 

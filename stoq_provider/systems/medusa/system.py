@@ -215,7 +215,7 @@ class Medusa(System):
 
     # -- decisions and files ------------------------------------------------------------------------
 
-    def cancel_request(self, origin: str, handle: JobHandle) -> Request | None:
+    def cancel_request(self, origin: str, handle: JobHandle) -> Request:
         """``POST .../cancel``; during processing it blocks until the transaction ends (M)."""
         return Request("POST", self.status_request(origin, handle).url + "/cancel")
 
@@ -224,7 +224,7 @@ class Medusa(System):
         job = job_of(payload)
         return job.get("status") == "canceled" and job.get("completed_at") is None
 
-    def confirm_request(self, origin: str, handle: JobHandle) -> Request | None:
+    def confirm_request(self, origin: str, handle: JobHandle) -> Request:
         """``POST .../confirm``; refused with 400 unless the job is ``pre_processed`` (M)."""
         return Request("POST", self.status_request(origin, handle).url + "/confirm")
 

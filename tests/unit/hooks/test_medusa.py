@@ -10,7 +10,6 @@ from types import SimpleNamespace
 import pytest
 import requests
 
-from stoq_provider.core.models import JobHandle
 from stoq_provider.core.records import Lookup, SubmissionRecord
 from stoq_provider.exceptions import (
     AuthenticationError,
@@ -192,12 +191,6 @@ def test_decisions(medusa, api):
     with pytest.raises(ValidationRejected, match="Cannot cancel") as caught:
         medusa.cancel(handle)
     assert caught.value.job_id == "batch_1"
-
-
-def test_a_system_that_can_not_cancel_says_so(monkeypatch):
-    monkeypatch.setenv("AIRFLOW_CONN_STOQ_DEFAULT", json.dumps({"conn_type": "stoq", "password": "k"}))
-    with pytest.raises(ValidationRejected, match="STOQ has no call to cancel a job"):
-        StoqHook().cancel(JobHandle("stoq", "export:revenue", "x", "/x"))
 
 
 def test_a_download_url_is_asked_for_each_time_and_stands_in_no_repr(medusa, api):
