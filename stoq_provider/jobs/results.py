@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
+from stoq_provider.core.error_text import sentences
 from stoq_provider.core.events import JobEnd, WaitEvent
 from stoq_provider.core.lifecycle import Outcome
 from stoq_provider.core.manifest import manifest
 from stoq_provider.download.options import DownloadOptions
-from stoq_provider.exceptions import StoqProviderError
+from stoq_provider.exceptions import DownloadError, StoqProviderError
 from stoq_provider.jobs.errors import forgotten, of_end
 
 if TYPE_CHECKING:
@@ -77,27 +78,43 @@ def fetch(
     raise problem
 
 
-def keep_long(client: JobClient, manifest: dict[str, Any], folder: str | None) -> dict[str, Any]:
+def keep_long(
+    client: JobClient,
+    manifest: dict[str, Any],
+    name: str,
+    items: Sequence[Any],
+    folder: str | None,
+    *,
+    recorded: bool,
+    most: int = LONG_LIST,
+) -> dict[str, Any]:
     """
-    Take a list of unchanged items that is too long for XCom out of the manifest.
+    Put a list into the manifest; of one that is too long for XCom only the first.
 
-    The whole list goes to ``folder``, one item a line, and ``unchanged_items_uri`` names it; the manifest
-    keeps the first. Without a folder the rest is only counted, with a warning.
+    Of such a list all items (or their ids) go to ``folder``, one a line, and ``<name>_uri`` names the file.
+    Without a folder there is a warning.
+
+    :param recorded: whether the next try can find the jobs. If not, a list that can't be stored is no more
+        than an error in the log, because a retry would do all the work again.
+    :raises DownloadError: it can't be stored.
     """
-    items = manifest["unchanged_items"]
-    manifest["totals"]["unchanged"] = len(items)
-    if len(items) <= LONG_LIST:
+    manifest = {**manifest, name: list(items[:most])}
+    if len(items) <= most:
         return manifest
-    manifest["unchanged_items"] = items[:LONG_LIST]
+    first = f"The manifest names the first {most} of {len(items)} {name}"
     if folder is None:
-        client.log.warning(
-            "%s items are unchanged; the manifest names the first %s. With a destination, the whole list "
-            "would be stored there.",
-            len(items),
-            LONG_LIST,
-        )
+        client.log.warning("%s. With a destination, the whole list would be stored there.", first)
         return manifest
-    return {**manifest, "unchanged_items_uri": store_items(folder, items, prefix="unchanged")}
+    ids = [item["id"] if isinstance(item, Mapping) else item for item in items]
+    try:
+        return {**manifest, f"{name}_uri": store_items(folder, ids, prefix=name)}
+    except Exception as error:
+        problem = f"The list of {name} could not be stored in {folder}: {type(error).__name__}: {error}"
+        if recorded:
+            fate = "The remote jobs are done; a retry submits nothing, and stores the list"
+            raise DownloadError(sentences(problem, fate), system=client.system.name) from error
+    client.log.error("%s %s.", sentences(problem), first)
+    return manifest
 
 
 def store_items(folder: str, items: Sequence[int], *, prefix: str = "items") -> str:

@@ -12,7 +12,7 @@ from stoq_provider.hooks.printstudio import PrintStudioHook
 from stoq_provider.jobs.errors import NOTHING_SENT, typed
 from stoq_provider.jobs.items import Items
 from stoq_provider.jobs.read_back import ReadBack
-from stoq_provider.jobs.results import store_items
+from stoq_provider.jobs.results import keep_long
 from stoq_provider.operators.items import ItemsOperator
 from stoq_provider.operators.printstudio_base import PrintStudioOperator
 from stoq_provider.systems.printstudio import bulk
@@ -21,7 +21,7 @@ from stoq_provider.systems.printstudio.states import PRINT_JOB, Goal
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from stoq_provider.core.events import JobEnd, WaitEvent
+    from stoq_provider.core.events import JobEnd
     from stoq_provider.jobs.submit import Submitter
 
 MOST_ORDERS = 500
@@ -62,26 +62,12 @@ class PrintStudioCreateOrdersOperator(PrintStudioOperator):
             self._not_none(orders, "orders", self.on_empty)
             return bulk.submissions(self.route, orders, extra_body=self.extra_body)
 
-    def _finish(self, context: Context, event: WaitEvent) -> dict[str, Any]:
-        manifest = super()._finish(context, event)
-        orders: list[Any] = []
-        for job in manifest["jobs"]:
-            orders += job.get("details", {}).pop("orders", [])
+    def shorten(self, manifest: dict[str, Any], folder: str | None, *, recorded: bool) -> dict[str, Any]:
+        """Collect the orders of all calls."""
+        manifest = super().shorten(manifest, folder, recorded=recorded)
+        orders = [order for job in manifest["jobs"] for order in job.get("details", {}).pop("orders", ())]
         manifest["totals"]["orders"] = len(orders)
-        manifest["orders"] = orders[:MOST_ORDERS]
-        if len(orders) <= MOST_ORDERS:
-            return manifest
-        folder = event.state.destination
-        if folder is not None:
-            ids = [order["id"] for order in orders]
-            return {**manifest, "orders_uri": store_items(folder, ids, prefix="orders")}
-        self.log.warning(
-            "%s orders were created; the manifest names the first %s. With a destination, all ids would be "
-            "stored there.",
-            len(orders),
-            MOST_ORDERS,
-        )
-        return manifest
+        return keep_long(self.hook, manifest, "orders", orders, folder, recorded=recorded, most=MOST_ORDERS)
 
 
 class PrintStudioImportSkusOperator(PrintStudioOperator):

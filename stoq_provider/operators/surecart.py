@@ -10,15 +10,13 @@ from stoq_provider.core.validation import UUIDS, InvalidInput, chunks
 from stoq_provider.hooks.surecart import SureCartHook
 from stoq_provider.jobs.items import Items
 from stoq_provider.jobs.read_back import ReadBack
-from stoq_provider.jobs.results import LONG_LIST, store_items
+from stoq_provider.jobs.results import LONG_LIST, keep_long
 from stoq_provider.operators.items import ItemsOperator
 from stoq_provider.systems import surecart
 from stoq_provider.triggers.jobs import SureCartJobTrigger
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
-
-    from stoq_provider.core.events import JobEnd, WaitEvent
+    from stoq_provider.core.events import JobEnd
 
 
 class SureCartBulkActionOperator(ItemsOperator[SureCartHook]):
@@ -123,24 +121,14 @@ class SureCartBulkActionOperator(ItemsOperator[SureCartHook]):
 
     # -- results ------------------------------------------------------------------------------------
 
-    def _finish(self, context: Context, event: WaitEvent) -> dict[str, Any]:
-        return self._keep_skipped(super()._finish(context, event), event.state.destination)
-
-    def _keep_skipped(self, manifest: dict[str, Any], folder: str | None) -> dict[str, Any]:
-        """Count the skipped records; where they are too many for XCom, store them or name the first."""
-        lists = [job.get("details", {}).get("skipped_record_ids", []) for job in manifest["jobs"]]
-        skipped = [item for ids in lists for item in ids]
+    def shorten(self, manifest: dict[str, Any], folder: str | None, *, recorded: bool) -> dict[str, Any]:
+        """Count the skipped records as well; too many for XCom stand in one list instead of each job's."""
+        manifest = super().shorten(manifest, folder, recorded=recorded)
+        details = [job["details"] for job in manifest["jobs"] if "details" in job]
+        skipped = [item for each in details for item in each.get("skipped_record_ids", ())]
         manifest["totals"]["skipped"] = len(skipped)
         if len(skipped) <= LONG_LIST:
             return manifest
-        for job in manifest["jobs"]:
-            job.pop("details", None)
-        if folder is not None:
-            uri = store_items(folder, skipped, prefix="skipped")
-            return {**manifest, "skipped_record_ids_uri": uri}
-        self.log.warning(
-            "%s records were skipped; the manifest only counts them. With a destination, the list would be "
-            "stored there.",
-            len(skipped),
-        )
-        return manifest
+        for each in details:
+            each.pop("skipped_record_ids", None)
+        return keep_long(self.hook, manifest, "skipped_record_ids", skipped, folder, recorded=recorded)

@@ -86,6 +86,17 @@ class WaitingOperator(WaitingTask[H]):
         """
         return ()
 
+    def shorten(self, manifest: dict[str, Any], folder: str | None, *, recorded: bool) -> dict[str, Any]:
+        """
+        Return the manifest with lists that fit into XCom.
+
+        :param folder: where longer ones go; ``None``: nowhere.
+        :raises StoqProviderError: one could not be stored.
+        """
+        items = manifest["unchanged_items"]
+        manifest["totals"]["unchanged"] = len(items)
+        return results.keep_long(self.hook, manifest, "unchanged_items", items, folder, recorded=recorded)
+
     # -- Airflow's side -----------------------------------------------------------------------------
 
     def execute(self, context: Context) -> Any:
@@ -210,10 +221,9 @@ class WaitingOperator(WaitingTask[H]):
 
     def _results(self, context: Context, event: WaitEvent) -> dict[str, Any]:
         place = event.state.destination
+        recorded = self.recorded(context)
+        unchanged = self.unchanged_items(context, event)
         manifest = self._manifest(
-            event,
-            place if self.downloads else None,
-            recorded=self.recorded(context),
-            unchanged=self.unchanged_items(context, event),
+            event, place if self.downloads else None, recorded=recorded, unchanged=unchanged
         )
-        return results.keep_long(self.hook, manifest, None if self.downloads else place)
+        return self.shorten(manifest, None if self.downloads else place, recorded=recorded)

@@ -10,6 +10,7 @@ from stoq_provider.core.rate_limit import PointsRules
 from stoq_provider.exceptions import (
     ActionRejected,
     AuthenticationError,
+    DownloadError,
     FinalJobFailed,
     ItemsUnchanged,
     JobCancelled,
@@ -81,7 +82,29 @@ def test_many_orders_are_named_in_a_file(studio, tmp_path, unlimited):
 
 def test_many_orders_without_a_destination_warn(studio, unlimited, logs):
     assert "orders_uri" not in studio.create(orders(510)).execute()
-    assert logs.warnings("510 orders were created; the manifest names the first 500")
+    assert logs.warnings("The manifest names the first 500 of 510 orders")
+
+
+def test_a_list_of_orders_that_cannot_be_stored_creates_none_again(studio, tmp_path, unlimited):
+    folder = tmp_path / "lake"
+    folder.write_text("a file in the way")
+    run = studio.create(orders(510), destination=f"{folder.as_uri()}/")
+    fails(run.execute, DownloadError, "list of orders could not be stored", "a retry submits nothing")
+    fails(run.retry, DownloadError, "list of orders could not be stored")
+    run.clear()
+    folder.unlink()
+    assert (folder / run.execute()["orders_uri"].rpartition("/")[2]).is_file()
+    assert len(studio.state["orders"]) == 510
+
+
+def test_without_records_a_list_of_orders_that_cannot_be_stored_is_no_failure(
+    studio, tmp_path, unlimited, logs
+):
+    folder = tmp_path / "lake"
+    folder.write_text("a file in the way")
+    run = studio.create(orders(510), destination=f"{folder.as_uri()}/", store=False)
+    assert len(run.execute()["orders"]) == 500
+    assert "could not be stored" in logs.text
 
 
 def test_one_bad_order_rejects_its_call_and_calls_before_it_stay(studio):

@@ -63,6 +63,17 @@ def test_completed_is_partial_and_skipped_records_stand_in_the_manifest(shop, mo
     assert manifest["totals"]["skipped"] == 2
 
 
+def test_many_skipped_records_are_named_in_a_file(shop, tmp_path):
+    shop.bend(outcome="completed")
+    gone, there = strangers(11 * 99), shop.customers(11)
+    ids = [item for at, one in enumerate(there) for item in (one, *gone[at * 99 : at * 99 + 99])]
+    manifest = shop.delete(ids, destination=f"{tmp_path.as_uri()}/").execute()
+    stored = (tmp_path / manifest["skipped_record_ids_uri"].rpartition("/")[2]).read_text().split()
+    assert (stored, manifest["totals"]["skipped"]) == (gone, len(gone))
+    assert manifest["skipped_record_ids"] == gone[:1000]
+    assert len(json.dumps(manifest)) < 48_000
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_invalid_fails_and_a_retry_submits_again(shop, mode):
     run = shop.delete(strangers(3), mode)
