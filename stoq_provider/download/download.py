@@ -11,7 +11,7 @@ queue does the rest (:mod:`stoq_provider.download.consumer`, :mod:`stoq_provider
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -130,6 +130,11 @@ def download_files(
         except StoqProviderError as error:
             error.job_id = error.job_id or job_id
             raise
+    _log_stored(log, files, source.resumes)
+    return files
+
+
+def _log_stored(log: logging.Logger, files: Sequence[StoredFile], resumes: int) -> None:
     for file in files:
         log.info(
             "%s %s: %s bytes, %s rows, sha256 %s, %s broken connections on the way",
@@ -138,9 +143,8 @@ def download_files(
             file.bytes,
             file.rows,
             file.sha256,
-            source.resumes,
+            resumes,
         )
-    return files
 
 
 def store_text(folder: str, name: str, text: str) -> str:
