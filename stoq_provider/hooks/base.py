@@ -309,7 +309,9 @@ class JobHook(BaseHook):
         """
         from stoq_provider.jobs.files import store_result  # parsing a DAG needs no download
 
-        return store_result(self, JobHandle.of(handle), destination)
+        with typed(self.system.name, "The remote job goes on; nothing was sent."):
+            known = JobHandle.of(handle)
+        return store_result(self, known, destination)
 
     @property
     def allows_private(self) -> bool:

@@ -252,3 +252,5 @@ def test_get_job_sends_the_key_to_no_other_origin(hook, api, url):
 def test_get_job_refuses_a_handle_that_is_none(hook):
     with pytest.raises(ProtocolError, match="needs 'system'"):
         hook.get_job({"job_id": "x"})
+    with pytest.raises(ProtocolError, match="needs 'system'"):
+        hook.download({"job_id": "x"}, "/tmp/never/")
