@@ -180,6 +180,10 @@ class FinalPollingUnhealthy(PollingUnhealthy, AirflowFailException):
     """As :class:`PollingUnhealthy`, where a retry could not find the job and must not submit it again."""
 
 
+class StateError(StoqProviderError):
+    """The store of records can't be read or written, or another worker of the task is submitting."""
+
+
 class DownloadError(StoqProviderError):
     """The result could not be fetched or stored; nothing was published."""
 

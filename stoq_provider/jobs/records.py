@@ -14,10 +14,10 @@ from stoq_provider.core.http import MalformedAnswer
 from stoq_provider.core.notes import PlanNote
 from stoq_provider.core.records import GONE, RepeatSafety, SubmissionRecord, can_be_reused, counts, identity
 from stoq_provider.core.submission import Submission
-from stoq_provider.exceptions import ProtocolError, StoqProviderError, SubmissionUncertain
+from stoq_provider.exceptions import ProtocolError, StateError, StoqProviderError, SubmissionUncertain
 from stoq_provider.jobs.client import JobClient
 from stoq_provider.jobs.repeats import sends_something_else
-from stoq_provider.jobs.state_store import StateError, StateStore
+from stoq_provider.jobs.state_store import StateStore
 
 N = TypeVar("N", bound=JsonForm)
 

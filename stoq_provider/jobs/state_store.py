@@ -19,15 +19,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from stoq_provider.download.writers import says_exists
-from stoq_provider.exceptions import StoqProviderError
+from stoq_provider.exceptions import StateError
 
 T = TypeVar("T")
 
 KEY_PREFIX = "airflow-provider-stoq/"
-
-
-class StateError(StoqProviderError):
-    """The store of records can't be read or written."""
 
 
 class StateStore:

@@ -25,14 +25,14 @@ from stoq_provider.core.records import (
     new_correlation,
 )
 from stoq_provider.core.submission import Submission
-from stoq_provider.exceptions import StoqProviderError, SubmissionUncertain
+from stoq_provider.exceptions import StateError, StoqProviderError, SubmissionUncertain
 from stoq_provider.jobs import config
 from stoq_provider.jobs.client import JobClient
 from stoq_provider.jobs.lookup import look_up
 from stoq_provider.jobs.records import Records, TaskIdentity
 from stoq_provider.jobs.repeats import must_not_repeat, was_never_sent, why_again
 from stoq_provider.jobs.send import await_limit
-from stoq_provider.jobs.state_store import StateError, open_store
+from stoq_provider.jobs.state_store import open_store
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from stoq_provider.exceptions import ValidationRejected
+from stoq_provider.exceptions import StateError, ValidationRejected
 from stoq_provider.hooks.stoq import StoqHook
-from stoq_provider.jobs.state_store import StateError
 from tests.harness import Killed
 
 from .conftest import DEATHS, MODES, fails, in_turn, kill_worker

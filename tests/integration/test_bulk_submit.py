@@ -8,11 +8,11 @@ from stoq_provider.exceptions import (
     ActionRejected,
     AuthenticationError,
     ServiceUnavailable,
+    StateError,
     SubmissionUncertain,
     ValidationRejected,
 )
 from stoq_provider.hooks.stoq import StoqHook
-from stoq_provider.jobs.state_store import StateError
 from tests.harness import MemoryStateStore
 
 from .conftest import MODES, fails, in_turn

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from stoq_provider.exceptions import DownloadError, JobTimeout, ProtocolError
-from stoq_provider.jobs.state_store import KEY_PREFIX, StateError
+from stoq_provider.exceptions import DownloadError, JobTimeout, ProtocolError, StateError
+from stoq_provider.jobs.state_store import KEY_PREFIX
 from tests.harness import Killed, MemoryStateStore
 
 from .conftest import MODES, POLL, fails, in_turn

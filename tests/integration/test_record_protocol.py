@@ -22,10 +22,10 @@ from stoq_provider.core.http import Decoded, Problem, ProblemKind
 from stoq_provider.core.lifecycle import Outcome
 from stoq_provider.core.records import RepeatSafety, counts
 from stoq_provider.core.submission import Submission
-from stoq_provider.exceptions import AuthenticationError, StoqProviderError, SubmissionUncertain
+from stoq_provider.exceptions import AuthenticationError, StateError, StoqProviderError, SubmissionUncertain
 from stoq_provider.hooks.stoq import StoqHook
 from stoq_provider.jobs.records import TaskIdentity
-from stoq_provider.jobs.state_store import StateError, TaskStateStore
+from stoq_provider.jobs.state_store import TaskStateStore
 from stoq_provider.jobs.submit import Submitted, Submitter
 from stoq_provider.systems.stoq.system import Stoq
 from stoq_provider.transport.settings import ConnectionSettings

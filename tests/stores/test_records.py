@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
-from stoq_provider.jobs.state_store import PathStateStore, StateError
+from stoq_provider.exceptions import StateError
+from stoq_provider.jobs.state_store import PathStateStore
 from tests.stores.choice import on, on_disk, on_each_file_system
 from tests.stores.running import AWS_WORDS
 from tests.stores.stores import Store

@@ -15,6 +15,7 @@ from stoq_provider.exceptions import (
     AuthenticationError,
     ProtocolError,
     ServiceUnavailable,
+    StateError,
     SubmissionUncertain,
     ValidationRejected,
 )
@@ -22,7 +23,6 @@ from stoq_provider.get_provider_info import get_provider_info
 from stoq_provider.hooks.medusa import MedusaHook
 from stoq_provider.hooks.stoq import StoqHook
 from stoq_provider.jobs import cancel, lookup
-from stoq_provider.jobs.state_store import StateError
 from stoq_provider.jobs.submit import Submitted
 
 ORIGIN = "https://medusa.example"

@@ -9,10 +9,10 @@ import uuid
 import pytest
 
 from stoq_provider.core.validation import UUIDS, IdList, InvalidInput
-from stoq_provider.exceptions import ValidationRejected
+from stoq_provider.exceptions import StateError, ValidationRejected
 from stoq_provider.jobs.items import PIECE, Items, Selection
 from stoq_provider.jobs.records import TaskIdentity
-from stoq_provider.jobs.state_store import KEY_PREFIX, StateError, TaskStateStore
+from stoq_provider.jobs.state_store import KEY_PREFIX, TaskStateStore
 from stoq_provider.jobs.submit import Submitter
 from stoq_provider.systems.stoq.bulk import ORDERS, VARIANTS
 from tests.harness import MemoryStateStore

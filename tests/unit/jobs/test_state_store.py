@@ -10,14 +10,8 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
-from stoq_provider.jobs.state_store import (
-    KEY_PREFIX,
-    PathStateStore,
-    StateError,
-    StateStore,
-    TaskStateStore,
-    open_store,
-)
+from stoq_provider.exceptions import StateError
+from stoq_provider.jobs.state_store import KEY_PREFIX, PathStateStore, StateStore, TaskStateStore, open_store
 from tests.harness import MemoryStateStore
 
 LOG = logging.getLogger(__name__)
