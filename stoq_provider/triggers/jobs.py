@@ -32,10 +32,10 @@ class JobTrigger(BaseTrigger):
     :param conn_id: the Airflow connection.
     :param jobs: handles in their XCom form, each with ``seen_at``, ISO 8601 or ``None``.
     :param deadline: Unix seconds; absolute, so that a restart of the triggerer does not prolong the wait.
-    :param poll_interval: seconds between polls; ``None``: as the vendor documents.
-    :param unhealthy_after: seconds without a good answer after which waiting ends.
     :param state: what the task wants to find again when it is resumed; comes back in the event. Keyword
         arguments of ``defer()`` would do, but ``dag.test()`` of Airflow 3 loses them.
+    :param poll_interval: seconds between polls; ``None``: as the vendor documents.
+    :param unhealthy_after: seconds without a good answer after which waiting ends.
     """
 
     hook_class: ClassVar[type[JobHook] | str]
@@ -47,9 +47,9 @@ class JobTrigger(BaseTrigger):
         conn_id: str,
         jobs: list[dict[str, Any]],
         deadline: float,
+        state: dict[str, Any],
         poll_interval: float | None = None,
         unhealthy_after: float = 900.0,
-        state: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.conn_id = conn_id
@@ -57,7 +57,7 @@ class JobTrigger(BaseTrigger):
         self.deadline = deadline
         self.poll_interval = poll_interval
         self.unhealthy_after = unhealthy_after
-        self.state = state or {}
+        self.state = state
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return class path and arguments."""

@@ -30,7 +30,7 @@ def trigger_for(way: str, conn_id: str, job: dict[str, Any]) -> BaseTrigger:
         return peers.EmptyTrigger()
     if way.startswith("fixed"):
         return peers.FixedIntervalTrigger(conn_id, job, documented=way == "fixed-documented")
-    return StoqJobTrigger(conn_id=conn_id, jobs=[job], deadline=time.time() + LONG)
+    return StoqJobTrigger(conn_id=conn_id, jobs=[job], deadline=time.time() + LONG, state={})
 
 
 async def first_event(trigger: BaseTrigger, seen: dict[str, Any], job_id: str) -> None:

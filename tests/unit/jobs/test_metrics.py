@@ -167,7 +167,7 @@ class TestATrigger:
                 url = f"{JOB.status_url}_{number}"
                 handles.append({**JOB.to_dict(), "job_id": f"b_{number}", "status_url": url, "seen_at": None})
             trigger = StoqJobTrigger(
-                conn_id="stoq_default", jobs=handles, deadline=time.time() + 20, poll_interval=0.01
+                conn_id="stoq_default", jobs=handles, deadline=time.time() + 20, state={}, poll_interval=0.01
             )
             return run_trigger(*trigger.serialize())
 

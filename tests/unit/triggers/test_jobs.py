@@ -47,7 +47,13 @@ def server(monkeypatch):
 
 
 def trigger(**options) -> StoqJobTrigger:
-    given = {"conn_id": "stoq_default", "jobs": [JOB], "deadline": time.time() + 20, "poll_interval": 0.01}
+    given = {
+        "conn_id": "stoq_default",
+        "jobs": [JOB],
+        "deadline": time.time() + 20,
+        "state": {},
+        "poll_interval": 0.01,
+    }
     return StoqJobTrigger(**{**given, **options})
 
 
