@@ -15,7 +15,6 @@ from stoq_provider.exceptions import FinalPollingUnhealthy, PollingUnhealthy, Pr
 from stoq_provider.jobs import config, results
 from stoq_provider.jobs.errors import NO_RECORD, NOT_RETRIED, WAIT_AGAIN
 from stoq_provider.triggers.deferral import TRIGGER_FAILED, H, WaitingTask, trigger_failure
-from stoq_provider.triggers.jobs import check_serializable
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -140,7 +139,6 @@ class WaitingOperator(WaitingTask[H]):
         config.seconds("timeout", self.timeout)
         config.poll_interval(self.poll_interval)
         config.unhealthy_after(self.unhealthy_after)
-        check_serializable({"conn_id": self.hook.conn_id})
         self._check_download()
 
     def _new_state(self, kind: str, started_at: float) -> WaitState:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import replace
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -130,17 +129,6 @@ class StoqJobTrigger(JobTrigger):
     """Waits for jobs of STOQ; parameters as in :class:`JobTrigger`."""
 
     hook_class = "stoq_provider.hooks.stoq:StoqHook"
-
-
-def check_serializable(arguments: Mapping[str, Any]) -> None:
-    """
-    Make sure that arguments of a trigger survive their way through the database.
-
-    Checked before anything is submitted: found out later, a job would run that nobody waits for.
-
-    :raises TypeError: where they would not.
-    """
-    json.dumps(arguments, allow_nan=False)
 
 
 class SureCartJobTrigger(JobTrigger):
