@@ -139,15 +139,15 @@ class JobHook(BaseHook):
         return AirflowMeter(self.system.name, self.conn_id)
 
     @property
-    def spent(self) -> int:
+    def points_spent(self) -> int:
         """Points spent so far over this hook."""
         return self.transport.points_spent if "transport" in self.__dict__ else 0
 
-    def twin(self) -> Self:
+    def clone(self) -> Self:
         """Return a hook with connections of its own; the connection is not looked up again."""
-        twin = type(self)(self.conn_id)
-        twin.__dict__["settings"] = self.settings
-        return twin
+        clone = type(self)(self.conn_id)
+        clone.__dict__["settings"] = self.settings
+        return clone
 
     def close(self) -> None:
         """Close the connections."""

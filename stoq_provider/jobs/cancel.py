@@ -38,7 +38,7 @@ def stop_jobs(client: JobClient, jobs: Sequence[Submitted], records: Submitter |
         return NO_CANCEL
     fates: list[str] = ["unanswered"] * len(jobs)
     threads = [
-        threading.Thread(target=_stop, args=(client.twin(), job, records, fates, place), daemon=True)
+        threading.Thread(target=_stop, args=(client.clone(), job, records, fates, place), daemon=True)
         for place, job in enumerate(jobs)
     ]
     give_up_at = time.monotonic() + STOP_SECONDS

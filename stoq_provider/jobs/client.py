@@ -51,7 +51,7 @@ class JobClient(Protocol):
         """Whether a file may lie at a private address."""
 
     @property
-    def spent(self) -> int:
+    def points_spent(self) -> int:
         """Points spent so far over this connection."""
 
     def sleep(self, seconds: float) -> None:
@@ -71,7 +71,7 @@ class JobClient(Protocol):
     def file_url(self, status: JobStatus) -> str | None:
         """Return a fresh download URL for the file of a finished job; ``None`` where it has no file."""
 
-    def twin(self) -> Self:
+    def clone(self) -> Self:
         """Return a client of the same connection with connections of its own, for another thread."""
 
     def close(self) -> None:

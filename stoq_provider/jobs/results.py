@@ -167,7 +167,7 @@ def sum_up(
         ends=event.ends,
         files=files,
         unchanged_items=unchanged_items,
-        points_spent=points_before + event.points_spent + client.spent,
+        points_spent=points_before + event.points_spent + client.points_spent,
         started_at=started_at,
         finished_at=time.time(),
     )
