@@ -1,1 +1,1 @@
-"""Hooks: connections, requests, submissions, waiting and download. Here values become typed errors."""
+"""Hooks: connections, requests and submissions. What they do with jobs stands in ``jobs``."""

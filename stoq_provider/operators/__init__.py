@@ -1,1 +1,1 @@
-"""Operators: parameters, templating, deferring. What they do stands in ``hooks``."""
+"""Operators: parameters, templating, deferring. What they do stands in ``jobs``."""
