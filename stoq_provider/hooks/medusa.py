@@ -59,10 +59,7 @@ class MedusaHook(JobHook):
     @property
     def allows_private(self) -> bool:
         """Whether files may lie at a private address: Medusa is self-hosted, and so is its file store."""
-        if self.settings.allow_http:
-            return True
-        wanted = self.get_connection(self.conn_id).extra_dejson.get("allow_private") or False
-        return str(wanted).strip().lower() in ("true", "1", "yes", "on")
+        return self.settings.allow_http or self.settings.allow_private
 
     # -- jobs ---------------------------------------------------------------------------------------
 

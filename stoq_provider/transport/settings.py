@@ -14,7 +14,7 @@ from stoq_provider.core.validation import InvalidInput, near_misses
 _log = logging.getLogger(__name__)
 
 EXTRA = ("timeout", "verify", "proxy", "allow_http", "points_share", "allow_private")
-"""Keys of the extra that this package reads; ``allow_private`` is read by Medusa's hook."""
+"""Keys of the extra that this package reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,7 @@ class ConnectionSettings:
     :param login: user name, for systems that trade it for a token; elsewhere not used.
     :param timeout: seconds to wait for a connection, and for each piece of an answer.
     :param verify: whether TLS certificates are checked, or the path of a CA bundle.
+    :param allow_private: whether files may lie at private addresses; only Medusa's hook asks for it.
     :param points_share: the part of the shop's points that is ours.
     """
 
@@ -36,6 +37,7 @@ class ConnectionSettings:
     verify: bool | str = True
     proxy: str | None = field(default=None, repr=False)
     allow_http: bool = False
+    allow_private: bool = False
     points_share: float = 0.8
     user_agent: str = "airflow-provider-stoq"
     login: str | None = None
@@ -80,6 +82,7 @@ def read_settings(
         verify=_switch(extra.get("verify"), default=True),
         proxy=str(extra["proxy"]) if extra.get("proxy") else None,
         allow_http=allow_http,
+        allow_private=_switch(extra.get("allow_private"), default=False) is True,
         points_share=_positive(extra, "points_share", 0.8, 0.05, 1.0),
         user_agent=user_agent,
         login=(login or "").strip() or None,
