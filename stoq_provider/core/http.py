@@ -89,7 +89,7 @@ class ProblemKind(str, Enum):
     RATE_LIMITED = "rate_limited"
     UNAVAILABLE = "unavailable"
     PROTOCOL = "protocol"
-    REFUSED_CONNECTION = "refused_connection"
+    NOT_SENT = "not_sent"
     LOST_CONNECTION = "lost_connection"
 
 

@@ -46,7 +46,7 @@ _CLASSES: dict[ProblemKind, type[StoqProviderError]] = {
     ProblemKind.RATE_LIMITED: RateLimited,
     ProblemKind.UNAVAILABLE: ServiceUnavailable,
     ProblemKind.PROTOCOL: ProtocolError,
-    ProblemKind.REFUSED_CONNECTION: ServiceUnavailable,
+    ProblemKind.NOT_SENT: ServiceUnavailable,
     ProblemKind.LOST_CONNECTION: ServiceUnavailable,
 }
 

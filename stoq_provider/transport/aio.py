@@ -112,7 +112,7 @@ def describe_failure(error: httpx.HTTPError, timeout: float) -> Problem:
     """
     name = type(error).__name__
     if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)):
-        return Problem(ProblemKind.REFUSED_CONNECTION, (f"no connection came about ({name})",))
+        return Problem(ProblemKind.NOT_SENT, (f"no connection came about ({name})",))
     if isinstance(error, httpx.TimeoutException):
         return Problem(ProblemKind.LOST_CONNECTION, (f"no answer within {timeout:g} s",))
     return Problem(

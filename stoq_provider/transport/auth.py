@@ -70,9 +70,7 @@ class Login:
         try:
             self.token = self._system.read_login(answer.payload)
         except MalformedAnswer as error:
-            raise LoginFailed(
-                Problem(ProblemKind.REFUSED_CONNECTION, (f"the login gave no token: {error}",))
-            ) from None
+            raise LoginFailed(Problem(ProblemKind.NOT_SENT, (f"the login gave no token: {error}",))) from None
 
     def refused(self, answer: Decoded, token: str | None) -> bool:
         """
@@ -99,4 +97,4 @@ def _for_the_call_behind_it(problem: Problem) -> Problem:
         return problem
     if problem.kind in (ProblemKind.AUTHENTICATION, ProblemKind.VALIDATION, ProblemKind.NOT_FOUND):
         return Problem(ProblemKind.AUTHENTICATION, messages, problem.http_status)
-    return Problem(ProblemKind.REFUSED_CONNECTION, messages)
+    return Problem(ProblemKind.NOT_SENT, messages)

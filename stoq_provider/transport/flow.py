@@ -35,7 +35,7 @@ class SignIn:
 
 Flow = Generator[float | Request | SignIn, Any, T]
 
-_COSTS_NOTHING = (ProblemKind.REFUSED_CONNECTION, ProblemKind.RATE_LIMITED)
+_COSTS_NOTHING = (ProblemKind.NOT_SENT, ProblemKind.RATE_LIMITED)
 
 
 class RequestFlow:

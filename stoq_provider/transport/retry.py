@@ -18,7 +18,7 @@ LONGEST_BACKOFF = 20.0
 UNKNOWN_WAIT = 5.0
 """Seconds to wait after a 429 that does not say for how long."""
 
-_PASSING = (ProblemKind.UNAVAILABLE, ProblemKind.LOST_CONNECTION, ProblemKind.REFUSED_CONNECTION)
+_PASSING = (ProblemKind.UNAVAILABLE, ProblemKind.LOST_CONNECTION, ProblemKind.NOT_SENT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class RetryPolicy:
         if answer.problem is None:
             return False
         kind = answer.problem.kind
-        if kind in (ProblemKind.RATE_LIMITED, ProblemKind.REFUSED_CONNECTION):
+        if kind in (ProblemKind.RATE_LIMITED, ProblemKind.NOT_SENT):
             return True
         return request.reads_only and kind in _PASSING
 

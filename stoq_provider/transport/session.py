@@ -108,9 +108,9 @@ def describe_failure(error: exceptions.RequestException, timeout: float) -> Prob
     """
     name = type(error).__name__
     if isinstance(error, exceptions.ConnectTimeout) or _never_connected(error):
-        return Problem(ProblemKind.REFUSED_CONNECTION, (f"no connection came about ({name})",))
+        return Problem(ProblemKind.NOT_SENT, (f"no connection came about ({name})",))
     if isinstance(error, exceptions.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
-        return Problem(ProblemKind.REFUSED_CONNECTION, ("the server's TLS certificate was not accepted",))
+        return Problem(ProblemKind.NOT_SENT, ("the server's TLS certificate was not accepted",))
     if isinstance(error, exceptions.Timeout):
         return Problem(ProblemKind.LOST_CONNECTION, (f"no answer within {timeout:g} s",))
     return Problem(

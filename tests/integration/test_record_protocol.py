@@ -37,7 +37,7 @@ QUIET.disabled = True
 LOST = Problem(ProblemKind.LOST_CONNECTION, ("the connection broke",))
 REFUSALS = {
     "refused": Problem(ProblemKind.CONFLICT, ("wrong state",), 409),
-    "no connection": Problem(ProblemKind.REFUSED_CONNECTION, ("nobody listens",)),
+    "no connection": Problem(ProblemKind.NOT_SENT, ("nobody listens",)),
     "key refused": Problem(ProblemKind.AUTHENTICATION, ("who are you",), 401),
 }
 ANSWERS = ("good", "lost, processed", "lost, not processed", "nonsense", *REFUSALS)

@@ -212,7 +212,7 @@ def test_a_problem_in_words(problem, text):
 
 @pytest.mark.parametrize(
     ("kind", "maybe"),
-    [(ProblemKind.REFUSED_CONNECTION, False), (ProblemKind.LOST_CONNECTION, True)],
+    [(ProblemKind.NOT_SENT, False), (ProblemKind.LOST_CONNECTION, True)],
 )
 def test_a_lost_request_may_have_been_acted_on(kind, maybe):
     assert Problem(kind).maybe_processed is maybe

@@ -180,7 +180,7 @@ def test_the_deadline_ends_a_wait_but_no_ended_one():
         (ProblemKind.RATE_LIMITED, PollResultKind.THROTTLED),
         (ProblemKind.UNAVAILABLE, PollResultKind.BAD),
         (ProblemKind.LOST_CONNECTION, PollResultKind.BAD),
-        (ProblemKind.REFUSED_CONNECTION, PollResultKind.BAD),
+        (ProblemKind.NOT_SENT, PollResultKind.BAD),
         (ProblemKind.PROTOCOL, PollResultKind.BAD),
         (ProblemKind.CONFLICT, PollResultKind.BAD),
         (ProblemKind.VALIDATION, PollResultKind.BAD),

@@ -103,7 +103,7 @@ LOST = [
 
 @pytest.mark.parametrize(
     ("error", "kind"),
-    [(e, ProblemKind.REFUSED_CONNECTION) for e in NO_CONNECTION]
+    [(e, ProblemKind.NOT_SENT) for e in NO_CONNECTION]
     + [(e, ProblemKind.LOST_CONNECTION) for e in [*LOST, httpx.DecodingError, httpx.CloseError]],
 )
 def test_what_became_of_a_request(clock, error, kind):
@@ -162,12 +162,12 @@ class TestRealConnections:
     def test_a_refused_connection(self, clock, free_port):
         origin = f"http://127.0.0.1:{free_port}"
         answer = self.send(origin, Request("POST", f"{origin}/x"), clock)
-        assert answer.problem.kind is ProblemKind.REFUSED_CONNECTION
+        assert answer.problem.kind is ProblemKind.NOT_SENT
         assert len(clock.slept) == 3
 
     def test_a_proxy_that_is_not_there(self, clock, free_port):
         answer = self.send(ORIGIN, POST, clock, proxy=f"http://me:s3cret@127.0.0.1:{free_port}")
-        assert answer.problem.kind is ProblemKind.REFUSED_CONNECTION
+        assert answer.problem.kind is ProblemKind.NOT_SENT
         assert "s3cret" not in answer.problem.text
 
 

@@ -73,7 +73,7 @@ class TestALoginThatFails:
             reply = NO_ANSWER["sync" if driver is over_requests else "async"][failure]
         server.logins.append(reply)
         (answer,) = driver(server, clock)(call, policy=NO_RETRY)
-        assert answer.problem.kind is ProblemKind.REFUSED_CONNECTION
+        assert answer.problem.kind is ProblemKind.NOT_SENT
         assert not answer.problem.maybe_processed
         assert "the login" in answer.problem.text
         assert server.paths == ["POST /login"]
@@ -91,7 +91,7 @@ class TestALoginThatFails:
         server.expire()
         server.logins.append((503, {}, {}))
         (answer,) = send(call, policy=NO_RETRY)
-        assert answer.problem.kind is ProblemKind.REFUSED_CONNECTION
+        assert answer.problem.kind is ProblemKind.NOT_SENT
         assert server.paths[2:] == [f"{call.method} /admin/batch-jobs", "POST /login"]
 
     @pytest.mark.parametrize("status", [401, 429, 503])

@@ -192,7 +192,7 @@ def test_attempts_are_the_callers_to_set(send):
 @pytest.mark.parametrize("kind", ProblemKind)
 def test_policy(kind):
     answer = Decoded(problem=Problem(kind))
-    read_again = {"rate_limited", "refused_connection", "unavailable", "lost_connection"}
+    read_again = {"rate_limited", "not_sent", "unavailable", "lost_connection"}
     assert RetryPolicy().again(GET, answer) is (kind.value in read_again)
-    assert RetryPolicy().again(POST, answer) is (kind.value in {"rate_limited", "refused_connection"})
+    assert RetryPolicy().again(POST, answer) is (kind.value in {"rate_limited", "not_sent"})
     assert not RetryPolicy().again(GET, Decoded({}))

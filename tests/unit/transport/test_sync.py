@@ -171,7 +171,7 @@ class TestRealConnections:
         proxy = f"http://127.0.0.1:{free_port}"
         transport = self.at("http://shop.test", clock, proxy=proxy, allow_http=True)
         answer = transport.send(Request("POST", "http://shop.test/x", json={"a": 1}))
-        assert answer.problem.kind is ProblemKind.REFUSED_CONNECTION
+        assert answer.problem.kind is ProblemKind.NOT_SENT
 
     def test_a_read_comes_through_in_the_end(self, raw_server, clock):
         server = raw_server("reset", "truncated", "silent", "ok")
@@ -181,14 +181,14 @@ class TestRealConnections:
     def test_a_refused_connection(self, clock, free_port):
         origin = f"http://127.0.0.1:{free_port}"
         answer = self.at(origin, clock).send(Request("POST", f"{origin}/x"))
-        assert answer.problem.kind is ProblemKind.REFUSED_CONNECTION
+        assert answer.problem.kind is ProblemKind.NOT_SENT
         assert not answer.problem.maybe_processed
         assert len(clock.slept) == 3
 
     def test_a_proxy_that_is_not_there(self, clock, free_port):
         transport = self.at(ORIGIN, clock, proxy=f"http://me:s3cret@127.0.0.1:{free_port}")
         answer = transport.send(POST, ONCE)
-        assert answer.problem.kind is ProblemKind.REFUSED_CONNECTION
+        assert answer.problem.kind is ProblemKind.NOT_SENT
         assert "s3cret" not in answer.problem.text
 
     @pytest.mark.parametrize("url", ["http://127.0.0.1:1/", "https://[::1"])
