@@ -8,10 +8,10 @@ validated when it is read. It holds no secret: the download URL is asked for aga
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
-from stoq_provider.core.forms import Form, iso
+from stoq_provider.core.forms import Form, JsonForm, Time
 from stoq_provider.core.http import MalformedAnswer
 from stoq_provider.core.lifecycle import JobProgress, Outcome
 from stoq_provider.core.models import JobHandle, JobStatus
@@ -20,7 +20,7 @@ VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)
-class JobEnd:
+class JobEnd(JsonForm):
     """How waiting for one job ended; ``text`` in the server's words where it had any."""
 
     handle: JobHandle
@@ -28,7 +28,7 @@ class JobEnd:
     status: JobStatus | None = None
     text: str = ""
     http_status: int | None = None
-    seen_at: float | None = None
+    seen_at: Time | None = None
 
     @classmethod
     def of(cls, progress: JobProgress) -> JobEnd:
@@ -43,38 +43,9 @@ class JobEnd:
             progress.seen_at,
         )
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form."""
-        return {
-            "handle": self.handle.to_dict(),
-            "outcome": self.outcome.value,
-            "status": None if self.status is None else self.status.to_dict(),
-            "text": self.text,
-            "http_status": self.http_status,
-            "seen_at": None if self.seen_at is None else iso(self.seen_at),
-        }
-
-    @classmethod
-    def from_dict(cls, value: Any) -> JobEnd:
-        """
-        Read the JSON form.
-
-        :raises MalformedAnswer: where it is not that.
-        """
-        form = Form(value, "the end of a job")
-        status = form.get("status", dict, default=None)
-        return cls(
-            handle=JobHandle.from_dict(form.get("handle", dict)),
-            outcome=form.choice("outcome", Outcome),
-            status=None if status is None else JobStatus.from_dict(status),
-            text=form.get("text", str, default=""),
-            http_status=form.get("http_status", int, default=None),
-            seen_at=form.time("seen_at"),
-        )
-
 
 @dataclass(frozen=True, slots=True)
-class WaitState:
+class WaitState(JsonForm):
     """
     What a task wants to find again when its jobs have ended; it travels through trigger and event.
 
@@ -102,32 +73,6 @@ class WaitState:
     notes: tuple[str, ...] = ()
     points_spent: int = 0
     decided: bool = False
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form."""
-        plain = {field.name: getattr(self, field.name) for field in fields(self)}
-        ended = [end.to_dict() for end in self.ended]
-        return {**plain, "ended": ended, "records": list(self.records), "notes": list(self.notes)}
-
-    @classmethod
-    def from_dict(cls, value: Any) -> WaitState:
-        """
-        Read the JSON form.
-
-        :raises MalformedAnswer: where it is not that.
-        """
-        form = Form(value, "the state of a waiting task")
-        return cls(
-            started_at=form.get("started_at", int, float),
-            destination=form.get("destination", str, default=None),
-            deadline=form.get("deadline", int, float, default=0.0),
-            kind=form.get("kind", str, default=""),
-            ended=tuple(map(JobEnd.from_dict, form.listed("ended", dict, default=()))),
-            records=form.listed("records", str, default=()),
-            notes=form.listed("notes", str, default=()),
-            points_spent=form.get("points_spent", int, default=0),
-            decided=form.get("decided", bool, default=False),
-        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,9 +42,10 @@ class JsonForm:
     """
     Base of frozen dataclasses whose JSON form is an object of their fields.
 
-    A field holds a text, a number, a :data:`Time`, a mapping, an enumeration of texts, or a tuple of texts or
-    numbers; or ``None``, which is its default. What is left out of the ``repr`` is left out of the JSON form
-    as well. In reading, a field that is missing or null has its default, and others are ignored.
+    A field holds a text, a number, a :data:`Time`, a mapping, an enumeration of texts, another form, or a
+    tuple of texts, numbers or forms; or ``None``, which is its default. What is left out of the ``repr`` is
+    left out of the JSON form as well. In reading, a field that is missing or null has its default, and others
+    are ignored.
     """
 
     __slots__ = ()
@@ -65,7 +66,7 @@ class JsonForm:
         form = Form(value, f"a {cls.__name__}")
         return cls(
             **{
-                name: form.read(name, kinds)
+                name: form.read(name, kinds, cls.__dataclass_fields__[name].default)
                 for name, kinds in cls._kinds().items()
                 if value.get(name) is not None or cls.__dataclass_fields__[name].default is MISSING
             }
@@ -88,8 +89,10 @@ def _written(value: Any, kinds: tuple[Any, ...]) -> Any:
         return iso(value)
     if isinstance(value, Enum):
         return value.value
+    if isinstance(value, JsonForm):
+        return value.to_dict()
     if isinstance(value, tuple):
-        return list(value)
+        return [item.to_dict() if isinstance(item, JsonForm) else item for item in value]
     return dict(value) if isinstance(value, Mapping) else value
 
 
@@ -138,16 +141,22 @@ class Form:
         except ValueError:
             raise MalformedAnswer(f"{name!r} of {self._what} can't be {value!r}") from None
 
-    def read(self, name: str, kinds: tuple[Any, ...]) -> Any:
+    def read(self, name: str, kinds: tuple[Any, ...], default: Any) -> Any:
         """Return a field as the type of a field of a :class:`JsonForm` wants it."""
         if Time in kinds:
             return self.time(name)
         kind = kinds[0]
         if get_origin(kind) is tuple:
-            return self.listed(name, *_parts(get_args(kind)[0]))
+            items = _parts(get_args(kind)[0])
+            if isinstance(items[0], type) and issubclass(items[0], JsonForm):
+                return tuple(map(items[0].from_dict, self.listed(name, dict)))
+            return self.listed(name, *items)
+        if isinstance(kind, type) and issubclass(kind, JsonForm):
+            return kind.from_dict(self.get(name, dict))
         if isinstance(kind, type) and issubclass(kind, Enum):
             return self.choice(name, kind)
-        return self.get(name, *((int, float) if kind is float else (get_origin(kind) or kind,)))
+        wanted = (int, float) if kind is float else (get_origin(kind) or kind,)
+        return self.get(name, *wanted, default=_REQUIRED if default is MISSING else default)
 
     def time(self, name: str) -> float | None:
         """Return a time as Unix seconds; ``None`` where there is none."""
