@@ -33,7 +33,7 @@ class Login:
             self._request = system.login_request(settings.origin, settings.login, settings.key)
 
     @property
-    def missing(self) -> Request | None:
+    def pending_request(self) -> Request | None:
         """The call that fetches the token, where one has to be fetched first."""
         return self._request if self.token is None else None
 
@@ -43,7 +43,7 @@ class Login:
         return (self._settings.key,) if self.token is None else (self._settings.key, self.token)
 
     @property
-    def names(self) -> tuple[str, ...]:
+    def header_names(self) -> tuple[str, ...]:
         """Names of the headers that carry a secret."""
         return (*self._system.auth_headers("x"), *self._system.token_headers("x"))
 
@@ -59,9 +59,9 @@ class Login:
             return self._system.auth_headers(self._settings.key)
         return {} if self.token is None else self._system.token_headers(self.token)
 
-    def take(self, answer: Decoded) -> None:
+    def accept_token(self, answer: Decoded) -> None:
         """
-        Keep the token of an answer to :attr:`missing`.
+        Keep the token of an answer to :attr:`pending_request`.
 
         :raises LoginFailed: where there is none.
         """
@@ -72,12 +72,11 @@ class Login:
         except MalformedAnswer as error:
             raise LoginFailed(Problem(ProblemKind.NOT_SENT, (f"the login gave no token: {error}",))) from None
 
-    def refused(self, answer: Decoded, token: str | None) -> bool:
+    def discard_if_refused(self, answer: Decoded, token: str | None) -> bool:
         """
-        Whether a call was refused because of the token that it carried.
+        Forget the token that a call was refused for; return whether that was the reason.
 
-        That token is forgotten, so that a new one is fetched; where another call has done so already, the
-        new one stays.
+        Where another call has fetched a new one already, the new one stays.
         """
         if token is None or answer.problem is None or answer.problem.http_status != 401:
             return False

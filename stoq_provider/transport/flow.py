@@ -89,20 +89,20 @@ class RequestFlow:
         Where a token has expired, so that the call did nothing, it is sent once more with a new one.
         """
         answer, token = yield from self._call(request, cost)
-        if self.login.refused(answer, token):
+        if self.login.discard_if_refused(answer, token):
             yield from self.wait_flow(request)
             answer, _ = yield from self._call(request, self.limiter.spend(request, self._clock()))
         return answer
 
     def sign_in_flow(self) -> Flow[Decoded | None]:
         """Fetch a token, unless another user has; return the answer for the call where none could be had."""
-        request = self.login.missing
+        request = self.login.pending_request
         if request is None:
             return None
         self.limiter.spend(request, self._clock())
         try:
             answer = yield from self._answer(request)
-            self.login.take(answer)
+            self.login.accept_token(answer)
         except LoginFailed as error:
             return error.answer
         finally:
@@ -113,7 +113,7 @@ class RequestFlow:
         """Return the answer, and the token that the request carried."""
         token = None
         try:
-            answer: Decoded | None = (yield SignIn()) if self.login.missing else None
+            answer: Decoded | None = (yield SignIn()) if self.login.pending_request else None
             if answer is None:
                 token = self.login.token
                 answer = yield from self._answer(request)

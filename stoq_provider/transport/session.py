@@ -48,17 +48,17 @@ class ShopSession(Session):
 
         :raises LoginFailed: where the token that it needs could not be had.
         """
-        call = self.login.missing
+        call = self.login.pending_request
         if call is not None:
             result = exchange(self, call, self._settings.timeout, auth=sign_nothing)
-            self.login.take(read(result, now=time.time(), secrets=self.login.secrets))
+            self.login.accept_token(read(result, now=time.time(), secrets=self.login.secrets))
         request.headers.update(self.login.headers(request.url or ""))
         return request
 
     def rebuild_auth(self, prepared_request: PreparedRequest, response: RequestsResponse) -> None:
         """Take the key off a request that is redirected to another origin; ``.netrc`` is not asked."""
         if origin_of(prepared_request.url or "") != origin_of(self._settings.origin):
-            for name in self.login.names:
+            for name in self.login.header_names:
                 prepared_request.headers.pop(name, None)
 
     def resolve_redirects(self, *args: Any, yield_requests: bool = False, **options: Any) -> Any:

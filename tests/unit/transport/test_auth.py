@@ -165,7 +165,7 @@ class TestSecrets:
 
     def test_of_the_shared_client_nor(self):
         client = Client(httpx.AsyncClient(), Login(settings(), SYSTEM))
-        client.login.take(Decoded(payload={"access_token": "token-1"}))
+        client.login.accept_token(Decoded(payload={"access_token": "token-1"}))
         assert "token-1" not in repr(client)
         assert PASSWORD not in repr(client)
 

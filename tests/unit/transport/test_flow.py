@@ -59,7 +59,7 @@ def test_no_answer_is_an_answer(clock):
 
 def test_a_token_is_asked_for_first(clock):
     flow = flow_of(clock, SYSTEM, with_login())
-    call = flow.login.missing
+    call = flow.login.pending_request
     steps, _ = drive(flow.sign_in_flow(), clock, TOKEN)
     assert steps == [call]
     assert drive(flow.sign_in_flow(), clock) == ([], None), "another user has one by now"
