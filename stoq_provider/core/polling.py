@@ -1,9 +1,9 @@
 """
 When to look again, when to stop, and why.
 
-A :class:`Poller` holds the jobs of one task. A driver asks :meth:`Poller.step` what to do, does it, and
-hands what came back to :meth:`Poller.record`. The worker's loop and the trigger are two such drivers; they
-sleep and send, everything else is decided here.
+A :class:`Poller` holds the jobs of one task. The worker's loop asks :meth:`Poller.step` what to do; the
+trigger, which shares the scheduler of its shop, asks when each job is due (:meth:`Poller.next_polls`,
+:meth:`Poller.next_poll`). Both hand what a poll brought to :meth:`Poller.record`.
 """
 
 from __future__ import annotations
@@ -150,11 +150,11 @@ class Poller:
             return PollDecision(due=due)
         return PollDecision(wait=min(entry.due_at for entry in waiting) - now)
 
-    def schedule(self) -> list[ScheduledPoll]:
+    def next_polls(self) -> list[ScheduledPoll]:
         """Return when each job that has not ended wants to be polled."""
-        return [poll for job_id in self._entries if (poll := self.scheduled(job_id)) is not None]
+        return [poll for job_id in self._entries if (poll := self.next_poll(job_id)) is not None]
 
-    def scheduled(self, job_id: str) -> ScheduledPoll | None:
+    def next_poll(self, job_id: str) -> ScheduledPoll | None:
         """Return when a job wants to be polled; ``None`` once it has ended."""
         entry = self._entries[job_id]
         if entry.progress.ended:

@@ -121,7 +121,7 @@ def _with_company(poller: Poller, due: Sequence[JobHandle], size: int) -> Sequen
     room = -len(due) % size
     if not room:
         return due
-    others = sorted((poll for poll in poller.schedule() if poll.handle not in due), key=lambda w: w.due_at)
+    others = sorted((poll for poll in poller.next_polls() if poll.handle not in due), key=lambda w: w.due_at)
     return [*due, *(poll.handle for poll in others[:room])]
 
 
@@ -140,7 +140,7 @@ async def wait_async(poller: Poller, transport: AsyncTransport, *, log: Any) -> 
     # A triggerer that was away while the deadline passed still looks once.
     until = max(poller.deadline, clock()) + LAST_LOOK
     async with transport.scheduler.subscribe(transport) as subscription:
-        for poll in poller.schedule():
+        for poll in poller.next_polls():
             subscription.ask(poll)
         while not poller.step(clock()).done:
             come = await subscription.next(until if clock() >= poller.deadline else poller.deadline)
@@ -148,13 +148,13 @@ async def wait_async(poller: Poller, transport: AsyncTransport, *, log: Any) -> 
                 poller.expire()
             elif not come:
                 # Polls that still wait for their turn become the last look.
-                for poll in poller.schedule():
+                for poll in poller.next_polls():
                     subscription.ask(replace(poll, early=True))
             for polled in come:
                 handle = polled.handle
                 note = poller.record(handle.job_id, polled.result, polled.rate_limit, clock())
                 write(log, note)
-                again = poller.scheduled(handle.job_id)
+                again = poller.next_poll(handle.job_id)
                 if again is None:
                     subscription.drop(handle)
                 else:

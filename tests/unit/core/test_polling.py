@@ -204,16 +204,16 @@ class TestFirstPoll:
 class TestWishes:
     def test_the_first_look_and_the_last_should_come_early(self):
         poll = poller(deadline=T0 + 12)
-        assert [(w.due_at, w.early) for w in poll.schedule()] == [(T0 + 5, True)]
+        assert [(w.due_at, w.early) for w in poll.next_polls()] == [(T0 + 5, True)]
         poll.record("job_1", seen(), RateLimit(), T0 + 5)
-        assert poll.scheduled("job_1").early is False
+        assert poll.next_poll("job_1").early is False
         poll.record("job_1", seen(), RateLimit(), T0 + 10)
-        assert (poll.scheduled("job_1").due_at, poll.scheduled("job_1").early) == (T0 + 12, True)
+        assert (poll.next_poll("job_1").due_at, poll.next_poll("job_1").early) == (T0 + 12, True)
 
     def test_a_job_that_has_ended_wants_nothing(self):
         poll = poller()
         poll.record("job_1", seen("completed"), RateLimit(), T0 + 5)
-        assert (poll.scheduled("job_1"), poll.schedule()) == (None, [])
+        assert (poll.next_poll("job_1"), poll.next_polls()) == (None, [])
 
     def test_an_expired_wait_ends_every_job(self):
         poll = poller()

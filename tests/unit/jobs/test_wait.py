@@ -119,7 +119,7 @@ class TestThePlan:
 
     @pytest.mark.parametrize(("eager", "first"), [(True, 0.0), (False, 5.0)])
     def test_a_worker_looks_at_once_and_a_trigger_when_it_is_time(self, passing, eager, first):
-        assert poller(passing, "a", eager=eager).schedule()[0].due_at == passing() + first
+        assert poller(passing, "a", eager=eager).next_polls()[0].due_at == passing() + first
 
 
 class TestAWorker:
