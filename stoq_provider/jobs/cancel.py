@@ -38,8 +38,8 @@ def stop_jobs(client: JobClient, jobs: Sequence[Submitted], records: Submitter |
         return NO_CANCEL
     fates: list[str] = ["unanswered"] * len(jobs)
     threads = [
-        threading.Thread(target=_stop, args=(client.clone(), job, records, fates, place), daemon=True)
-        for place, job in enumerate(jobs)
+        threading.Thread(target=_stop, args=(client.clone(), job, records, fates, index), daemon=True)
+        for index, job in enumerate(jobs)
     ]
     give_up_at = time.monotonic() + STOP_SECONDS
     for thread in threads:
@@ -51,7 +51,7 @@ def stop_jobs(client: JobClient, jobs: Sequence[Submitted], records: Submitter |
 
 _FATES = {
     "stopped": "cancelled before it did anything; a retry or a clear submits it again.",
-    "noted": "cancelled, which could not be written down; a retry finds it cancelled and stops.",
+    "stopped_unrecorded": "cancelled, which could not be written down; a retry finds it cancelled and stops.",
     "cancelled": "cancelled while it worked, and done all the same; a retry finds it so and stops.",
     "ended": "there is nothing to cancel; a retry looks how it ended.",
     "refused": "the cancellation failed; it goes on, and a retry waits for it.",
@@ -62,7 +62,7 @@ _FATES = {
 }
 
 
-def _stop(client: JobClient, job: Submitted, records: Submitter | None, fates: list[str], place: int) -> None:
+def _stop(client: JobClient, job: Submitted, records: Submitter | None, fates: list[str], index: int) -> None:
     # Not when the module is loaded: parsing a DAG needs no transport.
     from stoq_provider.transport.retry import NO_RETRY
 
@@ -71,13 +71,13 @@ def _stop(client: JobClient, job: Submitted, records: Submitter | None, fates: l
         return
     answer = client.transport.send(request, NO_RETRY)
     if answer.problem is not None:
-        fates[place] = "ended" if answer.problem.kind in _NOTHING_TO_CANCEL else "refused"
+        fates[index] = "ended" if answer.problem.kind in _NOTHING_TO_CANCEL else "refused"
     elif not client.system.was_stopped(answer.payload):
-        fates[place] = "cancelled"
+        fates[index] = "cancelled"
     else:
-        fates[place] = "noted"
+        fates[index] = "stopped_unrecorded"
         with suppress(StoqProviderError):
             if records is not None:
                 records.forget([job.key])
-                fates[place] = "stopped"
+                fates[index] = "stopped"
     client.close()
