@@ -65,7 +65,7 @@ class WaitPlan:
         unhealthy_after: float = 900.0,
         seen_at: dict[str, float] | None = None,
     ) -> WaitPlan:
-        """Begin to progress jobs; ``seen_at`` tells by job id when one was last seen alive."""
+        """Follow the progress of jobs; ``seen_at`` tells by job id when one was last seen alive."""
         seen = seen_at or {}
         jobs = tuple(JobProgress(handle, now, seen.get(handle.job_id)) for handle in handles)
         return cls(jobs, deadline, now, poll_interval, unhealthy_after)

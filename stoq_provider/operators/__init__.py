@@ -1,1 +1,1 @@
-"""Operators: parameters, templating, deferring. What they do stands in ``jobs``."""
+"""Operators: parameters, templating, deferring. Their work stands in ``jobs`` and ``download``."""
