@@ -202,7 +202,7 @@ class Records:
         record = self.current(submission)
         return record is not None and record.handle is None
 
-    def after_others(
+    def hold_after_others(
         self,
         error: StoqProviderError,
         submission: Submission,

@@ -186,7 +186,7 @@ class JobOperator(WaitingOperator[H]):
         if not begun and not doubtful and error.job_started is False:
             submitter.drop([submitter.plan_name, *notes])
         kept = [*(s.key for s in self._done), *notes] if begun else []
-        return submitter.after_others(error, submission, len(self._done), planned, kept)
+        return submitter.hold_after_others(error, submission, len(self._done), planned, kept)
 
     def _push_jobs(self, context: Context, done: Sequence[Submitted]) -> None:
         job_ids = [submitted.handle.job_id for submitted in done]
