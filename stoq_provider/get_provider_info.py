@@ -39,8 +39,21 @@ CONN_FIELDS: dict[str, dict[str, Any]] = {
         "description": "How much of the shop's rate limit is ours, from 0.05 to 1.",
         "schema": {"type": ["number", "null"], "default": 0.8},
     },
+    "allow_private": {
+        "label": "Files at private addresses",
+        "description": "Download files from a private address, such as a file store in one's own network.",
+        "schema": {"type": ["boolean", "null"], "default": False},
+    },
 }
-"""Extra fields that the connections of all systems have."""
+"""Extra fields of connections."""
+
+NOT_IN_FORM: dict[str, tuple[str, ...]] = {
+    "stoq": ("allow_private",),
+    # It has no rate limit (read in its source), so there are no points to share.
+    "medusa": ("points_share",),
+    "surecart": ("allow_private",),
+    "printstudio": ("allow_private",),
+}
 
 FORMS: dict[str, dict[str, tuple[str, str]]] = {
     "stoq": {
@@ -159,8 +172,7 @@ def connection(conn_type: str) -> dict[str, Any]:
     """Return what Airflow is to know of a type of connection."""
     name, _, hook = INTEGRATIONS[conn_type]
     form = FORMS[conn_type]
-    # Medusa has no rate limit (read in its source), so there are no points to share.
-    left_out = ("points_share",) if conn_type == "medusa" else ()
+    left_out = NOT_IN_FORM[conn_type]
     return {
         "connection-type": conn_type,
         "hook-class-name": f"stoq_provider.hooks.{conn_type}.{hook}",

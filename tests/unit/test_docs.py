@@ -88,6 +88,14 @@ def test_every_relative_link_leads_somewhere(document):
         assert not anchor or anchor in anchors(target), link
 
 
+def test_every_module_is_in_the_architecture():
+    modules = {
+        path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py") if path.stem != "__init__"
+    }
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    assert {name for name in modules if not name.startswith("testing/") and f"`{name}`" not in text} == set()
+
+
 def test_every_document_is_linked_from_the_readme():
     links = re.findall(r"\]\((docs/[^)#]+)", README.read_text())
     assert {ROOT / link for link in links} == set(DOCUMENTS) - {README}
