@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import random
+import shutil
 import tempfile
 
 import pytest
@@ -17,6 +19,7 @@ settings.register_profile(
 settings.load_profile("steady")
 
 _HOME = tempfile.mkdtemp(prefix="stoq-airflow-")
+atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
 os.environ.update(
     AIRFLOW_HOME=_HOME,
     AIRFLOW__CORE__LOAD_EXAMPLES="False",
