@@ -109,6 +109,8 @@ def keep_long(
     try:
         return {**manifest, f"{name}_uri": store_items(folder, ids, prefix=name)}
     except Exception as error:
+        if recorded and isinstance(error, StoqProviderError):
+            raise
         problem = f"The list of {name} could not be stored in {folder}: {type(error).__name__}: {error}"
         if recorded:
             fate = "The remote jobs are done; a retry submits nothing, and stores the list"

@@ -97,6 +97,12 @@ def test_a_list_of_orders_that_cannot_be_stored_creates_none_again(studio, tmp_p
     assert len(studio.state["orders"]) == 510
 
 
+def test_a_list_of_orders_for_no_known_store_is_refused_before_any_is_created(studio, unlimited):
+    run = studio.create(orders(510), destination="ftp://lake/")
+    fails(run.execute, ValidationRejected, "Cannot write to ftp://", "correct the destination", final=True)
+    assert studio.sent("create_orders") == []
+
+
 def test_without_records_a_list_of_orders_that_cannot_be_stored_is_no_failure(
     studio, tmp_path, unlimited, logs
 ):
