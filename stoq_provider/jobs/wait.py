@@ -19,9 +19,9 @@ from stoq_provider.core.lifecycle import JobProgress
 from stoq_provider.core.models import JobHandle
 from stoq_provider.core.notes import PokeNote
 from stoq_provider.core.polling import LogLine, Poller
-from stoq_provider.core.records import identity
 from stoq_provider.exceptions import StoqProviderError
 from stoq_provider.jobs import config
+from stoq_provider.jobs.records import TaskIdentity
 from stoq_provider.jobs.state_store import StateStore, open_store
 from stoq_provider.systems.base import System
 from stoq_provider.transport.retry import NO_RETRY
@@ -181,14 +181,9 @@ class PokeMemory:
     def of(cls, context: Mapping[str, Any], conn_id: str, log: logging.Logger) -> PokeMemory:
         """Open the memory of a task instance."""
         ti = context["ti"]
-        key = identity(
-            dag_id=ti.dag_id,
-            task_id=ti.task_id,
-            run_id=ti.run_id,
-            map_index=getattr(ti, "map_index", -1),
-            conn_id=conn_id,
-            submission_digest="watched jobs",
-        )
+        # Without the number of the run that TaskIdentity.of() adds: sensors that wait now go on by this key.
+        task = TaskIdentity(ti.dag_id, ti.task_id, ti.run_id, getattr(ti, "map_index", -1))
+        key = task.name(conn_id, "watched jobs")
         return cls(open_store(context, config.state_path(), None), key, getattr(ti, "try_number", 0), log)
 
     def recall(self, jobs: Iterable[JobProgress]) -> tuple[JobProgress, ...]:
