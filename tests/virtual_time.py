@@ -115,7 +115,7 @@ class VirtualTime:
         def sleep(hook: JobHook, seconds: float) -> None:
             if not hook.stopped:
                 self.sleep(seconds)
-            wait(hook, 0)  # raises where the task was told to stop
+            wait(hook, 0)  # raises where the task was stopped
 
         return sleep
 

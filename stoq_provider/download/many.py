@@ -73,7 +73,7 @@ class DownloadPool(Generic[T]):
                 _log.warning("Another download ended as well: %s", other)
             raise self._errors[0]
         if len(self._results) < len(downloads):
-            raise download_error("The task was told to stop before all files were downloaded.")
+            raise download_error("The task was stopped before all files were downloaded.")
         return [self._results[number] for number in range(len(downloads))]
 
     def _wait(self, futures: Sequence[Future[None]]) -> None:

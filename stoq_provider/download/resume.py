@@ -232,10 +232,10 @@ class Source:
         """
         Ask whether the download is still wanted.
 
-        :raises DownloadError: told to stop, or past the deadline.
+        :raises DownloadError: the task was stopped, or the deadline has passed.
         """
         if self._should_stop():
-            raise self._error("the task was told to stop.")
+            raise self._error("the task was stopped.")
         if self.overdue():
             raise self._error(f"not done within the deadline of {self._options.deadline:g} s.")
 

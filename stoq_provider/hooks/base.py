@@ -193,7 +193,7 @@ class JobHook(BaseHook):
         """
         if self._stop.wait(max(0.0, seconds)):
             raise Detached(
-                f"The task was told to stop while it waited for {self.system.label}. {self._fate}",
+                f"The task was stopped while it waited for {self.system.label}. {self._fate}",
                 system=self.system.name,
             )
 

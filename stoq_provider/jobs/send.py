@@ -198,7 +198,7 @@ def naming_what_was_sent(client: JobClient, doubtful: bool) -> Iterator[None]:
     except Detached as error:
         job = PERHAPS_A_JOB if doubtful else NO_JOB
         stopped = Detached(
-            f"The task was told to stop before {client.system.label} had taken the submission. {job} A retry "
+            f"The task was stopped before {client.system.label} had taken the submission. {job} A retry "
             "submits it.",
             **{**error.details(), "job_started": None if doubtful else False},
         )

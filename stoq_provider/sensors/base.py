@@ -109,7 +109,7 @@ class JobSensor(WaitingTask[H], BaseSensorOperator):
         from stoq_provider.jobs.wait import event_of, poll_due  # parsing a DAG needs no engine
 
         hook, poller = self.hook, self._poller
-        hook.sleep(0)  # raises where the task was told to stop between two pokes
+        hook.sleep(0)  # raises where the task was stopped between two pokes
         poller.wake(time.time())
         if not poll_due(poller, hook):
             if self._memory is not None:

@@ -244,7 +244,7 @@ def test_task_killed_during_the_download_publishes_nothing(bench, sandbox):
     run = bench.export("worker")
     killer = threading.Thread(target=lambda: (wait_until(lambda: sandbox.stalled), run.task.on_kill()))
     killer.start()
-    fails(run.execute, DownloadError, "told to stop")
+    fails(run.execute, DownloadError, "was stopped")
     killer.join()
     assert bench.files() == []
     assert len(run.retry()["files"]) == 1

@@ -80,7 +80,7 @@ def no_fresh_url(file: Served, body: Body) -> dict[str, Any]:
     return {"get_url": get_url}
 
 
-def told_to_stop(file: Served, body: Body) -> dict[str, Any]:
+def stopping(file: Served, body: Body) -> dict[str, Any]:
     stop = threading.Event()
     file.breaks = [Break(body.late, "hold", then=stop.set)]
     return {"should_stop": stop.is_set}
@@ -100,7 +100,7 @@ FAILURES: list[tuple[Arrange, type[BaseException], str | None]] = [
     (cut_without_a_length, VerificationError, None),
     (url_refused_for_good, DownloadError, "403"),
     (no_fresh_url, ApiGone, None),
-    (told_to_stop, DownloadError, "told to stop"),
+    (stopping, DownloadError, "was stopped"),
     (killed_by_an_exception, TimedOut, None),
 ]
 

@@ -134,7 +134,7 @@ def test_a_stopped_task_publishes_nothing(store: Store, sandbox: Sandbox) -> Non
     task = export(store.uri("reports/"))
     with ThreadPoolExecutor(1) as pool:
         stopping = pool.submit(_stop_amid_the_file, task, sandbox)
-        with pytest.raises(StoqProviderError, match="told to stop"):
+        with pytest.raises(StoqProviderError, match="was stopped"):
             TaskRun(lambda: task).execute()
         stopping.result()
     assert store.visible() == []

@@ -90,9 +90,9 @@ def test_consumer_is_not_made_before_the_first_bytes():
 
 def test_queue_is_bounded_and_a_waiting_owner_hears_a_stop(held):
     def check():
-        raise RuntimeError("told to stop")
+        raise RuntimeError("was stopped")
 
-    with pytest.raises(RuntimeError, match="told to stop"), ConsumerThread(lambda: held, check) as thread:
+    with pytest.raises(RuntimeError, match="was stopped"), ConsumerThread(lambda: held, check) as thread:
         for n in range(DEPTH):  # the one in the thread counts until it is taken
             thread.write(b"%d" % n)
         thread.write(b"one too many")
@@ -160,7 +160,7 @@ def test_commit_that_is_answered_after_a_stop_is_good():
     def check():
         asked.append(1)
         consumer.free.set()
-        raise RuntimeError("told to stop")
+        raise RuntimeError("was stopped")
 
     with ConsumerThread(lambda: consumer, check) as thread:
         thread.write(b"x")
@@ -179,7 +179,7 @@ def test_commit_that_is_never_answered_does_not_outlive_a_stop_for_long(monkeypa
 
     def check():
         if stopped:
-            raise RuntimeError("told to stop")
+            raise RuntimeError("was stopped")
 
     with pytest.raises(TimeoutError), ConsumerThread(lambda: consumer, check) as thread:
         thread.write(b"x")

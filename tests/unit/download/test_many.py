@@ -26,7 +26,7 @@ def never():
 
 def waits_for_stop(pool):
     wait_until(pool.stopped, HANG_SECONDS)
-    raise DownloadError("told to stop")
+    raise DownloadError("was stopped")
 
 
 def test_results_are_in_the_order_of_the_downloads():
@@ -78,7 +78,7 @@ def test_first_failure_stops_the_others_and_is_the_one_that_is_raised(caplog):
     with pytest.raises(DownloadError, match="the first to fail"):
         pool.run([waits, fails, waits, waits, waits], 2)
     assert len(begun) == 1
-    assert "told to stop" in caplog.text
+    assert "was stopped" in caplog.text
 
 
 def test_stop_ends_all():
@@ -91,13 +91,13 @@ def test_stop_ends_all():
         stop.set()
         waits_for_stop(pool)
 
-    with pytest.raises(DownloadError, match="told to stop"):
+    with pytest.raises(DownloadError, match="was stopped"):
         pool.run([waits] * 6, 3)
 
 
 def test_stop_between_two_downloads_is_no_success():
     stop = threading.Event()
-    with pytest.raises(DownloadError, match=r"told to stop before all files.*Nothing"):
+    with pytest.raises(DownloadError, match=r"was stopped before all files.*Nothing"):
         DownloadPool(stop.is_set).run([stop.set] * 6, 1)
 
 
@@ -111,7 +111,7 @@ def test_download_that_hears_no_stop_is_left_behind(monkeypatch, caplog):
         assert returns.wait(HANG_SECONDS)
 
     try:
-        with pytest.raises(DownloadError, match="told to stop before all files"):
+        with pytest.raises(DownloadError, match="was stopped before all files"):
             pool.run([stuck] * 2, 1)
         assert "stuck in a call" in caplog.text
     finally:

@@ -149,11 +149,11 @@ def test_stop_wakes_downloads_that_wait_for_bytes(hook, server, tmp_path, behavi
     """
     A stalled connection would otherwise be waited for until ``stall_timeout``.
 
-    Airflow kills a task five seconds after it was told to stop.
+    Airflow kills a task five seconds after it was stopped.
     """
     server.plan = [behaviour] * 9
     hook.should_stop = lambda: server.holding == len(jobs)
-    with pytest.raises(DownloadError, match="told to stop"):
+    with pytest.raises(DownloadError, match="was stopped"):
         store_all(hook, handles(*jobs), f"{tmp_path}/", stall_timeout=PATIENCE)
     assert stored(tmp_path) == []
 
@@ -161,7 +161,7 @@ def test_stop_wakes_downloads_that_wait_for_bytes(hook, server, tmp_path, behavi
 def test_stop_wakes_a_single_result(hook, server, tmp_path):
     server.plan = [serve(stop_after=1000, how="hold")]
     hook.should_stop = server.holds
-    with pytest.raises(DownloadError, match="told to stop"):
+    with pytest.raises(DownloadError, match="was stopped"):
         store_result(hook, handles("j0")[0], f"{tmp_path}/", DownloadOptions(stall_timeout=PATIENCE))
 
 
