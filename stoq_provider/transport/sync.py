@@ -79,6 +79,10 @@ class SyncTransport(RequestFlow):
         return self._sleep(step)
 
     def _exchange(self, request: Request) -> Response | Problem:
+        if not request.reads_only:
+            # On a new connection: a server may be closing a kept one this very moment, and whether it has
+            # taken a write before nobody could tell.
+            self._session.close()
         send = partial(exchange, self._session, request, self._timeout, auth=sign_nothing)
         headers = self.login.headers(request.url)
         if not isinstance(request, Upload):

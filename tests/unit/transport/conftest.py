@@ -115,7 +115,10 @@ class RawServer:
         connection.close()
 
     def _answer(self, connection: socket.socket, way: str) -> None:
-        if way == "ok":
+        if way == "closed when used again":
+            connection.sendall(OK)
+            connection.recv(65_536)
+        elif way == "ok":
             connection.sendall(OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
         elif way == "truncated":
             connection.sendall(OK.replace(b"Length: 2", b"Length: 2000"))

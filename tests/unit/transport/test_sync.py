@@ -178,6 +178,12 @@ class TestRealConnections:
         assert self.at(server.origin, clock).send(Request("GET", f"{server.origin}/x")).payload == {}
         assert len(server.heads) == 4
 
+    def test_a_write_never_goes_over_a_kept_connection(self, raw_server, clock):
+        server = raw_server("closed when used again", "ok")
+        transport = self.at(server.origin, clock)
+        assert transport.send(Request("GET", f"{server.origin}/x"), ONCE).payload == {}
+        assert transport.send(Request("POST", f"{server.origin}/x", json={"a": 1}), ONCE).payload == {}
+
     def test_a_refused_connection(self, clock, free_port):
         origin = f"http://127.0.0.1:{free_port}"
         answer = self.at(origin, clock).send(Request("POST", f"{origin}/x"))
