@@ -1,9 +1,8 @@
 """
 SureCart API v1: bulk actions on customers and products.
 
-Each fact is marked: D documented on a page of developer.surecart.com (named in brackets), S read in the
-vendor's own plugin, I inferred, U unknown. What is inferred or unknown stands in :data:`ASSUMPTIONS`, in one
-place; the operator's ``chunk_size`` and ``extra_body`` override it.
+Pages in brackets are those of developer.surecart.com; S is read in the vendor's own plugin. What is inferred
+or unknown stands in :data:`ASSUMPTIONS`; the operator's ``chunk_size`` and ``extra_body`` override it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,4 @@
-"""
-Medusa v1 (1.20.11): how its admin API spells batch jobs.
-
-Each fact is marked: D documented, M measured on a real server, S read in its source, I inferred, U unknown.
-"""
+"""Medusa v1 (1.20.11): how its admin API spells batch jobs."""
 
 from __future__ import annotations
 

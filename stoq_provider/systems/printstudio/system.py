@@ -1,9 +1,9 @@
 """
 PrintStudio: orders and production of a print shop, self-hosted.
 
-Each fact is marked: D documented on a page of printstudio-docs.pages.dev (named in brackets), I inferred, U
-unknown. What is inferred or unknown stands in :data:`ASSUMPTIONS`; ``extra_body`` of the operators
-overrides what is sent. Bulk calls are in :mod:`.bulk`, states in :mod:`.states`.
+Pages in brackets are those of printstudio-docs.pages.dev. What is inferred or unknown stands in
+:data:`ASSUMPTIONS`; ``extra_body`` of the operators overrides what is sent. Bulk calls are in :mod:`.bulk`,
+states in :mod:`.states`.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """
 STOQ external API v2 (public beta): how it spells jobs.
 
-Each fact is marked: D documented on a page of docs.stoqapp.com (named in brackets), I inferred, U unknown.
-What is inferred stands in :data:`ASSUMPTIONS`, in one place, and every caller can override it with
-``extra_body`` and ``extra_query``.
+Pages in brackets are those of docs.stoqapp.com. What is inferred stands in :data:`ASSUMPTIONS`, and every
+caller can override it with ``extra_body`` and ``extra_query``.
 """
 
 from __future__ import annotations
