@@ -41,59 +41,6 @@ class FoundPage:
     next_offset: int | None = None
 
 
-class Abilities:
-    """The optional part of the contract of a system."""
-
-    # -- finding a submission whose answer was lost -------------------------------------------------
-
-    def mark(self, submission: Submission, correlation: str) -> Submission:
-        """Return the submission with something in it by which its job can be found in a list."""
-        return submission
-
-    def find_request(self, origin: str, submission: Submission, since: float, offset: int) -> Request | None:
-        """
-        Return the call that lists jobs like the one submitted; ``None``: the system can't find any.
-
-        :param since: Unix seconds of our clock at which it was first sent; the server's may differ.
-        :param offset: where the page begins.
-        """
-        return None
-
-    def read_found(
-        self, payload: Any, submission: Submission, correlation: str, since: float, offset: int
-    ) -> FoundPage:
-        """
-        Look for the job that carries ``correlation`` on one page of the list.
-
-        :raises MalformedAnswer: where it is no such list: then nothing is known.
-        """
-        raise MalformedAnswer("this system lists no jobs")
-
-    # -- cancelling ---------------------------------------------------------------------------------
-
-    def cancel_request(self, origin: str, handle: JobHandle) -> Request | None:
-        """Return the call that cancels a job; ``None``: the system has none."""
-        return None
-
-    def was_stopped(self, payload: Any) -> bool:
-        """Whether the answer to :meth:`cancel_request` says that the job ended before it did anything."""
-        return False
-
-    # -- files --------------------------------------------------------------------------------------
-
-    def file_request(self, origin: str, status: JobStatus) -> Request | None:
-        """Return the call that gives a download URL for the job's file; ``None``: the status itself does."""
-        return None
-
-    def read_file_url(self, payload: Any) -> str:
-        """
-        Read the answer to :meth:`file_request`.
-
-        :raises MalformedAnswer: where it holds no URL.
-        """
-        raise MalformedAnswer("this system gives no download URLs beside a job's status")
-
-
 class Assumption(NamedTuple):
     """What we take for true where the documentation that can be read does not say; marks: I, U."""
 
@@ -102,7 +49,7 @@ class Assumption(NamedTuple):
     reason: str
 
 
-class System(Abilities, ABC):
+class System(ABC):
     """One remote system. Instances hold no state."""
 
     name: str
@@ -307,3 +254,52 @@ class System(Abilities, ABC):
             return PollResult.seen(self.read_status(answer.payload, handle))
         except MalformedAnswer as error:
             return PollResult.bad(str(error))
+
+    # -- what only some can do: finding a submission whose answer was lost ----------------------------
+
+    def mark(self, submission: Submission, correlation: str) -> Submission:
+        """Return the submission with something in it by which its job can be found in a list."""
+        return submission
+
+    def find_request(self, origin: str, submission: Submission, since: float, offset: int) -> Request | None:
+        """
+        Return the call that lists jobs like the one submitted; ``None``: the system can't find any.
+
+        :param since: Unix seconds of our clock at which it was first sent; the server's may differ.
+        :param offset: where the page begins.
+        """
+        return None
+
+    def read_found(
+        self, payload: Any, submission: Submission, correlation: str, since: float, offset: int
+    ) -> FoundPage:
+        """
+        Look for the job that carries ``correlation`` on one page of the list.
+
+        :raises MalformedAnswer: where it is no such list: then nothing is known.
+        """
+        raise MalformedAnswer("this system lists no jobs")
+
+    # -- what only some can do: cancelling ----------------------------------------------------------
+
+    def cancel_request(self, origin: str, handle: JobHandle) -> Request | None:
+        """Return the call that cancels a job; ``None``: the system has none."""
+        return None
+
+    def was_stopped(self, payload: Any) -> bool:
+        """Whether the answer to :meth:`cancel_request` says that the job ended before it did anything."""
+        return False
+
+    # -- what only some can do: files ---------------------------------------------------------------
+
+    def file_request(self, origin: str, status: JobStatus) -> Request | None:
+        """Return the call that gives a download URL for the job's file; ``None``: the status itself does."""
+        return None
+
+    def read_file_url(self, payload: Any) -> str:
+        """
+        Read the answer to :meth:`file_request`.
+
+        :raises MalformedAnswer: where it holds no URL.
+        """
+        raise MalformedAnswer("this system gives no download URLs beside a job's status")
