@@ -65,6 +65,10 @@ class System(ABC):
     """How many jobs one request can ask for; more than one needs :attr:`job_list`."""
     job_list: JobList
     rules: WatchRules = WatchRules()
+    usual_cadence: Cadence = Cadence(then=15.0, steps=((60.0, 5.0),))
+    """How often a job is polled; the default is for a vendor that advises nothing."""
+    repeats: Mapping[str, RepeatSafety] = MappingProxyType({})
+    """What sending a submission again does, by kind or the part of a kind that is before a colon."""
     status_words: Mapping[str, JobState]
 
     @abstractmethod
@@ -95,13 +99,14 @@ class System(ABC):
         """Name the limit in :attr:`route_limits` that a call counts against beside the common one."""
         return None
 
-    @abstractmethod
     def cadence(self, kind: str) -> Cadence:
         """Return how often a job of that kind is to be polled."""
+        return self.usual_cadence
 
-    @abstractmethod
     def repeat_safety(self, kind: str) -> RepeatSafety:
-        """Return whether sending a submission of that kind again does harm."""
+        """Return whether sending a submission of that kind again does harm; what is not listed does."""
+        known = self.repeats.get(kind) or self.repeats.get(kind.partition(":")[0])
+        return known or RepeatSafety.NEVER
 
     def repeat_expired(self, kind: str) -> bool:
         """Whether a job whose status record has expired is submitted again."""

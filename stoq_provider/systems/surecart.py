@@ -7,7 +7,6 @@ or unknown stands in :data:`ASSUMPTIONS`; the operator's ``chunk_size`` and ``ex
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -74,6 +73,7 @@ class RecordAction:
 
 
 _ARCHIVED = ASSUMPTIONS["list.archived"].value
+_SECONDS = float(ASSUMPTIONS["bulk.cadence"].value)
 ACTIONS: Mapping[str, RecordAction] = {
     action.name: action
     for action in (
@@ -95,7 +95,9 @@ class SureCart(System):
     poll_size = MOST_IN_A_QUERY
     job_list = JobList(BULK_PATH, "ids[]", "data", absent="not in the list of bulk actions")
     """D [bulk-actions/list]."""
-    rules = WatchRules(record_life=math.inf)
+    rules = WatchRules(record_life=float(ASSUMPTIONS["bulk.record_life"].value))
+    usual_cadence = Cadence(then=2 * _SECONDS, steps=((60.0, _SECONDS),))
+    repeats = dict.fromkeys(ACTIONS, RepeatSafety(ASSUMPTIONS["bulk.repeat"].value))
     status_words = {
         "pending": JobState.RUNNING,
         "processing": JobState.RUNNING,
@@ -109,15 +111,6 @@ class SureCart(System):
     def auth_headers(self, key: str) -> dict[str, str]:
         """``Authorization: Bearer`` with a secret key, which also tells live from test data (D, I)."""
         return {"Authorization": f"Bearer {key}"}
-
-    def cadence(self, kind: str) -> Cadence:
-        """Every 5 s for a minute, then every 10 s (I)."""
-        seconds = float(ASSUMPTIONS["bulk.cadence"].value)
-        return Cadence(then=2 * seconds, steps=((60.0, seconds),))
-
-    def repeat_safety(self, kind: str) -> RepeatSafety:
-        """Deleting again does no harm (I); an action this package does not know is never repeated."""
-        return RepeatSafety(ASSUMPTIONS["bulk.repeat"].value) if kind in ACTIONS else RepeatSafety.NEVER
 
     def handle_of_url(self, url: str) -> JobHandle:
         """Make a handle of a status URL or of an action's id, whose path is documented."""

@@ -34,7 +34,6 @@ PAGE_SIZE = 100
 """Jobs asked for in one page of the list. The default is 10 (M), a maximum is not known (U)."""
 
 _JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,80}")
-_CADENCE = Cadence(then=15.0, steps=((1.0, 3.0), (60.0, 5.0)))
 
 
 class Medusa(System):
@@ -46,6 +45,8 @@ class Medusa(System):
     """Our own courtesy: Medusa has no rate limit (S)."""
     rules = WatchRules(record_life=float("inf"))
     """A job is never deleted: there is no call for it (M)."""
+    usual_cadence = Cadence(then=15.0, steps=((1.0, 3.0), (60.0, 5.0)))
+    """No pace is documented (I). Each step of a job waits for up to 3 s (M), however small the job is."""
     poll_size = 20
     """More values under one name make an object of the list in newer versions of its query parser (I)."""
     job_list = JobList(
@@ -77,16 +78,6 @@ class Medusa(System):
     def read_login(self, payload: Any) -> str:
         """Read ``{"access_token"}`` (M)."""
         return require(payload, "access_token", "the answer to the login")
-
-    # -- pace and repeats ---------------------------------------------------------------------------
-
-    def cadence(self, kind: str) -> Cadence:
-        """
-        After 3 s, then every 5 s, after a minute every 15 s (I).
-
-        No pace is documented. Each step of a job waits for up to 3 s (M), however small the job is.
-        """
-        return _CADENCE
 
     def repeat_safety(self, kind: str) -> RepeatSafety:
         """Exports may be repeated; imports never, nor what a plugin does that we do not know."""

@@ -19,7 +19,6 @@ from stoq_provider.core.lifecycle import WatchRules
 from stoq_provider.core.models import JobHandle, JobStatus
 from stoq_provider.core.polling import Cadence
 from stoq_provider.core.rate_limit import PointsRules
-from stoq_provider.core.records import RepeatSafety
 from stoq_provider.core.submission import Submission
 from stoq_provider.core.validation import TEXTS, check_ids
 from stoq_provider.systems.base import Assumption, System
@@ -43,6 +42,7 @@ ASSUMPTIONS: Mapping[str, Assumption] = {
     "poll.seconds": Assumption("15", "I", "for ten minutes, then four times that: printing takes hours"),
     "rate.standard": Assumption("300", "D", "[overview] a minute, configurable; the headers tell the truth"),
 }
+_SECONDS = float(ASSUMPTIONS["poll.seconds"].value)
 
 
 class PrintStudio(System):
@@ -54,6 +54,8 @@ class PrintStudio(System):
     points = PointsRules(limit=int(ASSUMPTIONS["rate.standard"].value), window=60.0)
     route_limits = ROUTE_LIMITS
     rules = WatchRules(record_life=math.inf)
+    usual_cadence = Cadence(then=4 * _SECONDS, steps=((600.0, _SECONDS),))
+    repeats = REPEAT_SAFETY
 
     def auth_headers(self, key: str) -> dict[str, str]:
         """``X-API-Key``; the key has a role, and too low a role answers 403 (D [authentication])."""
@@ -64,15 +66,6 @@ class PrintStudio(System):
         path = urlsplit(request.url).path.removeprefix(self.base_path)
         found = (route.limit for route in ROUTES.values() if route.path == path)
         return next(found, None) if request.method == "POST" else None
-
-    def cadence(self, kind: str) -> Cadence:
-        """Every 15 s for ten minutes, then every minute (I)."""
-        seconds = float(ASSUMPTIONS["poll.seconds"].value)
-        return Cadence(then=4 * seconds, steps=((600.0, seconds),))
-
-    def repeat_safety(self, kind: str) -> RepeatSafety:
-        """Look up :data:`.bulk.REPEAT_SAFETY`; what it does not list is never repeated."""
-        return REPEAT_SAFETY.get(kind) or REPEAT_SAFETY.get(kind.partition(":")[0], RepeatSafety.NEVER)
 
     def read_submission(self, payload: Any, submission: Submission, now: float) -> JobHandle:
         """Read the result of a bulk call; the name of the call is ours, since the server gives none."""

@@ -16,7 +16,6 @@ from stoq_provider.core.http import MalformedAnswer
 from stoq_provider.core.models import JobHandle, JobState, JobStatus
 from stoq_provider.core.polling import Cadence
 from stoq_provider.core.rate_limit import PointsRules
-from stoq_provider.core.records import RepeatSafety
 from stoq_provider.core.submission import Submission
 from stoq_provider.systems.base import Assumption, System
 from stoq_provider.systems.payload import optional_int, require
@@ -48,10 +47,6 @@ ASSUMPTIONS: Mapping[str, Assumption] = {
 }
 
 
-_EXPORT_CADENCE = Cadence(then=10.0)
-_BULK_CADENCE = Cadence(then=15.0, steps=((60.0, 5.0),))
-
-
 class Stoq(System):
     """STOQ, a preorder app for Shopify."""
 
@@ -60,6 +55,9 @@ class Stoq(System):
     default_origin = "https://app.stoqapp.com"
     base_path = "/api/v2/external"
     points = PointsRules(limit=360, window=60.0, read=1, write=2)
+    usual_cadence = Cadence(then=15.0, steps=((60.0, 5.0),))
+    """Of bulk jobs (D [bulk])."""
+    repeats = REPEAT_SAFETY
     status_words = {
         "running": JobState.RUNNING,
         "completed": JobState.SUCCEEDED,
@@ -74,12 +72,8 @@ class Stoq(System):
         return {"X-Auth-Token": key}
 
     def cadence(self, kind: str) -> Cadence:
-        """Exports every 10 s; bulk every 5 s for a minute, then every 15 s (D [bulk])."""
-        return _EXPORT_CADENCE if kind.startswith("export") else _BULK_CADENCE
-
-    def repeat_safety(self, kind: str) -> RepeatSafety:
-        """Look up :data:`REPEAT_SAFETY`."""
-        return REPEAT_SAFETY.get(kind.partition(":")[0], RepeatSafety.NEVER)
+        """Exports every 10 s (D [bulk])."""
+        return Cadence(then=10.0) if kind.startswith("export") else self.usual_cadence
 
     def repeat_expired(self, kind: str) -> bool:
         """Only exports: what is wanted of them is the file."""
