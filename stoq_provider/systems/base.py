@@ -8,6 +8,7 @@ not know which system they serve.
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,9 @@ from stoq_provider.core.validation import InvalidInput, read_text
 from stoq_provider.systems.payload import JobList, origin_of, query_pairs, rows
 
 MISSING = PollResultKind.MISSING
+
+_JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,80}")
+"""What may become part of a path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,9 @@ class System(ABC):
     poll_size: int = 1
     """How many jobs one request can ask for; more than one needs :attr:`job_list`."""
     job_list: JobList
+    """Where the jobs are listed; one by itself is asked for with its id behind that path."""
+    bare_id: re.Pattern[str] | None = None
+    """Ids that a user may give alone, because a job's route is documented; needs :attr:`job_list`."""
     rules: WatchRules = WatchRules()
     usual_cadence: Cadence = Cadence(then=15.0, steps=((60.0, 5.0),))
     """How often a job is polled; the default is for a vendor that advises nothing."""
@@ -234,14 +241,34 @@ class System(ABC):
             raise InvalidInput(f"job {handle.job_id} belongs to {handle.system!r}, not to {self.name!r}")
         return handle
 
+    def handle(
+        self,
+        job_id: str,
+        kind: str = "job",
+        submitted_at: float | None = None,
+        item_count: int | None = None,
+    ) -> JobHandle:
+        """
+        Make a handle of a job's id, where the route is documented.
+
+        :raises MalformedAnswer: where it can't be one.
+        """
+        if not _JOB_ID.fullmatch(job_id):
+            raise MalformedAnswer(f"not the id of a job at {self.label}: {job_id[:80]!r}")
+        url = f"{self.base_path}{self.job_list.path}/{job_id}"
+        return JobHandle(self.name, kind, job_id, url, item_count, submitted_at)
+
     def handle_of_url(self, url: str) -> JobHandle:
         """
-        Make a handle of a status URL.
+        Make a handle of a status URL, or of a :attr:`bare_id`.
 
-        :raises InvalidInput: where it is not one; a bare job id is not, and no URL is built from it.
+        :raises InvalidInput: where it is neither; no URL is built from an id whose route is not documented.
         """
+        url = url.strip()
+        if self.bare_id is not None and self.bare_id.fullmatch(url):
+            return self.handle(url)
         try:
-            path = urlsplit(url.strip()).path.rstrip("/")
+            path = urlsplit(url).path.rstrip("/")
         except ValueError:
             path = ""
         if "/" not in path:
@@ -249,7 +276,7 @@ class System(ABC):
                 f"{url!r} is no status URL; give the handle that the operator returned, or the status_url "
                 "from the API, because it must not be built from a job id"
             )
-        return JobHandle(self.name, "job", path.rpartition("/")[2], url.strip())
+        return JobHandle(self.name, "job", path.rpartition("/")[2], url)
 
     def poll_result(self, answer: Decoded, handle: JobHandle) -> PollResult:
         """Return what one poll brought."""

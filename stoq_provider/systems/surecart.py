@@ -11,7 +11,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote
 
 from stoq_provider.core.http import MalformedAnswer
 from stoq_provider.core.lifecycle import WatchRules
@@ -49,8 +48,6 @@ ASSUMPTIONS: Mapping[str, Assumption] = {
 
 MOST_IN_A_QUERY = 50
 """Ids in one query: some 2.4 kilobytes of it."""
-
-_UUID = re.compile(r"[0-9a-fA-F-]{36}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +92,8 @@ class SureCart(System):
     poll_size = MOST_IN_A_QUERY
     job_list = JobList(BULK_PATH, "ids[]", "data", absent="not in the list of bulk actions")
     """D [bulk-actions/list]."""
+    bare_id = re.compile(r"[0-9a-fA-F-]{36}")
+    """The route of an action is documented (D [bulk-actions/retrieve])."""
     rules = WatchRules(record_life=float(ASSUMPTIONS["bulk.record_life"].value))
     usual_cadence = Cadence(then=2 * _SECONDS, steps=((60.0, _SECONDS),))
     repeats = dict.fromkeys(ACTIONS, RepeatSafety(ASSUMPTIONS["bulk.repeat"].value))
@@ -112,24 +111,10 @@ class SureCart(System):
         """``Authorization: Bearer`` with a secret key, which also tells live from test data (D, I)."""
         return {"Authorization": f"Bearer {key}"}
 
-    def handle_of_url(self, url: str) -> JobHandle:
-        """Make a handle of a status URL or of an action's id, whose path is documented."""
-        text = url.strip()
-        if _UUID.fullmatch(text):
-            return JobHandle(self.name, "bulk_action", text, self._status_path(text))
-        return super().handle_of_url(url)
-
     def read_submission(self, payload: Any, submission: Submission, now: float) -> JobHandle:
         """Read the bare object with ``id`` and ``status`` (D [bulk-actions/create])."""
         job_id = require(payload, "id", f"the answer to {submission.kind}")
-        return JobHandle(
-            system=self.name,
-            kind=submission.kind,
-            job_id=job_id,
-            status_url=self._status_path(job_id),
-            item_count=submission.item_count,
-            submitted_at=now,
-        )
+        return self.handle(job_id, submission.kind, now, submission.item_count)
 
     def read_status(self, payload: Any, handle: JobHandle) -> JobStatus:
         """
@@ -156,9 +141,6 @@ class SureCart(System):
             error="no record id fits the action" if word == "invalid" else None,
             details={"skipped_record_ids": skipped} if skipped else None,
         )
-
-    def _status_path(self, job_id: str) -> str:
-        return f"{self.base_path}{BULK_PATH}/{quote(job_id, safe='')}"
 
 
 def _texts(value: Any) -> list[str]:

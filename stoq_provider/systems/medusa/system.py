@@ -33,8 +33,6 @@ CLOCKS_APART = 86_400.0
 PAGE_SIZE = 100
 """Jobs asked for in one page of the list. The default is 10 (M), a maximum is not known (U)."""
 
-_JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,80}")
-
 
 class Medusa(System):
     """A shop on Medusa v1; a connection has an API token, or e-mail and password."""
@@ -53,6 +51,8 @@ class Medusa(System):
         PATH, "id[]", "batch_jobs", "batch_job", "not in the list of the jobs that this user created"
     )
     """A list holds the caller's own jobs only, so one that is missing there may be another user's (M)."""
+    bare_id = re.compile(r"batch_[A-Za-z0-9_-]{1,74}")
+    """The route of a job is documented (D)."""
     status_words = {
         "created": JobState.RUNNING,
         "pre_processed": JobState.RUNNING,
@@ -86,19 +86,9 @@ class Medusa(System):
     # -- submissions and polls ----------------------------------------------------------------------
 
     def read_submission(self, payload: Any, submission: Submission, now: float) -> JobHandle:
-        """Read ``{"batch_job": {"id", ...}}`` (M); the status URL is the documented route (D)."""
+        """Read ``{"batch_job": {"id", ...}}`` (M)."""
         job = job_of(payload)
         return self.handle(require(job, "id", f"the answer to {submission.kind}"), submission.kind, now)
-
-    def handle(self, job_id: str, kind: str = "job", submitted_at: float | None = None) -> JobHandle:
-        """
-        Make a handle of a job's id.
-
-        :raises MalformedAnswer: where it can't be one.
-        """
-        if not _JOB_ID.fullmatch(job_id):
-            raise MalformedAnswer(f"not the id of a batch job: {job_id[:80]!r}")
-        return JobHandle(self.name, kind, job_id, f"{PATH}/{job_id}", submitted_at=submitted_at)
 
     def take_apart(self, job: Any) -> list[Any]:
         """
@@ -113,13 +103,6 @@ class Medusa(System):
         return [
             self.handle(str(entry.get("job_id")), str(job.get("kind"))).to_dict() for entry in job["jobs"]
         ]
-
-    def handle_of_url(self, url: str) -> JobHandle:
-        """Take the bare id of a job as well: its route is documented (D)."""
-        text = url.strip()
-        if text.startswith("batch_") and _JOB_ID.fullmatch(text):
-            return self.handle(text)
-        return super().handle_of_url(url)
 
     def poll_result(self, answer: Decoded, handle: JobHandle) -> PollResult:
         """Take ``400 not_allowed`` for what it is: the job of another user (M)."""
