@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 from urllib.parse import urljoin, urlsplit
 
+from stoq_provider.core.error_text import hide_queries
 from stoq_provider.core.http import Decoded, MalformedAnswer, Request
 from stoq_provider.core.lifecycle import PollResult, PollResultKind, WatchRules
 from stoq_provider.core.models import JobHandle, JobState, JobStatus
@@ -24,7 +25,7 @@ from stoq_provider.core.rate_limit import PointsRules
 from stoq_provider.core.records import RepeatSafety
 from stoq_provider.core.submission import Submission
 from stoq_provider.core.validation import InvalidInput, read_text
-from stoq_provider.systems.payload import JobList, origin_of, query_pairs, rows
+from stoq_provider.systems.payload import JobList, origin_of, query_pairs, require, rows
 
 MISSING = PollResultKind.MISSING
 
@@ -134,6 +135,18 @@ class System(ABC):
 
         :raises MalformedAnswer: where it holds no status.
         """
+
+    def read_word(self, job: Any, handle: JobHandle, id_key: str = "id") -> tuple[str, JobState]:
+        """
+        Return the status of a job as the server spells it, and what :attr:`status_words` make of it.
+
+        :raises MalformedAnswer: where there is none, or it is that of another job.
+        """
+        word = require(job, "status", "the status of the job")
+        named = job.get(id_key, handle.job_id)
+        if named != handle.job_id:
+            raise MalformedAnswer(f"the server answered for another job: {str(named)[:80]}")
+        return hide_queries(word)[:80], self.status_words.get(word, JobState.UNKNOWN)
 
     def url(self, origin: str, path: str) -> str:
         """Return the address of ``path``, which is relative to the API's base path."""

@@ -56,10 +56,21 @@ def rows(payload: Any, key: str, what: str) -> list[Mapping[str, Any]]:
     return found
 
 
-def optional_int(payload: Mapping[str, Any], key: str) -> int | None:
-    """Return a whole number of a payload; ``None`` where it is missing or no number."""
-    value = payload.get(key)
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+def optional_int(payload: Mapping[str, Any], *keys: str) -> int | None:
+    """Return the first of these fields that is a whole number; ``None`` where none is."""
+    return next((value for value in map(payload.get, keys) if type(value) is int), None)
+
+
+def optional_text(payload: Mapping[str, Any], *keys: str) -> str | None:
+    """Return the first of these fields that is a text and not empty; ``None`` where none is."""
+    return next((value for value in map(payload.get, keys) if isinstance(value, str) and value), None)
+
+
+def percent(value: Any, factor: float) -> float | None:
+    """Return a number as percent; ``None`` where it is none that an event can carry."""
+    # json.loads takes NaN and numbers of any size; neither may go into an event.
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return factor * value if is_number and abs(value) < 1e6 else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stoq_provider.core.http import MalformedAnswer
 from stoq_provider.core.lifecycle import WatchRules
 from stoq_provider.core.models import JobHandle, JobState, JobStatus
 from stoq_provider.core.polling import Cadence
@@ -122,11 +121,7 @@ class SureCart(System):
 
         ``details`` holds ``skipped_record_ids``: records to which the action does not apply.
         """
-        word = require(payload, "status", "the bulk action")
-        said_id = payload.get("id") or handle.job_id
-        if said_id != handle.job_id:
-            raise MalformedAnswer(f"the server answered for another bulk action: {str(said_id)[:80]}")
-        state = self.status_words.get(word, JobState.UNKNOWN)
+        word, state = self.read_word(payload, handle)
         skipped = _texts(payload.get("skipped_record_ids"))
         total = len(_texts(payload.get("record_ids"))) or handle.item_count
         processed = 0 if word == "invalid" else None
@@ -134,7 +129,7 @@ class SureCart(System):
             processed = max(0, total - len(skipped))
         return JobStatus(
             job_id=handle.job_id,
-            word=word[:80],
+            word=word,
             state=state,
             total=total,
             processed=processed,

@@ -74,9 +74,3 @@ def cancelled_late(job: Mapping[str, Any]) -> str | None:
     if job.get("status") == "canceled" and job.get("completed_at"):
         return f"its work was done all the same, at {str(job['completed_at'])[:40]}"
     return None
-
-
-def percent(progress: Any) -> float | None:
-    """Return a part of one in percent; ``None`` where it is no such number."""
-    is_number = isinstance(progress, (int, float)) and not isinstance(progress, bool)
-    return 100.0 * progress if is_number and 0 <= progress <= 1 else None

@@ -17,15 +17,9 @@ from stoq_provider.core.records import RepeatSafety
 from stoq_provider.core.submission import Submission
 from stoq_provider.core.validation import InvalidInput
 from stoq_provider.systems.base import FoundPage, System
-from stoq_provider.systems.medusa.status import (
-    cancelled_late,
-    details_of,
-    is_before,
-    job_of,
-    percent,
-)
+from stoq_provider.systems.medusa.status import cancelled_late, details_of, is_before, job_of
 from stoq_provider.systems.medusa.submission import CORRELATION, DRY_RUN, PATH, is_export, job_type_of
-from stoq_provider.systems.payload import JobList, optional_int, require, rows
+from stoq_provider.systems.payload import JobList, optional_int, percent, require, rows
 
 CLOCKS_APART = 86_400.0
 """Seconds by which the server's clock may differ from ours when a job is looked for by its age."""
@@ -119,32 +113,22 @@ class Medusa(System):
         Progress is decoration; exports count products, imports count products and variants (M).
         """
         job = job_of(payload)
-        word = require(job, "status", "the batch job")
-        if job.get("id") != handle.job_id:
-            raise MalformedAnswer(f"the server answered for another job: {str(job.get('id'))[:80]}")
+        word, state = self.read_word(job, handle)
         result = job.get("result")
         result = result if isinstance(result, Mapping) else {}
         details = details_of(result)
         errors = [error["message"] for error in details.get("errors", ())]
         return JobStatus(
             job_id=handle.job_id,
-            word=word[:80],
-            state=self._state(word, job, handle),
-            progress=percent(result.get("progress")),
+            word=word,
+            state=_dry_run_or_cancelled(word, job, handle) or state,
+            progress=percent(result.get("progress"), 100.0),
             total=optional_int(result, "count"),
             processed=optional_int(result, "advancement_count"),
             error="; ".join(errors)[:1000] or cancelled_late(job),
             file_name=str(details["file_key"]).rpartition("/")[2] if "file_key" in details else None,
             details=details or None,
         )
-
-    def _state(self, word: str, job: Mapping[str, Any], handle: JobHandle) -> JobState:
-        if word == "pre_processed" and (job.get("dry_run") is True or handle.kind.endswith(DRY_RUN)):
-            return JobState.WAITING
-        if word == "failed" and is_before(job.get("canceled_at"), job.get("failed_at")):
-            # A job that is cancelled early fails 3 s later, because its next step trips over it (M).
-            return JobState.CANCELLED
-        return self.status_words.get(word, JobState.UNKNOWN)
 
     # -- finding a submission again -----------------------------------------------------------------
 
@@ -213,3 +197,13 @@ class Medusa(System):
     def read_file_url(self, payload: Any) -> str:
         """Read ``{"download_url"}`` (M)."""
         return require(payload, "download_url", "the answer about the file")
+
+
+def _dry_run_or_cancelled(word: str, job: Mapping[str, Any], handle: JobHandle) -> JobState | None:
+    """Return the state where the word alone does not tell it."""
+    if word == "pre_processed" and (job.get("dry_run") is True or handle.kind.endswith(DRY_RUN)):
+        return JobState.WAITING
+    if word == "failed" and is_before(job.get("canceled_at"), job.get("failed_at")):
+        # A job that is cancelled early fails 3 s later, because its next step trips over it (M).
+        return JobState.CANCELLED
+    return None

@@ -22,6 +22,7 @@ from stoq_provider.core.rate_limit import PointsRules
 from stoq_provider.core.submission import Submission
 from stoq_provider.core.validation import TEXTS, check_ids
 from stoq_provider.systems.base import Assumption, System
+from stoq_provider.systems.payload import optional_text
 from stoq_provider.systems.printstudio.bulk import REPEAT_SAFETY, ROUTE_LIMITS, ROUTES
 from stoq_provider.systems.printstudio.responses import read_result
 from stoq_provider.systems.printstudio.states import COURSES, Goal
@@ -96,8 +97,8 @@ class PrintStudio(System):
                 f"{handle.kind} at PrintStudio is answered at once; there is no job to ask for"
             )
         found = unwrapped(payload)
-        word = next((found[key] for key in ("status", "state") if isinstance(found.get(key), str)), "")
-        if not word:
+        word = optional_text(found, "status", "state")
+        if word is None:
             raise MalformedAnswer(f"the answer about {goal.course.name} {handle.job_id} has no 'status'")
         if str(found.get("id", handle.job_id)) != handle.job_id:
             raise MalformedAnswer(

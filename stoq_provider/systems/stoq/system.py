@@ -12,13 +12,12 @@ from dataclasses import replace
 from typing import Any
 
 from stoq_provider.core.error_text import hide_queries
-from stoq_provider.core.http import MalformedAnswer
 from stoq_provider.core.models import JobHandle, JobState, JobStatus
 from stoq_provider.core.polling import Cadence
 from stoq_provider.core.rate_limit import PointsRules
 from stoq_provider.core.submission import Submission
 from stoq_provider.systems.base import Assumption, System
-from stoq_provider.systems.payload import optional_int, require
+from stoq_provider.systems.payload import optional_int, optional_text, percent, require
 from stoq_provider.systems.stoq import bulk
 from stoq_provider.systems.stoq.bulk import REPEAT_SAFETY
 
@@ -96,41 +95,23 @@ class Stoq(System):
             kind=submission.kind,
             job_id=require(payload, "job_id", what),
             status_url=require(payload, "status_url", what),
-            item_count=_first_int(payload, "order_count", "variant_count"),
+            item_count=optional_int(payload, "order_count", "variant_count"),
             submitted_at=now,
         )
 
     def read_status(self, payload: Any, handle: JobHandle) -> JobStatus:
         """Read the poll's answer (D [bulk]; the type of ``error`` is inferred)."""
-        word = require(payload, "status", "the status of the job")
-        said_id = payload.get("job_id", handle.job_id)
-        if said_id != handle.job_id:
-            raise MalformedAnswer(f"the server answered for another job: {str(said_id)[:80]}")
+        word, state = self.read_word(payload, handle, "job_id")
         error = payload.get("error")
         return JobStatus(
             job_id=handle.job_id,
-            word=hide_queries(word)[:80],
-            state=self.status_words.get(word, JobState.UNKNOWN),
-            progress=_percent(payload.get("progress")),
+            word=word,
+            state=state,
+            progress=percent(payload.get("progress"), 1.0),
             total=optional_int(payload, "total"),
             processed=optional_int(payload, "processed"),
             error=None if error in (None, "") else hide_queries(str(error))[:1000],
-            file_name=_optional_text(payload, "file_name"),
+            file_name=optional_text(payload, "file_name"),
             row_count=optional_int(payload, "row_count"),
-            download_url=_optional_text(payload, "download_url"),
+            download_url=optional_text(payload, "download_url"),
         )
-
-
-def _first_int(payload: Mapping[str, Any], *keys: str) -> int | None:
-    return next((n for n in (optional_int(payload, key) for key in keys) if n is not None), None)
-
-
-def _percent(value: Any) -> float | None:
-    # json.loads takes NaN and numbers of any size; neither may go into an event.
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return float(value) if is_number and abs(value) < 1e6 else None
-
-
-def _optional_text(payload: Mapping[str, Any], key: str) -> str | None:
-    value = payload.get(key)
-    return value if isinstance(value, str) and value else None

@@ -107,7 +107,7 @@ def test_status_words(word, state, processed, error):
 
 
 def test_a_status_without_lists_falls_back_on_the_handle():
-    status = SYSTEM.read_status(action("succeeded", id=None, skipped_record_ids=None), handle(item_count=7))
+    status = SYSTEM.read_status({"status": "succeeded", "skipped_record_ids": None}, handle(item_count=7))
     assert (status.total, status.processed, status.details) == (7, 7, None)
 
 
