@@ -45,15 +45,26 @@ class JobHook(BaseHook):
     """
     Base of the hooks: one shop whose bulk work runs as jobs.
 
+    What Airflow reads of a hook class is named after its system: the type of connection, its default, and the
+    parameter that takes it, such as ``stoq_conn_id``, which is an attribute as well.
+
     :param conn_id: the Airflow connection.
     """
 
     system: ClassVar[System]
     conn_type: ClassVar[str] = ""
+    conn_name_attr: ClassVar[str]
+    default_conn_name: ClassVar[str]
+    hook_name: ClassVar[str]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Give each class the two methods of the form as its own: Airflow 2 does not see inherited ones."""
+        """Name the class after its system, and give it the methods of the form as its own."""
         super().__init_subclass__(**kwargs)
+        if "system" in cls.__dict__:
+            name = cls.system.name
+            cls.conn_type, cls.hook_name = name, cls.system.label
+            cls.conn_name_attr, cls.default_conn_name = f"{name}_conn_id", f"{name}_default"
+        # Airflow 2 does not see inherited ones.
         for name in ("get_ui_field_behaviour", "get_connection_form_widgets"):
             if name not in cls.__dict__ and cls.conn_type in INTEGRATIONS:
                 setattr(cls, name, classmethod(getattr(cls, name).__func__))
@@ -61,6 +72,7 @@ class JobHook(BaseHook):
     def __init__(self, conn_id: str) -> None:
         super().__init__()
         self.conn_id = conn_id
+        setattr(self, self.conn_name_attr, conn_id)
         self._stop = threading.Event()
         self._fate = DETACHED
 

@@ -37,16 +37,10 @@ class MedusaHook(JobHook):
     :param medusa_conn_id: the Airflow connection.
     """
 
-    conn_name_attr = "medusa_conn_id"
-    default_conn_name = "medusa_default"
-    conn_type = "medusa"
-    hook_name = "Medusa"
-
     system = Medusa()
 
-    def __init__(self, medusa_conn_id: str = default_conn_name) -> None:
+    def __init__(self, medusa_conn_id: str = "medusa_default") -> None:
         super().__init__(medusa_conn_id)
-        self.medusa_conn_id = medusa_conn_id
 
     def try_out(self) -> str:
         """Ask for one batch job: a small, authenticated read whose answer holds no secret."""

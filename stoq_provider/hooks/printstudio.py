@@ -29,16 +29,10 @@ class PrintStudioHook(JobHook):
     :param printstudio_conn_id: the Airflow connection.
     """
 
-    conn_name_attr = "printstudio_conn_id"
-    default_conn_name = "printstudio_default"
-    conn_type = "printstudio"
-    hook_name = "PrintStudio"
-
     system = PrintStudio()
 
-    def __init__(self, printstudio_conn_id: str = default_conn_name) -> None:
+    def __init__(self, printstudio_conn_id: str = "printstudio_default") -> None:
         super().__init__(printstudio_conn_id)
-        self.printstudio_conn_id = printstudio_conn_id
 
     def try_out(self) -> str:
         """Ask for one order: a small read that every role of a key may do (I)."""

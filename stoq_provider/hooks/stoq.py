@@ -28,16 +28,10 @@ class StoqHook(JobHook):
     :param stoq_conn_id: the Airflow connection.
     """
 
-    conn_name_attr = "stoq_conn_id"
-    default_conn_name = "stoq_default"
-    conn_type = "stoq"
-    hook_name = "STOQ"
-
     system = Stoq()
 
-    def __init__(self, stoq_conn_id: str = default_conn_name) -> None:
+    def __init__(self, stoq_conn_id: str = "stoq_default") -> None:
         super().__init__(stoq_conn_id)
-        self.stoq_conn_id = stoq_conn_id
 
     def try_out(self) -> str:
         """Ask for the list of reports: a small, authenticated read of one point."""

@@ -23,16 +23,10 @@ class SureCartHook(JobHook):
     :param surecart_conn_id: the Airflow connection.
     """
 
-    conn_name_attr = "surecart_conn_id"
-    default_conn_name = "surecart_default"
-    conn_type = "surecart"
-    hook_name = "SureCart"
-
     system = surecart.SureCart()
 
-    def __init__(self, surecart_conn_id: str = default_conn_name) -> None:
+    def __init__(self, surecart_conn_id: str = "surecart_default") -> None:
         super().__init__(surecart_conn_id)
-        self.surecart_conn_id = surecart_conn_id
 
     def try_out(self) -> str:
         """Ask for one bulk action: a small, authenticated read of what the operators need."""
