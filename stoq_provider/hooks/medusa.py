@@ -15,7 +15,7 @@ from stoq_provider.hooks.base import JobHook
 from stoq_provider.jobs.errors import NOTHING_SENT, of_problem, typed
 from stoq_provider.systems.medusa.submission import PATH, submission, with_file
 from stoq_provider.systems.medusa.system import PAGE_SIZE, Medusa
-from stoq_provider.systems.payload import require
+from stoq_provider.systems.payload import require, rows
 from stoq_provider.transport.retry import NO_RETRY
 
 if TYPE_CHECKING:
@@ -130,12 +130,8 @@ class MedusaHook(JobHook):
         offset = 0
         while True:
             payload = self.request("GET", PATH, params={**query, "offset": offset})
-            jobs = payload.get("batch_jobs") if isinstance(payload, Mapping) else None
-            if not isinstance(jobs, list):
-                raise ProtocolError(
-                    f"GET {PATH} gave no list. Reading stopped; nothing was changed.",
-                    system=self.system.name,
-                )
+            with typed(self.system.name, "Reading stopped; nothing was changed."):
+                jobs = rows(payload, "batch_jobs", f"GET {PATH}")
             yield from jobs
             offset += len(jobs)
             if not jobs or offset >= (payload.get("count") or 0):
@@ -183,8 +179,8 @@ class MedusaHook(JobHook):
 
     def _file_key(self, payload: Any) -> str:
         with typed(self.system.name, "No remote job was started. A retry uploads the file again."):
-            uploads = payload.get("uploads") if isinstance(payload, Mapping) else None
-            if not isinstance(uploads, list) or len(uploads) != 1:
+            uploads = rows(payload, "uploads", "the answer to the upload")
+            if len(uploads) != 1:
                 raise MalformedAnswer("the answer to the upload does not name one file")
             return require(uploads[0], "key", "the answer to the upload")
 
@@ -195,14 +191,7 @@ class MedusaHook(JobHook):
         With the store on the server's own disk it begins with the ``backend_url`` that the server is
         configured with, and is made for a file that does not exist as well (M).
         """
-        payload = self._payload(
-            Request(
-                "POST",
-                self.system.url(self.settings.origin, "/admin/uploads/download-url"),
-                json={"file_key": file_key},
-                safe=True,
-            )
-        )
+        payload = self._payload(self.system.url_request(self.settings.origin, file_key))
         with typed(self.system.name, "Nothing was changed; a retry asks again."):
             return self.system.read_file_url(payload)
 
@@ -227,7 +216,7 @@ def _upload_path(protected: bool) -> str:
 
 def _existing(source: Any) -> Any:
     """Return the path of a file that is there."""
-    from airflow.providers.common.compat.sdk import ObjectStoragePath
+    from airflow.providers.common.compat.sdk import ObjectStoragePath  # parsing a DAG needs no storage
 
     path = ObjectStoragePath(str(source))
     try:

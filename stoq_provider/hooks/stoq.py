@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from stoq_provider.core.http import MalformedAnswer
 from stoq_provider.core.models import JobHandle
 from stoq_provider.core.submission import Submission
 from stoq_provider.core.validation import InvalidInput, near_misses
 from stoq_provider.hooks.base import JobHook
 from stoq_provider.jobs.errors import NOTHING_SENT, typed
+from stoq_provider.systems.payload import optional_int, rows
 from stoq_provider.systems.stoq import bulk
 from stoq_provider.systems.stoq.reports import FILTERS, export
 from stoq_provider.systems.stoq.system import Stoq
@@ -146,8 +148,8 @@ class StoqHook(JobHook):
         """Yield the rows of a list, by ``meta.total_pages``: a short or empty page is not the end."""
         page = 1
         while True:
-            rows, pages = self.page(path, key, filters, page)
-            yield from rows
+            listed, pages = self.page(path, key, filters, page)
+            yield from listed
             if page >= pages:
                 return
             page += 1
@@ -159,7 +161,12 @@ class StoqHook(JobHook):
         query = {name.rstrip("_"): value for name, value in filters.items()}
         payload = self.request("GET", path, params={"per_page": PAGE_SIZE, **query, "page": page})
         with typed(self.system.name, "Reading stopped; nothing was changed."):
-            return _page_of(payload, key, path)
+            listed = rows(payload, key, f"GET {path}")
+            meta = payload.get("meta")
+            pages = optional_int(meta, "total_pages") if isinstance(meta, Mapping) else None
+            if pages is None:
+                raise MalformedAnswer(f"GET {path} does not say how many pages there are")
+            return listed, pages
 
     # -- any action ---------------------------------------------------------------------------------
 
@@ -183,7 +190,7 @@ class StoqHook(JobHook):
         :param path_params: values of the placeholders in the path.
         :return: the decoded payload.
         """
-        from stoq_provider.systems.stoq import actions
+        from stoq_provider.systems.stoq import actions  # parsing a DAG needs no jsonschema
 
         listed = self.manifest(_prefix_of(action))
         with typed(self.system.name, NOTHING_SENT):
@@ -200,16 +207,3 @@ def _prefix_of(action: str) -> str | None:
     _, _, path = action.strip().partition(" ")
     segments = [s for s in path.strip().split("/") if s]
     return "/" + "/".join(segments[:2]) if len(segments) >= 2 else None
-
-
-def _page_of(payload: Any, key: str, path: str) -> tuple[list[dict[str, Any]], int]:
-    from stoq_provider.core.http import MalformedAnswer
-
-    rows = payload.get(key) if isinstance(payload, Mapping) else None
-    meta = payload.get("meta") if isinstance(payload, Mapping) else None
-    if not isinstance(rows, list) or not isinstance(meta, Mapping):
-        raise MalformedAnswer(f"GET {path} has no list {key!r} with its 'meta'")
-    pages = meta.get("total_pages")
-    if not isinstance(pages, int):
-        raise MalformedAnswer(f"GET {path} does not say how many pages there are")
-    return rows, pages

@@ -44,14 +44,14 @@ def require(payload: Any, key: str, what: str) -> str:
     return value
 
 
-def rows(payload: Any, key: str, what: str) -> list[Mapping[str, Any]]:
+def rows(payload: Any, key: str, what: str) -> list[dict[str, Any]]:
     """
     Return the rows of a list.
 
     :raises MalformedAnswer: where there is no list of objects under ``key``.
     """
     found = payload.get(key) if isinstance(payload, Mapping) else None
-    if not isinstance(found, list) or not all(isinstance(row, Mapping) for row in found):
+    if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
         raise MalformedAnswer(f"{what} has no list {key!r}")
     return found
 

@@ -187,10 +187,12 @@ class Medusa(System):
         return replace(handle, kind=job_type_of(handle.kind))
 
     def file_request(self, origin: str, status: JobStatus) -> Request | None:
-        """``POST /admin/uploads/download-url``; some file services sign a URL that expires (D)."""
+        """Ask for the URL of the file whose key the job's result holds."""
         file_key = (status.details or {}).get("file_key")
-        if file_key is None:
-            return None
+        return None if file_key is None else self.url_request(origin, file_key)
+
+    def url_request(self, origin: str, file_key: str) -> Request:
+        """``POST /admin/uploads/download-url``; some file services sign a URL that expires (D)."""
         url = self.url(origin, "/admin/uploads/download-url")
         return Request("POST", url, json={"file_key": file_key}, safe=True)
 

@@ -179,7 +179,7 @@ def test_jobs_are_listed_page_by_page(medusa, api):
     assert [request.qs["offset"] for request in api.request_history] == [["0"], ["2"]]
     assert api.last_request.qs["type[]"] == ["product-export"]
     api.get(JOBS, json={"batch_jobs": None})
-    with pytest.raises(ProtocolError, match="gave no list"):
+    with pytest.raises(ProtocolError, match="has no list 'batch_jobs'"):
         list(medusa.iter_jobs())
 
 
