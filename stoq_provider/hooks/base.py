@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -282,15 +282,17 @@ class JobHook(BaseHook):
         :param handle: a handle, or its form in XCom.
         :raises StoqProviderError: the typed error of what came back.
         """
-        known, payload = self._job(handle)
+        known, payload = self._ask(handle, self.system.status_request)
         with typed(self.system.name, f"Job {known.job_id} goes on; a retry asks again."):
             return self.system.read_status(payload, known)
 
-    def _job(self, handle: JobHandle | Mapping[str, Any]) -> tuple[JobHandle, Any]:
-        """Ask for a job; return its handle and the decoded payload."""
+    def _ask(
+        self, handle: JobHandle | Mapping[str, Any], make: Callable[[str, JobHandle], Request]
+    ) -> tuple[JobHandle, Any]:
+        """Make a call about a job; return its handle and the decoded payload."""
         with typed(self.system.name, "The remote job goes on; nothing was sent."):
             known = JobHandle.of(handle)
-            request = self.system.status_request(self.settings.origin, known)
+            request = make(self.settings.origin, known)
         return known, self._payload(request, known.job_id)
 
     def file_url(self, status: JobStatus) -> str | None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from stoq_provider.core.http import Decoded, MalformedAnswer, ProblemKind, Request
+from stoq_provider.core.http import Decoded, MalformedAnswer, ProblemKind
 from stoq_provider.core.models import JobHandle
 from stoq_provider.core.submission import Submission
 from stoq_provider.exceptions import ProtocolError, StoqProviderError, ValidationRejected
@@ -100,7 +100,8 @@ class MedusaHook(JobHook):
 
         :raises StoqProviderError: it does not wait, or the answer was lost: ask for its status.
         """
-        return self.system.confirmed(self._decide(handle, self.system.confirm_request))
+        known, _ = self._ask(handle, self.system.confirm_request)
+        return self.system.confirmed(known)
 
     def cancel(self, handle: JobHandle | Mapping[str, Any]) -> None:
         """
@@ -108,16 +109,7 @@ class MedusaHook(JobHook):
 
         :raises StoqProviderError: it has ended, or the answer was lost: ask for its status.
         """
-        self._decide(handle, self.system.cancel_request)
-
-    def _decide(
-        self, handle: JobHandle | Mapping[str, Any], make: Callable[[str, JobHandle], Request]
-    ) -> JobHandle:
-        with typed(self.system.name, "The remote job goes on; nothing was sent."):
-            known = JobHandle.of(handle)
-            request = make(self.settings.origin, known)
-        self._payload(request, known.job_id)
-        return known
+        self._ask(handle, self.system.cancel_request)
 
     def iter_jobs(self, job_type: str | None = None, **filters: Any) -> Iterator[dict[str, Any]]:
         """

@@ -54,7 +54,7 @@ class SureCartHook(JobHook):
 
     def get_bulk_action(self, handle: JobHandle | Mapping[str, Any]) -> dict[str, Any]:
         """Return a bulk action as the server tells it, with its ``record_ids``."""
-        _, payload = self._job(handle)
+        _, payload = self._ask(handle, self.system.status_request)
         return dict(payload) if isinstance(payload, Mapping) else {}
 
     def iter_existing(self, action_type: str, record_ids: Sequence[str]) -> Iterator[str]:
