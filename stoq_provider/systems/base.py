@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NamedTuple
 from urllib.parse import urljoin, urlsplit
@@ -25,25 +24,12 @@ from stoq_provider.core.rate_limit import PointsRules
 from stoq_provider.core.records import RepeatSafety
 from stoq_provider.core.submission import Submission
 from stoq_provider.core.validation import InvalidInput, read_text
-from stoq_provider.systems.payload import JobList, origin_of, query_pairs, require, rows
+from stoq_provider.systems.payload import FoundPage, JobList, origin_of, query_pairs, require
 
 MISSING = PollResultKind.MISSING
 
 _JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,80}")
 """What may become part of a path."""
-
-
-@dataclass(frozen=True, slots=True)
-class FoundPage:
-    """
-    What one page of a list of jobs tells of a submission.
-
-    :param handle: the job, if it is on the page.
-    :param next_offset: where the next page begins; ``None``: this was the last.
-    """
-
-    handle: JobHandle | None = None
-    next_offset: int | None = None
 
 
 class Assumption(NamedTuple):
@@ -92,11 +78,7 @@ class System(ABC):
         return None
 
     def read_login(self, payload: Any) -> str:
-        """
-        Read the token from the answer to a login.
-
-        :raises MalformedAnswer: where there is none.
-        """
+        """Read the token from the answer to a login; a :class:`MalformedAnswer` where there is none."""
         raise MalformedAnswer(f"{self.label} has no login")
 
     def token_headers(self, token: str) -> dict[str, str]:
@@ -156,12 +138,8 @@ class System(ABC):
 
     def submit_request(self, origin: str, submission: Submission) -> Request:
         """Return the call that starts the job."""
-        return Request(
-            "POST",
-            self.url(origin, submission.path),
-            params=query_pairs(submission.query),
-            json=dict(submission.body),
-        )
+        url = self.url(origin, submission.path)
+        return Request("POST", url, query_pairs(submission.query), dict(submission.body))
 
     def status_request(self, origin: str, handle: JobHandle) -> Request:
         """
@@ -194,8 +172,7 @@ class System(ABC):
         single = [self.status_request(origin, handle) for handle in handles]
         if len(handles) == 1:
             return single[0]
-        ids = [handle.job_id for handle in handles]
-        query = {self.job_list.ids_key: ids, "limit": str(len(ids))}
+        query = self.job_list.query([handle.job_id for handle in handles])
         return Request("GET", self.url(origin, self.job_list.path), params=query)
 
     def poll_results(self, answer: Decoded, handles: Sequence[JobHandle]) -> list[PollResult]:
@@ -207,12 +184,13 @@ class System(ABC):
             # That the list itself is not found says nothing about the jobs.
             return [PollResult.bad(result.text) if result.kind is MISSING else result] * len(handles)
         try:
-            listed = rows(answer.payload, self.job_list.rows_key, "the list of jobs")
+            found = self.job_list.by_id(answer.payload)
         except MalformedAnswer as error:
             return [PollResult.bad(str(error))] * len(handles)
-        found = {row.get("id"): Decoded(self.job_list.as_answer(row)) for row in listed}
         absent = PollResult(MISSING, text=self.job_list.absent)
-        return [self.poll_result(found[h.job_id], h) if h.job_id in found else absent for h in handles]
+        return [
+            self.poll_result(Decoded(found[h.job_id]), h) if h.job_id in found else absent for h in handles
+        ]
 
     def read_handles(self, job: Any) -> list[JobHandle]:
         """
@@ -300,7 +278,7 @@ class System(ABC):
         except MalformedAnswer as error:
             return PollResult.bad(str(error))
 
-    # -- what only some can do: finding a submission whose answer was lost ----------------------------
+    # -- what only some systems can do: find a job, cancel it, give the URL of a file ---------------
 
     def mark(self, submission: Submission, correlation: str) -> Submission:
         """Return the submission with something in it by which its job can be found in a list."""
@@ -325,8 +303,6 @@ class System(ABC):
         """
         raise MalformedAnswer("this system lists no jobs")
 
-    # -- what only some can do: cancelling ----------------------------------------------------------
-
     def cancel_request(self, origin: str, handle: JobHandle) -> Request | None:
         """Return the call that cancels a job; ``None``: the system has none."""
         return None
@@ -335,16 +311,10 @@ class System(ABC):
         """Whether the answer to :meth:`cancel_request` says that the job ended before it did anything."""
         return False
 
-    # -- what only some can do: files ---------------------------------------------------------------
-
     def file_request(self, origin: str, status: JobStatus) -> Request | None:
         """Return the call that gives a download URL for the job's file; ``None``: the status itself does."""
         return None
 
     def read_file_url(self, payload: Any) -> str:
-        """
-        Read the answer to :meth:`file_request`.
-
-        :raises MalformedAnswer: where it holds no URL.
-        """
+        """Read the answer to :meth:`file_request`; a :class:`MalformedAnswer` where it holds no URL."""
         raise MalformedAnswer("this system gives no download URLs beside a job's status")

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from stoq_provider.core.http import MalformedAnswer
+from stoq_provider.core.models import JobHandle
 
 
 def origin_of(url: str) -> tuple[str, str, int | None]:
@@ -91,6 +92,28 @@ class JobList:
     row_key: str = ""
     absent: str = "not in the list of jobs"
 
-    def as_answer(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return a job of the list as an answer about it alone has it."""
-        return {self.row_key: row} if self.row_key else row
+    def query(self, ids: Sequence[str]) -> dict[str, Any]:
+        """Return the query for these jobs and no other."""
+        return {self.ids_key: ids, "limit": str(len(ids))}
+
+    def by_id(self, payload: Any) -> dict[Any, Any]:
+        """
+        Return each job of the list, as an answer about it alone has it.
+
+        :raises MalformedAnswer: where it is no list.
+        """
+        listed = rows(payload, self.rows_key, "the list of jobs")
+        return {row.get("id"): {self.row_key: row} if self.row_key else row for row in listed}
+
+
+@dataclass(frozen=True, slots=True)
+class FoundPage:
+    """
+    What one page of a list of jobs tells of a submission.
+
+    :param handle: the job, if it is on the page.
+    :param next_offset: where the next page begins; ``None``: this was the last.
+    """
+
+    handle: JobHandle | None = None
+    next_offset: int | None = None

@@ -16,10 +16,10 @@ from stoq_provider.core.rate_limit import PointsRules
 from stoq_provider.core.records import RepeatSafety
 from stoq_provider.core.submission import Submission
 from stoq_provider.core.validation import InvalidInput
-from stoq_provider.systems.base import FoundPage, System
+from stoq_provider.systems.base import System
 from stoq_provider.systems.medusa.status import cancelled_late, details_of, is_before, job_of
 from stoq_provider.systems.medusa.submission import CORRELATION, DRY_RUN, PATH, is_export, job_type_of
-from stoq_provider.systems.payload import JobList, optional_int, percent, require, rows
+from stoq_provider.systems.payload import FoundPage, JobList, optional_int, percent, require, rows
 
 CLOCKS_APART = 86_400.0
 """Seconds by which the server's clock may differ from ours when a job is looked for by its age."""
