@@ -45,10 +45,7 @@ class JobHook(BaseHook):
     """
     Base of the hooks: one shop whose bulk work runs as jobs.
 
-    What Airflow reads of a hook class is named after its system: the type of connection, its default, and the
-    parameter that takes it, such as ``stoq_conn_id``, which is an attribute as well.
-
-    :param conn_id: the Airflow connection.
+    :param conn_id: the Airflow connection; its type, default and parameter are named after the system.
     """
 
     system: ClassVar[System]
@@ -58,13 +55,12 @@ class JobHook(BaseHook):
     hook_name: ClassVar[str]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Name the class after its system, and give it the methods of the form as its own."""
+        """Name the class after its system; give it its own form, since Airflow 2 sees none inherited."""
         super().__init_subclass__(**kwargs)
         if "system" in cls.__dict__:
             name = cls.system.name
             cls.conn_type, cls.hook_name = name, cls.system.label
             cls.conn_name_attr, cls.default_conn_name = f"{name}_conn_id", f"{name}_default"
-        # Airflow 2 does not see inherited ones.
         for name in ("get_ui_field_behaviour", "get_connection_form_widgets"):
             if name not in cls.__dict__ and cls.conn_type in INTEGRATIONS:
                 setattr(cls, name, classmethod(getattr(cls, name).__func__))
@@ -174,11 +170,7 @@ class JobHook(BaseHook):
             return False, str(error)
 
     def try_out(self) -> str:
-        """
-        Make a small, authenticated read, and return what it showed.
-
-        :raises Exception: its text says what is wrong.
-        """
+        """Make a small, authenticated read, and return what it showed; an error's text says what is wrong."""
         return f"The settings are valid; nothing was sent to {self.settings.origin}"
 
     # -- stopping -----------------------------------------------------------------------------------
@@ -198,11 +190,7 @@ class JobHook(BaseHook):
         return self._stop.is_set()
 
     def sleep(self, seconds: float) -> None:
-        """
-        Wait.
-
-        :raises Detached: where the task was stopped.
-        """
+        """Wait; raises :class:`~stoq_provider.exceptions.Detached` where the task was stopped."""
         if self._stop.wait(max(0.0, seconds)):
             raise Detached(
                 f"The task was stopped while it waited for {self.system.label}. {self._fate}",
@@ -307,8 +295,7 @@ class JobHook(BaseHook):
         if request is None:
             return status.download_url
         payload = self._payload(request, status.job_id)
-        fate = f"Job {status.job_id} is done; a retry asks again, and submits nothing."
-        with typed(self.system.name, fate):
+        with typed(self.system.name, f"Job {status.job_id} is done; a retry asks again and submits nothing."):
             return self.system.read_file_url(payload)
 
     def download(
