@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
 E = TypeVar("E", bound=Enum)
 
-_REQUIRED: Any = object()
-
 Time = Annotated[float, "ISO 8601"]
 """Unix seconds; the JSON form of a :class:`JsonForm` has them as ISO 8601."""
 
@@ -110,16 +108,16 @@ class Form:
         self._value = value
         self._what = what
 
-    def get(self, name: str, *types: type, default: Any = _REQUIRED) -> Any:
+    def get(self, name: str, *types: type, default: Any = MISSING) -> Any:
         """
         Return a field of one of the types; ``default`` where it is missing, or null with a default.
 
         A text that has no default must not be empty.
         """
         value = self._value.get(name)
-        if value is None and default is not _REQUIRED:
+        if value is None and default is not MISSING:
             return default
-        if name not in self._value or (value == "" and default is _REQUIRED):
+        if name not in self._value or (value == "" and default is MISSING):
             raise MalformedAnswer(f"{self._what} needs {name!r}; it has {sorted(map(str, self._value))}")
         # True is an int to Python, and no number to JSON.
         if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
@@ -127,7 +125,7 @@ class Form:
             raise MalformedAnswer(f"{name!r} of {self._what} must be {kinds}, not {type(value).__name__}")
         return value
 
-    def listed(self, name: str, *types: type, default: Any = _REQUIRED) -> tuple[Any, ...]:
+    def listed(self, name: str, *types: type, default: Any = MISSING) -> tuple[Any, ...]:
         """Return a list as a tuple, each item of one of the types."""
         items = tuple(self.get(name, list, tuple, default=default))
         entry = Form({str(at): item for at, item in enumerate(items)}, f"{name!r} of {self._what}")
@@ -156,7 +154,7 @@ class Form:
         if isinstance(kind, type) and issubclass(kind, Enum):
             return self.choice(name, kind)
         wanted = (int, float) if kind is float else (get_origin(kind) or kind,)
-        return self.get(name, *wanted, default=_REQUIRED if default is MISSING else default)
+        return self.get(name, *wanted, default=default)
 
     def time(self, name: str) -> float | None:
         """Return a time as Unix seconds; ``None`` where there is none."""
