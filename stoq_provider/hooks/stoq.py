@@ -113,16 +113,17 @@ class StoqHook(JobHook):
     def _report_name(self, report: str) -> str:
         if report in FILTERS:
             return report
-        listed = self.reports()
-        for entry in listed:
-            if report == entry["name"] or report in (entry.get("aliases") or ()):
-                return str(entry["name"])
-        names = [str(entry["name"]) for entry in listed]
-        aliases = [str(alias) for entry in listed for alias in entry.get("aliases") or ()]
+        known = {
+            str(name): str(entry["name"])
+            for entry in self.reports()
+            for name in (entry["name"], *(entry.get("aliases") or ()))
+        }
+        if report in known:
+            return known[report]
         with typed(self.system.name, NOTHING_SENT):
             raise InvalidInput(
-                f"STOQ has no report {report!r}{near_misses(report, [*names, *aliases]) or '.'} "
-                f"Its reports are {', '.join(names)}"
+                f"STOQ has no report {report!r}{near_misses(report, list(known)) or '.'} "
+                f"Its reports are {', '.join(dict.fromkeys(known.values()))}"
             )
 
     # -- lists --------------------------------------------------------------------------------------
