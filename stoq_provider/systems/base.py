@@ -63,7 +63,7 @@ class System(ABC):
     """How often a job is polled; the default is for a vendor that advises nothing."""
     repeats: Mapping[str, RepeatSafety] = MappingProxyType({})
     """What sending a submission again does, by kind or the part of a kind that is before a colon."""
-    status_words: Mapping[str, JobState]
+    status_words: Mapping[str, JobState] = MappingProxyType({})
 
     @abstractmethod
     def auth_headers(self, key: str) -> dict[str, str]:

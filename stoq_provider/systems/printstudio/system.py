@@ -97,15 +97,10 @@ class PrintStudio(System):
                 f"{handle.kind} at PrintStudio is answered at once; there is no job to ask for"
             )
         found = unwrapped(payload)
-        word = optional_text(found, "status", "state")
-        if word is None:
-            raise MalformedAnswer(f"the answer about {goal.course.name} {handle.job_id} has no 'status'")
-        if str(found.get("id", handle.job_id)) != handle.job_id:
-            raise MalformedAnswer(
-                f"the server answered for another {goal.course.name}: {str(found['id'])[:80]}"
-            )
+        named = str(found.get("id", handle.job_id))
+        word, _ = self.read_word({"id": named, "status": optional_text(found, "status", "state")}, handle)
         state, error = goal.judge(word)
-        return JobStatus(handle.job_id, word[:80], state, error=error, details={"status": word[:80]})
+        return JobStatus(handle.job_id, word, state, error=error, details={"status": word})
 
     def handles(self, goal: Goal, ids: Any) -> list[JobHandle]:
         """
