@@ -8,7 +8,7 @@ from typing import Any
 from stoq_provider.core.error_text import hide_queries, message_of
 from stoq_provider.core.forms import from_iso
 from stoq_provider.core.http import MalformedAnswer
-from stoq_provider.systems.payload import optional_int
+from stoq_provider.systems.payload import optional_int, optional_text
 
 LONGEST_LIST, LONGEST_TEXT = 20, 500
 """What is kept of the lists and texts in a job's result."""
@@ -28,26 +28,24 @@ def job_of(payload: Any) -> Mapping[str, Any]:
 
 def details_of(result: Mapping[str, Any]) -> dict[str, Any]:
     """Keep what a person or a policy wants to know of a result, bounded; other fields are left out."""
-    details: dict[str, Any] = {}
-    described = result.get("stat_descriptors")
-    if isinstance(described, list):
-        fields = ("key", "name", "message")
-        details["stat_descriptors"] = [
-            {name: _short(entry[name]) for name in fields if name in entry}
-            for entry in described[:LONGEST_LIST]
-            if isinstance(entry, Mapping)
-        ]
     operations = result.get("operations")
-    if isinstance(operations, Mapping):
-        numbers = [(str(k)[:80], v) for k, v in operations.items() if type(v) is int]
-        details["operations"] = dict(numbers[:LONGEST_LIST])
-    errors = result.get("errors")
-    if isinstance(errors, list) and errors:
-        details["errors"] = [_error(error) for error in errors[:LONGEST_LIST]]
-    if isinstance(result.get("file_key"), str) and result["file_key"]:
-        details["file_key"] = result["file_key"]
-    size = optional_int(result, "file_size")
-    return details if size is None else {**details, "file_size": size}
+    counts = operations.items() if isinstance(operations, Mapping) else ()
+    details: dict[str, Any] = {
+        "stat_descriptors": [
+            {name: _short(entry[name]) for name in ("key", "name", "message") if name in entry}
+            for entry in _beginning(result.get("stat_descriptors"))
+            if isinstance(entry, Mapping)
+        ],
+        "operations": dict(_beginning([(str(k)[:80], v) for k, v in counts if type(v) is int])),
+        "errors": [_error(error) for error in _beginning(result.get("errors"))],
+        "file_key": optional_text(result, "file_key"),
+        "file_size": optional_int(result, "file_size"),
+    }
+    return {name: value for name, value in details.items() if value not in (None, [], {})}
+
+
+def _beginning(value: Any) -> list[Any]:
+    return value[:LONGEST_LIST] if isinstance(value, list) else []
 
 
 def _error(error: Any) -> dict[str, str]:
