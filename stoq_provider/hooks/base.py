@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from airflow.providers.common.compat.connection import get_async_connection
 from airflow.providers.common.compat.sdk import BaseHook
 
 from stoq_provider.core.http import Decoded, ProblemKind, Request
@@ -26,6 +27,7 @@ from stoq_provider.jobs.errors import NOTHING_SENT, of_problem, typed
 from stoq_provider.jobs.send import send
 from stoq_provider.systems.base import System
 from stoq_provider.systems.payload import query_pairs
+from stoq_provider.transport.settings import ConnectionSettings, read_settings
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import ObjectStoragePath
@@ -35,7 +37,6 @@ if TYPE_CHECKING:
     from stoq_provider.download.verification import StoredFile
     from stoq_provider.jobs.metrics import AirflowMeter
     from stoq_provider.transport.session import ShopSession
-    from stoq_provider.transport.settings import ConnectionSettings
     from stoq_provider.transport.sync import SyncTransport
 
 DETACHED = "A remote job that was submitted goes on; it can't be cancelled from here."
@@ -96,8 +97,6 @@ class JobHook(BaseHook):
 
     async def asettings(self) -> ConnectionSettings:
         """Read the connection without blocking the event loop (Airflow before 3.3.2 could deadlock)."""
-        from airflow.providers.common.compat.connection import get_async_connection  # for triggers only
-
         connection = await get_async_connection(self.conn_id)
         if hasattr(connection, "aextra_dejson"):
             extra = await connection.aextra_dejson()
@@ -107,8 +106,6 @@ class JobHook(BaseHook):
         return self._read_settings(connection, extra)
 
     def _read_settings(self, connection: Any, extra: Mapping[str, Any] | None = None) -> ConnectionSettings:
-        from stoq_provider.transport.settings import read_settings  # parsing a DAG needs no transport
-
         with typed(self.system.name, f"{NOTHING_SENT}; the connection is {self.conn_id!r}"):
             return read_settings(
                 host=connection.host,
