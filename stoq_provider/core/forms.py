@@ -13,24 +13,12 @@ from datetime import datetime, timezone
 from enum import Enum
 from functools import cache
 from types import UnionType
-from typing import (
-    TYPE_CHECKING,
-    Annotated,
-    Any,
-    ClassVar,
-    TypeVar,
-    Union,
-    get_args,
-    get_origin,
-    get_type_hints,
-)
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Union, get_args, get_origin, get_type_hints
 
 from stoq_provider.core.http import MalformedAnswer
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-E = TypeVar("E", bound=Enum)
 
 Time = Annotated[float, "ISO 8601"]
 """Unix seconds; the JSON form of a :class:`JsonForm` has them as ISO 8601."""
@@ -131,30 +119,25 @@ class Form:
         entry = Form({str(at): item for at, item in enumerate(items)}, f"{name!r} of {self._what}")
         return tuple(entry.get(str(at), *types) for at in range(len(items)))
 
-    def choice(self, name: str, kind: type[E]) -> E:
-        """Return a field that is one of the values of an enumeration."""
-        value = self.get(name, str)
-        try:
-            return kind(value)
-        except ValueError:
-            raise MalformedAnswer(f"{name!r} of {self._what} can't be {value!r}") from None
-
     def read(self, name: str, kinds: tuple[Any, ...], default: Any) -> Any:
         """Return a field as the type of a field of a :class:`JsonForm` wants it."""
         if Time in kinds:
             return self.time(name)
-        kind = kinds[0]
-        if get_origin(kind) is tuple:
-            items = _parts(get_args(kind)[0])
-            if isinstance(items[0], type) and issubclass(items[0], JsonForm):
+        kind = get_origin(kinds[0]) or kinds[0]
+        if kind is tuple:
+            items = _parts(get_args(kinds[0])[0])
+            if issubclass(items[0], JsonForm):
                 return tuple(map(items[0].from_dict, self.listed(name, dict)))
             return self.listed(name, *items)
-        if isinstance(kind, type) and issubclass(kind, JsonForm):
+        if issubclass(kind, JsonForm):
             return kind.from_dict(self.get(name, dict))
-        if isinstance(kind, type) and issubclass(kind, Enum):
-            return self.choice(name, kind)
-        wanted = (int, float) if kind is float else (get_origin(kind) or kind,)
-        return self.get(name, *wanted, default=default)
+        if issubclass(kind, Enum):
+            value = self.get(name, str)
+            try:
+                return kind(value)
+            except ValueError:
+                raise MalformedAnswer(f"{name!r} of {self._what} can't be {value!r}") from None
+        return self.get(name, *((int, float) if kind is float else (kind,)), default=default)
 
     def time(self, name: str) -> float | None:
         """Return a time as Unix seconds; ``None`` where there is none."""
