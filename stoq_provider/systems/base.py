@@ -33,9 +33,9 @@ _JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,80}")
 
 
 class Assumption(NamedTuple):
-    """What we take for true where the documentation that can be read does not say; marks: I, U."""
+    """What we take for true where the documentation that can be read does not say, or not for certain."""
 
-    value: str
+    value: Any
     mark: str
     reason: str
 

@@ -7,6 +7,7 @@ or unknown stands in :data:`ASSUMPTIONS`; the operator's ``chunk_size`` and ``ex
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,22 +28,22 @@ BULK_PATH = "/bulk_actions"
 
 ASSUMPTIONS: Mapping[str, Assumption] = {
     "bulk.cap": Assumption(
-        "100", "U", "no cap is documented; the vendor's plugin sends a page of a table, and a page has 100"
+        100, "U", "no cap is documented; the vendor's plugin sends a page of a table, and a page has 100"
     ),
     "bulk.repeat": Assumption(
-        "safe", "I", "a record that is gone already is skipped, or leaves the action 'invalid'"
+        RepeatSafety.SAFE, "I", "a record that is gone already is skipped, or leaves the action 'invalid'"
     ),
     "bulk.cadence": Assumption(
-        "5", "I", "seconds between polls for a minute, then twice that; none is advised"
+        5.0, "I", "seconds between polls for a minute, then twice that; none is advised"
     ),
-    "bulk.record_life": Assumption("inf", "U", "how long an action can be asked for is not documented"),
+    "bulk.record_life": Assumption(math.inf, "U", "how long an action can be asked for is not documented"),
     "list.ids": Assumption(
         "ids[]", "D", "[customers/list]; for products as the vendor's partners use it (I)"
     ),
     "list.archived": Assumption(
         "archived", "I", "a filter of products; whether a list without it holds archived ones is unknown (U)"
     ),
-    "read.page": Assumption("100", "D", "[pagination-sorting] the default is 20"),
+    "read.page": Assumption(100, "D", "[pagination-sorting] the default is 20"),
 }
 
 MOST_IN_A_QUERY = 50
@@ -69,7 +70,7 @@ class RecordAction:
 
 
 _ARCHIVED = ASSUMPTIONS["list.archived"].value
-_SECONDS = float(ASSUMPTIONS["bulk.cadence"].value)
+_SECONDS = ASSUMPTIONS["bulk.cadence"].value
 ACTIONS: Mapping[str, RecordAction] = {
     action.name: action
     for action in (
@@ -93,9 +94,9 @@ class SureCart(System):
     """D [bulk-actions/list]."""
     bare_id = re.compile(r"[0-9a-fA-F-]{36}")
     """The route of an action is documented (D [bulk-actions/retrieve])."""
-    rules = WatchRules(record_life=float(ASSUMPTIONS["bulk.record_life"].value))
+    rules = WatchRules(record_life=ASSUMPTIONS["bulk.record_life"].value)
     usual_cadence = Cadence(then=2 * _SECONDS, steps=((60.0, _SECONDS),))
-    repeats = dict.fromkeys(ACTIONS, RepeatSafety(ASSUMPTIONS["bulk.repeat"].value))
+    repeats = dict.fromkeys(ACTIONS, ASSUMPTIONS["bulk.repeat"].value)
     status_words = {
         "pending": JobState.RUNNING,
         "processing": JobState.RUNNING,

@@ -40,10 +40,10 @@ ASSUMPTIONS: Mapping[str, Assumption] = {
     "list.by_ids": Assumption(
         "none", "D", "lists filter by state and customer; each thing is read by itself"
     ),
-    "poll.seconds": Assumption("15", "I", "for ten minutes, then four times that: printing takes hours"),
-    "rate.standard": Assumption("300", "D", "[overview] a minute, configurable; the headers tell the truth"),
+    "poll.seconds": Assumption(15.0, "I", "for ten minutes, then four times that: printing takes hours"),
+    "rate.standard": Assumption(300, "D", "[overview] a minute, configurable; the headers tell the truth"),
 }
-_SECONDS = float(ASSUMPTIONS["poll.seconds"].value)
+_SECONDS = ASSUMPTIONS["poll.seconds"].value
 
 
 class PrintStudio(System):
@@ -52,7 +52,7 @@ class PrintStudio(System):
     name = "printstudio"
     label = "PrintStudio"
     base_path = "/api"
-    points = PointsRules(limit=int(ASSUMPTIONS["rate.standard"].value), window=60.0)
+    points = PointsRules(limit=ASSUMPTIONS["rate.standard"].value, window=60.0)
     route_limits = ROUTE_LIMITS
     rules = WatchRules(record_life=math.inf)
     usual_cadence = Cadence(then=4 * _SECONDS, steps=((600.0, _SECONDS),))
