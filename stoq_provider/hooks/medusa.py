@@ -145,7 +145,8 @@ class MedusaHook(JobHook):
 
         path = _existing(source)
         # The field is called "files" even for one (M); with another name the server answers 500.
-        url = self.system.url(self.settings.origin, _upload_path(protected))
+        route = "/admin/uploads/protected" if protected else "/admin/uploads"
+        url = self.system.url(self.settings.origin, route)
         upload = Upload("POST", url, path=path, field="files")
         for attempt in range(1, UPLOAD_ATTEMPTS + 1):
             answer = self.transport.send(upload, NO_RETRY)
@@ -200,10 +201,6 @@ class _Upload:
 
     def complete(self, submission: Submission, made: Mapping[str, Any]) -> Submission:
         return replace(submission, body=with_file(submission, str(made["file_key"])))
-
-
-def _upload_path(protected: bool) -> str:
-    return "/admin/uploads/protected" if protected else "/admin/uploads"
 
 
 def _existing(source: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import count
 from typing import Any
 
 from stoq_provider.core.http import MalformedAnswer
@@ -147,13 +148,11 @@ class StoqHook(JobHook):
 
     def pages(self, path: str, key: str, filters: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """Yield the rows of a list, by ``meta.total_pages``: a short or empty page is not the end."""
-        page = 1
-        while True:
+        for page in count(1):
             listed, pages = self.page(path, key, filters, page)
             yield from listed
             if page >= pages:
                 return
-            page += 1
 
     def page(
         self, path: str, key: str, filters: Mapping[str, Any], page: int
