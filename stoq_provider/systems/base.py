@@ -49,6 +49,8 @@ class System(ABC):
     """Stands in messages."""
     default_origin: str | None = None
     base_path: str = ""
+    key_header: str | None = None
+    """Carries the key as it is; ``None``: the key is a bearer token."""
     points: PointsRules
     route_limits: Mapping[str, PointsRules] = MappingProxyType({})
     """Further limits, by a name of our own, for routes that the vendor limits by themselves."""
@@ -65,9 +67,9 @@ class System(ABC):
     """What sending a submission again does, by kind or the part of a kind that is before a colon."""
     status_words: Mapping[str, JobState] = MappingProxyType({})
 
-    @abstractmethod
     def auth_headers(self, key: str) -> dict[str, str]:
         """Return the headers that carry the key."""
+        return self.token_headers(key) if self.key_header is None else {self.key_header: key}
 
     def login_request(self, origin: str, login: str, key: str) -> Request | None:
         """
@@ -82,7 +84,7 @@ class System(ABC):
         raise MalformedAnswer(f"{self.label} has no login")
 
     def token_headers(self, token: str) -> dict[str, str]:
-        """Return the headers that carry a token which a login gave."""
+        """Return the headers that carry a token, such as one that a login gave."""
         return {"Authorization": f"Bearer {token}"}
 
     def route_limit(self, request: Request) -> str | None:
@@ -232,13 +234,7 @@ class System(ABC):
             raise InvalidInput(f"job {handle.job_id} belongs to {handle.system!r}, not to {self.name!r}")
         return handle
 
-    def handle(
-        self,
-        job_id: str,
-        kind: str = "job",
-        submitted_at: float | None = None,
-        item_count: int | None = None,
-    ) -> JobHandle:
+    def handle(self, job_id: str, kind: str = "job", submitted_at: float | None = None) -> JobHandle:
         """
         Make a handle of a job's id, where the route is documented.
 
@@ -247,7 +243,7 @@ class System(ABC):
         if not _JOB_ID.fullmatch(job_id):
             raise MalformedAnswer(f"not the id of a job at {self.label}: {job_id[:80]!r}")
         url = f"{self.base_path}{self.job_list.path}/{job_id}"
-        return JobHandle(self.name, kind, job_id, url, item_count, submitted_at)
+        return JobHandle(self.name, kind, job_id, url, submitted_at=submitted_at)
 
     def handle_of_url(self, url: str) -> JobHandle:
         """

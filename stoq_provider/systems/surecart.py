@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from stoq_provider.core.lifecycle import WatchRules
@@ -81,7 +81,7 @@ ACTIONS: Mapping[str, RecordAction] = {
 
 
 class SureCart(System):
-    """SureCart, a hosted shop behind a WordPress plugin."""
+    """SureCart, a hosted shop behind a WordPress plugin; its secret key is a bearer token (D)."""
 
     name = "surecart"
     label = "SureCart"
@@ -107,14 +107,10 @@ class SureCart(System):
     """D [bulk-actions/retrieve]. ``completed``: it ran, perhaps with errors, and does not say which; there
     is no ``failed``. ``invalid``: no record fits the action."""
 
-    def auth_headers(self, key: str) -> dict[str, str]:
-        """``Authorization: Bearer`` with a secret key, which also tells live from test data (D, I)."""
-        return {"Authorization": f"Bearer {key}"}
-
     def read_submission(self, payload: Any, submission: Submission, now: float) -> JobHandle:
         """Read the bare object with ``id`` and ``status`` (D [bulk-actions/create])."""
         job_id = require(payload, "id", f"the answer to {submission.kind}")
-        return self.handle(job_id, submission.kind, now, submission.item_count)
+        return replace(self.handle(job_id, submission.kind, now), item_count=submission.item_count)
 
     def read_status(self, payload: Any, handle: JobHandle) -> JobStatus:
         """

@@ -33,6 +33,8 @@ class Medusa(System):
 
     name = "medusa"
     label = "Medusa"
+    key_header = "x-medusa-access-token"
+    """As a bearer token the same key is refused (M)."""
     points = PointsRules(limit=600, window=60.0, read=1, write=1)
     """Our own courtesy: Medusa has no rate limit (S)."""
     rules = WatchRules(record_life=float("inf"))
@@ -59,10 +61,6 @@ class Medusa(System):
     """S; ``pre_processed`` flashes by, except in a dry run, where the job waits for a decision (M)."""
 
     # -- who asks -----------------------------------------------------------------------------------
-
-    def auth_headers(self, key: str) -> dict[str, str]:
-        """``x-medusa-access-token``; as a bearer token the same key is refused (M)."""
-        return {"x-medusa-access-token": key}
 
     def login_request(self, origin: str, login: str, key: str) -> Request | None:
         """``POST /admin/auth/token``; the token lives for 24 h (S)."""

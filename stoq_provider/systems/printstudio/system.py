@@ -52,15 +52,13 @@ class PrintStudio(System):
     name = "printstudio"
     label = "PrintStudio"
     base_path = "/api"
+    key_header = "X-API-Key"
+    """The key has a role, and too low a role answers 403 (D [authentication])."""
     points = PointsRules(limit=ASSUMPTIONS["rate.standard"].value, window=60.0)
     route_limits = ROUTE_LIMITS
     rules = WatchRules(record_life=math.inf)
     usual_cadence = Cadence(then=4 * _SECONDS, steps=((600.0, _SECONDS),))
     repeats = REPEAT_SAFETY
-
-    def auth_headers(self, key: str) -> dict[str, str]:
-        """``X-API-Key``; the key has a role, and too low a role answers 403 (D [authentication])."""
-        return {"X-API-Key": key}
 
     def route_limit(self, request: Request) -> str | None:
         """Bulk routes have limits of their own (D [bulk])."""

@@ -53,6 +53,8 @@ class Stoq(System):
     label = "STOQ"
     default_origin = "https://app.stoqapp.com"
     base_path = "/api/v2/external"
+    key_header = "X-Auth-Token"
+    """The key alone selects the shop (D [getting-started])."""
     points = PointsRules(limit=360, window=60.0, read=1, write=2)
     usual_cadence = Cadence(then=15.0, steps=((60.0, 5.0),))
     """Of bulk jobs (D [bulk])."""
@@ -65,10 +67,6 @@ class Stoq(System):
         "cancelled": JobState.CANCELLED,
     }
     """D [bulk]; ``running`` also while queued."""
-
-    def auth_headers(self, key: str) -> dict[str, str]:
-        """``X-Auth-Token``; the key alone selects the shop (D [getting-started])."""
-        return {"X-Auth-Token": key}
 
     def cadence(self, kind: str) -> Cadence:
         """Exports every 10 s (D [bulk])."""
