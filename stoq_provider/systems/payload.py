@@ -71,7 +71,7 @@ def percent(value: Any, factor: float) -> float | None:
     """Return a number as percent; ``None`` where it is none that an event can carry."""
     # json.loads takes NaN and numbers of any size; neither may go into an event.
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return factor * value if is_number and abs(value) < 1e6 else None
+    return float(factor * value) if is_number and abs(value) < 1e6 else None
 
 
 @dataclass(frozen=True, slots=True)
