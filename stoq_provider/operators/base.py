@@ -6,6 +6,7 @@ import time
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
@@ -47,7 +48,7 @@ class JobOperator(WaitingOperator[H]):
     are those of :class:`~stoq_provider.operators.waiting.WaitingOperator`.
     """
 
-    owner = True
+    submits = True
     choices: ClassVar[dict[str, tuple[Any, ...]]] = {
         "on_clear": ("resubmit", "reuse"),
         "on_busy": ("fail", "wait"),
@@ -70,6 +71,11 @@ class JobOperator(WaitingOperator[H]):
         self._records: Submitter | None = None
 
     # -- what a subclass says -----------------------------------------------------------------------
+
+    @cached_property
+    def kind(self) -> str:
+        """The kind of its jobs. Where a subclass says none, they are taken for what must not be repeated."""
+        return ""
 
     @abstractmethod
     def plan(self, context: Context, submitter: Submitter) -> list[Submission]:
@@ -237,8 +243,7 @@ class JobOperator(WaitingOperator[H]):
 
     def must_not_retry(self, context: Context) -> bool:
         """Whether a retry would not find the jobs, and submitting them again would do harm."""
-        kind = getattr(self, "kind", "")  # what says no kind is taken for one that must not be repeated
-        never = self.hook.system.repeat_safety(kind) is RepeatSafety.NEVER
+        never = self.hook.system.repeat_safety(self.kind) is RepeatSafety.NEVER
         return never and not self.recorded(context)
 
     def note_failure(self, context: Context, event: WaitEvent, error: StoqProviderError) -> None:

@@ -75,11 +75,6 @@ class ItemsOperator(JobOperator[H]):
         """The action's name, for messages."""
         return self.kind
 
-    @property
-    @abstractmethod
-    def kind(self) -> str:
-        """The kind of the action's jobs."""
-
     @abstractmethod
     def check_parameters(self) -> None:
         """

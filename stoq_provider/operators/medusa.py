@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from stoq_provider.core.events import JobEnd
@@ -190,7 +191,7 @@ class MedusaBatchJobOperator(_DecidingOperator, JobOperator[MedusaHook]):
         self.source = source
         self.medusa_conn_id = medusa_conn_id
 
-    @property
+    @cached_property
     def kind(self) -> str:
         """The type of the job."""
         return str(self.job_type)

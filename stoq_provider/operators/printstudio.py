@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from stoq_provider.core.models import JobState
@@ -95,7 +96,7 @@ class PrintStudioImportSkusOperator(PrintStudioOperator):
         self.mode = mode
         self.on_empty = on_empty
 
-    @property
+    @cached_property
     def kind(self) -> str:
         """The kind of the calls, with the mode."""
         return f"{self.route.kind}:{self.mode}"

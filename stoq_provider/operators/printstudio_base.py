@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from stoq_provider.core.lifecycle import Outcome
@@ -51,7 +52,7 @@ class PrintStudioOperator(JobOperator[PrintStudioHook]):
         self.extra_body = extra_body
         self.printstudio_conn_id = printstudio_conn_id
 
-    @property
+    @cached_property
     def kind(self) -> str:
         """The kind of the calls."""
         return self.route.kind

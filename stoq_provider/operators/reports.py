@@ -56,6 +56,7 @@ class StoqReportExportOperator(JobOperator["StoqHook"]):
     ui_color = "#e8f0e4"
     trigger_class = StoqJobTrigger
     downloads = True
+    kind = "export"
 
     def __init__(
         self,
@@ -79,11 +80,6 @@ class StoqReportExportOperator(JobOperator["StoqHook"]):
         self.extra_body = extra_body
         self.extra_query = extra_query
         self.stoq_conn_id = stoq_conn_id
-
-    @property
-    def kind(self) -> str:
-        """Exports."""
-        return "export"
 
     def plan(self, context: Context, submitter: Submitter) -> list[Submission]:
         """Check report and filters; the one submission."""
