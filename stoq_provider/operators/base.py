@@ -69,6 +69,8 @@ class JobOperator(WaitingOperator[H]):
         self.on_busy = on_busy
         self._done: list[Submitted] = []
         self._records: Submitter | None = None
+        # Records of what earlier tries sent, where this one goes on with what they left to do.
+        self._earlier: list[str] = []
 
     # -- what a subclass says -----------------------------------------------------------------------
 
@@ -85,23 +87,25 @@ class JobOperator(WaitingOperator[H]):
         """Return the names of what was kept for the next try beside the records."""
         return []
 
-    @property
-    def resumes(self) -> bool:
-        """Whether this try goes on with what an earlier one had sent."""
-        return False
+    def preview(self) -> Any:
+        """Return the result of a task that is to submit nothing; ``None``: it submits."""
+        return None
 
     # -- a try --------------------------------------------------------------------------------------
 
-    def _run(self, context: Context) -> Any:
+    def execute(self, context: Context) -> Any:
+        """Plan, record, submit, wait, finish."""
         started_at = time.time()
         self._check_input()
+        if (preview := self.preview()) is not None:
+            return preview
         self._records = submitter = self._submitter(context, warn=True)
         submissions = self._planned(context, submitter)
         # Each is recorded before it is sent, and its handle after that; see ``jobs.submit``.
         done = self._submit(submissions, submitter)
         self._push_jobs(context, done)
         if not self._waits:
-            return self._leave(done, submitter)
+            return self._handles(done, submitter)
         event = self._wait_for_jobs(done, submitter, started_at)
         # A task that defers comes here by execute_complete(), in another process.
         return self._finish(context, event)
@@ -119,16 +123,13 @@ class JobOperator(WaitingOperator[H]):
     # -- steps --------------------------------------------------------------------------------------
 
     def _check_input(self) -> None:
-        self._check_choices()
-        super()._check_input()
-
-    def _check_choices(self) -> None:
         with typed(self.hook.system.name, NOTHING_SENT):
             for name, known in self.choices.items():
                 if getattr(self, name) not in known:
                     raise InvalidInput(
                         f"{name} is one of {', '.join(map(repr, known))}, not {getattr(self, name)!r}"
                     )
+        super()._check_input()
 
     def _not_none(self, items: Sequence[Any], what: str, on_empty: str) -> None:
         if items:
@@ -187,7 +188,7 @@ class JobOperator(WaitingOperator[H]):
 
         :param doubtful: whether any of them had no clear answer.
         """
-        begun, notes = bool(self._done or self.resumes), self.notes(submitter)
+        begun, notes = bool(self._done or self._earlier), self.notes(submitter)
         # A list that was refused before anything went out is not kept: a person may mend it.
         if not begun and not doubtful and error.job_started is False:
             submitter.drop([submitter.plan_name, *notes])
@@ -201,7 +202,7 @@ class JobOperator(WaitingOperator[H]):
             context["ti"].xcom_push(key="job_id", value=job_ids[0])
             context["ti"].xcom_push(key="job_ids", value=job_ids)
 
-    def _leave(self, done: Sequence[Submitted], submitter: Submitter) -> list[dict[str, Any]]:
+    def _handles(self, done: Sequence[Submitted], submitter: Submitter) -> list[dict[str, Any]]:
         """End without waiting; return the handles."""
         submitter.release([*(submitted.key for submitted in done), *self.notes(submitter)])
         self.hook.close()

@@ -249,7 +249,8 @@ class MedusaConfirmOperator(_DecidingOperator):
         self.confirm = confirm
         self.medusa_conn_id = medusa_conn_id
 
-    def _run(self, context: Context) -> Any:
+    def execute(self, context: Context) -> Any:
+        """Decide, and wait for the end of the jobs that go on."""
         started_at = time.time()
         self._check_input()
         with typed(self.hook.system.name, NOTHING_SENT):

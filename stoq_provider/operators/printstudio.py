@@ -187,7 +187,7 @@ class PrintStudioPrintJobsOperator(PrintStudioOperator, ItemsOperator[PrintStudi
     def ids_of_job(self, end: JobEnd) -> Sequence[Any]:
         """Return the print jobs of a call that did nothing; the name of a call is made from what it holds."""
         system = self.hook.system
-        calls = {system.call_name(submission): submission for submission in self._sent}
+        calls = {system.call_name(submission): submission for submission in self._submissions or ()}
         call = calls.get(end.handle.job_id)
         return self.ids_of(call) if call is not None else ()
 

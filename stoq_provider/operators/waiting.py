@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -40,10 +39,6 @@ class WaitingOperator(WaitingTask[H]):
         self.timeout = timeout
 
     # -- what a subclass says -----------------------------------------------------------------------
-
-    @abstractmethod
-    def _run(self, context: Context) -> Any:
-        """Do the work of a try."""
 
     def decide(self, context: Context, event: WaitEvent) -> tuple[WaitEvent, Sequence[JobHandle]]:
         """
@@ -97,12 +92,6 @@ class WaitingOperator(WaitingTask[H]):
         return results.keep_long(self.hook, manifest, "unchanged_items", items, folder, recorded=recorded)
 
     # -- Airflow's side -----------------------------------------------------------------------------
-
-    def execute(self, context: Context) -> Any:
-        """Do the work, and wait as the parameters say."""
-        # The work is not in execute() itself, which a subclass must not call as super().execute(): Airflow
-        # 2 takes that for an operator that is run within another.
-        return self._run(context)
 
     def execute_complete(self, context: Context, event: Any) -> Any:
         """Go on where the trigger fired."""
