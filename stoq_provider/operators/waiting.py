@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from stoq_provider.core.events import JobEnd, WaitEvent, WaitState
 from stoq_provider.core.lifecycle import Outcome
-from stoq_provider.exceptions import FinalPollingUnhealthy, PollingUnhealthy, ProtocolError, StoqProviderError
+from stoq_provider.exceptions import FinalPollingUnhealthy, ProtocolError, StoqProviderError
 from stoq_provider.jobs import config, results
-from stoq_provider.jobs.errors import NO_RECORD, NOT_RETRIED, WAIT_AGAIN
-from stoq_provider.triggers.deferral import TRIGGER_FAILED, H, WaitingTask, trigger_failure
+from stoq_provider.jobs.errors import NO_RECORD, NOT_RETRIED
+from stoq_provider.triggers.deferral import H, WaitingTask
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -91,37 +91,6 @@ class WaitingOperator(WaitingTask[H]):
         manifest["totals"]["unchanged"] = len(items)
         return results.keep_long(self.hook, manifest, "unchanged_items", items, folder, recorded=recorded)
 
-    # -- Airflow's side -----------------------------------------------------------------------------
-
-    def execute_complete(self, context: Context, event: Any) -> Any:
-        """Go on where the trigger fired."""
-        try:
-            ended = self._read_event(event, "The remote jobs go on.")
-        except ProtocolError as error:
-            final = self.must_not_retry(context)
-            again = NOT_RETRIED if final else "A retry waits for them."
-            problem = (FinalPollingUnhealthy if final else ProtocolError)(
-                f"{error.message} {again}", **error.details()
-            )
-        else:
-            return self._finish(context, ended)
-        raise problem
-
-    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Explain what a failed trigger means; Airflow would only say that it failed."""
-        if next_method != TRIGGER_FAILED:
-            return super().resume_execution(next_method, next_kwargs, context)
-        label, recorded = self.hook.system.label, self.recorded(context)
-        if self.must_not_retry(context):
-            raise FinalPollingUnhealthy(trigger_failure(self, next_kwargs, context, label, again=NOT_RETRIED))
-        again = WAIT_AGAIN if recorded else NO_RECORD
-        raise PollingUnhealthy(trigger_failure(self, next_kwargs, context, label, again=again))
-
-    def on_kill(self) -> None:
-        """End the wait on the worker; the jobs go on."""
-        if "hook" in self.__dict__:
-            self.hook.stop("The remote jobs go on; this task submits none, and cancels none.")
-
     # -- steps --------------------------------------------------------------------------------------
 
     def _check_input(self) -> None:
@@ -149,18 +118,26 @@ class WaitingOperator(WaitingTask[H]):
         eager: bool = False,
     ) -> WaitEvent:
         """Wait for jobs; does not return where that is left to the triggerer."""
-        from stoq_provider.jobs.wait import event_of, wait_sync  # parsing a DAG needs no engine
-
         hook = self.hook
-        plan = self._wait_plan(handles, deadline=state.deadline, now=time.time(), seen_at=seen_at)
-        poller = plan.poller(hook.system, eager=eager)
+        poller = self._new_poller(
+            handles, deadline=state.deadline, now=time.time(), seen_at=seen_at, eager=eager
+        )
         if not self.deferrable:
-            wait_sync(poller, hook)
+            self._engine.wait_sync(poller, hook)
         elif not poller.step(time.time()).done:
             # The first look is the triggerer's too: only there the tasks know of each other's polls.
             spent = state.points_spent + hook.transport.points_spent
             self._defer_until(poller, replace(state, points_spent=spent))
-        return event_of(poller, 0, state)
+        event: WaitEvent = self._engine.event_of(poller, 0, state)
+        return event
+
+    def _without_result(
+        self, context: Context, problem: StoqProviderError, again: str, *, time_out: bool = False
+    ) -> StoqProviderError:
+        if self.must_not_retry(context):
+            return FinalPollingUnhealthy(f"{problem.message} {NOT_RETRIED}", system=self.hook.system.name)
+        again = again if self.recorded(context) else NO_RECORD
+        return type(problem)(f"{problem.message} {again}", system=self.hook.system.name)
 
     def _finish(self, context: Context, event: WaitEvent) -> dict[str, Any]:
         self.note_ends(context, event)

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import time
+from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, NoReturn, TypeVar
 
-from airflow.providers.common.compat.sdk import BaseOperator, conf
+from airflow.providers.common.compat.sdk import AirflowException, BaseOperator, conf
 
+from stoq_provider.core.error_text import sentences
 from stoq_provider.core.events import WaitEvent, WaitState
+from stoq_provider.core.http import MalformedAnswer
 from stoq_provider.download.options import DownloadOptions
+from stoq_provider.exceptions import PollingUnhealthy, ProtocolError, StoqProviderError
 from stoq_provider.jobs import config, results
-from stoq_provider.jobs.errors import WAIT_AGAIN, typed
+from stoq_provider.jobs.errors import WAIT_AGAIN
 from stoq_provider.triggers.jobs import JobTrigger, job_arguments
 
 if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
     from stoq_provider.core.models import JobHandle
     from stoq_provider.core.polling import Poller
-    from stoq_provider.exceptions import StoqProviderError
     from stoq_provider.hooks.base import JobHook
-    from stoq_provider.jobs.wait import WaitPlan
+    from stoq_provider.jobs.wait import PokeMemory
 
 H = TypeVar("H", bound="JobHook")
 
@@ -29,31 +35,23 @@ BACKSTOP = timedelta(minutes=5)
 """How long after our own deadline Airflow ends a deferral: only should the triggerer never come to it."""
 
 TRIGGER_FAILED = "__fail__"
-"""The method Airflow resumes with when a trigger raised or Airflow's own time-out struck."""
+"""
+The method that Airflow resumes with where there is no event; a constant in its source, exported nowhere.
+
+Its keyword arguments are ``error``, the reason, and ``traceback``, of a trigger that raised.
+"""
 
 _TIME_OUTS = ("Trigger timeout", "Trigger/execution timeout")
 """The reasons that Airflow 3 and Airflow 2 give where the time of a deferral is up."""
 
 
-def is_time_out(next_kwargs: Mapping[str, Any] | None) -> bool:
+def is_time_out(details: Mapping[str, Any]) -> bool:
     """Return whether Airflow ended the deferral for its time, and not because the trigger failed."""
-    return (next_kwargs or {}).get("error") in _TIME_OUTS
+    return details.get("error") in _TIME_OUTS
 
 
-def trigger_failure(
-    task: Any,
-    next_kwargs: Mapping[str, Any] | None,
-    context: Mapping[str, Any],
-    label: str,
-    *,
-    again: str = WAIT_AGAIN,
-) -> str:
-    """
-    Return a message for a trigger that failed, and log its traceback.
-
-    :param again: what a retry does.
-    """
-    details = next_kwargs or {}
+def trigger_failure(task: Any, details: Mapping[str, Any], context: Mapping[str, Any], label: str) -> str:
+    """Return a message for a deferral without an event, and log the traceback of its trigger."""
     if details.get("traceback"):
         task.log.error("The trigger failed:\n%s", "\n".join(details["traceback"]))
     try:
@@ -66,8 +64,7 @@ def trigger_failure(
     jobs = f" {', '.join(map(str, list(job_ids)[:5]))}" if job_ids else ""
     return (
         f"Waiting in the triggerer for the jobs{jobs} at {label} ended without a result "
-        f"({details.get('error', 'unknown')}). Nothing is known against the jobs themselves; they go on. "
-        f"{again}"
+        f"({details.get('error', 'unknown')}). Nothing is known against the jobs themselves; they go on."
     )
 
 
@@ -124,6 +121,57 @@ class WaitingTask(BaseOperator, Generic[H]):
         return self.make_hook()
 
     @property
+    def _engine(self) -> Any:
+        """The module that polls."""
+        from stoq_provider.jobs import wait  # when a task runs: parsing a DAG needs no engine
+
+        return wait
+
+    # -- Airflow's side -----------------------------------------------------------------------------
+
+    def execute_complete(self, context: Context, event: Any) -> Any:
+        """Go on where the trigger fired."""
+        try:
+            ended = WaitEvent.from_dict(event)
+        except MalformedAnswer as error:
+            problem = ProtocolError(sentences(str(error), "The remote jobs go on"))
+        else:
+            return self._finish(context, ended)
+        raise self._without_result(context, problem, "A retry waits for them.")
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Explain what a failed trigger means; Airflow would only say that it failed."""
+        if next_method != TRIGGER_FAILED:
+            return super().resume_execution(next_method, next_kwargs, context)
+        details = next_kwargs or {}
+        problem = PollingUnhealthy(trigger_failure(self, details, context, self.hook.system.label))
+        raise self._without_result(context, problem, WAIT_AGAIN, time_out=is_time_out(details))
+
+    def on_kill(self) -> None:
+        """End the wait on the worker; the jobs go on."""
+        if "hook" in self.__dict__:
+            self.hook.stop("The remote jobs go on; this task submits none, and cancels none.")
+
+    # -- what a subclass says -----------------------------------------------------------------------
+
+    @abstractmethod
+    def _finish(self, context: Context, event: WaitEvent) -> Any:
+        """Raise what bad ends mean for the task, or return its result."""
+
+    @abstractmethod
+    def _without_result(
+        self, context: Context, problem: StoqProviderError, again: str, *, time_out: bool = False
+    ) -> AirflowException:
+        """
+        Return the error of a deferral that ended and tells nothing of the jobs.
+
+        :param again: what a retry does that finds the jobs.
+        :param time_out: whether it was Airflow's own time-out.
+        """
+
+    # -- steps --------------------------------------------------------------------------------------
+
+    @property
     def _place(self) -> str | None:
         """The destination as it is rendered now."""
         return None if self.destination is None else str(self.destination)
@@ -134,18 +182,18 @@ class WaitingTask(BaseOperator, Generic[H]):
 
         check_download(self.download, self.destination)
 
-    def _wait_plan(
+    def _new_poller(
         self,
         handles: Iterable[JobHandle],
         *,
         deadline: float,
         now: float,
         seen_at: dict[str, float] | None = None,
-    ) -> WaitPlan:
-        """Return what is waited for, and how patiently."""
-        from stoq_provider.jobs.wait import WaitPlan  # parsing a DAG needs no engine
-
-        return WaitPlan.of(
+        eager: bool = False,
+        memory: PokeMemory | None = None,
+    ) -> Poller:
+        """Return what decides when each job is polled, and how patiently; ``memory`` is of earlier pokes."""
+        plan = self._engine.WaitPlan.of(
             handles,
             deadline=deadline,
             now=now,
@@ -153,6 +201,10 @@ class WaitingTask(BaseOperator, Generic[H]):
             unhealthy_after=config.unhealthy_after(self.unhealthy_after),
             seen_at=seen_at,
         )
+        if memory is not None:
+            plan = replace(plan, jobs=memory.recall(plan.jobs))
+        poller: Poller = plan.poller(self.hook.system, eager=eager)
+        return poller
 
     def _defer_until(self, poller: Poller, state: WaitState) -> NoReturn:
         """Leave the waiting to the triggerer."""
@@ -171,11 +223,6 @@ class WaitingTask(BaseOperator, Generic[H]):
             timeout=timedelta(seconds=max(0.0, poller.deadline - time.time())) + BACKSTOP,
         )
         raise AssertionError("unreachable")
-
-    def _read_event(self, event: Any, fate: str) -> WaitEvent:
-        """Read what the trigger fired; ``fate`` ends the message where it is of another shape."""
-        with typed(self.hook.system.name, fate):
-            return WaitEvent.from_dict(event)
 
     def _worst_error(self, event: WaitEvent, *, owner: bool, recorded: bool) -> StoqProviderError | None:
         """Return the error of the worst job that did not end well."""

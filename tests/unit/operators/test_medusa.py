@@ -124,9 +124,7 @@ def test_points_before_and_after_a_decision_are_all_counted(api):
 @pytest.mark.parametrize("owner", ["airflow", "", "lake"])
 def test_a_task_that_only_decides_does_not_speak_of_submitting(api, owner):
     api.get(f"{JOBS}/batch_1", json=job("failed", dry_run=True, result={"errors": [{"message": "no"}]}))
-    run = TaskRun(
-        lambda: MedusaConfirmOperator(task_id="x", job="batch_1", poll_interval=0.01, owner=owner)
-    )
+    run = TaskRun(lambda: MedusaConfirmOperator(task_id="x", job="batch_1", poll_interval=0.01, owner=owner))
     with pytest.raises(JobFailed, match="only the task that submitted the job can") as caught:
         run.execute()
     assert type(caught.value) is JobFailed
