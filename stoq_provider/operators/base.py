@@ -6,12 +6,10 @@ import time
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
+from airflow.providers.common.compat.sdk import AirflowSkipException
 
-from stoq_provider.core.records import RepeatSafety
 from stoq_provider.core.validation import InvalidInput
 from stoq_provider.exceptions import StoqProviderError
 from stoq_provider.jobs import config
@@ -21,6 +19,8 @@ from stoq_provider.operators.waiting import WaitingOperator
 from stoq_provider.triggers.deferral import H
 
 if TYPE_CHECKING:
+    import logging
+
     from airflow.providers.common.compat.sdk import Context
 
     from stoq_provider.core.events import WaitEvent
@@ -48,7 +48,6 @@ class JobOperator(WaitingOperator[H]):
     are those of :class:`~stoq_provider.operators.waiting.WaitingOperator`.
     """
 
-    submits = True
     choices: ClassVar[dict[str, tuple[Any, ...]]] = {
         "on_clear": ("resubmit", "reuse"),
         "on_busy": ("fail", "wait"),
@@ -72,12 +71,14 @@ class JobOperator(WaitingOperator[H]):
         # Records of what earlier tries sent, where this one goes on with what they left to do.
         self._earlier: list[str] = []
 
-    # -- what a subclass says -----------------------------------------------------------------------
+    def records(self, context: Context, log: logging.Logger | None = None) -> Submitter:
+        """Open the records of the task; ``log`` gets a warning where none can be kept."""
+        from stoq_provider.jobs.submit import Submitter  # when a task runs: parsing a DAG needs no engine
 
-    @cached_property
-    def kind(self) -> str:
-        """The kind of its jobs. Where a subclass says none, they are taken for what must not be repeated."""
-        return ""
+        patience = config.seconds("timeout", self.timeout) if self.on_busy == "wait" else 0.0
+        return Submitter.of(self.hook, context, on_clear=self.on_clear, busy_patience=patience, log=log)
+
+    # -- what a subclass says -----------------------------------------------------------------------
 
     @abstractmethod
     def plan(self, context: Context, submitter: Submitter) -> list[Submission]:
@@ -99,7 +100,7 @@ class JobOperator(WaitingOperator[H]):
         self._check_input()
         if (preview := self.preview()) is not None:
             return preview
-        self._records = submitter = self._submitter(context, warn=True)
+        self._records = submitter = self.records(context, log=self.log)
         submissions = self._planned(context, submitter)
         # Each is recorded before it is sent, and its handle after that; see ``jobs.submit``.
         done = self._submit(submissions, submitter)
@@ -143,17 +144,6 @@ class JobOperator(WaitingOperator[H]):
         if self.wait_for_completion is None:
             return self.destination is not None
         return self.wait_for_completion
-
-    def _submitter(self, context: Context, *, warn: bool = False) -> Submitter:
-        from stoq_provider.jobs.submit import Submitter  # parsing a DAG needs no engine
-
-        return Submitter.of(
-            self.hook,
-            context,
-            on_clear=self.on_clear,
-            busy_patience=config.seconds("timeout", self.timeout) if self.on_busy == "wait" else 0.0,
-            log=self.log if warn else None,
-        )
 
     def _planned(self, context: Context, submitter: Submitter) -> list[Submission]:
         """Return what is to be submitted: what must not be repeated is what the try before planned."""
@@ -226,33 +216,3 @@ class JobOperator(WaitingOperator[H]):
             # A job found again may long have ended; one just submitted has not.
             eager=any(submitted.reattached for submitted in left),
         )
-
-    # -- the end ------------------------------------------------------------------------------------
-
-    def recorded(self, context: Context) -> bool:
-        """Whether there is a place for records."""
-        return self._submitter(context).durable
-
-    def note_ends(self, context: Context, event: WaitEvent) -> None:
-        """Note in the records how their jobs ended."""
-        self._submitter(context).note_ends(event.state.records, event.ends)
-
-    def note_success(self, context: Context, event: WaitEvent) -> None:
-        """Let a clear of the task that ended well begin anew, whatever went before."""
-        state = event.state
-        self._submitter(context).release([*state.records, *state.notes])
-
-    def must_not_retry(self, context: Context) -> bool:
-        """Whether a retry would not find the jobs, and submitting them again would do harm."""
-        never = self.hook.system.repeat_safety(self.kind) is RepeatSafety.NEVER
-        return never and not self.recorded(context)
-
-    def note_failure(self, context: Context, event: WaitEvent, error: StoqProviderError) -> None:
-        """
-        Let good jobs be found again by the clear that is all a person can do after such an error.
-
-        What must never be repeated is held after any error: with ``retries=0`` a clear is the only retry.
-        """
-        state, submitter = event.state, self._submitter(context)
-        if submitter.never_repeats(state.kind) or isinstance(error, AirflowFailException):
-            submitter.hold([*state.records, *state.notes])

@@ -161,7 +161,7 @@ class ItemsOperator(JobOperator[H]):
         if not self.readable:
             self.log.warning("verify=%r has nothing to read for %s: %s.", self.verify, self.doing, self.reads)
             return ()
-        submitter = self._submitter(context)
+        submitter = self.records(context)
         submissions = self._find(submitter)[0] if self._submissions is None else self._submissions
         by_chunk = {submitter.key(s): self.ids_of(s) for s in submissions}
         found = self.read_items([item for ids in by_chunk.values() for item in ids], submissions)

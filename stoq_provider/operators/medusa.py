@@ -67,7 +67,8 @@ class _DecidingOperator(WaitingOperator[MedusaHook]):
                 error = error or self._too_many(end, refusal, policy)
         state = replace(event.state, ended=tuple(ends) if again else ())
         event = replace(event, ends=tuple(ends), state=state)
-        self.note_ends(context, event)
+        if (records := self.records(context)) is not None:
+            records.note_ends(state.records, event.ends)
         if error is not None:
             raise error
         return event, again

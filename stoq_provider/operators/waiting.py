@@ -6,7 +6,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.providers.common.compat.sdk import AirflowFailException
 
 from stoq_provider.core.events import JobEnd, WaitEvent, WaitState
 from stoq_provider.core.lifecycle import Outcome
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from stoq_provider.core.models import JobHandle
+    from stoq_provider.jobs.submit import Submitter
 
 
 class WaitingOperator(WaitingTask[H]):
@@ -31,14 +35,21 @@ class WaitingOperator(WaitingTask[H]):
     """
 
     downloads: ClassVar[bool] = False
-    submits: ClassVar[bool] = False
-    """Whether the jobs are submitted by the task itself."""
 
     def __init__(self, *, timeout: float | timedelta = 6 * 3600, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.timeout = timeout
 
     # -- what a subclass says -----------------------------------------------------------------------
+
+    @cached_property
+    def kind(self) -> str:
+        """The kind of its jobs. Where a subclass says none, they are taken for what must not be repeated."""
+        return ""
+
+    def records(self, context: Context) -> Submitter | None:
+        """Return the records of the jobs; ``None``: it was another task that submitted them."""
+        return None
 
     def decide(self, context: Context, event: WaitEvent) -> tuple[WaitEvent, Sequence[JobHandle]]:
         """
@@ -54,23 +65,6 @@ class WaitingOperator(WaitingTask[H]):
     def accepts(self, end: JobEnd) -> bool:
         """Whether a job ended as the task wants it."""
         return end.outcome.good
-
-    def note_ends(self, context: Context, event: WaitEvent) -> None:
-        """Write down how jobs ended, for the next try."""
-
-    def note_success(self, context: Context, event: WaitEvent) -> None:
-        """Write down that all went well."""
-
-    def note_failure(self, context: Context, event: WaitEvent, error: StoqProviderError) -> None:
-        """Write down what a failure means for the next try."""
-
-    def recorded(self, context: Context) -> bool:
-        """Whether the next try finds the jobs."""
-        return True
-
-    def must_not_retry(self, context: Context) -> bool:
-        """Whether a retry would do harm, because it could not find the jobs."""
-        return False
 
     def unchanged_items(self, context: Context, event: WaitEvent) -> Sequence[Any]:
         """
@@ -134,24 +128,36 @@ class WaitingOperator(WaitingTask[H]):
     def _without_result(
         self, context: Context, problem: StoqProviderError, again: str, *, time_out: bool = False
     ) -> StoqProviderError:
-        if self.must_not_retry(context):
-            return FinalPollingUnhealthy(f"{problem.message} {NOT_RETRIED}", system=self.hook.system.name)
-        again = again if self.recorded(context) else NO_RECORD
+        records = self.records(context)
+        if records is not None and not records.durable:
+            if records.never_repeats(self.kind):
+                return FinalPollingUnhealthy(f"{problem.message} {NOT_RETRIED}", system=self.hook.system.name)
+            again = NO_RECORD
         return type(problem)(f"{problem.message} {again}", system=self.hook.system.name)
 
     def _finish(self, context: Context, event: WaitEvent) -> dict[str, Any]:
-        self.note_ends(context, event)
+        records = self.records(context)
+        recorded = records is None or records.durable
+        if records is not None:
+            records.note_ends(event.state.records, event.ends)
+        kept = [*event.state.records, *event.state.notes]
         event = replace(event, ends=(*event.state.ended, *event.ends))
         try:
-            self._raise_bad(context, event)
+            self._raise_bad(event, owner=records is not None, recorded=recorded)
             event, again = self.decide(context, event)
-            manifest = {} if again else self._results(context, event)
+            manifest = {} if again else self._results(context, event, recorded=recorded)
         except StoqProviderError as error:
-            self.note_failure(context, event, error)
+            # Good jobs are found again by the clear that is all a person can do after a final error. What
+            # must never be repeated is held after any error: with ``retries=0`` a clear is the only retry.
+            final = isinstance(error, AirflowFailException)
+            if records is not None and (final or records.never_repeats(event.state.kind)):
+                records.hold(kept)
             raise
         if again:
             return self._finish(context, self._wait_again(event, again))
-        self.note_success(context, event)
+        if records is not None:
+            # A clear of the task that ended well begins anew, whatever went before.
+            records.release(kept)
         self.hook.close()
         return manifest
 
@@ -172,20 +178,18 @@ class WaitingOperator(WaitingTask[H]):
         )
         return self._wait_for(again, state)
 
-    def _raise_bad(self, context: Context, event: WaitEvent) -> None:
+    def _raise_bad(self, event: WaitEvent, *, owner: bool, recorded: bool) -> None:
         """Raise the error of the worst job that did not end as the task wants it."""
         ends = (
             replace(end, outcome=Outcome.SUCCEEDED) if self.accepts(end) and not end.outcome.good else end
             for end in event.ends
         )
-        judged = replace(event, ends=tuple(ends))
-        error = self._worst_error(judged, owner=self.submits, recorded=self.recorded(context))
+        error = self._worst_error(replace(event, ends=tuple(ends)), owner=owner, recorded=recorded)
         if error is not None:
             raise error
 
-    def _results(self, context: Context, event: WaitEvent) -> dict[str, Any]:
+    def _results(self, context: Context, event: WaitEvent, *, recorded: bool) -> dict[str, Any]:
         place = event.state.destination
-        recorded = self.recorded(context)
         unchanged = self.unchanged_items(context, event)
         manifest = self._manifest(
             event, place if self.downloads else None, recorded=recorded, unchanged=unchanged
