@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from stoq_provider.core.events import WaitEvent
     from stoq_provider.core.submission import Submission
+    from stoq_provider.jobs.repeats import Piece
     from stoq_provider.jobs.submit import Submitted, Submitter
 
 
@@ -70,6 +71,8 @@ class JobOperator(WaitingOperator[H]):
         self._records: Submitter | None = None
         # Records of what earlier tries sent, where this one goes on with what they left to do.
         self._earlier: list[str] = []
+        # Submissions that had no clear answer, where others were sent all the same.
+        self._doubtful: list[Piece] = []
 
     def records(self, context: Context, log: logging.Logger | None = None) -> Submitter:
         """Open the records of the task; ``log`` gets a warning where none can be kept."""
@@ -159,31 +162,27 @@ class JobOperator(WaitingOperator[H]):
             try:
                 done.append(submitter.submit(submission))
             except StoqProviderError as error:
-                raise self._after_others(error, submitter, submission, len(submissions)) from None
+                self._submission_failed(error, submission, submissions, submitter)
             if len(done) == 1 and submitter.never_repeats(submission.kind):
                 submitter.hold(self.notes(submitter))
         return done
 
-    def _after_others(
+    def _submission_failed(
         self,
         error: StoqProviderError,
-        submitter: Submitter,
         submission: Submission,
-        planned: int,
-        *,
-        doubtful: bool = False,
-    ) -> StoqProviderError:
-        """
-        Return the error of a submission, which tells of those before it.
-
-        :param doubtful: whether any of them had no clear answer.
-        """
+        submissions: Sequence[Submission],
+        submitter: Submitter,
+    ) -> None:
+        """Raise the error, which tells of the submissions before it; where it returns, the next is sent."""
         begun, notes = bool(self._done or self._earlier), self.notes(submitter)
         # A list that was refused before anything went out is not kept: a person may mend it.
-        if not begun and not doubtful and error.job_started is False:
+        if not begun and not self._doubtful and error.job_started is False:
             submitter.drop([submitter.plan_name, *notes])
         kept = [*(s.key for s in self._done), *notes] if begun else []
-        return submitter.hold_after_others(error, submission, len(self._done), planned, kept)
+        raise submitter.hold_after_others(
+            error, submission, len(self._done), len(submissions), kept
+        ) from None
 
     def _push_jobs(self, context: Context, done: Sequence[Submitted]) -> None:
         job_ids = [submitted.handle.job_id for submitted in done]

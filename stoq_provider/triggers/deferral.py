@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property
@@ -15,6 +16,7 @@ from airflow.providers.common.compat.sdk import AirflowException, BaseOperator, 
 from stoq_provider.core.error_text import sentences
 from stoq_provider.core.events import WaitEvent, WaitState
 from stoq_provider.core.http import MalformedAnswer
+from stoq_provider.core.validation import some
 from stoq_provider.download.options import DownloadOptions
 from stoq_provider.exceptions import PollingUnhealthy, ProtocolError, StoqProviderError
 from stoq_provider.jobs import config, results
@@ -54,14 +56,12 @@ def trigger_failure(task: Any, details: Mapping[str, Any], context: Mapping[str,
     """Return a message for a deferral without an event, and log the traceback of its trigger."""
     if details.get("traceback"):
         task.log.error("The trigger failed:\n%s", "\n".join(details["traceback"]))
-    try:
+    job_ids = None
+    with suppress(Exception):  # the message is worth more than the ids in it
         ti = context["ti"]
         # Without an index, Airflow 2 answers with the ids of all indexes of a mapped task, a list of each.
-        pulled = ti.xcom_pull(task_ids=task.task_id, key="job_ids", map_indexes=ti.map_index)
-        job_ids = pulled or []
-    except Exception:
-        job_ids = []
-    jobs = f" {', '.join(map(str, list(job_ids)[:5]))}" if job_ids else ""
+        job_ids = ti.xcom_pull(task_ids=task.task_id, key="job_ids", map_indexes=ti.map_index)
+    jobs = f" {some(list(job_ids))}" if job_ids else ""
     return (
         f"Waiting in the triggerer for the jobs{jobs} at {label} ended without a result "
         f"({details.get('error', 'unknown')}). Nothing is known against the jobs themselves; they go on."
