@@ -126,14 +126,14 @@ class WaitingOperator(WaitingTask[H]):
         return event
 
     def _without_result(
-        self, context: Context, problem: StoqProviderError, again: str, *, time_out: bool = False
+        self, context: Context, error: type[StoqProviderError], text: str, again: str, *, late: bool = False
     ) -> StoqProviderError:
         records = self.records(context)
         if records is not None and not records.durable:
-            if records.never_repeats(self.kind):
-                return FinalPollingUnhealthy(f"{problem.message} {NOT_RETRIED}", system=self.hook.system.name)
             again = NO_RECORD
-        return type(problem)(f"{problem.message} {again}", system=self.hook.system.name)
+            if records.never_repeats(self.kind):
+                error, again = FinalPollingUnhealthy, NOT_RETRIED
+        return error(f"{text} {again}", system=self.hook.system.name)
 
     def _finish(self, context: Context, event: WaitEvent) -> dict[str, Any]:
         records = self.records(context)

@@ -19,9 +19,9 @@ from airflow.providers.common.compat.sdk import (
 from stoq_provider.core.events import JobEnd, WaitEvent, WaitState
 from stoq_provider.core.lifecycle import Outcome
 from stoq_provider.core.models import JobHandle
-from stoq_provider.core.validation import some
 from stoq_provider.exceptions import StoqProviderError
 from stoq_provider.jobs.errors import typed
+from stoq_provider.jobs.read_back import summary
 from stoq_provider.triggers.deferral import H, WaitingTask
 
 if TYPE_CHECKING:
@@ -103,9 +103,7 @@ class JobSensor(WaitingTask[H], BaseSensorOperator):
         try:
             self._poller  # noqa: B018 - checks the jobs
         except AirflowException as error:
-            if self._skips:
-                raise AirflowSkipException(str(error)) from None
-            raise
+            raise self._failed(error) from None
         return self._defer_until(self._poller, self._state())
 
     def poke(self, context: Context) -> PokeReturnValue | bool:
@@ -145,7 +143,7 @@ class JobSensor(WaitingTask[H], BaseSensorOperator):
                 raise
             # Empty where silent_fail passed over jobs that ended badly.
             jobs = [progress.handle.job_id for progress in self._poller.jobs if not progress.ended]
-            still = f" Jobs that have not ended: {some(jobs)}. They go on." if jobs else ""
+            still = f" Jobs that have not ended: {summary(jobs)}. They go on." if jobs else ""
             problem = AirflowSensorTimeout(f"{error}{still} {CLEAR}")
         raise problem
 
@@ -156,45 +154,33 @@ class JobSensor(WaitingTask[H], BaseSensorOperator):
             points_spent=self.hook.transport.points_spent if self.deferrable else 0,
         )
 
-    @property
-    def _skips(self) -> bool:
-        """Whether the task is skipped where another would fail."""
-        return self.soft_fail or self.never_fail
-
-    def _without_result(
-        self, context: Context, problem: StoqProviderError, again: str, *, time_out: bool = False
-    ) -> AirflowException:
-        message = f"{problem.message} {CLEAR if time_out else again}"
-        if self._skips:
-            return AirflowSkipException(message)
-        # A trigger that broke says nothing of the time: unlike a time-out, Airflow retries this.
-        return (
-            AirflowSensorTimeout(message)
-            if time_out
-            else type(problem)(message, system=self.hook.system.name)
-        )
-
     def _finish(self, context: Context, event: WaitEvent) -> dict[str, Any]:
-        self._raise_bad_end(event)
+        late = _timed_out(event.ends, self.hook.system.label)
+        error = AirflowSensorTimeout(late) if late else self._worst_error(event, owner=False, recorded=True)
+        if error is not None:
+            raise self._failed(error)
         manifest = self._manifest(event, event.state.destination, recorded=True)
         self.hook.close()
         return manifest
 
-    def _raise_bad_end(self, event: WaitEvent) -> None:
-        """Raise what jobs that did not end well mean for the task, if there are any."""
-        late = _timed_out(event.ends, self.hook.system.label)
-        error = AirflowSensorTimeout(late) if late else self._worst_error(event, owner=False, recorded=True)
-        if error is None:
-            return
-        if self._skips:
-            # Airflow 3 puts words of its own in place of the error, which name neither job nor reason.
-            self.log.warning("%s", error)
+    def _without_result(
+        self, context: Context, error: type[StoqProviderError], text: str, again: str, *, late: bool = False
+    ) -> AirflowException:
+        if late:
+            return self._failed(AirflowSensorTimeout(f"{text} {CLEAR}"))
+        # A trigger that broke says nothing of the time: unlike a time-out, Airflow retries this.
+        return self._failed(error(f"{text} {again}", system=self.hook.system.name))
+
+    def _failed(self, error: AirflowException) -> AirflowException:
+        """Return what an error means for the task, which may be skipped instead of failing."""
+        if not (self.soft_fail or self.never_fail):
+            return error
+        # Airflow 3 puts words of its own in place of the error, which name neither job nor reason.
+        self.log.warning("%s", error)
         # By itself, Airflow skips after any error of a deferred sensor only from 3.1 on, and of a poke only
         # after time-outs and what is not retried. As there, silent_fail goes before where it has a meaning:
         # the base class logs the error and pokes on.
-        if self._skips and (self.deferrable or not self.silent_fail):
-            raise AirflowSkipException(str(error))
-        raise error
+        return AirflowSkipException(str(error)) if self.deferrable or not self.silent_fail else error
 
 
 def _timed_out(ends: Iterable[JobEnd], label: str) -> str | None:
@@ -207,8 +193,8 @@ def _timed_out(ends: Iterable[JobEnd], label: str) -> str | None:
             bad.append(_described(end))
     if not late:
         return None
-    others = f" Of the others, these did not end well: {some(bad)}." if bad else ""
-    return f"These jobs at {label} did not end in time: {some(late)}. They go on.{others} {CLEAR}"
+    others = f" Of the others, these did not end well: {summary(bad)}." if bad else ""
+    return f"These jobs at {label} did not end in time: {summary(late)}. They go on.{others} {CLEAR}"
 
 
 def _described(end: JobEnd) -> str:

@@ -16,11 +16,11 @@ from airflow.providers.common.compat.sdk import AirflowException, BaseOperator, 
 from stoq_provider.core.error_text import sentences
 from stoq_provider.core.events import WaitEvent, WaitState
 from stoq_provider.core.http import MalformedAnswer
-from stoq_provider.core.validation import some
 from stoq_provider.download.options import DownloadOptions
 from stoq_provider.exceptions import PollingUnhealthy, ProtocolError, StoqProviderError
 from stoq_provider.jobs import config, results
 from stoq_provider.jobs.errors import WAIT_AGAIN
+from stoq_provider.jobs.read_back import summary
 from stoq_provider.triggers.jobs import JobTrigger, job_arguments
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def trigger_failure(task: Any, details: Mapping[str, Any], context: Mapping[str,
         ti = context["ti"]
         # Without an index, Airflow 2 answers with the ids of all indexes of a mapped task, a list of each.
         job_ids = ti.xcom_pull(task_ids=task.task_id, key="job_ids", map_indexes=ti.map_index)
-    jobs = f" {some(list(job_ids))}" if job_ids else ""
+    jobs = f" {summary(job_ids)}" if job_ids else ""
     return (
         f"Waiting in the triggerer for the jobs{jobs} at {label} ended without a result "
         f"({details.get('error', 'unknown')}). Nothing is known against the jobs themselves; they go on."
@@ -134,18 +134,19 @@ class WaitingTask(BaseOperator, Generic[H]):
         try:
             ended = WaitEvent.from_dict(event)
         except MalformedAnswer as error:
-            problem = ProtocolError(sentences(str(error), "The remote jobs go on"))
+            text = sentences(str(error), "The remote jobs go on")
         else:
             return self._finish(context, ended)
-        raise self._without_result(context, problem, "A retry waits for them.")
+        raise self._without_result(context, ProtocolError, text, "A retry waits for them.")
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Explain what a failed trigger means; Airflow would only say that it failed."""
         if next_method != TRIGGER_FAILED:
             return super().resume_execution(next_method, next_kwargs, context)
         details = next_kwargs or {}
-        problem = PollingUnhealthy(trigger_failure(self, details, context, self.hook.system.label))
-        raise self._without_result(context, problem, WAIT_AGAIN, time_out=is_time_out(details))
+        text = trigger_failure(self, details, context, self.hook.system.label)
+        late = is_time_out(details)
+        raise self._without_result(context, PollingUnhealthy, text, WAIT_AGAIN, late=late)
 
     def on_kill(self) -> None:
         """End the wait on the worker; the jobs go on."""
@@ -160,13 +161,13 @@ class WaitingTask(BaseOperator, Generic[H]):
 
     @abstractmethod
     def _without_result(
-        self, context: Context, problem: StoqProviderError, again: str, *, time_out: bool = False
+        self, context: Context, error: type[StoqProviderError], text: str, again: str, *, late: bool = False
     ) -> AirflowException:
         """
         Return the error of a deferral that ended and tells nothing of the jobs.
 
         :param again: what a retry does that finds the jobs.
-        :param time_out: whether it was Airflow's own time-out.
+        :param late: whether Airflow's own time-out ended it.
         """
 
     # -- steps --------------------------------------------------------------------------------------
