@@ -40,7 +40,6 @@ class _DecidingOperator(WaitingOperator[MedusaHook]):
     downloads = True
     ui_color = "#e3dcf5"
     confirm: Any
-    medusa_conn_id: str
 
     def accepts(self, end: JobEnd) -> bool:
         """Take a cancelled job for a good end where it was to be cancelled."""

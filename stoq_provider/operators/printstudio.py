@@ -191,13 +191,9 @@ class PrintStudioPrintJobsOperator(PrintStudioOperator, ItemsOperator[PrintStudi
         call = calls.get(end.handle.job_id)
         return self.ids_of(call) if call is not None else ()
 
-    def most_reads(self, items: int) -> int:
-        """Return how many reads that takes."""
-        return items
-
     def price(self, sizes: Sequence[int]) -> dict[str, Any]:
         """Return requests and minutes: bulk calls have a limit of their own, and nothing is polled."""
-        reads = sum(sizes) if self.verify else 0
+        reads = self.most_reads(sum(sizes)) if self.verify else 0
         route_limit, common = bulk.ROUTE_LIMITS[self.route.limit], self.hook.system.points
         share = self.hook.settings.points_share
         minutes = (
