@@ -12,6 +12,7 @@ No error carries a key or a pre-signed URL.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
@@ -93,11 +94,7 @@ class StoqProviderError(AirflowException):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Keep the fields when the error is pickled on its way between processes."""
-        return _rebuild, (type(self), self.message, self.details())
-
-
-def _rebuild(cls: type[StoqProviderError], message: str, details: dict[str, Any]) -> StoqProviderError:
-    return cls(message, **details)
+        return partial(type(self), **self.details()), (self.message,)
 
 
 class AuthenticationError(StoqProviderError, AirflowFailException):

@@ -8,95 +8,111 @@ hook's two form methods, which are made from the same tables.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
+
+
+def _field(label: str, description: str, type_: str, default: Any = None) -> dict[str, Any]:
+    schema = {"type": [type_, "null"]} | ({} if default is None else {"default": default})
+    return {"label": label, "description": description, "schema": schema}
+
 
 CONN_FIELDS: dict[str, dict[str, Any]] = {
-    "timeout": {
-        "label": "Timeout",
-        "description": "Seconds to wait for a connection and for each answer.",
-        "schema": {"type": ["number", "null"], "default": 30},
-    },
-    "verify": {
-        "label": "Verify TLS",
-        "description": "true, false, or the path of a CA bundle.",
-        "schema": {"type": ["string", "null"], "default": "true"},
-    },
-    "proxy": {
-        "label": "Proxy",
-        "description": "URL of an HTTP proxy; empty: as the environment says.",
-        "schema": {"type": ["string", "null"]},
-    },
-    "allow_http": {
-        "label": "Allow plain HTTP",
-        "description": "Send the key over plain http to a host that is not this machine. For tests only.",
-        "schema": {"type": ["boolean", "null"], "default": False},
-    },
-    "points_share": {
-        "label": "Share of the points",
-        "description": "How much of the shop's rate limit is ours, from 0.05 to 1.",
-        "schema": {"type": ["number", "null"], "default": 0.8},
-    },
-    "allow_private": {
-        "label": "Files at private addresses",
-        "description": "Download files from a private address, such as a file store in one's own network.",
-        "schema": {"type": ["boolean", "null"], "default": False},
-    },
+    "timeout": _field("Timeout", "Seconds to wait for a connection and for each answer.", "number", 30),
+    "verify": _field("Verify TLS", "true, false, or the path of a CA bundle.", "string", "true"),
+    "proxy": _field("Proxy", "URL of an HTTP proxy; empty: as the environment says.", "string"),
+    "allow_http": _field(
+        "Allow plain HTTP",
+        "Send the key over plain http to a host that is not this machine. For tests only.",
+        "boolean",
+        False,
+    ),
+    "points_share": _field(
+        "Share of the points", "How much of the shop's rate limit is ours, from 0.05 to 1.", "number", 0.8
+    ),
+    "allow_private": _field(
+        "Files at private addresses",
+        "Download files from a private address, such as a file store in one's own network.",
+        "boolean",
+        False,
+    ),
 }
 """Extra fields of connections."""
 
-NOT_IN_FORM: dict[str, tuple[str, ...]] = {
-    "stoq": ("allow_private",),
-    # It has no rate limit (read in its source), so there are no points to share.
-    "medusa": ("points_share",),
-    "surecart": ("allow_private",),
-    "printstudio": ("allow_private",),
-}
 
-FORMS: dict[str, dict[str, tuple[str, str]]] = {
-    "stoq": {
-        "host": ("Origin", "https://app.stoqapp.com"),
-        "password": ("API key", "STOQ app: Settings > Integrations > API Key"),
-    },
-    "medusa": {
-        "host": ("Origin", "https://medusa.example.com"),
-        "login": ("E-mail", "empty: the password is an API token"),
-        "password": ("API token or password", "the user's api_token; with an e-mail: the password"),
-    },
-    "surecart": {
-        "host": ("Origin", "https://api.surecart.com"),
-        "password": ("Secret key", "the secret key of the store (live or test)"),
-    },
-    "printstudio": {
-        "host": ("Origin", "https://print.example.com"),
-        "password": ("API key", "psk_live_..."),
-    },
-}
-"""By connection type: the fields of the form, each with its name there and an example."""
+class Integration(NamedTuple):
+    """
+    What Airflow is to know of a system.
 
-HIDDEN: dict[str, list[str]] = {
-    "stoq": ["schema", "login", "port"],
-    "medusa": ["schema"],
-    "surecart": ["schema", "login", "port"],
-    "printstudio": ["schema", "login"],
-}
+    :param docs: where the vendor's documentation is.
+    :param hook: the class in the module of hooks that has the name of the connection type.
+    :param operators: modules.
+    :param form: the fields of the connection form, each with its name there and an example.
+    :param hidden: fields of Airflow that the form does not show.
+    :param without: extra fields that mean nothing there.
+    """
 
-INTEGRATIONS: dict[str, tuple[str, str, str]] = {
-    "stoq": ("STOQ", "https://docs.stoqapp.com/", "StoqHook"),
-    "medusa": ("Medusa", "https://docs.medusajs.com/v1/api/admin", "MedusaHook"),
-    "surecart": ("SureCart", "https://developer.surecart.com/", "SureCartHook"),
-    "printstudio": ("PrintStudio", "https://printstudio-docs.pages.dev/", "PrintStudioHook"),
-}
-"""By connection type: the name, where the vendor's documentation is, and the hook."""
+    name: str
+    docs: str
+    hook: str
+    operators: tuple[str, ...]
+    form: dict[str, tuple[str, str]]
+    hidden: tuple[str, ...]
+    without: tuple[str, ...] = ("allow_private",)
 
-OPERATORS: dict[str, tuple[str, ...]] = {
-    "stoq": ("actions", "bulk", "reports"),
-    "medusa": ("medusa",),
-    "surecart": ("surecart",),
-    "printstudio": ("printstudio",),
+
+INTEGRATIONS: dict[str, Integration] = {
+    "stoq": Integration(
+        "STOQ",
+        "https://docs.stoqapp.com/",
+        "StoqHook",
+        operators=("actions", "bulk", "reports"),
+        form={
+            "host": ("Origin", "https://app.stoqapp.com"),
+            "password": ("API key", "STOQ app: Settings > Integrations > API Key"),
+        },
+        hidden=("schema", "login", "port"),
+    ),
+    "medusa": Integration(
+        "Medusa",
+        "https://docs.medusajs.com/v1/api/admin",
+        "MedusaHook",
+        operators=("medusa",),
+        form={
+            "host": ("Origin", "https://medusa.example.com"),
+            "login": ("E-mail", "empty: the password is an API token"),
+            "password": ("API token or password", "the user's api_token; with an e-mail: the password"),
+        },
+        hidden=("schema",),
+        # It has no rate limit (read in its source), so there are no points to share.
+        without=("points_share",),
+    ),
+    "surecart": Integration(
+        "SureCart",
+        "https://developer.surecart.com/",
+        "SureCartHook",
+        operators=("surecart",),
+        form={
+            "host": ("Origin", "https://api.surecart.com"),
+            "password": ("Secret key", "the secret key of the store (live or test)"),
+        },
+        hidden=("schema", "login", "port"),
+    ),
+    "printstudio": Integration(
+        "PrintStudio",
+        "https://printstudio-docs.pages.dev/",
+        "PrintStudioHook",
+        operators=("printstudio",),
+        form={
+            "host": ("Origin", "https://print.example.com"),
+            "password": ("API key", "psk_live_..."),
+        },
+        hidden=("schema", "login"),
+    ),
 }
+"""By connection type."""
 
 
 def _option(description: str, type_: str, default: str, example: str | None = None) -> dict[str, Any]:
@@ -149,40 +165,37 @@ def get_provider_info() -> dict[str, Any]:
             " PrintStudio."
         ),
         "integrations": [
-            {"integration-name": name, "external-doc-url": url, "tags": ["service"]}
-            for name, url, _ in INTEGRATIONS.values()
+            {"integration-name": one.name, "external-doc-url": one.docs, "tags": ["service"]}
+            for one in INTEGRATIONS.values()
         ],
-        "hooks": _modules(lambda system: [f"hooks.{system}"]),
-        "operators": _modules(lambda system: [f"operators.{name}" for name in OPERATORS[system]]),
-        "sensors": _modules(lambda system: ["sensors.jobs"]),
-        "triggers": _modules(lambda system: ["triggers.jobs"]),
+        "hooks": [_modules(one, f"hooks.{conn_type}") for conn_type, one in INTEGRATIONS.items()],
+        "operators": [
+            _modules(one, *(f"operators.{name}" for name in one.operators)) for one in INTEGRATIONS.values()
+        ],
+        "sensors": [_modules(one, "sensors.jobs") for one in INTEGRATIONS.values()],
+        "triggers": [_modules(one, "triggers.jobs") for one in INTEGRATIONS.values()],
         "connection-types": [connection(conn_type) for conn_type in INTEGRATIONS],
         "config": CONFIG,
     }
 
 
-def _modules(of: Callable[[str], list[str]]) -> list[dict[str, Any]]:
-    return [
-        {"integration-name": name, "python-modules": [f"stoq_provider.{module}" for module in of(system)]}
-        for system, (name, *_) in INTEGRATIONS.items()
-    ]
+def _modules(of: Integration, *names: str) -> dict[str, Any]:
+    return {"integration-name": of.name, "python-modules": [f"stoq_provider.{name}" for name in names]}
 
 
 def connection(conn_type: str) -> dict[str, Any]:
     """Return what Airflow is to know of a type of connection."""
-    name, _, hook = INTEGRATIONS[conn_type]
-    form = FORMS[conn_type]
-    left_out = NOT_IN_FORM[conn_type]
+    one = INTEGRATIONS[conn_type]
     return {
         "connection-type": conn_type,
-        "hook-class-name": f"stoq_provider.hooks.{conn_type}.{hook}",
-        "hook-name": name,
+        "hook-class-name": f"stoq_provider.hooks.{conn_type}.{one.hook}",
+        "hook-name": one.name,
         "ui-field-behaviour": {
-            "hidden-fields": HIDDEN[conn_type],
-            "relabeling": {field: label for field, (label, _) in form.items()},
-            "placeholders": {field: example for field, (_, example) in form.items()} | {"extra": "{}"},
+            "hidden-fields": list(one.hidden),
+            "relabeling": {field: label for field, (label, _) in one.form.items()},
+            "placeholders": {field: example for field, (_, example) in one.form.items()} | {"extra": "{}"},
         },
-        "conn-fields": {field: about for field, about in CONN_FIELDS.items() if field not in left_out},
+        "conn-fields": {field: about for field, about in CONN_FIELDS.items() if field not in one.without},
     }
 
 
@@ -190,12 +203,11 @@ def form_widgets(fields: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Return the connection form of Airflow before 3.2 as WTForms fields."""
     # Packages that only Airflow 2 has.
     from flask_appbuilder.fieldwidgets import BS3TextFieldWidget
-    from flask_babel import lazy_gettext
     from wtforms import BooleanField, StringField
 
     made = {}
     for name, field in fields.items():
-        label, about = lazy_gettext(field["label"]), field.get("description", "")
+        label, about = field["label"], field["description"]
         default = field["schema"].get("default")
         if "boolean" in field["schema"]["type"]:
             made[name] = BooleanField(label, description=about, default=default)

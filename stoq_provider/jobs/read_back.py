@@ -104,7 +104,7 @@ def _single(client: ListClient, action: BulkAction, item_id: int) -> Mapping[str
     return payload if isinstance(payload, Mapping) else {}
 
 
-def summary(found: Iterable[int], shown: int = 5) -> str:
+def summary(found: Iterable[Any], shown: int = 5) -> str:
     """Name the first items of a list."""
     items = list(found)
     text = ", ".join(str(item) for item in items[:shown])

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
+from airflow.providers.common.compat.sdk import AirflowSkipException
 
-from stoq_provider.core.records import RepeatSafety
 from stoq_provider.core.validation import InvalidInput
 from stoq_provider.exceptions import StoqProviderError
 from stoq_provider.jobs import config
@@ -20,10 +19,13 @@ from stoq_provider.operators.waiting import WaitingOperator
 from stoq_provider.triggers.deferral import H
 
 if TYPE_CHECKING:
+    import logging
+
     from airflow.providers.common.compat.sdk import Context
 
     from stoq_provider.core.events import WaitEvent
     from stoq_provider.core.submission import Submission
+    from stoq_provider.jobs.repeats import Piece
     from stoq_provider.jobs.submit import Submitted, Submitter
 
 
@@ -47,7 +49,6 @@ class JobOperator(WaitingOperator[H]):
     are those of :class:`~stoq_provider.operators.waiting.WaitingOperator`.
     """
 
-    owner = True
     choices: ClassVar[dict[str, tuple[Any, ...]]] = {
         "on_clear": ("resubmit", "reuse"),
         "on_busy": ("fail", "wait"),
@@ -68,6 +69,17 @@ class JobOperator(WaitingOperator[H]):
         self.on_busy = on_busy
         self._done: list[Submitted] = []
         self._records: Submitter | None = None
+        # Records of what earlier tries sent, where this one goes on with what they left to do.
+        self._earlier: list[str] = []
+        # Submissions that had no clear answer, where others were sent all the same.
+        self._doubtful: list[Piece] = []
+
+    def records(self, context: Context, log: logging.Logger | None = None) -> Submitter:
+        """Open the records of the task; ``log`` gets a warning where none can be kept."""
+        from stoq_provider.jobs.submit import Submitter  # when a task runs: parsing a DAG needs no engine
+
+        patience = config.seconds("timeout", self.timeout) if self.on_busy == "wait" else 0.0
+        return Submitter.of(self.hook, context, on_clear=self.on_clear, busy_patience=patience, log=log)
 
     # -- what a subclass says -----------------------------------------------------------------------
 
@@ -79,23 +91,25 @@ class JobOperator(WaitingOperator[H]):
         """Return the names of what was kept for the next try beside the records."""
         return []
 
-    @property
-    def resumes(self) -> bool:
-        """Whether this try goes on with what an earlier one had sent."""
-        return False
+    def preview(self) -> Any:
+        """Return the result of a task that is to submit nothing; ``None``: it submits."""
+        return None
 
     # -- a try --------------------------------------------------------------------------------------
 
-    def _run(self, context: Context) -> Any:
+    def execute(self, context: Context) -> Any:
+        """Plan, record, submit, wait, finish."""
         started_at = time.time()
         self._check_input()
-        self._records = submitter = self._submitter(context, warn=True)
+        if (preview := self.preview()) is not None:
+            return preview
+        self._records = submitter = self.records(context, log=self.log)
         submissions = self._planned(context, submitter)
         # Each is recorded before it is sent, and its handle after that; see ``jobs.submit``.
         done = self._submit(submissions, submitter)
         self._push_jobs(context, done)
         if not self._waits:
-            return self._leave(done, submitter)
+            return self._handles(done, submitter)
         event = self._wait_for_jobs(done, submitter, started_at)
         # A task that defers comes here by execute_complete(), in another process.
         return self._finish(context, event)
@@ -113,16 +127,13 @@ class JobOperator(WaitingOperator[H]):
     # -- steps --------------------------------------------------------------------------------------
 
     def _check_input(self) -> None:
-        self._check_choices()
-        super()._check_input()
-
-    def _check_choices(self) -> None:
         with typed(self.hook.system.name, NOTHING_SENT):
             for name, known in self.choices.items():
                 if getattr(self, name) not in known:
                     raise InvalidInput(
                         f"{name} is one of {', '.join(map(repr, known))}, not {getattr(self, name)!r}"
                     )
+        super()._check_input()
 
     def _not_none(self, items: Sequence[Any], what: str, on_empty: str) -> None:
         if items:
@@ -136,17 +147,6 @@ class JobOperator(WaitingOperator[H]):
         if self.wait_for_completion is None:
             return self.destination is not None
         return self.wait_for_completion
-
-    def _submitter(self, context: Context, *, warn: bool = False) -> Submitter:
-        from stoq_provider.jobs.submit import Submitter  # parsing a DAG needs no engine
-
-        return Submitter.of(
-            self.hook,
-            context,
-            on_clear=self.on_clear,
-            busy_patience=config.seconds("timeout", self.timeout) if self.on_busy == "wait" else 0.0,
-            log=self.log if warn else None,
-        )
 
     def _planned(self, context: Context, submitter: Submitter) -> list[Submission]:
         """Return what is to be submitted: what must not be repeated is what the try before planned."""
@@ -162,31 +162,27 @@ class JobOperator(WaitingOperator[H]):
             try:
                 done.append(submitter.submit(submission))
             except StoqProviderError as error:
-                raise self._after_others(error, submitter, submission, len(submissions)) from None
+                self._submission_failed(error, submission, submissions, submitter)
             if len(done) == 1 and submitter.never_repeats(submission.kind):
                 submitter.hold(self.notes(submitter))
         return done
 
-    def _after_others(
+    def _submission_failed(
         self,
         error: StoqProviderError,
-        submitter: Submitter,
         submission: Submission,
-        planned: int,
-        *,
-        doubtful: bool = False,
-    ) -> StoqProviderError:
-        """
-        Return the error of a submission, which tells of those before it.
-
-        :param doubtful: whether any of them had no clear answer.
-        """
-        begun, notes = bool(self._done or self.resumes), self.notes(submitter)
+        submissions: Sequence[Submission],
+        submitter: Submitter,
+    ) -> None:
+        """Raise the error, which tells of the submissions before it; where it returns, the next is sent."""
+        begun, notes = bool(self._done or self._earlier), self.notes(submitter)
         # A list that was refused before anything went out is not kept: a person may mend it.
-        if not begun and not doubtful and error.job_started is False:
+        if not begun and not self._doubtful and error.job_started is False:
             submitter.drop([submitter.plan_name, *notes])
         kept = [*(s.key for s in self._done), *notes] if begun else []
-        return submitter.hold_after_others(error, submission, len(self._done), planned, kept)
+        raise submitter.hold_after_others(
+            error, submission, len(self._done), len(submissions), kept
+        ) from None
 
     def _push_jobs(self, context: Context, done: Sequence[Submitted]) -> None:
         job_ids = [submitted.handle.job_id for submitted in done]
@@ -195,7 +191,7 @@ class JobOperator(WaitingOperator[H]):
             context["ti"].xcom_push(key="job_id", value=job_ids[0])
             context["ti"].xcom_push(key="job_ids", value=job_ids)
 
-    def _leave(self, done: Sequence[Submitted], submitter: Submitter) -> list[dict[str, Any]]:
+    def _handles(self, done: Sequence[Submitted], submitter: Submitter) -> list[dict[str, Any]]:
         """End without waiting; return the handles."""
         submitter.release([*(submitted.key for submitted in done), *self.notes(submitter)])
         self.hook.close()
@@ -219,34 +215,3 @@ class JobOperator(WaitingOperator[H]):
             # A job found again may long have ended; one just submitted has not.
             eager=any(submitted.reattached for submitted in left),
         )
-
-    # -- the end ------------------------------------------------------------------------------------
-
-    def recorded(self, context: Context) -> bool:
-        """Whether there is a place for records."""
-        return self._submitter(context).durable
-
-    def note_ends(self, context: Context, event: WaitEvent) -> None:
-        """Note in the records how their jobs ended."""
-        self._submitter(context).note_ends(event.state.records, event.ends)
-
-    def note_success(self, context: Context, event: WaitEvent) -> None:
-        """Let a clear of the task that ended well begin anew, whatever went before."""
-        state = event.state
-        self._submitter(context).release([*state.records, *state.notes])
-
-    def must_not_retry(self, context: Context) -> bool:
-        """Whether a retry would not find the jobs, and submitting them again would do harm."""
-        kind = getattr(self, "kind", "")  # what says no kind is taken for one that must not be repeated
-        never = self.hook.system.repeat_safety(kind) is RepeatSafety.NEVER
-        return never and not self.recorded(context)
-
-    def note_failure(self, context: Context, event: WaitEvent, error: StoqProviderError) -> None:
-        """
-        Let good jobs be found again by the clear that is all a person can do after such an error.
-
-        What must never be repeated is held after any error: with ``retries=0`` a clear is the only retry.
-        """
-        state, submitter = event.state, self._submitter(context)
-        if submitter.never_repeats(state.kind) or isinstance(error, AirflowFailException):
-            submitter.hold([*state.records, *state.notes])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from stoq_provider.core.validation import chunks
@@ -67,7 +68,7 @@ class StoqBulkOperator(ItemsOperator[StoqHook]):
         """The action's name, without the resource."""
         return self.action
 
-    @property
+    @cached_property
     def kind(self) -> str:
         """The kind of the action's jobs."""
         return self._action().kind

@@ -67,6 +67,9 @@ class ItemsOperator(JobOperator[H]):
         self.dry_run = dry_run
         self.on_empty = on_empty
         self.max_items = max_items
+        # What this try planned. Without a store, what a selection held would not be found again once the
+        # jobs have run.
+        self._submissions: list[Submission] | None = None
 
     # -- what a subclass says -----------------------------------------------------------------------
 
@@ -74,11 +77,6 @@ class ItemsOperator(JobOperator[H]):
     def doing(self) -> str:
         """The action's name, for messages."""
         return self.kind
-
-    @property
-    @abstractmethod
-    def kind(self) -> str:
-        """The kind of the action's jobs."""
 
     @abstractmethod
     def check_parameters(self) -> None:
@@ -123,9 +121,9 @@ class ItemsOperator(JobOperator[H]):
         """
         return ()
 
-    @abstractmethod
     def most_reads(self, items: int) -> int:
         """Return how many reads it takes at the most to read so many items back."""
+        return items
 
     def price(self, sizes: Sequence[int]) -> dict[str, Any]:
         """Return points and minutes of submissions of so many items each, as ``core.estimate`` does."""
@@ -139,15 +137,10 @@ class ItemsOperator(JobOperator[H]):
 
     # -- steps --------------------------------------------------------------------------------------
 
-    def _run(self, context: Context) -> Any:
-        self._check_parameters()
-        return self._dry_run() if self.dry_run else super()._run(context)
-
     def plan(self, context: Context, submitter: Submitter) -> list[Submission]:
         """Find the items and cut them; after a verification that failed, only the unchanged ones."""
         submissions, duplicates = self._find(submitter)
-        # Without a store, what a selection held would not be found again once the jobs have run.
-        self._sent = submissions
+        self._submissions = submissions
         self.log.info(
             "%s: %s items in %s submissions, %s duplicates dropped",
             self.doing,
@@ -161,11 +154,6 @@ class ItemsOperator(JobOperator[H]):
         """Return the names of the kept list of items, and of the records that tell what is left of it."""
         return [*self.items().note_keys(submitter), *self._earlier]
 
-    @property
-    def resumes(self) -> bool:
-        """Whether this try sends what the one before left unchanged."""
-        return bool(self._earlier)
-
     def unchanged_items(self, context: Context, event: WaitEvent) -> Sequence[Any]:
         """Read the items back, where ``verify`` wants it and a read can tell."""
         if self.verify is None:
@@ -173,8 +161,8 @@ class ItemsOperator(JobOperator[H]):
         if not self.readable:
             self.log.warning("verify=%r has nothing to read for %s: %s.", self.verify, self.doing, self.reads)
             return ()
-        submitter = self._submitter(context)
-        submissions = self._sent if hasattr(self, "_sent") else self._find(submitter)[0]
+        submitter = self.records(context)
+        submissions = self._find(submitter)[0] if self._submissions is None else self._submissions
         by_chunk = {submitter.key(s): self.ids_of(s) for s in submissions}
         found = self.read_items([item for ids in by_chunk.values() for item in ids], submissions)
         if found.unclear:
@@ -197,7 +185,7 @@ class ItemsOperator(JobOperator[H]):
             items = self.items().kept(submitter)
             self._not_none(items.ids, self.items().what, self.on_empty)
             submissions = self.cut(items.ids, 0)
-            self._earlier: list[str] = []
+            self._earlier = []
             for round_ in count(1):
                 records = [submitter.current(submission) for submission in submissions]
                 left = [item for record in records if record for item in record.unchanged or ()]
@@ -239,14 +227,14 @@ class ItemsOperator(JobOperator[H]):
         fate = f"The remote jobs have ended. A retry submits {again}."
         raise ItemsUnchanged(f"{text} {fate}", system=self.hook.system.name)
 
-    def _check_parameters(self) -> None:
-        self._check_choices()
+    def _check_input(self) -> None:
         with typed(self.hook.system.name, NOTHING_SENT):
             if self.verify and not self.dry_run and not self._waits:
                 raise InvalidInput(
                     "verify reads back when the jobs have ended, so wait_for_completion must be true"
                 )
             self.check_parameters()
+        super()._check_input()
 
     def _check_store(self, submitter: Submitter) -> None:
         if self.verify and self.deferrable and not submitter.durable and not self.items().stable:
@@ -255,7 +243,10 @@ class ItemsOperator(JobOperator[H]):
                 "[stoq] state_path, or give the ids as a list"
             )
 
-    def _dry_run(self) -> dict[str, Any]:
+    def preview(self) -> dict[str, Any] | None:
+        """Find the items and price the run, where it is a dry one."""
+        if not self.dry_run:
+            return None
         hook = self.hook
         with typed(hook.system.name, NOTHING_SENT):
             items = self.items().resolve()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from stoq_provider.core.events import JobEnd
@@ -39,7 +40,6 @@ class _DecidingOperator(WaitingOperator[MedusaHook]):
     downloads = True
     ui_color = "#e3dcf5"
     confirm: Any
-    medusa_conn_id: str
 
     def accepts(self, end: JobEnd) -> bool:
         """Take a cancelled job for a good end where it was to be cancelled."""
@@ -66,7 +66,8 @@ class _DecidingOperator(WaitingOperator[MedusaHook]):
                 error = error or self._too_many(end, refusal, policy)
         state = replace(event.state, ended=tuple(ends) if again else ())
         event = replace(event, ends=tuple(ends), state=state)
-        self.note_ends(context, event)
+        if (records := self.records(context)) is not None:
+            records.note_ends(state.records, event.ends)
         if error is not None:
             raise error
         return event, again
@@ -190,7 +191,7 @@ class MedusaBatchJobOperator(_DecidingOperator, JobOperator[MedusaHook]):
         self.source = source
         self.medusa_conn_id = medusa_conn_id
 
-    @property
+    @cached_property
     def kind(self) -> str:
         """The type of the job."""
         return str(self.job_type)
@@ -248,7 +249,8 @@ class MedusaConfirmOperator(_DecidingOperator):
         self.confirm = confirm
         self.medusa_conn_id = medusa_conn_id
 
-    def _run(self, context: Context) -> Any:
+    def execute(self, context: Context) -> Any:
+        """Decide, and wait for the end of the jobs that go on."""
         started_at = time.time()
         self._check_input()
         with typed(self.hook.system.name, NOTHING_SENT):

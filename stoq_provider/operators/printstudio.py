@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from stoq_provider.core.models import JobState
@@ -95,7 +96,7 @@ class PrintStudioImportSkusOperator(PrintStudioOperator):
         self.mode = mode
         self.on_empty = on_empty
 
-    @property
+    @cached_property
     def kind(self) -> str:
         """The kind of the calls, with the mode."""
         return f"{self.route.kind}:{self.mode}"
@@ -186,17 +187,13 @@ class PrintStudioPrintJobsOperator(PrintStudioOperator, ItemsOperator[PrintStudi
     def ids_of_job(self, end: JobEnd) -> Sequence[Any]:
         """Return the print jobs of a call that did nothing; the name of a call is made from what it holds."""
         system = self.hook.system
-        calls = {system.call_name(submission): submission for submission in self._sent}
+        calls = {system.call_name(submission): submission for submission in self._submissions or ()}
         call = calls.get(end.handle.job_id)
         return self.ids_of(call) if call is not None else ()
 
-    def most_reads(self, items: int) -> int:
-        """Return how many reads that takes."""
-        return items
-
     def price(self, sizes: Sequence[int]) -> dict[str, Any]:
         """Return requests and minutes: bulk calls have a limit of their own, and nothing is polled."""
-        reads = sum(sizes) if self.verify else 0
+        reads = self.most_reads(sum(sizes)) if self.verify else 0
         route_limit, common = bulk.ROUTE_LIMITS[self.route.limit], self.hook.system.points
         share = self.hook.settings.points_share
         minutes = (

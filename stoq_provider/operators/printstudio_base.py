@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from stoq_provider.core.lifecycle import Outcome
@@ -50,8 +51,10 @@ class PrintStudioOperator(JobOperator[PrintStudioHook]):
         super().__init__(**kwargs)
         self.extra_body = extra_body
         self.printstudio_conn_id = printstudio_conn_id
+        # What an earlier try was about to send, and had no answer to.
+        self._lost: list[Submission] = []
 
-    @property
+    @cached_property
     def kind(self) -> str:
         """The kind of the calls."""
         return self.route.kind
@@ -68,26 +71,28 @@ class PrintStudioOperator(JobOperator[PrintStudioHook]):
         return True
 
     def _submit(self, submissions: Sequence[Submission], submitter: Submitter) -> list[Submitted]:
-        done = self._done = []
-        doubtful: list[Piece] = []
-        pieces = Piece.of(submissions, self.noun)
-        for piece in pieces:
-            lost = submitter.was_lost(piece.submission)
-            try:
-                done.append(submitter.submit(piece.submission))
-            except StoqProviderError as error:
-                if isinstance(error, SubmissionUncertain) and submitter.durable:
-                    doubtful.append(piece)
-                    if lost or piece is pieces[-1]:
-                        continue
-                    error = stopped(error, doubtful, pieces)
-                else:
-                    error = piece.named(error)
-                raise self._after_others(
-                    error, submitter, piece.submission, len(pieces), doubtful=bool(doubtful)
-                ) from None
-        if doubtful:
-            problem = uncertain(self.hook.system, doubtful, self.on_clear)
-            last = doubtful[-1].submission
-            raise self._after_others(problem, submitter, last, len(pieces), doubtful=True)
+        self._lost = [submission for submission in submissions if submitter.was_lost(submission)]
+        done = super()._submit(submissions, submitter)
+        if self._doubtful:
+            problem = uncertain(self.hook.system, self._doubtful, self.on_clear)
+            super()._submission_failed(problem, self._doubtful[-1].submission, submissions, submitter)
         return done
+
+    def _submission_failed(
+        self,
+        error: StoqProviderError,
+        submission: Submission,
+        submissions: Sequence[Submission],
+        submitter: Submitter,
+    ) -> None:
+        # One uncertain call ends a try, so that a person hears of it; the next one passes over it.
+        pieces = Piece.of(submissions, self.noun)
+        piece = pieces[submissions.index(submission)]
+        if isinstance(error, SubmissionUncertain) and submitter.durable:
+            self._doubtful.append(piece)
+            if submission in self._lost or piece is pieces[-1]:
+                return
+            error = stopped(error, self._doubtful, pieces)
+        else:
+            error = piece.named(error)
+        super()._submission_failed(error, submission, submissions, submitter)

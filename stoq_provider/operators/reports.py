@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 from stoq_provider.core.validation import InvalidInput, read_mapping
 from stoq_provider.jobs.errors import NOTHING_SENT, typed
@@ -11,8 +12,6 @@ from stoq_provider.operators.base import JobOperator
 from stoq_provider.triggers.jobs import StoqJobTrigger
 
 if TYPE_CHECKING:
-    from datetime import tzinfo
-
     from airflow.providers.common.compat.sdk import Context
 
     from stoq_provider.core.submission import Submission
@@ -56,6 +55,7 @@ class StoqReportExportOperator(JobOperator["StoqHook"]):
     ui_color = "#e8f0e4"
     trigger_class = StoqJobTrigger
     downloads = True
+    kind = "export"
 
     def __init__(
         self,
@@ -79,11 +79,6 @@ class StoqReportExportOperator(JobOperator["StoqHook"]):
         self.extra_body = extra_body
         self.extra_query = extra_query
         self.stoq_conn_id = stoq_conn_id
-
-    @property
-    def kind(self) -> str:
-        """Exports."""
-        return "export"
 
     def plan(self, context: Context, submitter: Submitter) -> list[Submission]:
         """Check report and filters; the one submission."""
@@ -112,11 +107,9 @@ class StoqReportExportOperator(JobOperator["StoqHook"]):
         return {**filters, **dates}
 
 
-def _zone(name: str) -> tzinfo:
-    import pendulum  # loaded by Airflow, and slow to load where it was not
-
+def _zone(name: str) -> ZoneInfo:
     try:
-        return pendulum.timezone(name)
-    except Exception:
+        return ZoneInfo(name)
+    except Exception:  # which one, depends on what the system finds under a wrong name
         problem = InvalidInput(f"no time zone is called {name!r}; an example is 'Europe/Berlin'")
     raise problem

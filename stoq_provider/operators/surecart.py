@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from stoq_provider.core.submission import Submission
@@ -69,7 +70,7 @@ class SureCartBulkActionOperator(ItemsOperator[SureCartHook]):
         self.extra_body = extra_body
         self.surecart_conn_id = surecart_conn_id
 
-    @property
+    @cached_property
     def kind(self) -> str:
         """The kind of its jobs."""
         return self.action_type

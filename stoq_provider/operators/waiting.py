@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import time
-from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.providers.common.compat.sdk import AirflowFailException
 
 from stoq_provider.core.events import JobEnd, WaitEvent, WaitState
 from stoq_provider.core.lifecycle import Outcome
-from stoq_provider.exceptions import FinalPollingUnhealthy, PollingUnhealthy, ProtocolError, StoqProviderError
+from stoq_provider.exceptions import FinalPollingUnhealthy, ProtocolError, StoqProviderError
 from stoq_provider.jobs import config, results
-from stoq_provider.jobs.errors import NO_RECORD, NOT_RETRIED, WAIT_AGAIN
-from stoq_provider.triggers.deferral import TRIGGER_FAILED, H, WaitingTask, trigger_failure
+from stoq_provider.jobs.errors import NO_RECORD, NOT_RETRIED
+from stoq_provider.triggers.deferral import H, WaitingTask
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from stoq_provider.core.models import JobHandle
+    from stoq_provider.jobs.submit import Submitter
 
 
 class WaitingOperator(WaitingTask[H]):
@@ -32,8 +35,6 @@ class WaitingOperator(WaitingTask[H]):
     """
 
     downloads: ClassVar[bool] = False
-    owner: ClassVar[bool] = False
-    """Whether the jobs are submitted by the task itself."""
 
     def __init__(self, *, timeout: float | timedelta = 6 * 3600, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -41,9 +42,14 @@ class WaitingOperator(WaitingTask[H]):
 
     # -- what a subclass says -----------------------------------------------------------------------
 
-    @abstractmethod
-    def _run(self, context: Context) -> Any:
-        """Do the work of a try."""
+    @cached_property
+    def kind(self) -> str:
+        """The kind of its jobs. Where a subclass says none, they are taken for what must not be repeated."""
+        return ""
+
+    def records(self, context: Context) -> Submitter | None:
+        """Return the records of the jobs; ``None``: it was another task that submitted them."""
+        return None
 
     def decide(self, context: Context, event: WaitEvent) -> tuple[WaitEvent, Sequence[JobHandle]]:
         """
@@ -59,23 +65,6 @@ class WaitingOperator(WaitingTask[H]):
     def accepts(self, end: JobEnd) -> bool:
         """Whether a job ended as the task wants it."""
         return end.outcome.good
-
-    def note_ends(self, context: Context, event: WaitEvent) -> None:
-        """Write down how jobs ended, for the next try."""
-
-    def note_success(self, context: Context, event: WaitEvent) -> None:
-        """Write down that all went well."""
-
-    def note_failure(self, context: Context, event: WaitEvent, error: StoqProviderError) -> None:
-        """Write down what a failure means for the next try."""
-
-    def recorded(self, context: Context) -> bool:
-        """Whether the next try finds the jobs."""
-        return True
-
-    def must_not_retry(self, context: Context) -> bool:
-        """Whether a retry would do harm, because it could not find the jobs."""
-        return False
 
     def unchanged_items(self, context: Context, event: WaitEvent) -> Sequence[Any]:
         """
@@ -95,43 +84,6 @@ class WaitingOperator(WaitingTask[H]):
         items = manifest["unchanged_items"]
         manifest["totals"]["unchanged"] = len(items)
         return results.keep_long(self.hook, manifest, "unchanged_items", items, folder, recorded=recorded)
-
-    # -- Airflow's side -----------------------------------------------------------------------------
-
-    def execute(self, context: Context) -> Any:
-        """Do the work, and wait as the parameters say."""
-        # The work is not in execute() itself, which a subclass must not call as super().execute(): Airflow
-        # 2 takes that for an operator that is run within another.
-        return self._run(context)
-
-    def execute_complete(self, context: Context, event: Any) -> Any:
-        """Go on where the trigger fired."""
-        try:
-            ended = self._read_event(event, "The remote jobs go on.")
-        except ProtocolError as error:
-            final = self.must_not_retry(context)
-            again = NOT_RETRIED if final else "A retry waits for them."
-            problem = (FinalPollingUnhealthy if final else ProtocolError)(
-                f"{error.message} {again}", **error.details()
-            )
-        else:
-            return self._finish(context, ended)
-        raise problem
-
-    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Explain what a failed trigger means; Airflow would only say that it failed."""
-        if next_method != TRIGGER_FAILED:
-            return super().resume_execution(next_method, next_kwargs, context)
-        label, recorded = self.hook.system.label, self.recorded(context)
-        if self.must_not_retry(context):
-            raise FinalPollingUnhealthy(trigger_failure(self, next_kwargs, context, label, again=NOT_RETRIED))
-        again = WAIT_AGAIN if recorded else NO_RECORD
-        raise PollingUnhealthy(trigger_failure(self, next_kwargs, context, label, again=again))
-
-    def on_kill(self) -> None:
-        """End the wait on the worker; the jobs go on."""
-        if "hook" in self.__dict__:
-            self.hook.stop("The remote jobs go on; this task submits none, and cancels none.")
 
     # -- steps --------------------------------------------------------------------------------------
 
@@ -160,32 +112,52 @@ class WaitingOperator(WaitingTask[H]):
         eager: bool = False,
     ) -> WaitEvent:
         """Wait for jobs; does not return where that is left to the triggerer."""
-        from stoq_provider.jobs.wait import event_of, wait_sync  # parsing a DAG needs no engine
-
         hook = self.hook
-        plan = self._wait_plan(handles, deadline=state.deadline, now=time.time(), seen_at=seen_at)
-        poller = plan.poller(hook.system, eager=eager)
+        poller = self._new_poller(
+            handles, deadline=state.deadline, now=time.time(), seen_at=seen_at, eager=eager
+        )
         if not self.deferrable:
-            wait_sync(poller, hook)
+            self._engine.wait_sync(poller, hook)
         elif not poller.step(time.time()).done:
             # The first look is the triggerer's too: only there the tasks know of each other's polls.
             spent = state.points_spent + hook.transport.points_spent
             self._defer_until(poller, replace(state, points_spent=spent))
-        return event_of(poller, 0, state)
+        event: WaitEvent = self._engine.event_of(poller, 0, state)
+        return event
+
+    def _without_result(
+        self, context: Context, error: type[StoqProviderError], text: str, again: str, *, late: bool = False
+    ) -> StoqProviderError:
+        records = self.records(context)
+        if records is not None and not records.durable:
+            again = NO_RECORD
+            if records.never_repeats(self.kind):
+                error, again = FinalPollingUnhealthy, NOT_RETRIED
+        return error(f"{text} {again}", system=self.hook.system.name)
 
     def _finish(self, context: Context, event: WaitEvent) -> dict[str, Any]:
-        self.note_ends(context, event)
+        records = self.records(context)
+        recorded = records is None or records.durable
+        if records is not None:
+            records.note_ends(event.state.records, event.ends)
+        kept = [*event.state.records, *event.state.notes]
         event = replace(event, ends=(*event.state.ended, *event.ends))
         try:
-            self._raise_bad(context, event)
+            self._raise_bad(event, owner=records is not None, recorded=recorded)
             event, again = self.decide(context, event)
-            manifest = {} if again else self._results(context, event)
+            manifest = {} if again else self._results(context, event, recorded=recorded)
         except StoqProviderError as error:
-            self.note_failure(context, event, error)
+            # Good jobs are found again by the clear that is all a person can do after a final error. What
+            # must never be repeated is held after any error: with ``retries=0`` a clear is the only retry.
+            final = isinstance(error, AirflowFailException)
+            if records is not None and (final or records.never_repeats(event.state.kind)):
+                records.hold(kept)
             raise
         if again:
             return self._finish(context, self._wait_again(event, again))
-        self.note_success(context, event)
+        if records is not None:
+            # A clear of the task that ended well begins anew, whatever went before.
+            records.release(kept)
         self.hook.close()
         return manifest
 
@@ -206,20 +178,18 @@ class WaitingOperator(WaitingTask[H]):
         )
         return self._wait_for(again, state)
 
-    def _raise_bad(self, context: Context, event: WaitEvent) -> None:
+    def _raise_bad(self, event: WaitEvent, *, owner: bool, recorded: bool) -> None:
         """Raise the error of the worst job that did not end as the task wants it."""
         ends = (
             replace(end, outcome=Outcome.SUCCEEDED) if self.accepts(end) and not end.outcome.good else end
             for end in event.ends
         )
-        judged = replace(event, ends=tuple(ends))
-        error = self._worst_error(judged, owner=self.owner, recorded=self.recorded(context))
+        error = self._worst_error(replace(event, ends=tuple(ends)), owner=owner, recorded=recorded)
         if error is not None:
             raise error
 
-    def _results(self, context: Context, event: WaitEvent) -> dict[str, Any]:
+    def _results(self, context: Context, event: WaitEvent, *, recorded: bool) -> dict[str, Any]:
         place = event.state.destination
-        recorded = self.recorded(context)
         unchanged = self.unchanged_items(context, event)
         manifest = self._manifest(
             event, place if self.downloads else None, recorded=recorded, unchanged=unchanged

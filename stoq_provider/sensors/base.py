@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -17,12 +16,13 @@ from airflow.providers.common.compat.sdk import (
     PokeReturnValue,
 )
 
-from stoq_provider.core.events import WaitEvent, WaitState
+from stoq_provider.core.events import JobEnd, WaitEvent, WaitState
+from stoq_provider.core.lifecycle import Outcome
 from stoq_provider.core.models import JobHandle
-from stoq_provider.exceptions import PollingUnhealthy
-from stoq_provider.jobs.errors import WAIT_AGAIN, typed
-from stoq_provider.sensors.wording import CLEAR, NO_JOB, named, timed_out
-from stoq_provider.triggers.deferral import TRIGGER_FAILED, H, WaitingTask, is_time_out, trigger_failure
+from stoq_provider.exceptions import StoqProviderError
+from stoq_provider.jobs.errors import typed
+from stoq_provider.jobs.read_back import summary
+from stoq_provider.triggers.deferral import H, WaitingTask
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -30,8 +30,13 @@ if TYPE_CHECKING:
     from stoq_provider.core.polling import Poller
     from stoq_provider.jobs.wait import PokeMemory
 
-FATE = "The remote jobs are not touched; a retry of this task looks again and submits nothing."
-
+CLEAR = (
+    "Airflow does not retry a sensor whose time is up; clear the task to look again, which submits nothing."
+)
+NO_JOB = (
+    "The remote jobs are not touched. Once the parameters are right, clear the task to look again, which "
+    "submits nothing."
+)
 
 _BASE_EXECUTE = BaseSensorOperator.execute
 """Called without Airflow 2's guard, which takes it for an operator that is run within another."""
@@ -89,9 +94,7 @@ class JobSensor(WaitingTask[H], BaseSensorOperator):
         """Wait, as the parameters say."""
         self._started_at = time.time()
         if self.reschedule and not self.deferrable:
-            from stoq_provider.jobs.wait import PokeMemory  # parsing a DAG needs no engine
-
-            self._memory = PokeMemory.of(context, self.hook.conn_id, self.log)
+            self._memory = self._engine.PokeMemory.of(context, self.hook.conn_id, self.log)
         self._check_download()
         if not self.deferrable:
             return self._execute_here(context)
@@ -100,49 +103,20 @@ class JobSensor(WaitingTask[H], BaseSensorOperator):
         try:
             self._poller  # noqa: B018 - checks the jobs
         except AirflowException as error:
-            self._skip_if_soft(str(error))
-            raise
+            raise self._failed(error) from None
         return self._defer_until(self._poller, self._state())
 
     def poke(self, context: Context) -> PokeReturnValue | bool:
         """Poll every job that has not ended, once."""
-        from stoq_provider.jobs.wait import event_of, poll_due  # parsing a DAG needs no engine
-
         hook, poller = self.hook, self._poller
         hook.sleep(0)  # raises where the task was stopped between two pokes
         poller.wake(time.time())
-        if not poll_due(poller, hook):
+        if not self._engine.poll_due(poller, hook):
             if self._memory is not None:
                 self._memory.keep(poller.jobs)
             return False
-        manifest = self._finish(event_of(poller, 0, self._state()))
+        manifest = self._finish(context, self._engine.event_of(poller, 0, self._state()))
         return PokeReturnValue(is_done=True, xcom_value=manifest)
-
-    def execute_complete(self, context: Context, event: Any) -> Any:
-        """Go on where the trigger fired."""
-        return self._finish(self._read_event(event, FATE))
-
-    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Explain what a failed trigger means; Airflow would only say that it failed."""
-        if next_method != TRIGGER_FAILED:
-            return super().resume_execution(next_method, next_kwargs, context)
-        system, late = self.hook.system, is_time_out(next_kwargs)
-        again = CLEAR if late else WAIT_AGAIN
-        message = trigger_failure(self, next_kwargs, context, system.label, again=again)
-        self._skip_if_soft(message)
-        if late:
-            raise AirflowSensorTimeout(message)
-        # A trigger that broke says nothing of the time: unlike a time-out, Airflow retries this.
-        raise PollingUnhealthy(message, system=system.name)
-
-    def on_kill(self) -> None:
-        """End the wait on the worker; the jobs go on."""
-        if "hook" in self.__dict__:
-            self.hook.stop()
-
-    def _skip_if_soft(self, message: str) -> None:
-        if self.soft_fail or getattr(self, "never_fail", False):
-            raise AirflowSkipException(message)
 
     # -- steps --------------------------------------------------------------------------------------
 
@@ -158,10 +132,8 @@ class JobSensor(WaitingTask[H], BaseSensorOperator):
             handles = self.handles()
             for handle in handles:
                 self.hook.system.status_request(self.hook.settings.origin, handle)
-        plan = self._wait_plan(handles, deadline=now + self.timeout, now=now)
-        if self._memory is not None:
-            plan = replace(plan, jobs=self._memory.recall(plan.jobs))
-        return plan.poller(self.hook.system, eager=True)
+        deadline = now + self.timeout
+        return self._new_poller(handles, deadline=deadline, now=now, eager=True, memory=self._memory)
 
     def _execute_here(self, context: Context) -> Any:
         try:
@@ -171,7 +143,7 @@ class JobSensor(WaitingTask[H], BaseSensorOperator):
                 raise
             # Empty where silent_fail passed over jobs that ended badly.
             jobs = [progress.handle.job_id for progress in self._poller.jobs if not progress.ended]
-            still = f" Jobs that have not ended: {named(jobs)}. They go on." if jobs else ""
+            still = f" Jobs that have not ended: {summary(jobs)}. They go on." if jobs else ""
             problem = AirflowSensorTimeout(f"{error}{still} {CLEAR}")
         raise problem
 
@@ -182,24 +154,53 @@ class JobSensor(WaitingTask[H], BaseSensorOperator):
             points_spent=self.hook.transport.points_spent if self.deferrable else 0,
         )
 
-    def _finish(self, event: WaitEvent) -> dict[str, Any]:
-        self._raise_bad_end(event)
+    def _finish(self, context: Context, event: WaitEvent) -> dict[str, Any]:
+        late = _timed_out(event.ends, self.hook.system.label)
+        error = AirflowSensorTimeout(late) if late else self._worst_error(event, owner=False, recorded=True)
+        if error is not None:
+            raise self._failed(error)
         manifest = self._manifest(event, event.state.destination, recorded=True)
         self.hook.close()
         return manifest
 
-    def _raise_bad_end(self, event: WaitEvent) -> None:
-        """Raise what jobs that did not end well mean for the task, if there are any."""
-        late = timed_out(event.ends, self.hook.system.label)
-        error = AirflowSensorTimeout(late) if late else self._worst_error(event, owner=False, recorded=True)
-        if error is None:
-            return
-        if self.soft_fail or self.never_fail:
-            # Airflow 3 puts words of its own in place of the error, which name neither job nor reason.
-            self.log.warning("%s", error)
+    def _without_result(
+        self, context: Context, error: type[StoqProviderError], text: str, again: str, *, late: bool = False
+    ) -> AirflowException:
+        if late:
+            return self._failed(AirflowSensorTimeout(f"{text} {CLEAR}"))
+        # A trigger that broke says nothing of the time: unlike a time-out, Airflow retries this.
+        return self._failed(error(f"{text} {again}", system=self.hook.system.name))
+
+    def _failed(self, error: AirflowException) -> AirflowException:
+        """Return what an error means for the task, which may be skipped instead of failing."""
+        if not (self.soft_fail or self.never_fail):
+            return error
+        # Airflow 3 puts words of its own in place of the error, which name neither job nor reason.
+        self.log.warning("%s", error)
         # By itself, Airflow skips after any error of a deferred sensor only from 3.1 on, and of a poke only
         # after time-outs and what is not retried. As there, silent_fail goes before where it has a meaning:
         # the base class logs the error and pokes on.
-        if (self.soft_fail or self.never_fail) and (self.deferrable or not self.silent_fail):
-            raise AirflowSkipException(str(error))
-        raise error
+        return AirflowSkipException(str(error)) if self.deferrable or not self.silent_fail else error
+
+
+def _timed_out(ends: Iterable[JobEnd], label: str) -> str | None:
+    """Return the message of a wait that the deadline ended; ``None``: every job ended by itself."""
+    late, bad = [], []
+    for end in ends:
+        if end.outcome is Outcome.TIMEOUT:
+            late.append(_described(end))
+        elif not end.outcome.good:
+            bad.append(_described(end))
+    if not late:
+        return None
+    others = f" Of the others, these did not end well: {summary(bad)}." if bad else ""
+    return f"These jobs at {label} did not end in time: {summary(late)}. They go on.{others} {CLEAR}"
+
+
+def _described(end: JobEnd) -> str:
+    notes = [end.text] if end.text else []
+    if end.outcome is not Outcome.TIMEOUT:
+        notes.insert(0, end.outcome.value)
+    elif end.status is not None:
+        notes.append(f"last seen as {end.status.describe()}")
+    return f"{end.handle.job_id} ({', '.join(notes)})" if notes else end.handle.job_id

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from stoq_provider.core.validation import InvalidInput
+from stoq_provider.jobs.items import watched_ids
 from stoq_provider.sensors.base import JobSensor
 from stoq_provider.triggers.jobs import (
     MedusaJobTrigger,
@@ -16,9 +17,13 @@ from stoq_provider.triggers.jobs import (
 
 if TYPE_CHECKING:
     from stoq_provider.core.models import JobHandle
+    from stoq_provider.hooks.medusa import MedusaHook
+    from stoq_provider.hooks.printstudio import PrintStudioHook
+    from stoq_provider.hooks.stoq import StoqHook
+    from stoq_provider.hooks.surecart import SureCartHook
 
 
-class StoqJobSensor(JobSensor[Any]):
+class StoqJobSensor(JobSensor["StoqHook"]):
     """
     Wait for STOQ jobs, and store the files of exports.
 
@@ -36,7 +41,7 @@ class StoqJobSensor(JobSensor[Any]):
         self.stoq_conn_id = stoq_conn_id
 
 
-class SureCartJobSensor(JobSensor[Any]):
+class SureCartJobSensor(JobSensor["SureCartHook"]):
     """
     Wait for bulk actions of SureCart; several are asked for in one request.
 
@@ -55,7 +60,7 @@ class SureCartJobSensor(JobSensor[Any]):
         self.surecart_conn_id = surecart_conn_id
 
 
-class PrintStudioJobSensor(JobSensor[Any]):
+class PrintStudioJobSensor(JobSensor["PrintStudioHook"]):
     """
     Wait until print jobs, or orders, reach a state.
 
@@ -97,9 +102,7 @@ class PrintStudioJobSensor(JobSensor[Any]):
 
     def handles(self) -> list[JobHandle]:
         """Return a handle of each print job or order."""
-        # Parsing a DAG needs neither.
-        from stoq_provider.jobs.items import watched_ids
-        from stoq_provider.systems.printstudio.states import ORDER, PRINT_JOB, Goal
+        from stoq_provider.systems.printstudio.states import ORDER, PRINT_JOB, Goal  # parsing needs no system
 
         if (self.print_jobs is None) == (self.orders is None):
             raise InvalidInput("either print_jobs or orders is given")
@@ -112,7 +115,7 @@ class PrintStudioJobSensor(JobSensor[Any]):
         return handles
 
 
-class MedusaJobSensor(JobSensor[Any]):
+class MedusaJobSensor(JobSensor["MedusaHook"]):
     """
     Wait for batch jobs of Medusa, and store the files of exports; several are asked for in one request.
 

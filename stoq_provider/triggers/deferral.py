@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import time
+from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, NoReturn, TypeVar
 
-from airflow.providers.common.compat.sdk import BaseOperator, conf
+from airflow.providers.common.compat.sdk import AirflowException, BaseOperator, conf
 
+from stoq_provider.core.error_text import sentences
 from stoq_provider.core.events import WaitEvent, WaitState
+from stoq_provider.core.http import MalformedAnswer
 from stoq_provider.download.options import DownloadOptions
+from stoq_provider.exceptions import PollingUnhealthy, ProtocolError, StoqProviderError
 from stoq_provider.jobs import config, results
-from stoq_provider.jobs.errors import WAIT_AGAIN, typed
+from stoq_provider.jobs.errors import WAIT_AGAIN
+from stoq_provider.jobs.read_back import summary
 from stoq_provider.triggers.jobs import JobTrigger, job_arguments
 
 if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
     from stoq_provider.core.models import JobHandle
     from stoq_provider.core.polling import Poller
-    from stoq_provider.exceptions import StoqProviderError
     from stoq_provider.hooks.base import JobHook
-    from stoq_provider.jobs.wait import WaitPlan
+    from stoq_provider.jobs.wait import PokeMemory
 
 H = TypeVar("H", bound="JobHook")
 
@@ -29,45 +37,34 @@ BACKSTOP = timedelta(minutes=5)
 """How long after our own deadline Airflow ends a deferral: only should the triggerer never come to it."""
 
 TRIGGER_FAILED = "__fail__"
-"""The method Airflow resumes with when a trigger raised or Airflow's own time-out struck."""
+"""
+The method that Airflow resumes with where there is no event; a constant in its source, exported nowhere.
+
+Its keyword arguments are ``error``, the reason, and ``traceback``, of a trigger that raised.
+"""
 
 _TIME_OUTS = ("Trigger timeout", "Trigger/execution timeout")
 """The reasons that Airflow 3 and Airflow 2 give where the time of a deferral is up."""
 
 
-def is_time_out(next_kwargs: Mapping[str, Any] | None) -> bool:
+def is_time_out(details: Mapping[str, Any]) -> bool:
     """Return whether Airflow ended the deferral for its time, and not because the trigger failed."""
-    return (next_kwargs or {}).get("error") in _TIME_OUTS
+    return details.get("error") in _TIME_OUTS
 
 
-def trigger_failure(
-    task: Any,
-    next_kwargs: Mapping[str, Any] | None,
-    context: Mapping[str, Any],
-    label: str,
-    *,
-    again: str = WAIT_AGAIN,
-) -> str:
-    """
-    Return a message for a trigger that failed, and log its traceback.
-
-    :param again: what a retry does.
-    """
-    details = next_kwargs or {}
+def trigger_failure(task: Any, details: Mapping[str, Any], context: Mapping[str, Any], label: str) -> str:
+    """Return a message for a deferral without an event, and log the traceback of its trigger."""
     if details.get("traceback"):
         task.log.error("The trigger failed:\n%s", "\n".join(details["traceback"]))
-    try:
+    job_ids = None
+    with suppress(Exception):  # the message is worth more than the ids in it
         ti = context["ti"]
         # Without an index, Airflow 2 answers with the ids of all indexes of a mapped task, a list of each.
-        pulled = ti.xcom_pull(task_ids=task.task_id, key="job_ids", map_indexes=ti.map_index)
-        job_ids = pulled or []
-    except Exception:
-        job_ids = []
-    jobs = f" {', '.join(map(str, list(job_ids)[:5]))}" if job_ids else ""
+        job_ids = ti.xcom_pull(task_ids=task.task_id, key="job_ids", map_indexes=ti.map_index)
+    jobs = f" {summary(job_ids)}" if job_ids else ""
     return (
         f"Waiting in the triggerer for the jobs{jobs} at {label} ended without a result "
-        f"({details.get('error', 'unknown')}). Nothing is known against the jobs themselves; they go on. "
-        f"{again}"
+        f"({details.get('error', 'unknown')}). Nothing is known against the jobs themselves; they go on."
     )
 
 
@@ -124,6 +121,58 @@ class WaitingTask(BaseOperator, Generic[H]):
         return self.make_hook()
 
     @property
+    def _engine(self) -> Any:
+        """The module that polls."""
+        from stoq_provider.jobs import wait  # when a task runs: parsing a DAG needs no engine
+
+        return wait
+
+    # -- Airflow's side -----------------------------------------------------------------------------
+
+    def execute_complete(self, context: Context, event: Any) -> Any:
+        """Go on where the trigger fired."""
+        try:
+            ended = WaitEvent.from_dict(event)
+        except MalformedAnswer as error:
+            text = sentences(str(error), "The remote jobs go on")
+        else:
+            return self._finish(context, ended)
+        raise self._without_result(context, ProtocolError, text, "A retry waits for them.")
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Explain what a failed trigger means; Airflow would only say that it failed."""
+        if next_method != TRIGGER_FAILED:
+            return super().resume_execution(next_method, next_kwargs, context)
+        details = next_kwargs or {}
+        text = trigger_failure(self, details, context, self.hook.system.label)
+        late = is_time_out(details)
+        raise self._without_result(context, PollingUnhealthy, text, WAIT_AGAIN, late=late)
+
+    def on_kill(self) -> None:
+        """End the wait on the worker; the jobs go on."""
+        if "hook" in self.__dict__:
+            self.hook.stop("The remote jobs go on; this task submits none, and cancels none.")
+
+    # -- what a subclass says -----------------------------------------------------------------------
+
+    @abstractmethod
+    def _finish(self, context: Context, event: WaitEvent) -> Any:
+        """Raise what bad ends mean for the task, or return its result."""
+
+    @abstractmethod
+    def _without_result(
+        self, context: Context, error: type[StoqProviderError], text: str, again: str, *, late: bool = False
+    ) -> AirflowException:
+        """
+        Return the error of a deferral that ended and tells nothing of the jobs.
+
+        :param again: what a retry does that finds the jobs.
+        :param late: whether Airflow's own time-out ended it.
+        """
+
+    # -- steps --------------------------------------------------------------------------------------
+
+    @property
     def _place(self) -> str | None:
         """The destination as it is rendered now."""
         return None if self.destination is None else str(self.destination)
@@ -134,18 +183,18 @@ class WaitingTask(BaseOperator, Generic[H]):
 
         check_download(self.download, self.destination)
 
-    def _wait_plan(
+    def _new_poller(
         self,
         handles: Iterable[JobHandle],
         *,
         deadline: float,
         now: float,
         seen_at: dict[str, float] | None = None,
-    ) -> WaitPlan:
-        """Return what is waited for, and how patiently."""
-        from stoq_provider.jobs.wait import WaitPlan  # parsing a DAG needs no engine
-
-        return WaitPlan.of(
+        eager: bool = False,
+        memory: PokeMemory | None = None,
+    ) -> Poller:
+        """Return what decides when each job is polled, and how patiently; ``memory`` is of earlier pokes."""
+        plan = self._engine.WaitPlan.of(
             handles,
             deadline=deadline,
             now=now,
@@ -153,6 +202,10 @@ class WaitingTask(BaseOperator, Generic[H]):
             unhealthy_after=config.unhealthy_after(self.unhealthy_after),
             seen_at=seen_at,
         )
+        if memory is not None:
+            plan = replace(plan, jobs=memory.recall(plan.jobs))
+        poller: Poller = plan.poller(self.hook.system, eager=eager)
+        return poller
 
     def _defer_until(self, poller: Poller, state: WaitState) -> NoReturn:
         """Leave the waiting to the triggerer."""
@@ -171,11 +224,6 @@ class WaitingTask(BaseOperator, Generic[H]):
             timeout=timedelta(seconds=max(0.0, poller.deadline - time.time())) + BACKSTOP,
         )
         raise AssertionError("unreachable")
-
-    def _read_event(self, event: Any, fate: str) -> WaitEvent:
-        """Read what the trigger fired; ``fate`` ends the message where it is of another shape."""
-        with typed(self.hook.system.name, fate):
-            return WaitEvent.from_dict(event)
 
     def _worst_error(self, event: WaitEvent, *, owner: bool, recorded: bool) -> StoqProviderError | None:
         """Return the error of the worst job that did not end well."""

@@ -61,14 +61,8 @@ class JobTrigger(BaseTrigger):
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return class path and arguments."""
         cls = type(self)
-        return f"{cls.__module__}.{cls.__qualname__}", {
-            "conn_id": self.conn_id,
-            "jobs": self.jobs,
-            "deadline": self.deadline,
-            "poll_interval": self.poll_interval,
-            "unhealthy_after": self.unhealthy_after,
-            "state": self.state,
-        }
+        names = ("conn_id", "jobs", "deadline", "poll_interval", "unhealthy_after", "state")
+        return f"{cls.__module__}.{cls.__qualname__}", {name: getattr(self, name) for name in names}
 
     @classmethod
     def load_hook_class(cls) -> Any:
@@ -78,17 +72,17 @@ class JobTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and fire one event with a :class:`~stoq_provider.core.events.WaitEvent`."""
         # In a thread: the imports take a tenth of a second, for which the other triggers would have to wait.
-        hook, client_pool, jobs_wait = await asyncio.to_thread(self._load)
+        hook, client_pool, engine = await asyncio.to_thread(self._load)
         dag_id = getattr(getattr(self, "task_instance", None), "dag_id", None)
         settings = replace(await hook.asettings(), user_agent=user_agent(dag_id))
         system, meter = hook.system, hook.meter
         # There may be ten thousand of these: while it waits, a trigger holds no more than it needs.
         del hook
         async with client_pool.shared_transport(settings, system, meter=meter) as transport:
-            poller = self._plan(system.name).poller(system, round_time=transport.scheduler.round_time)
-            await jobs_wait.wait_async(poller, transport, log=self.log)
+            poller = self._plan(engine, system.name).poller(system, round_time=transport.scheduler.round_time)
+            await engine.wait_async(poller, transport, log=self.log)
             meter.finished(len(self.jobs), poller.polls)
-            event = jobs_wait.event_of(poller, transport.points_spent)
+            event = engine.event_of(poller, transport.points_spent)
         # The state goes back as it came: a newer release may have put into it what this one does not know.
         yield TriggerEvent({**event.to_dict(), "state": self.state})
 
@@ -99,15 +93,13 @@ class JobTrigger(BaseTrigger):
 
         return self.load_hook_class()(self.conn_id), client_pool, wait
 
-    def _plan(self, system: str) -> WaitPlan:
-        from stoq_provider.jobs.wait import WaitPlan  # loaded by now; parsing a DAG needs no engine
-
+    def _plan(self, engine: Any, system: str) -> WaitPlan:
         # What another release wrote may be of another shape; the task then fails with what this says.
         with typed(system, "The remote jobs go on; this trigger asked for none of them"):
             forms = Form({"jobs": self.jobs}, "a trigger").listed("jobs", dict)
             handles = [JobHandle.from_dict(job) for job in forms]
             seen = {job["job_id"]: Form(job, "a job of a trigger").time("seen_at") for job in forms}
-        return WaitPlan.of(
+        plan: WaitPlan = engine.WaitPlan.of(
             handles,
             deadline=self.deadline,
             now=time.time(),
@@ -115,6 +107,7 @@ class JobTrigger(BaseTrigger):
             unhealthy_after=self.unhealthy_after,
             seen_at={job_id: at for job_id, at in seen.items() if at is not None},
         )
+        return plan
 
 
 def job_arguments(jobs: Iterable[JobProgress]) -> list[dict[str, Any]]:

@@ -109,6 +109,13 @@ def test_with_records_an_event_that_makes_no_sense_is_retried(bench):
     assert bench.sent() == [[1]]
 
 
+def test_without_records_an_event_of_what_is_safe_that_makes_no_sense_promises_no_job(bench):
+    run = bench.bulk("release", [1], "deferred", store=False)
+    deferred = run.start()
+    error = fails(lambda: run.resume_with(deferred, {"odd": 1}), ProtocolError, "submits a new job")
+    assert "waits for them" not in str(error)
+
+
 def test_without_records_a_failed_trigger_of_what_is_safe_is_retried(bench):
     run = bench.bulk("release", [1], "deferred", store=False)
     run.start()

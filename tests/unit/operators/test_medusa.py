@@ -9,7 +9,7 @@ import json
 import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowFailException
 
-from stoq_provider.exceptions import ProtocolError, ValidationRejected
+from stoq_provider.exceptions import FinalJobFailed, JobFailed, ProtocolError, ValidationRejected
 from stoq_provider.operators.medusa import MedusaBatchJobOperator, MedusaConfirmOperator
 from stoq_provider.sensors.jobs import MedusaJobSensor
 from stoq_provider.triggers.jobs import MedusaJobTrigger
@@ -119,6 +119,24 @@ def test_points_before_and_after_a_decision_are_all_counted(api):
     manifest = run.execute()
     assert manifest["points_spent"] == api.call_count == 4
     assert manifest["jobs"][0]["details"] == {"operations": {"PRODUCT_CREATE": 2}}
+
+
+@pytest.mark.parametrize("owner", ["airflow", "", "lake"])
+def test_a_task_that_only_decides_does_not_speak_of_submitting(api, owner):
+    api.get(f"{JOBS}/batch_1", json=job("failed", dry_run=True, result={"errors": [{"message": "no"}]}))
+    run = TaskRun(lambda: MedusaConfirmOperator(task_id="x", job="batch_1", poll_interval=0.01, owner=owner))
+    with pytest.raises(JobFailed, match="only the task that submitted the job can") as caught:
+        run.execute()
+    assert type(caught.value) is JobFailed
+
+
+@pytest.mark.parametrize("owner", ["airflow", ""])
+def test_a_task_that_submitted_the_job_speaks_so_whoever_owns_it(api, owner):
+    api.post(JOBS, status_code=201, json=job())
+    api.get(f"{JOBS}/batch_1", json=job("failed", result={"errors": [{"message": "no"}]}))
+    given = {"job_type": "product-import", "context": {"fileKey": "k"}, "poll_interval": 0.01, "owner": owner}
+    with pytest.raises(FinalJobFailed, match="repeating product-import is not safe"):
+        TaskRun(lambda: MedusaBatchJobOperator(task_id="x", **given)).execute()
 
 
 def test_a_task_that_made_no_job_yet_is_killed_quietly(logs):

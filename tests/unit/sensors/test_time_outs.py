@@ -10,7 +10,7 @@ from airflow.providers.common.compat.sdk import (
     AirflowSkipException,
 )
 
-from stoq_provider.exceptions import PollingUnhealthy
+from stoq_provider.exceptions import PollingUnhealthy, ProtocolError
 from stoq_provider.sensors.jobs import StoqJobSensor
 from tests.unit.sensors.conftest import HANDLE, HOW, OTHER, PATH, answers, ending, run
 
@@ -108,3 +108,11 @@ def test_failed_trigger_skips_with_soft_fail_and_never_fail(api, how):
     task_run.start()
     with pytest.raises(AirflowSkipException, match="Trigger failure"):
         task_run.fail_trigger("Trigger failure")
+
+
+def test_event_of_another_shape_is_retried(api):
+    task_run = run(deferrable=True)
+    deferred = task_run.start()
+    with pytest.raises(ProtocolError, match=r"go on\. A retry waits for them\.$") as caught:
+        task_run.resume_with(deferred, {"odd": 1})
+    assert caught.value.system == "stoq"

@@ -54,7 +54,6 @@ def test_message_needs_no_xcom():
         ({"error": "Trigger/execution timeout"}, True),
         ({"error": "Trigger failure"}, False),
         ({}, False),
-        (None, False),
     ],
 )
 def test_time_out_is_told_from_a_failure(given, expected):
