@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo
 
 from stoq_provider.core.validation import InvalidInput, read_mapping
 from stoq_provider.jobs.errors import NOTHING_SENT, typed
@@ -12,6 +11,8 @@ from stoq_provider.operators.base import JobOperator
 from stoq_provider.triggers.jobs import StoqJobTrigger
 
 if TYPE_CHECKING:
+    from datetime import tzinfo
+
     from airflow.providers.common.compat.sdk import Context
 
     from stoq_provider.core.submission import Submission
@@ -107,9 +108,11 @@ class StoqReportExportOperator(JobOperator["StoqHook"]):
         return {**filters, **dates}
 
 
-def _zone(name: str) -> ZoneInfo:
+def _zone(name: str) -> tzinfo:
+    import pendulum  # loaded by Airflow, and slow to load where it was not
+
     try:
-        return ZoneInfo(name)
-    except Exception:  # which one, depends on what the system finds under a wrong name
+        return pendulum.timezone(name)
+    except Exception:
         problem = InvalidInput(f"no time zone is called {name!r}; an example is 'Europe/Berlin'")
     raise problem
