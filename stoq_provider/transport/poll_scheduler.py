@@ -157,6 +157,8 @@ class PollScheduler:
         self._calls: dict[asyncio.Task[None], _Call] = {}
         self._runner: asyncio.Task[None] | None = None
         self._bell = Bell()
+        self._waits_since: float | None = None
+        """Since when a poll that is due waits for points."""
 
     @property
     def jobs(self) -> int:
@@ -230,13 +232,16 @@ class PollScheduler:
         now = self.clock()
         due_at = self._queue.next_due()
         if due_at is None or due_at > now:
+            self._waits_since = None
             return None if due_at is None else due_at - now
         wait = self.limiter.wait(_ANY_POLL, now)
         if wait > 0:
+            self._waits_since = self._waits_since or now
             return wait
-        taken = self._queue.take(now, self._system.poll_size)
-        self.limiter.meter.waited(now - taken[0][1])
-        self._call([key for key, _ in taken], now)
+        if self._waits_since is not None:
+            self.limiter.meter.waited(max(0.0, now - self._waits_since))
+            self._waits_since = None
+        self._call([key for key, _ in self._queue.take(now, self._system.poll_size)], now)
         return 0.0
 
     def _call(self, keys: list[Key], now: float) -> None:

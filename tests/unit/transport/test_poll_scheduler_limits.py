@@ -9,6 +9,7 @@ from itertools import pairwise
 import httpx
 import pytest
 
+from stoq_provider.core.http import RateLimit
 from stoq_provider.core.lifecycle import Outcome, PollResult
 from stoq_provider.core.polling import ScheduledPoll
 from stoq_provider.core.validation import InvalidInput
@@ -85,7 +86,7 @@ class TestPoints:
 
         assert outcomes(run(Shop(reply).wait("a"))) == [Outcome.SUCCEEDED]
 
-    def test_the_meter_is_told_of_polls_and_of_waits(self):
+    def test_the_meter_is_told_of_polls_and_of_waits_for_points(self):
         notes = []
 
         class Meter:
@@ -93,8 +94,7 @@ class TestPoints:
                 notes.append("points_left")
 
             def waited(self, seconds):
-                notes.append("waited")
-                assert seconds >= 0
+                notes.append(round(seconds, 2))
 
             def throttled(self):
                 notes.append("throttled")
@@ -104,7 +104,18 @@ class TestPoints:
 
         shop = Shop(ends_after({"a": 20}), meter=Meter())
         run(shop.wait("a"))
-        assert notes == ["waited", "polled", "points_left"] * len(shop.asked)
+        assert notes == ["polled", "points_left"] * len(shop.asked), "where there are points, none"
+        notes.clear()
+        closed = Shop(ends_after({"a": 0}), meter=Meter())
+
+        async def closed_meanwhile():
+            waiting = asyncio.ensure_future(closed.wait("a"))
+            await asyncio.sleep(1)
+            closed.limiter.budget.update(RateLimit(retry_after=7.0), clock())
+            await waiting
+
+        run(closed_meanwhile())
+        assert notes == [3.0, "polled", "points_left"], "due after five seconds, and polled after eight"
 
 
 class TestWhatGoesWrongInUs:
