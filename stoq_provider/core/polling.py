@@ -67,15 +67,14 @@ class PollDecision:
 @dataclass(frozen=True, slots=True)
 class ScheduledPoll:
     """
-    A job that wants to be polled at ``due_at``.
+    When a job is due to be polled.
 
-    ``early`` where that should not wait for others: the first look at a job, and the last one, at the
-    deadline.
+    :param priority: whether others may wait for it: the first poll of a job, and the last, at the deadline.
     """
 
     handle: JobHandle
     due_at: float
-    early: bool
+    priority: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,7 +149,7 @@ async def wait_async(poller: Poller, transport: AsyncTransport, *, log: Any) -> 
             elif not come:
                 # Polls that still wait for their turn become the last look.
                 for poll in poller.next_polls():
-                    subscription.ask(replace(poll, early=True))
+                    subscription.ask(replace(poll, priority=True))
             for polled in come:
                 handle = polled.handle
                 note = poller.record(handle.job_id, polled.result, polled.rate_limit, clock())

@@ -187,7 +187,7 @@ class PollScheduler:
         self._system.status_request(subscription.transport.origin, poll.handle)
         key = key_of(poll.handle)
         self._waiters.setdefault(key, {})[subscription] = poll.handle
-        self._queue.ask(key, poll.due_at, head_start=self._head_start if poll.early else 0.0)
+        self._queue.add(key, poll.due_at, priority=poll.priority)
         self._bell.ring()
 
     @property
@@ -212,7 +212,7 @@ class PollScheduler:
         waiters = self._waiters.get(key, {})
         if waiters.pop(subscription, None) is not None and not waiters:
             del self._waiters[key]
-            self._queue.drop(key)
+            self._queue.discard(key)
 
     async def _run(self) -> None:
         try:
@@ -241,7 +241,8 @@ class PollScheduler:
         if self._waits_since is not None:
             self.limiter.meter.waited(max(0.0, now - self._waits_since))
             self._waits_since = None
-        self._call([key for key, _ in self._queue.take(now, self._system.poll_size)], now)
+        keys = self._queue.take(now, self._system.poll_size, head_start=self._head_start)
+        self._call(keys, now)
         return 0.0
 
     def _call(self, keys: list[Key], now: float) -> None:
@@ -278,7 +279,7 @@ class PollScheduler:
                 self.limiter.settle(about.request)
             for key in about.jobs:
                 if key in self._waiters:
-                    self._queue.ask(key, self.clock(), head_start=self._head_start)
+                    self._queue.add(key, self.clock(), priority=True)
         self._bell.ring()
 
 

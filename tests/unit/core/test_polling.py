@@ -201,14 +201,14 @@ class TestFirstPoll:
         assert poller(deadline=T0 + 3).step(T0).wait == 3
 
 
-class TestWishes:
-    def test_the_first_look_and_the_last_should_come_early(self):
+class TestNextPoll:
+    def test_the_first_poll_and_the_last_have_priority(self):
         poll = poller(deadline=T0 + 12)
-        assert [(w.due_at, w.early) for w in poll.next_polls()] == [(T0 + 5, True)]
+        assert [(w.due_at, w.priority) for w in poll.next_polls()] == [(T0 + 5, True)]
         poll.record("job_1", seen(), RateLimit(), T0 + 5)
-        assert poll.next_poll("job_1").early is False
+        assert poll.next_poll("job_1").priority is False
         poll.record("job_1", seen(), RateLimit(), T0 + 10)
-        assert (poll.next_poll("job_1").due_at, poll.next_poll("job_1").early) == (T0 + 12, True)
+        assert (poll.next_poll("job_1").due_at, poll.next_poll("job_1").priority) == (T0 + 12, True)
 
     def test_a_job_that_has_ended_wants_nothing(self):
         poll = poller()
