@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +13,7 @@ import httpx
 from stoq_provider.core.http import Decoded, Problem, ProblemKind, Request, Response
 from stoq_provider.systems.base import System
 from stoq_provider.transport.auth import Login
-from stoq_provider.transport.flow import Flow, RequestFlow, SignIn, T
+from stoq_provider.transport.flow import RequestFlow
 from stoq_provider.transport.log_filter import quietly
 from stoq_provider.transport.poll_scheduler import PollScheduler
 from stoq_provider.transport.rate_limiter import RateLimiter
@@ -62,30 +61,18 @@ class AsyncTransport(RequestFlow):
 
         Problems are values: nothing is raised for what the server or the network does.
         """
-        return await self._drive(self.request_flow(request, policy or RetryPolicy()))
+        return await self._send(request, policy or RetryPolicy())
 
     async def send_paid(self, request: Request, cost: int) -> Decoded:
         """Send a request at once whose points the limiter has booked already."""
-        return await self._drive(self.paid_flow(request, cost))
+        return await self._send_paid(request, cost)
 
-    async def _drive(self, flow: Flow[T]) -> T:
-        result: Any = None
-        with closing(flow):
-            while True:
-                try:
-                    step = flow.send(result)
-                except StopIteration as end:
-                    value: T = end.value
-                    return value
-                result = await self._do(step)
+    async def _pause(self, seconds: float) -> None:
+        await self._sleep(seconds)
 
-    async def _do(self, step: float | Request | SignIn) -> Any:
-        if isinstance(step, Request):
-            return await self._exchange(step)
-        if isinstance(step, SignIn):
-            async with self._client.signing_in:
-                return await self._drive(self.sign_in_flow())
-        return await self._sleep(step)
+    async def _sign_in(self) -> Decoded | None:
+        async with self._client.signing_in:
+            return await super()._sign_in()
 
     async def _exchange(self, request: Request) -> Response | Problem:
         # The client is shared, also by users of other names.

@@ -97,7 +97,7 @@ def test_memory_does_not_grow_by_the_number_of_submissions(shop, ids, monkeypatc
 
     numbers = iter(range(COUNT))
 
-    def take(transport, request):
+    async def take(transport, request):
         encoded = len(json.dumps(request.json))
         assert encoded > 50_000
         job_id = f"job_{next(numbers)}"
