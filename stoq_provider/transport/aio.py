@@ -63,9 +63,9 @@ class AsyncTransport(RequestFlow):
         """
         return await self._send(request, policy or RetryPolicy())
 
-    async def send_paid(self, request: Request, cost: int) -> Decoded:
-        """Send a request at once whose points the limiter has booked already."""
-        return await self._send_paid(request, cost)
+    async def send_now(self, request: Request) -> Decoded:
+        """Send a request at once, and only once, for a caller that has asked the limiter."""
+        return await self._send_now(request)
 
     async def _pause(self, seconds: float) -> None:
         await self._sleep(seconds)

@@ -54,7 +54,7 @@ class RequestFlow(ABC):
         retries = Retries(policy, request)
         while True:
             await self._wait(request)
-            answer = await self._send_paid(request, self.limiter.spend(request, self._clock()))
+            answer = await self._send_now(request)
             pause = retries.pause_after(answer)
             if pause is None:
                 return answer
@@ -76,16 +76,17 @@ class RequestFlow(ABC):
             self.limiter.meter.waited(waited)
         return wait <= 0
 
-    async def _send_paid(self, request: Request, cost: int) -> Decoded:
+    async def _send_now(self, request: Request) -> Decoded:
         """
-        Send a request whose points the limiter has booked already.
+        Send a request, whether or not there are points for it.
 
-        Where a token has expired, so that the call did nothing, it is sent once more with a new one.
+        Where a token has expired, so that the call did nothing, it is sent once more with a new one, as soon
+        as there are points for it.
         """
-        answer, token = await self._call(request, cost)
+        answer, token = await self._call(request)
         if self.login.discard_if_refused(answer, token):
             await self._wait(request)
-            answer, _ = await self._call(request, self.limiter.spend(request, self._clock()))
+            answer, _ = await self._call(request)
         return answer
 
     async def _sign_in(self) -> Decoded | None:
@@ -99,11 +100,12 @@ class RequestFlow(ABC):
         except LoginFailed as error:
             return error.answer
         finally:
-            self.limiter.settle(request)
+            self.limiter.finish(request)
         return None
 
-    async def _call(self, request: Request, cost: int) -> tuple[Decoded, str | None]:
+    async def _call(self, request: Request) -> tuple[Decoded, str | None]:
         """Return the answer, and the token that the request carried."""
+        cost = self.limiter.spend(request, self._clock())
         token = None
         try:
             answer = await self._sign_in() if self.login.pending_request else None
@@ -113,7 +115,7 @@ class RequestFlow(ABC):
             else:
                 cost = 0
         finally:
-            self.limiter.settle(request)
+            self.limiter.finish(request)
         if answer.problem is None or answer.problem.kind not in _COSTS_NOTHING:
             self.points_spent += cost
         self.limiter.update(request, answer, self._clock())

@@ -31,13 +31,13 @@ def key_of(handle: JobHandle) -> Key:
     return handle.status_url, handle.kind
 
 
-class PaidSender(Protocol):
+class PollSender(Protocol):
     """What the scheduler needs of a subscriber's transport."""
 
     origin: str
 
-    async def send_paid(self, request: Request, cost: int) -> Decoded:
-        """Send a request at once whose points the limiter has booked already."""
+    async def send_now(self, request: Request) -> Decoded:
+        """Send a request at once, and only once, for a caller that has asked the limiter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class Subscription:
     """What one waiting task has of the scheduler. Made by :meth:`PollScheduler.subscribe`."""
 
     _scheduler: PollScheduler
-    transport: PaidSender
+    transport: PollSender
     _inbox: list[PolledJob] = field(default_factory=list)
     _bell: Bell = field(default_factory=Bell)
     _error: BaseException | None = None
@@ -131,10 +131,7 @@ _ANY_POLL = Request("GET", "")
 @dataclass(slots=True)
 class _Call:
     owner: Subscription
-    request: Request
-    cost: int
     jobs: dict[Key, JobHandle]
-    begun: bool = False
 
 
 class PollScheduler:
@@ -170,7 +167,7 @@ class PollScheduler:
         return self.limiter.round(-(-len(self._waiters) // self._system.poll_size))
 
     @asynccontextmanager
-    async def subscribe(self, transport: PaidSender) -> AsyncIterator[Subscription]:
+    async def subscribe(self, transport: PollSender) -> AsyncIterator[Subscription]:
         """Lend a subscription; calls for its jobs are made over ``transport``."""
         subscription = Subscription(self, transport)
         self._subscriptions.add(subscription)
@@ -218,8 +215,8 @@ class PollScheduler:
         try:
             while True:
                 wait = self._step()
-                if wait != 0:
-                    await self._bell.wait(wait)
+                # After a call, let it begin: the next step must know of the points that it spends.
+                await (asyncio.sleep(0) if wait == 0 else self._bell.wait(wait))
         except Exception as error:
             for subscription in self._subscriptions:
                 subscription.fail(error)
@@ -242,28 +239,25 @@ class PollScheduler:
             self.limiter.meter.waited(max(0.0, now - self._waits_since))
             self._waits_since = None
         keys = self._queue.take(now, self._system.poll_size, head_start=self._head_start)
-        self._call(keys, now)
+        self._call(keys)
         return 0.0
 
-    def _call(self, keys: list[Key], now: float) -> None:
+    def _call(self, keys: list[Key]) -> None:
         owner = next(iter(self._waiters[keys[0]]))
         jobs = {key: next(iter(self._waiters[key].values())) for key in keys}
         request = self._system.poll_request(owner.transport.origin, list(jobs.values()))
         self.limiter.meter.polled()
-        # Spent here and now: the next step must know of it.
-        about = _Call(owner, request, self.limiter.spend(request, now), jobs)
-        call = _detached(self._send(about))
-        self._calls[call] = about
+        call = _detached(self._send(owner, request, jobs))
+        self._calls[call] = _Call(owner, jobs)
         call.add_done_callback(self._ended)
 
-    async def _send(self, call: _Call) -> None:
-        call.begun = True
+    async def _send(self, owner: Subscription, request: Request, jobs: dict[Key, JobHandle]) -> None:
         try:
-            answer = await call.owner.transport.send_paid(call.request, call.cost)
-            handles = list(call.jobs.values())
-            results = list(zip(call.jobs, self._system.poll_results(answer, handles), strict=True))
+            answer = await owner.transport.send_now(request)
+            handles = list(jobs.values())
+            results = list(zip(jobs, self._system.poll_results(answer, handles), strict=True))
         except Exception as error:
-            for key in call.jobs:
+            for key in jobs:
                 for subscription in self._waiters.get(key, {}):
                     subscription.fail(error)
             return
@@ -275,8 +269,6 @@ class PollScheduler:
         about = self._calls.pop(call)
         if call.cancelled():
             # The one it was made for has left; others may wait for the same jobs.
-            if not about.begun:  # else the transport has settled it
-                self.limiter.settle(about.request)
             for key in about.jobs:
                 if key in self._waiters:
                     self._queue.add(key, self.clock(), priority=True)

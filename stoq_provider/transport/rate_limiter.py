@@ -83,12 +83,12 @@ class RateLimiter:
             route_limit.spend(1, now)
         return cost
 
-    def settle(self, request: Request) -> None:
+    def finish(self, request: Request) -> None:
         """Note that a call is over, with an answer or without."""
         self._under_way -= self._price(request)
 
     def update(self, request: Request, answer: Decoded, now: float) -> None:
-        """Take over what an answer reports of the points; the call is settled already."""
+        """Take over what an answer reports of the points; the call is finished already."""
         refused = answer.problem is not None and answer.problem.kind is ProblemKind.RATE_LIMITED
         route_limit, reported = self._route_limit(request), answer.rate_limit
         common = self.budget.rules.limit

@@ -235,7 +235,7 @@ class TestLeaving:
             return asyncio.all_tasks() == {asyncio.current_task()}, shop.scheduler.jobs, shop.in_flight
 
         assert run(work()) == (True, 0, 0)
-        assert shop.limiter._under_way == 0, "each call is settled once"
+        assert shop.limiter._under_way == 0, "each call is finished once"
 
     def test_the_last_leaves_as_the_next_comes(self):
         """A scheduler between two users is not one without a runner."""

@@ -18,6 +18,7 @@ from stoq_provider.systems.stoq.system import Stoq
 from stoq_provider.transport.poll_scheduler import IN_FLIGHT
 from tests.unit.core.shop import Server
 
+from .login_server import SYSTEM
 from .virtual import (
     START,
     Batched,
@@ -77,6 +78,31 @@ class TestPoints:
         assert [at for at in sent if closed + 47 - 1e-3 <= at < closed + 48], (
             "and it goes on right afterwards"
         )
+
+    def test_a_token_that_expires_keeps_no_poll_waiting(self):
+        """One that has to be sent again waits for points, while others take them as they come."""
+        logins = []
+
+        def reply(job_id, now):
+            if job_id == "login":
+                logins.append(now)
+                return {"access_token": f"token-{len(logins)}"}
+            expired = now > 100 and len(logins) == 1
+            return httpx.Response(401, json={}) if expired else running(job_id, now)
+
+        shop = Shop(reply, system=SYSTEM, share=0.1, login="me@example.com", latency=2.0)
+
+        async def work():
+            tasks = [asyncio.ensure_future(shop.wait(f"job_{n}")) for n in range(50)]
+            await asyncio.sleep(600)
+            a_round = shop.scheduler.round_time()
+            await cancelled(*tasks)
+            return a_round
+
+        a_round = run(work())
+        assert len(logins) == 2
+        for name in (f"job_{n}" for n in range(50)):
+            assert max(b - a for a, b in pairwise([0, *shop.times(name), 600])) < 1.5 * a_round
 
     def test_a_429_is_no_failure_of_a_job(self):
         times = iter([httpx.Response(429, headers={"Retry-After": "24"}, json={})] * 3)

@@ -234,17 +234,17 @@ class TestCallsUnderWay:
         kept = limiter()
         for _ in range(5):
             kept.spend(POST, T0)
-        kept.settle(POST)
+        kept.finish(POST)
         # The server has counted the first call, and 100 points of others.
         kept.update(POST, ok(limit=360, remaining=258, reset_in=60.0), T0)
         assert kept.budget.rest(T0)[0] == int(258 - 4 * 2 - 0.02 * 360)
 
-    def test_are_settled_one_by_one(self):
+    def test_are_finished_one_by_one(self):
         kept = limiter()
         for request in (POST, GET, GET):
             kept.spend(request, T0)
         for request in (GET, POST, GET):
-            kept.settle(request)
+            kept.finish(request)
         kept.update(GET, ok(limit=360, remaining=256, reset_in=60.0), T0)
         assert kept.budget.rest(T0)[0] == int(256 - 0.02 * 360)
 
@@ -254,7 +254,7 @@ class TestMeter:
         meter = Notes()
         kept = limiter(meter=meter)
         kept.spend(POST, T0)
-        kept.settle(POST)
+        kept.finish(POST)
         kept.update(POST, ok(limit=360, remaining=358, reset_in=60.0), T0)
         kept.update(GET, ok(limit=360, remaining=100, reset_in=60.0), T0)
         # What others have spent, and a margin for what they will.
