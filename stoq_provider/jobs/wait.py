@@ -141,7 +141,7 @@ async def wait_async(poller: Poller, transport: AsyncTransport, *, log: Any) -> 
     until = max(poller.deadline, clock()) + LAST_LOOK
     async with transport.scheduler.subscribe(transport) as subscription:
         for poll in poller.next_polls():
-            subscription.ask(poll)
+            subscription.add(poll)
         while not poller.step(clock()).done:
             come = await subscription.next(until if clock() >= poller.deadline else poller.deadline)
             if not come and clock() >= until:
@@ -149,16 +149,16 @@ async def wait_async(poller: Poller, transport: AsyncTransport, *, log: Any) -> 
             elif not come:
                 # Polls that still wait for their turn become the last look.
                 for poll in poller.next_polls():
-                    subscription.ask(replace(poll, priority=True))
+                    subscription.add(replace(poll, priority=True))
             for polled in come:
                 handle = polled.handle
                 note = poller.record(handle.job_id, polled.result, polled.rate_limit, clock())
                 write(log, note)
                 again = poller.next_poll(handle.job_id)
                 if again is None:
-                    subscription.drop(handle)
+                    subscription.discard(handle)
                 else:
-                    subscription.ask(again)
+                    subscription.add(again)
 
 
 def event_of(poller: Poller, points_spent: int, state: WaitState | None = None) -> WaitEvent:

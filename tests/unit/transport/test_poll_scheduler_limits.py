@@ -55,7 +55,7 @@ class TestPoints:
         assert shop.most_in_flight == IN_FLIGHT == 8
         assert len(shop.asked) >= 3 * 8, "and the others have their turn afterwards"
 
-    def test_nothing_is_sent_while_a_429_closes_the_gate(self):
+    def test_nothing_is_sent_while_a_429_closes_the_shop(self):
         state = {"refused_at": None}
 
         def reply(job_id, now):
@@ -188,14 +188,14 @@ class TestWhatGoesWrongInUs:
         assert self.fails(Odd(), "a", "b") == ["RuntimeError: no call for this"] * 2
 
     @pytest.mark.parametrize("size", [0, 2, 7])
-    def test_in_a_wrong_number_of_sights(self, size):
+    def test_in_a_wrong_number_of_results(self, size):
         class Odd(Batched):
             def poll_results(self, answer, handles):
                 return [PollResult.bad("odd")] * size
 
         assert all("Error" in fate for fate in self.fails(Odd(), "a", "b", "c"))
 
-    def test_the_board_serves_those_who_come_later(self):
+    def test_the_scheduler_serves_those_who_come_later(self):
         class Odd(Stoq):
             broken = True
 
@@ -220,7 +220,7 @@ class TestWhatGoesWrongInUs:
         async def foreign():
             async with shop.scheduler.subscribe(shop.transport()) as subscription:
                 with pytest.raises(InvalidInput, match="another origin"):
-                    subscription.ask(
+                    subscription.add(
                         ScheduledPoll(handle("bad", url="https://evil.example/jobs/bad"), clock(), True)
                     )
                 return await subscription.next(clock() + 10)
