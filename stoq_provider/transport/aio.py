@@ -13,12 +13,15 @@ import httpx
 from stoq_provider.core.http import Decoded, Problem, ProblemKind, Request, Response
 from stoq_provider.systems.base import System
 from stoq_provider.transport.auth import Login
-from stoq_provider.transport.flow import RequestFlow
+from stoq_provider.transport.flow import RequestFlow, no_answer
 from stoq_provider.transport.log_filter import quietly
 from stoq_provider.transport.poll_scheduler import PollScheduler
 from stoq_provider.transport.rate_limiter import RateLimiter
 from stoq_provider.transport.retry import RetryPolicy
 from stoq_provider.transport.settings import ConnectionSettings
+
+NOT_CONNECTED = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+"""Errors of a request that surely never left."""
 
 
 @dataclass
@@ -85,23 +88,7 @@ class AsyncTransport(RequestFlow):
                 ),
             )
         except httpx.HTTPError as error:
-            return describe_failure(error, self._settings.timeout)
+            return no_answer(error, self._settings.timeout, connected=not isinstance(error, NOT_CONNECTED))
         except httpx.InvalidURL:
             return Problem(ProblemKind.PROTOCOL, ("the address is none that can be used",))
         return Response(response.status_code, dict(response.headers), response.content)
-
-
-def describe_failure(error: httpx.HTTPError, timeout: float) -> Problem:
-    """
-    Return why a request has no answer, and whether it may have left.
-
-    The text names no URL: the error's own text might.
-    """
-    name = type(error).__name__
-    if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)):
-        return Problem(ProblemKind.NOT_SENT, (f"no connection came about ({name})",))
-    if isinstance(error, httpx.TimeoutException):
-        return Problem(ProblemKind.LOST_CONNECTION, (f"no answer within {timeout:g} s",))
-    return Problem(
-        ProblemKind.LOST_CONNECTION, (f"the connection broke before the answer was whole ({name})",)
-    )

@@ -125,6 +125,25 @@ class RequestFlow(ABC):
         return read(await self._exchange(request), now=self._clock(), secrets=self.login.secrets)
 
 
+def no_answer(error: Exception, timeout: float, *, connected: bool) -> Problem:
+    """
+    Return why a request has no answer, and whether it may have left.
+
+    The text names no URL: the error's own text might.
+    """
+    name = type(error).__name__
+    kind = ProblemKind.LOST_CONNECTION if connected else ProblemKind.NOT_SENT
+    if not connected and "CERTIFICATE_VERIFY_FAILED" in str(error):
+        text = "the server's TLS certificate was not accepted"
+    elif not connected:
+        text = f"no connection came about ({name})"
+    elif name.endswith("Timeout"):  # as both libraries call it
+        text = f"no answer within {timeout:g} s"
+    else:
+        text = f"the connection broke before the answer was whole ({name})"
+    return Problem(kind, (text,))
+
+
 def run_blocking(work: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine that never waits for an event loop: it blocks, and ends in one go."""
     try:
