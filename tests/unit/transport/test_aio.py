@@ -315,7 +315,7 @@ class TestShared:
                 await one.send(GET)
                 await two.send(GET)
                 await two.send(POST)
-                left = one.limiter.budget.left(clock())
+                left = one.limiter.budget.available(clock())
                 return one.points_spent, two.points_spent, left, one.limiter is two.limiter
 
         assert asyncio.run(run()) == (1, 3, 284, True)

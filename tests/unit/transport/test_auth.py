@@ -243,6 +243,6 @@ class TestCookies:
         assert [cookie for _, cookie in seen] == [None, "connect.sid=1"]
 
 
-def test_a_login_goes_on_the_ledger(send, clock):
+def test_a_login_costs_points_too(send, clock):
     send(READ)
-    assert send.limiter.budget.left(clock()) == 288 - 2
+    assert send.limiter.budget.available(clock()) == 288 - 2

@@ -79,12 +79,12 @@ class TestPrices:
     def test_a_read_costs_one_point_and_a_write_two(self, request_, price):
         kept = limiter()
         assert kept.spend(request_, T0) == price
-        assert kept.budget.left(T0) == 288 - price
+        assert kept.budget.available(T0) == 288 - price
 
     def test_a_call_on_a_route_costs_its_points_and_one_of_the_route(self):
         kept = limiter(ROUTED)
         assert kept.spend(IMPORT, T0) == 2
-        assert kept.budget.left(T0) == 286
+        assert kept.budget.available(T0) == 286
         assert at_once(kept, IMPORT) == 3
 
     def test_a_round_takes_as_long_as_its_reads_do(self):
@@ -237,7 +237,7 @@ class TestCallsUnderWay:
         kept.finish(POST)
         # The server has counted the first call, and 100 points of others.
         kept.update(POST, ok(limit=360, remaining=258, reset_in=60.0), T0)
-        assert kept.budget.rest(T0)[0] == int(258 - 4 * 2 - 0.02 * 360)
+        assert kept.budget.until_renewal(T0)[0] == int(258 - 4 * 2 - 0.02 * 360)
 
     def test_are_finished_one_by_one(self):
         kept = limiter()
@@ -246,7 +246,7 @@ class TestCallsUnderWay:
         for request in (GET, POST, GET):
             kept.finish(request)
         kept.update(GET, ok(limit=360, remaining=256, reset_in=60.0), T0)
-        assert kept.budget.rest(T0)[0] == int(256 - 0.02 * 360)
+        assert kept.budget.until_renewal(T0)[0] == int(256 - 0.02 * 360)
 
 
 class TestMeter:
@@ -281,4 +281,4 @@ class TestMeter:
     def test_without_one_nothing_is_measured(self):
         kept = limiter()
         kept.update(GET, refusal(), T0)
-        assert kept.budget.left(T0) == 0
+        assert kept.budget.available(T0) == 0
