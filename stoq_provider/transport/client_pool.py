@@ -48,16 +48,14 @@ def make_client(settings: ConnectionSettings) -> httpx.AsyncClient:
 
 
 @lru_cache(maxsize=8)
-def _verify(setting: bool | str) -> bool | ssl.SSLContext:
+def _verify(setting: bool | str) -> ssl.SSLContext:
     """
     Take a bundle of authorities, a file or a folder; httpx is about to take no path any more.
 
     One context serves all shops: each would hold half a megabyte of authorities.
     """
-    if setting is False:
-        return False
-    if setting is True:
-        return httpx.create_ssl_context()
+    if isinstance(setting, bool):
+        return httpx.create_ssl_context(verify=setting)
     if os.path.isdir(setting):  # noqa: PTH112
         return ssl.create_default_context(capath=setting)
     return ssl.create_default_context(cafile=setting)
