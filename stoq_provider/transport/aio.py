@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import httpx
 
 from stoq_provider.core.http import Decoded, Problem, ProblemKind, Request, Response
-from stoq_provider.systems.base import System
 from stoq_provider.transport.auth import Login
 from stoq_provider.transport.flow import RequestFlow, no_answer
 from stoq_provider.transport.log_filter import quietly
 from stoq_provider.transport.poll_scheduler import PollScheduler
-from stoq_provider.transport.rate_limiter import RateLimiter
 from stoq_provider.transport.retry import RetryPolicy
 from stoq_provider.transport.settings import ConnectionSettings
 
@@ -31,29 +27,28 @@ class Client:
     http: httpx.AsyncClient
     login: Login
     signing_in: asyncio.Lock = field(default_factory=asyncio.Lock)
+    users: int = 0
 
 
 class AsyncTransport(RequestFlow):
     """
     Sends requests for one user of a shop, keeping to the shop's points.
 
-    :param client: shared by all users of the shop in this event loop, as are ``limiter`` and ``scheduler``.
+    :param client: shared by all users of the shop in this event loop, as is ``scheduler`` with its rate
+        limiter and its clock.
     """
 
     def __init__(
         self,
         settings: ConnectionSettings,
-        system: System,
         *,
         client: Client,
-        limiter: RateLimiter,
-        scheduler: PollScheduler | None = None,
-        clock: Callable[[], float] = lambda: time.time(),
-        sleep: Callable[[float], Any] = asyncio.sleep,
+        scheduler: PollScheduler,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        super().__init__(client.login, limiter, clock)
+        super().__init__(client.login, scheduler.limiter, scheduler.clock)
         self.origin = settings.origin
-        self.scheduler = scheduler or PollScheduler(system, limiter, clock=clock)
+        self.scheduler = scheduler
         self._settings = settings
         self._client = client
         self._sleep = sleep

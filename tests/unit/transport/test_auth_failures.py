@@ -12,6 +12,7 @@ import requests
 from stoq_provider.core.http import ProblemKind, Request
 from stoq_provider.transport.aio import AsyncTransport, Client
 from stoq_provider.transport.auth import Login
+from stoq_provider.transport.poll_scheduler import PollScheduler
 from stoq_provider.transport.rate_limiter import TRIGGERER, RateLimiter
 from stoq_provider.transport.retry import NO_RETRY, RetryPolicy
 
@@ -136,9 +137,10 @@ class TestManyAtOnce:
         async def all_at_once():
             async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
                 client, limiter = Client(http, Login(settings(), SYSTEM)), RateLimiter(SYSTEM, 0.8, TRIGGERER)
+                scheduler = PollScheduler(SYSTEM, limiter, clock=clock)
 
                 def user():
-                    return AsyncTransport(settings(), SYSTEM, client=client, limiter=limiter, clock=clock)
+                    return AsyncTransport(settings(), client=client, scheduler=scheduler)
 
                 for call in before:
                     await user().send(call)

@@ -163,14 +163,7 @@ class Shop:
 
     def transport(self) -> AsyncTransport:
         """Return a transport for one user."""
-        return AsyncTransport(
-            self.settings,
-            self.system,
-            client=self.client,
-            limiter=self.limiter,
-            scheduler=self.scheduler,
-            clock=clock,
-        )
+        return AsyncTransport(self.settings, client=self.client, scheduler=self.scheduler)
 
     async def wait(self, *names: str, log: Any = None, transport: Any = None, **plan: Any) -> Any:
         """Wait for jobs as a trigger does, and return the poller."""
