@@ -15,7 +15,7 @@ _TICK = 1e-6
 
 class Pace:
     """
-    When the next call of a ledger may go out.
+    When the next call may go out, so that the points of a budget are spent evenly.
 
     :param burst: points that may be spent at once after a time in which nothing was.
     :param free: the part of our points that may be spent as fast as one likes, at the start of a window.
@@ -45,8 +45,8 @@ class Pace:
         return ahead if ahead > _TICK else 0.0
 
     def spend(self, cost: int, now: float) -> None:
-        """Note that a call is being sent, which the ledger knows already."""
-        left, seconds = self._budget.rest(now)
+        """Note that a call is being sent, which the budget knows already."""
+        left, seconds = self._budget.until_renewal(now)
         self._ends = now + seconds
         self._next = max(self._next, now) + cost * self._spacing(left, seconds)
 

@@ -1,9 +1,10 @@
 """
-When to look again, when to stop, and why.
+When the jobs of one task are polled, and until when.
 
-A :class:`Poller` holds the jobs of one task. The worker's loop asks :meth:`Poller.step` what to do; the
-trigger, which shares the scheduler of its shop, asks when each job is due (:meth:`Poller.next_polls`,
-:meth:`Poller.next_poll`). Both hand what a poll brought to :meth:`Poller.record`.
+A :class:`Poller` polls nothing itself. The loop of a worker asks it which jobs are due (:meth:`Poller.due`)
+and how long to sleep (:meth:`Poller.wait`); a trigger hands the times of its jobs (:meth:`Poller.next_polls`,
+:meth:`Poller.next_poll`) to the scheduler of its shop. Both give it the result of each poll
+(:meth:`Poller.record`), until :attr:`Poller.done`.
 """
 
 from __future__ import annotations
@@ -48,34 +49,16 @@ class Cadence:
 
 
 @dataclass(frozen=True, slots=True)
-class PollDecision:
-    """
-    What to do next: poll the ``due`` jobs now, or sleep for ``wait`` seconds.
-
-    With neither, there is nothing left to wait for.
-    """
-
-    due: tuple[JobHandle, ...] = ()
-    wait: float | None = None
-
-    @property
-    def done(self) -> bool:
-        """Whether every job has ended."""
-        return not self.due and self.wait is None
-
-
-@dataclass(frozen=True, slots=True)
 class ScheduledPoll:
     """
-    A job that wants to be polled at ``due_at``.
+    When a job is due to be polled.
 
-    ``early`` where that should not wait for others: the first look at a job, and the last one, at the
-    deadline.
+    :param priority: whether others may wait for it: the first poll of a job, and the last, at the deadline.
     """
 
     handle: JobHandle
     due_at: float
-    early: bool
+    priority: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,17 +79,20 @@ class _Entry:
 
 class Poller:
     """
-    The jobs of one task, and when each is due.
+    The jobs of one task: what is known of each, and when it is due to be polled.
 
-    :param jobs: one for each job.
-    :param cadence: interval by kind of job.
+    A job becomes due anew with each result: after the interval of its kind and age, longer while answers are
+    bad or points are short, and once more at the deadline. Unless ``eager``, the first time is one interval
+    after the last sign of life. Where that has passed already, it is at once if the job was never polled, and
+    else (after a restart of the triggerer, say) within one interval, at random.
+
+    :param jobs: what is known so far, in the order of submission.
+    :param cadence: gives the vendor's intervals by kind of job.
     :param deadline: Unix seconds after which waiting ends.
-    :param poll_interval: seconds between two polls, where the user wants another than the documented.
+    :param poll_interval: seconds between two polls of a job, instead of the vendor's.
     :param jitter: gives numbers from 0 to 1.
-    :param round_time: seconds that one round of polls takes at present: each job of the shop once.
-    :param eager: poll at once; otherwise a job is due one interval after its last sign of life. A job that
-        is overdue then is due at once if it was never polled, else (after a restart of the triggerer, say)
-        within one interval, at random.
+    :param round_time: gives the seconds that it takes at present to poll each job of the shop once.
+    :param eager: poll every job at once.
     """
 
     def __init__(
@@ -140,22 +126,25 @@ class Poller:
         """What is known of every job, in the order of submission."""
         return tuple(entry.progress for entry in self._entries.values())
 
-    def step(self, now: float) -> PollDecision:
-        """Say what to do now."""
-        waiting = [entry for entry in self._entries.values() if not entry.progress.ended]
-        if not waiting:
-            return PollDecision()
-        due = tuple(entry.progress.handle for entry in waiting if entry.due_at <= now)
-        if due:
-            return PollDecision(due=due)
-        return PollDecision(wait=min(entry.due_at for entry in waiting) - now)
+    @property
+    def done(self) -> bool:
+        """Whether every job has ended."""
+        return all(entry.progress.ended for entry in self._entries.values())
+
+    def due(self, now: float) -> tuple[JobHandle, ...]:
+        """Return the jobs that are to be polled now."""
+        return tuple(poll.handle for poll in self.next_polls() if poll.due_at <= now)
+
+    def wait(self, now: float) -> float:
+        """Return the seconds until a job is due; 0 where one is, or where all have ended."""
+        return max(0.0, min((poll.due_at for poll in self.next_polls()), default=now) - now)
 
     def next_polls(self) -> list[ScheduledPoll]:
-        """Return when each job that has not ended wants to be polled."""
+        """Return when each job that has not ended is due."""
         return [poll for job_id in self._entries if (poll := self.next_poll(job_id)) is not None]
 
     def next_poll(self, job_id: str) -> ScheduledPoll | None:
-        """Return when a job wants to be polled; ``None`` once it has ended."""
+        """Return when a job is due; ``None`` once it has ended."""
         entry = self._entries[job_id]
         if entry.progress.ended:
             return None
@@ -163,7 +152,7 @@ class Poller:
         return ScheduledPoll(entry.progress.handle, entry.due_at, first or entry.due_at >= self.deadline)
 
     def expire(self) -> None:
-        """End the wait for every job: the deadline has passed, and no last look came about."""
+        """End the wait for every job: the deadline has passed, and no last poll came about."""
         for entry in self._entries.values():
             entry.progress = give_up(entry.progress)
 
@@ -174,9 +163,9 @@ class Poller:
 
     def record(self, job_id: str, result: PollResult, rate_limit: RateLimit, now: float) -> LogLine | None:
         """
-        Take what one poll brought.
+        Take the result of one poll.
 
-        :return: a note for the log where something changed, else ``None``: waiting is visible, but not
+        :return: a line for the log where something changed, else ``None``: waiting is visible, but not
             at each poll.
         """
         entry = self._entries[job_id]
@@ -184,10 +173,10 @@ class Poller:
         if rate_limit.remaining is not None:
             self.points_left = rate_limit.remaining
         entry.progress = advance(entry.progress, result, now, self._rules)
-        if not entry.progress.ended and now >= self.deadline:
+        if now >= self.deadline:
             entry.progress = give_up(entry.progress)
         if not entry.progress.ended:
-            # The last look is at the deadline itself: a job that ends just before it is not missed.
+            # The last poll is at the deadline itself: a job that ends just before it is not missed.
             entry.due_at = min(now + self._interval(entry.progress, result, now), self.deadline)
         return self._note(entry, result, now)
 
@@ -209,8 +198,8 @@ class Poller:
 
     def _interval(self, progress: JobProgress, result: PollResult, now: float) -> float:
         interval = self._stretched(self._wanted_interval(progress, now), progress, now)
-        if progress.bad_count > 1:
-            interval = max(interval, min(interval * 2 ** min(progress.bad_count - 1, 6), LONGEST_BACKOFF))
+        # One bad answer may be chance.
+        interval = max(interval, min(interval * 2.0 ** min(progress.bad_count - 1, 6), LONGEST_BACKOFF))
         interval *= 1 + JITTER * self._jitter()
         return max(interval, result.retry_after or 0.0)
 

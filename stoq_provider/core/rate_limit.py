@@ -1,5 +1,5 @@
 """
-The ledger of one shop's points.
+What is left of a shop's points.
 
 The server counts points in a window and says in each answer what is left (documented: rate-limits, 360
 points in 60 s for a shop, a read 1, a write 2). The documents leave open whether the window slides; it is
@@ -74,7 +74,7 @@ class PointsBudget:
         """Points of a window that are ours; at least one write."""
         return max(self.rules.write, int(self._limit * self._share))
 
-    def left(self, now: float) -> int:
+    def available(self, now: float) -> int:
         """Return the points that we may spend now."""
         self._roll(now)
         if now < self._closed_until:
@@ -83,7 +83,7 @@ class PointsBudget:
 
     def wait(self, cost: int, now: float) -> float:
         """Return the seconds until ``cost`` points may be spent; 0 where they may be spent now."""
-        if self.left(now) >= cost:
+        if self.available(now) >= cost:
             return 0.0
         until = max(self._closed_until, self._room_at(cost))
         if self._window_ends is not None and self._left_of_window() < cost:
@@ -91,9 +91,9 @@ class PointsBudget:
         # Seconds since 1970 lose the last digits of a small difference; a wait of nothing would be no wait.
         return max(until - now, 1e-6)
 
-    def rest(self, now: float) -> tuple[int, float]:
+    def until_renewal(self, now: float) -> tuple[int, float]:
         """
-        Return the points that are left, and the seconds that they have to last.
+        Return the points that remain, and the seconds that they have to last.
 
         Those of the server's window until its end, or those of the stretch of its length until the first
         that we spent in it are old: whichever are scarcer.
@@ -105,7 +105,7 @@ class PointsBudget:
             (max(0, self._left_of_window()), self._until_end(now)),
             (max(0, self._room(self._ours.points, self._theirs.points)), renewed - now),
         )
-        return max(found, key=lambda rest: rest[1] / max(1, rest[0]))
+        return max(found, key=lambda one: one[1] / max(1, one[0]))
 
     def spend(self, cost: int, now: float) -> None:
         """Note that a call is being sent."""
@@ -120,7 +120,7 @@ class PointsBudget:
         """
         Take over what an answer reports; the server is right, within a window only downwards.
 
-        :param refused: whether it was a 429. One that does not name a time closes the ledger for the
+        :param refused: whether it was a 429. One that does not name a time allows no call for the
             rest of the window.
         :param under_way: points of calls that were sent and have no answer yet: the server may not have
             counted them.

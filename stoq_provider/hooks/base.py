@@ -107,17 +107,9 @@ class JobHook(BaseHook):
 
     def _read_settings(self, connection: Any, extra: Mapping[str, Any] | None = None) -> ConnectionSettings:
         with typed(self.system.name, f"{NOTHING_SENT}; the connection is {self.conn_id!r}"):
-            return read_settings(
-                host=connection.host,
-                port=connection.port,
-                scheme=connection.schema,
-                key=connection.password,
-                extra=connection.extra_dejson if extra is None else extra,
-                default_origin=self.system.default_origin,
-                base_path=self.system.base_path,
-                user_agent=user_agent(),
-                login=connection.login,
-            )
+            if extra is None:
+                extra = connection.extra_dejson
+            return read_settings(connection, extra, self.system, user_agent())
 
     @cached_property
     def _session(self) -> ShopSession:

@@ -25,7 +25,7 @@ class AirflowMeter(Meter):
         self._tags = {"shop": shop}
 
     def points_left(self, points: int) -> None:
-        """Report what the ledger has left."""
+        """Report the points that may still be spent."""
         Stats.gauge(f"{self._prefix}.points_left", points, tags=self._tags)
 
     def waited(self, seconds: float) -> None:

@@ -102,7 +102,7 @@ def poll_due(poller: Poller, client: JobClient) -> bool:
     transport, system = client.transport, client.system
     # A worker that was away while the deadline passed still looks once.
     until = max(poller.deadline, time.time()) + LAST_LOOK
-    due = _with_company(poller, poller.step(time.time()).due, system.poll_size)
+    due = _with_company(poller, poller.due(time.time()), system.poll_size)
     for start in range(0, len(due), system.poll_size):
         handles = due[start : start + system.poll_size]
         request = system.poll_request(client.settings.origin, handles)
@@ -113,7 +113,7 @@ def poll_due(poller: Poller, client: JobClient) -> bool:
         answer = transport.send(request, NO_RETRY)
         for handle, result in zip(handles, system.poll_results(answer, handles), strict=True):
             write(client.log, poller.record(handle.job_id, result, answer.rate_limit, time.time()))
-    return poller.step(time.time()).done
+    return poller.done
 
 
 def _with_company(poller: Poller, due: Sequence[JobHandle], size: int) -> Sequence[JobHandle]:
@@ -128,7 +128,7 @@ def _with_company(poller: Poller, due: Sequence[JobHandle], size: int) -> Sequen
 def wait_sync(poller: Poller, client: JobClient) -> None:
     """Block until every job has ended, by itself or by the deadline."""
     while not poll_due(poller, client):
-        wait = poller.step(time.time()).wait
+        wait = poller.wait(time.time())
         if wait:
             client.sleep(wait)
     client.transport.limiter.meter.finished(len(poller.jobs), poller.polls)
@@ -141,24 +141,24 @@ async def wait_async(poller: Poller, transport: AsyncTransport, *, log: Any) -> 
     until = max(poller.deadline, clock()) + LAST_LOOK
     async with transport.scheduler.subscribe(transport) as subscription:
         for poll in poller.next_polls():
-            subscription.ask(poll)
-        while not poller.step(clock()).done:
+            subscription.add(poll)
+        while not poller.done:
             come = await subscription.next(until if clock() >= poller.deadline else poller.deadline)
             if not come and clock() >= until:
                 poller.expire()
             elif not come:
                 # Polls that still wait for their turn become the last look.
                 for poll in poller.next_polls():
-                    subscription.ask(replace(poll, early=True))
+                    subscription.add(replace(poll, priority=True))
             for polled in come:
                 handle = polled.handle
                 note = poller.record(handle.job_id, polled.result, polled.rate_limit, clock())
                 write(log, note)
                 again = poller.next_poll(handle.job_id)
                 if again is None:
-                    subscription.drop(handle)
+                    subscription.discard(handle)
                 else:
-                    subscription.ask(again)
+                    subscription.add(again)
 
 
 def event_of(poller: Poller, points_spent: int, state: WaitState | None = None) -> WaitEvent:

@@ -118,7 +118,7 @@ class WaitingOperator(WaitingTask[H]):
         )
         if not self.deferrable:
             self._engine.wait_sync(poller, hook)
-        elif not poller.step(time.time()).done:
+        elif not poller.done:
             # The first look is the triggerer's too: only there the tasks know of each other's polls.
             spent = state.points_spent + hook.transport.points_spent
             self._defer_until(poller, replace(state, points_spent=spent))

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import httpx
 
 from stoq_provider.core.http import Decoded, Problem, ProblemKind, Request, Response
-from stoq_provider.systems.base import System
 from stoq_provider.transport.auth import Login
-from stoq_provider.transport.flow import Flow, RequestFlow, SignIn, T
+from stoq_provider.transport.flow import RequestFlow, no_answer
 from stoq_provider.transport.log_filter import quietly
 from stoq_provider.transport.poll_scheduler import PollScheduler
-from stoq_provider.transport.rate_limiter import RateLimiter
 from stoq_provider.transport.retry import RetryPolicy
 from stoq_provider.transport.settings import ConnectionSettings
+
+NOT_CONNECTED = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+"""Errors of a request that surely never left."""
 
 
 @dataclass
@@ -29,29 +27,28 @@ class Client:
     http: httpx.AsyncClient
     login: Login
     signing_in: asyncio.Lock = field(default_factory=asyncio.Lock)
+    users: int = 0
 
 
 class AsyncTransport(RequestFlow):
     """
     Sends requests for one user of a shop, keeping to the shop's points.
 
-    :param client: shared by all users of the shop in this event loop, as are ``limiter`` and ``scheduler``.
+    :param client: shared by all users of the shop in this event loop, as is ``scheduler`` with its rate
+        limiter and its clock.
     """
 
     def __init__(
         self,
         settings: ConnectionSettings,
-        system: System,
         *,
         client: Client,
-        limiter: RateLimiter,
-        scheduler: PollScheduler | None = None,
-        clock: Callable[[], float] = lambda: time.time(),
-        sleep: Callable[[float], Any] = asyncio.sleep,
+        scheduler: PollScheduler,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        super().__init__(client.login, limiter, clock)
+        super().__init__(client.login, scheduler.limiter, scheduler.clock)
         self.origin = settings.origin
-        self.scheduler = scheduler or PollScheduler(system, limiter, clock=clock)
+        self.scheduler = scheduler
         self._settings = settings
         self._client = client
         self._sleep = sleep
@@ -62,30 +59,18 @@ class AsyncTransport(RequestFlow):
 
         Problems are values: nothing is raised for what the server or the network does.
         """
-        return await self._drive(self.request_flow(request, policy or RetryPolicy()))
+        return await self._send(request, policy or RetryPolicy())
 
-    async def send_paid(self, request: Request, cost: int) -> Decoded:
-        """Send a request at once whose points the limiter has booked already."""
-        return await self._drive(self.paid_flow(request, cost))
+    async def send_now(self, request: Request) -> Decoded:
+        """Send a request at once, and only once, for a caller that has asked the limiter."""
+        return await self._send_now(request)
 
-    async def _drive(self, flow: Flow[T]) -> T:
-        result: Any = None
-        with closing(flow):
-            while True:
-                try:
-                    step = flow.send(result)
-                except StopIteration as end:
-                    value: T = end.value
-                    return value
-                result = await self._do(step)
+    async def _pause(self, seconds: float) -> None:
+        await self._sleep(seconds)
 
-    async def _do(self, step: float | Request | SignIn) -> Any:
-        if isinstance(step, Request):
-            return await self._exchange(step)
-        if isinstance(step, SignIn):
-            async with self._client.signing_in:
-                return await self._drive(self.sign_in_flow())
-        return await self._sleep(step)
+    async def _sign_in(self) -> Decoded | None:
+        async with self._client.signing_in:
+            return await super()._sign_in()
 
     async def _exchange(self, request: Request) -> Response | Problem:
         # The client is shared, also by users of other names.
@@ -98,23 +83,7 @@ class AsyncTransport(RequestFlow):
                 ),
             )
         except httpx.HTTPError as error:
-            return describe_failure(error, self._settings.timeout)
+            return no_answer(error, self._settings.timeout, connected=not isinstance(error, NOT_CONNECTED))
         except httpx.InvalidURL:
             return Problem(ProblemKind.PROTOCOL, ("the address is none that can be used",))
         return Response(response.status_code, dict(response.headers), response.content)
-
-
-def describe_failure(error: httpx.HTTPError, timeout: float) -> Problem:
-    """
-    Return why a request has no answer, and whether it may have left.
-
-    The text names no URL: the error's own text might.
-    """
-    name = type(error).__name__
-    if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)):
-        return Problem(ProblemKind.NOT_SENT, (f"no connection came about ({name})",))
-    if isinstance(error, httpx.TimeoutException):
-        return Problem(ProblemKind.LOST_CONNECTION, (f"no answer within {timeout:g} s",))
-    return Problem(
-        ProblemKind.LOST_CONNECTION, (f"the connection broke before the answer was whole ({name})",)
-    )

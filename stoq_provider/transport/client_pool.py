@@ -48,26 +48,17 @@ def make_client(settings: ConnectionSettings) -> httpx.AsyncClient:
 
 
 @lru_cache(maxsize=8)
-def _verify(setting: bool | str) -> bool | ssl.SSLContext:
+def _verify(setting: bool | str) -> ssl.SSLContext:
     """
     Take a bundle of authorities, a file or a folder; httpx is about to take no path any more.
 
     One context serves all shops: each would hold half a megabyte of authorities.
     """
-    if setting is False:
-        return False
-    if setting is True:
-        return httpx.create_ssl_context()
+    if isinstance(setting, bool):
+        return httpx.create_ssl_context(verify=setting)
     if os.path.isdir(setting):  # noqa: PTH112
         return ssl.create_default_context(capath=setting)
     return ssl.create_default_context(cafile=setting)
-
-
-@dataclass
-class _SharedClient:
-    making: asyncio.Lock = field(default_factory=asyncio.Lock)
-    client: Client | None = None
-    users: int = 0
 
 
 @dataclass
@@ -78,7 +69,8 @@ class _Loop:
     Schedulers stay when their last user leaves: what a shop reported of its points is still true then.
     """
 
-    clients: dict[str, _SharedClient] = field(default_factory=dict)
+    clients: dict[str, Client] = field(default_factory=dict)
+    making: asyncio.Lock = field(default_factory=asyncio.Lock)
     schedulers: dict[str, PollScheduler] = field(default_factory=dict)
 
 
@@ -104,22 +96,19 @@ async def shared_transport(
         limiter = RateLimiter(system, settings.points_share, TRIGGERER, meter=meter)
         scheduler = loop.schedulers[key] = PollScheduler(system, limiter)
     name = _digest(key, str(settings.verify), str(settings.proxy), str(settings.timeout))
-    shared = loop.clients.setdefault(name, _SharedClient())
-    shared.users += 1
+    async with loop.making:
+        client = loop.clients.get(name)
+        if client is None:
+            http = await asyncio.to_thread(make_client, settings)
+            client = loop.clients[name] = Client(http, Login(settings, system))
+        client.users += 1
     try:
-        async with shared.making:
-            if shared.client is None:
-                http = await asyncio.to_thread(make_client, settings)
-                shared.client = Client(http, Login(settings, system))
-        yield AsyncTransport(
-            settings, system, client=shared.client, limiter=scheduler.limiter, scheduler=scheduler
-        )
+        yield AsyncTransport(settings, client=client, scheduler=scheduler)
     finally:
-        shared.users -= 1
-        if shared.users == 0:
+        client.users -= 1
+        if client.users == 0:
             del loop.clients[name]
-            if shared.client is not None:
-                await shared.client.http.aclose()
+            await client.http.aclose()
 
 
 def _digest(*parts: str) -> str:

@@ -1,23 +1,16 @@
 """
-The life of one request, without input or output.
+The life of one request, the same for workers and triggers.
 
-Sign in where a token is needed, wait for the points, send, decode, learn what the shop has left, renew a
-token that has expired, and send again where that is safe: this is decided here, for workers and triggers.
-
-A flow is a generator. It yields a step, and is sent the result of that step:
-
-- a number: sleep for so many seconds;
-- a :class:`~stoq_provider.core.http.Request`: send it once, with the headers of the login; the result is a
-  ``Response``, or the ``Problem`` that there is none;
-- :class:`SignIn`: run :meth:`RequestFlow.sign_in_flow`, one user of a login at a time; the result is what it
-  returns.
-
-A driver that breaks off closes the generator; what the call had booked is settled then.
+Wait for the points, sign in where a token is needed, send, decode, learn what the shop has left, renew a
+token that has expired, and send again where that is safe: this is decided here, in coroutines. The drivers
+add how a request is sent and how time passes. That of a worker blocks where that of a trigger awaits, and
+runs the coroutines by :func:`run_blocking`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Coroutine
 from math import inf
 from typing import Any, TypeVar
 
@@ -28,17 +21,10 @@ from stoq_provider.transport.retry import Retries, RetryPolicy
 
 T = TypeVar("T")
 
-
-class SignIn:
-    """The step of a call that needs a token first."""
-
-
-Flow = Generator[float | Request | SignIn, Any, T]
-
 _COSTS_NOTHING = (ProblemKind.NOT_SENT, ProblemKind.RATE_LIMITED)
 
 
-class RequestFlow:
+class RequestFlow(ABC):
     """
     The requests of one user of a shop. Base of the drivers.
 
@@ -55,20 +41,28 @@ class RequestFlow:
         self.points_spent = 0
         self._clock = clock
 
-    def request_flow(self, request: Request, policy: RetryPolicy) -> Flow[Decoded]:
+    @abstractmethod
+    async def _exchange(self, request: Request) -> Response | Problem:
+        """Send a request once, with the headers of the login; return the problem where there is no answer."""
+
+    @abstractmethod
+    async def _pause(self, seconds: float) -> None:
+        """Let time pass."""
+
+    async def _send(self, request: Request, policy: RetryPolicy) -> Decoded:
         """Send a request, again where the policy allows it, and return the last answer."""
         retries = Retries(policy, request)
         while True:
-            yield from self.wait_flow(request)
-            answer = yield from self.paid_flow(request, self.limiter.spend(request, self._clock()))
+            await self._wait(request)
+            answer = await self._send_now(request)
             pause = retries.pause_after(answer)
             if pause is None:
                 return answer
-            yield pause
+            await self._pause(pause)
 
-    def wait_flow(self, request: Request, until: float = inf) -> Flow[bool]:
+    async def _wait(self, request: Request, until: float = inf) -> bool:
         """
-        Sleep until the points are there for a request; nothing is spent.
+        Pause until the points are there for a request; nothing is spent.
 
         :param until: Unix seconds beyond which it is not waited.
         :return: whether the request may go out now.
@@ -76,56 +70,85 @@ class RequestFlow:
         waited = 0.0
         while (wait := self.limiter.wait(request, self._clock())) > 0 and (left := until - self._clock()) > 0:
             nap = min(wait, left)
-            yield nap
+            await self._pause(nap)
             waited += nap
         if waited:
             self.limiter.meter.waited(waited)
         return wait <= 0
 
-    def paid_flow(self, request: Request, cost: int) -> Flow[Decoded]:
+    async def _send_now(self, request: Request) -> Decoded:
         """
-        Send a request whose points the limiter has booked already.
+        Send a request, whether or not there are points for it.
 
-        Where a token has expired, so that the call did nothing, it is sent once more with a new one.
+        Where a token has expired, so that the call did nothing, it is sent once more with a new one, as soon
+        as there are points for it.
         """
-        answer, token = yield from self._call(request, cost)
+        answer, token = await self._call(request)
         if self.login.discard_if_refused(answer, token):
-            yield from self.wait_flow(request)
-            answer, _ = yield from self._call(request, self.limiter.spend(request, self._clock()))
+            await self._wait(request)
+            answer, _ = await self._call(request)
         return answer
 
-    def sign_in_flow(self) -> Flow[Decoded | None]:
+    async def _sign_in(self) -> Decoded | None:
         """Fetch a token, unless another user has; return the answer for the call where none could be had."""
         request = self.login.pending_request
         if request is None:
             return None
         self.limiter.spend(request, self._clock())
         try:
-            answer = yield from self._answer(request)
-            self.login.accept_token(answer)
+            self.login.accept_token(await self._answer(request))
         except LoginFailed as error:
             return error.answer
         finally:
-            self.limiter.settle(request)
+            self.limiter.finish(request)
         return None
 
-    def _call(self, request: Request, cost: int) -> Flow[tuple[Decoded, str | None]]:
+    async def _call(self, request: Request) -> tuple[Decoded, str | None]:
         """Return the answer, and the token that the request carried."""
+        cost = self.limiter.spend(request, self._clock())
         token = None
         try:
-            answer: Decoded | None = (yield SignIn()) if self.login.pending_request else None
+            answer = await self._sign_in() if self.login.pending_request else None
             if answer is None:
                 token = self.login.token
-                answer = yield from self._answer(request)
+                answer = await self._answer(request)
             else:
                 cost = 0
         finally:
-            self.limiter.settle(request)
+            self.limiter.finish(request)
         if answer.problem is None or answer.problem.kind not in _COSTS_NOTHING:
             self.points_spent += cost
         self.limiter.update(request, answer, self._clock())
         return answer, token
 
-    def _answer(self, request: Request) -> Flow[Decoded]:
-        result: Response | Problem = yield request
-        return read(result, now=self._clock(), secrets=self.login.secrets)
+    async def _answer(self, request: Request) -> Decoded:
+        return read(await self._exchange(request), now=self._clock(), secrets=self.login.secrets)
+
+
+def no_answer(error: Exception, timeout: float, *, connected: bool) -> Problem:
+    """
+    Return why a request has no answer, and whether it may have left.
+
+    The text names no URL: the error's own text might.
+    """
+    name = type(error).__name__
+    kind = ProblemKind.LOST_CONNECTION if connected else ProblemKind.NOT_SENT
+    if not connected and "CERTIFICATE_VERIFY_FAILED" in str(error):
+        text = "the server's TLS certificate was not accepted"
+    elif not connected:
+        text = f"no connection came about ({name})"
+    elif name.endswith("Timeout"):  # as both libraries call it
+        text = f"no answer within {timeout:g} s"
+    else:
+        text = f"the connection broke before the answer was whole ({name})"
+    return Problem(kind, (text,))
+
+
+def run_blocking(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine that never waits for an event loop: it blocks, and ends in one go."""
+    try:
+        work.send(None)
+    except StopIteration as end:
+        value: T = end.value
+        return value
+    raise RuntimeError("this needs an event loop")

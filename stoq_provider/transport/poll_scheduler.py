@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from math import ceil
 from typing import Any, Protocol
 
 from stoq_provider.core.http import Decoded, RateLimit, Request
@@ -31,13 +32,13 @@ def key_of(handle: JobHandle) -> Key:
     return handle.status_url, handle.kind
 
 
-class PaidSender(Protocol):
+class PollSender(Protocol):
     """What the scheduler needs of a subscriber's transport."""
 
     origin: str
 
-    async def send_paid(self, request: Request, cost: int) -> Decoded:
-        """Send a request at once whose points the limiter has booked already."""
+    async def send_now(self, request: Request) -> Decoded:
+        """Send a request at once, and only once, for a caller that has asked the limiter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,51 +50,29 @@ class PolledJob:
     rate_limit: RateLimit
 
 
-@dataclass(slots=True)
-class Bell:
-    """What one task waits for, and others ring."""
-
-    _waiting: asyncio.Future[None] | None = None
-
-    async def wait(self, seconds: float | None) -> None:
-        """Wait until it rings, or so many seconds."""
-        loop = asyncio.get_running_loop()
-        self._waiting = loop.create_future()
-        timer = None if seconds is None else loop.call_later(max(0.0, seconds), self.ring)
-        try:
-            await self._waiting
-        finally:
-            if timer is not None:
-                timer.cancel()
-            self._waiting = None
-
-    def ring(self) -> None:
-        """End the wait, if there is one."""
-        if self._waiting is not None and not self._waiting.done():
-            self._waiting.set_result(None)
-
-
 @dataclass(slots=True, eq=False)
 class Subscription:
     """What one waiting task has of the scheduler. Made by :meth:`PollScheduler.subscribe`."""
 
     _scheduler: PollScheduler
-    transport: PaidSender
+    transport: PollSender
+    handles: dict[Key, JobHandle] = field(default_factory=dict)
+    """The jobs that it waits for, as it calls them."""
     _inbox: list[PolledJob] = field(default_factory=list)
-    _bell: Bell = field(default_factory=Bell)
     _error: BaseException | None = None
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def ask(self, poll: ScheduledPoll) -> None:
+    def add(self, poll: ScheduledPoll) -> None:
         """
-        Let a job be polled once; ask again after each result.
+        Let a job be polled once; add it again after each result.
 
         :raises InvalidInput: where its status URL leads to another origin.
         """
-        self._scheduler.enter(self, poll)
+        self._scheduler.add(self, poll)
 
-    def drop(self, handle: JobHandle) -> None:
+    def discard(self, handle: JobHandle) -> None:
         """Wait for a job no longer."""
-        self._scheduler.forget(self, key_of(handle))
+        self._scheduler.discard(self, key_of(handle))
 
     async def next(self, until: float) -> list[PolledJob]:
         """
@@ -102,7 +81,7 @@ class Subscription:
         :raises Exception: what went wrong in us while we polled; servers and networks raise nothing.
         """
         if not self._inbox and self._error is None:
-            await self._bell.wait(until - self._scheduler.clock())
+            await _change(self._changed, until - self._scheduler.clock())
         if self._error is not None:
             raise self._error
         come, self._inbox = self._inbox, []
@@ -111,30 +90,34 @@ class Subscription:
     def give(self, polled: PolledJob) -> None:
         """Hand over what came."""
         self._inbox.append(polled)
-        self._bell.ring()
+        self._changed.set()
 
     def fail(self, error: BaseException) -> None:
         """Hand over what went wrong in us."""
         self._error = error
-        self._bell.ring()
+        self._changed.set()
+
+
+async def _change(event: asyncio.Event, seconds: float | None) -> None:
+    """Wait until the event is set anew, or so many seconds."""
+    # Not wait_for(): before Python 3.12 it can swallow a cancellation.
+    event.clear()
+    timer = None if seconds is None else asyncio.get_running_loop().call_later(max(0.0, seconds), event.set)
+    try:
+        await event.wait()
+    finally:
+        if timer is not None:
+            timer.cancel()
 
 
 IN_FLIGHT = 8
 """Polls that may be under way at once; the points of a shop allow a few a second."""
 
 HEAD_START = 60.0
-"""Seconds by which a first or last look goes before other polls, at least."""
+"""Seconds by which a poll with priority goes before others, at least."""
 
-_ANY_POLL = Request("GET", "")
-
-
-@dataclass(slots=True)
-class _Call:
-    owner: Subscription
-    request: Request
-    cost: int
-    jobs: dict[Key, JobHandle]
-    begun: bool = False
+_POLL = Request("GET", "")
+"""Any poll, for the limiter: all have one price and one pace."""
 
 
 class PollScheduler:
@@ -152,11 +135,14 @@ class PollScheduler:
         self._system = system
         self.limiter = limiter
         self._queue: PollQueue[Key] = PollQueue()
-        self._waiters: dict[Key, dict[Subscription, JobHandle]] = {}
+        self._waiters: dict[Key, list[Subscription]] = {}
         self._subscriptions: set[Subscription] = set()
-        self._calls: dict[asyncio.Task[None], _Call] = {}
+        self._calls: dict[asyncio.Task[None], tuple[Subscription, list[Key]]] = {}
+        """Those under way: over whose transport each is made, and for which jobs."""
         self._runner: asyncio.Task[None] | None = None
-        self._bell = Bell()
+        self._changed = asyncio.Event()
+        self._waits_since: float | None = None
+        """Since when a poll that is due waits for points."""
 
     @property
     def jobs(self) -> int:
@@ -165,10 +151,10 @@ class PollScheduler:
 
     def round_time(self) -> float:
         """Return the seconds that it takes to poll every job once, one call after the other."""
-        return self.limiter.round(-(-len(self._waiters) // self._system.poll_size))
+        return self.limiter.round(ceil(len(self._waiters) / self._system.poll_size))
 
     @asynccontextmanager
-    async def subscribe(self, transport: PaidSender) -> AsyncIterator[Subscription]:
+    async def subscribe(self, transport: PollSender) -> AsyncIterator[Subscription]:
         """Lend a subscription; calls for its jobs are made over ``transport``."""
         subscription = Subscription(self, transport)
         self._subscriptions.add(subscription)
@@ -177,27 +163,13 @@ class PollScheduler:
         try:
             yield subscription
         finally:
-            await self._leave(subscription)
+            await self._unsubscribe(subscription)
 
-    def enter(self, subscription: Subscription, poll: ScheduledPoll) -> None:
-        """Let a job be polled for a subscription."""
-        # Here, where the error reaches the one whose job it is.
-        self._system.status_request(subscription.transport.origin, poll.handle)
-        key = key_of(poll.handle)
-        self._waiters.setdefault(key, {})[subscription] = poll.handle
-        self._queue.ask(key, poll.due_at, head_start=self._head_start if poll.early else 0.0)
-        self._bell.ring()
-
-    @property
-    def _head_start(self) -> float:
-        """Seconds by which a first or last look goes before the others: where points are short, a round."""
-        return max(HEAD_START, self.round_time())
-
-    async def _leave(self, subscription: Subscription) -> None:
+    async def _unsubscribe(self, subscription: Subscription) -> None:
         self._subscriptions.discard(subscription)
-        for key in [key for key, waiters in self._waiters.items() if subscription in waiters]:
-            self.forget(subscription, key)
-        ending = [call for call, about in self._calls.items() if about.owner is subscription]
+        for key in tuple(subscription.handles):
+            self.discard(subscription, key)
+        ending = [call for call, (caller, _) in self._calls.items() if caller is subscription]
         if not self._subscriptions and self._runner is not None:
             ending.append(self._runner)
             self._runner = None
@@ -205,19 +177,32 @@ class PollScheduler:
             task.cancel()
         await asyncio.gather(*ending, return_exceptions=True)
 
-    def forget(self, subscription: Subscription, key: Key) -> None:
+    def add(self, subscription: Subscription, poll: ScheduledPoll) -> None:
+        """Let a job be polled for a subscription."""
+        # Here, where the error reaches the one whose job it is.
+        self._system.status_request(subscription.transport.origin, poll.handle)
+        key = key_of(poll.handle)
+        if key not in subscription.handles:
+            self._waiters.setdefault(key, []).append(subscription)
+        subscription.handles[key] = poll.handle
+        self._queue.add(key, poll.due_at, priority=poll.priority)
+        self._changed.set()
+
+    def discard(self, subscription: Subscription, key: Key) -> None:
         """Poll a job no longer for a subscription."""
-        waiters = self._waiters.get(key, {})
-        if waiters.pop(subscription, None) is not None and not waiters:
+        if subscription.handles.pop(key, None) is None:
+            return
+        self._waiters[key].remove(subscription)
+        if not self._waiters[key]:
             del self._waiters[key]
-            self._queue.drop(key)
+            self._queue.discard(key)
 
     async def _run(self) -> None:
         try:
             while True:
                 wait = self._step()
-                if wait != 0:
-                    await self._bell.wait(wait)
+                # After a call, let it begin: the next step must know of the points that it spends.
+                await (asyncio.sleep(0) if wait == 0 else _change(self._changed, wait))
         except Exception as error:
             for subscription in self._subscriptions:
                 subscription.fail(error)
@@ -230,51 +215,52 @@ class PollScheduler:
         now = self.clock()
         due_at = self._queue.next_due()
         if due_at is None or due_at > now:
+            self._waits_since = None
             return None if due_at is None else due_at - now
-        wait = self.limiter.wait(_ANY_POLL, now)
+        wait = self.limiter.wait(_POLL, now)
         if wait > 0:
+            self._waits_since = self._waits_since or now
             return wait
-        taken = self._queue.take(now, self._system.poll_size)
-        self.limiter.meter.waited(now - taken[0][1])
-        self._call([key for key, _ in taken], now)
+        if self._waits_since is not None:
+            self.limiter.meter.waited(max(0.0, now - self._waits_since))
+            self._waits_since = None
+        # Where points are short, a round of all jobs.
+        head_start = max(HEAD_START, self.round_time())
+        self._call(self._queue.take(now, self._system.poll_size, head_start=head_start))
         return 0.0
 
-    def _call(self, keys: list[Key], now: float) -> None:
-        owner = next(iter(self._waiters[keys[0]]))
-        jobs = {key: next(iter(self._waiters[key].values())) for key in keys}
-        request = self._system.poll_request(owner.transport.origin, list(jobs.values()))
+    def _call(self, keys: list[Key]) -> None:
+        caller = self._waiters[keys[0]][0]
+        handles = [self._waiters[key][0].handles[key] for key in keys]
+        request = self._system.poll_request(caller.transport.origin, handles)
         self.limiter.meter.polled()
-        # Spent here and now: the next step must know of it.
-        about = _Call(owner, request, self.limiter.spend(request, now), jobs)
-        call = _detached(self._send(about))
-        self._calls[call] = about
+        call = _detached(self._send(caller.transport, request, keys, handles))
+        self._calls[call] = caller, keys
         call.add_done_callback(self._ended)
 
-    async def _send(self, call: _Call) -> None:
-        call.begun = True
+    async def _send(
+        self, transport: PollSender, request: Request, keys: list[Key], handles: list[JobHandle]
+    ) -> None:
         try:
-            answer = await call.owner.transport.send_paid(call.request, call.cost)
-            handles = list(call.jobs.values())
-            results = list(zip(call.jobs, self._system.poll_results(answer, handles), strict=True))
+            answer = await transport.send_now(request)
+            results = list(zip(keys, self._system.poll_results(answer, handles), strict=True))
         except Exception as error:
-            for key in call.jobs:
-                for subscription in self._waiters.get(key, {}):
+            for key in keys:
+                for subscription in self._waiters.get(key, ()):
                     subscription.fail(error)
             return
         for key, result in results:
-            for subscription, handle in list(self._waiters.get(key, {}).items()):
-                subscription.give(PolledJob(handle, result, answer.rate_limit))
+            for subscription in self._waiters.get(key, ()):
+                subscription.give(PolledJob(subscription.handles[key], result, answer.rate_limit))
 
     def _ended(self, call: asyncio.Task[None]) -> None:
-        about = self._calls.pop(call)
+        _, keys = self._calls.pop(call)
         if call.cancelled():
-            # The one it was made for has left; others may wait for the same jobs.
-            if not about.begun:  # else the transport has settled it
-                self.limiter.settle(about.request)
-            for key in about.jobs:
+            # The one over whose transport it went has left; others may wait for the same jobs.
+            for key in keys:
                 if key in self._waiters:
-                    self._queue.ask(key, self.clock(), head_start=self._head_start)
-        self._bell.ring()
+                    self._queue.add(key, self.clock(), priority=True)
+        self._changed.set()
 
 
 def _detached(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

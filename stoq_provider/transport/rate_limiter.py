@@ -1,5 +1,5 @@
 """
-When a call may go out: the ledgers of one shop, the pace of its reads, and what is reported of them.
+When a call may go out: the points of one shop, the pace of its reads, and what is reported of them.
 
 Pure, but for the system that it asks: both drivers keep to one.
 """
@@ -39,9 +39,9 @@ BURST = 0.02
 
 class RateLimiter:
     """
-    The ledgers of one shop: the common one, and one for each route that is limited by itself.
+    The budgets of one shop: the common one, and one for each route that is limited by itself.
 
-    Writes go as soon as the ledgers have the points: a submission is what somebody waits for. Reads are
+    Writes go as soon as the budgets have the points: a submission is what somebody waits for. Reads are
     spread besides.
 
     :param share: the part of the shop's points that is ours.
@@ -83,12 +83,12 @@ class RateLimiter:
             route_limit.spend(1, now)
         return cost
 
-    def settle(self, request: Request) -> None:
+    def finish(self, request: Request) -> None:
         """Note that a call is over, with an answer or without."""
         self._under_way -= self._price(request)
 
     def update(self, request: Request, answer: Decoded, now: float) -> None:
-        """Take over what an answer reports of the points; the call is settled already."""
+        """Take over what an answer reports of the points; the call is finished already."""
         refused = answer.problem is not None and answer.problem.kind is ProblemKind.RATE_LIMITED
         route_limit, reported = self._route_limit(request), answer.rate_limit
         common = self.budget.rules.limit
@@ -103,7 +103,7 @@ class RateLimiter:
                 route_limit.update(RateLimit(retry_after=reported.retry_after), now, refused=True)
                 reported, refused = replace(reported, retry_after=None), False
             self.budget.update(reported, now, refused=refused, under_way=self._under_way)
-        self.meter.points_left(self.budget.left(now))
+        self.meter.points_left(self.budget.available(now))
         if answer.problem is not None and answer.problem.kind is ProblemKind.RATE_LIMITED:
             self.meter.throttled()
 
@@ -124,7 +124,7 @@ class Meter:
     """Takes measurements, and does nothing with them; one that does must neither block nor raise."""
 
     def points_left(self, points: int) -> None:
-        """Points that the ledger still has, after an answer."""
+        """Points that may still be spent, after an answer."""
 
     def waited(self, seconds: float) -> None:
         """Seconds that a call waited for points."""

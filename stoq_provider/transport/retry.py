@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from stoq_provider.core.http import Decoded, ProblemKind, Request
 
-LONGEST_BACKOFF = 20.0
+LONGEST_PAUSE = 20.0
 """Seconds to which the pause between two attempts grows."""
 
 UNKNOWN_WAIT = 5.0
@@ -57,7 +57,7 @@ class Retries:
         """Return the seconds until the call is sent again; ``None``: this answer is the last one."""
         if not self._policy.again(self._request, answer):
             return None
-        pause = random.uniform(0, min(LONGEST_BACKOFF, 0.5 * 2 ** min(self._attempts, 6)))  # noqa: S311 - jitter
+        pause = random.uniform(0, min(LONGEST_PAUSE, 0.5 * 2 ** min(self._attempts, 6)))  # noqa: S311 - jitter
         self._attempts += 1
         if answer.problem is not None and answer.problem.kind is ProblemKind.RATE_LIMITED:
             self._throttled += 1

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 from requests import Session, exceptions
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
-from stoq_provider.core.http import Problem, ProblemKind, Request, Response, read
+from stoq_provider.core.http import Problem, Request, Response, read
 from stoq_provider.systems.base import System
 from stoq_provider.systems.payload import origin_of
 from stoq_provider.transport.auth import Login
+from stoq_provider.transport.flow import no_answer
 from stoq_provider.transport.log_filter import quietly
 from stoq_provider.transport.settings import ConnectionSettings
 
@@ -95,27 +96,9 @@ def exchange(session: Session, request: Request, timeout: float, **options: Any)
             **options,
         )
     except exceptions.RequestException as error:
-        return describe_failure(error, timeout)
+        return no_answer(error, timeout, connected=not _never_connected(error))
     headers = {name.lower(): value for name, value in response.headers.items()}
     return Response(response.status_code, headers, response.content)
-
-
-def describe_failure(error: exceptions.RequestException, timeout: float) -> Problem:
-    """
-    Return why a request has no answer, and whether it may have left.
-
-    The text names no URL: the error's own text would.
-    """
-    name = type(error).__name__
-    if isinstance(error, exceptions.ConnectTimeout) or _never_connected(error):
-        return Problem(ProblemKind.NOT_SENT, (f"no connection came about ({name})",))
-    if isinstance(error, exceptions.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
-        return Problem(ProblemKind.NOT_SENT, ("the server's TLS certificate was not accepted",))
-    if isinstance(error, exceptions.Timeout):
-        return Problem(ProblemKind.LOST_CONNECTION, (f"no answer within {timeout:g} s",))
-    return Problem(
-        ProblemKind.LOST_CONNECTION, (f"the connection broke before the answer was whole ({name})",)
-    )
 
 
 def _never_connected(error: exceptions.RequestException) -> bool:
@@ -125,6 +108,10 @@ def _never_connected(error: exceptions.RequestException) -> bool:
     Behind a proxy that takes a look at the original error: a connection that breaks after the request was
     sent is reported as a proxy error too.
     """
+    if isinstance(error, exceptions.ConnectTimeout):
+        return True
+    if isinstance(error, exceptions.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return True
     cause = error.args[0] if error.args else None
     reason = getattr(cause, "reason", cause)
     original = getattr(reason, "original_error", reason)

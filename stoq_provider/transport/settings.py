@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import ipaddress
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
 from stoq_provider.core.validation import InvalidInput, near_misses
+from stoq_provider.systems.base import System
 
 _log = logging.getLogger(__name__)
-
-EXTRA = ("timeout", "verify", "proxy", "allow_http", "points_share", "allow_private")
-"""Keys of the extra that this package reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,43 +47,34 @@ class ConnectionSettings:
 
 
 def read_settings(
-    *,
-    host: str | None,
-    port: int | None,
-    scheme: str | None,
-    key: str | None,
-    extra: Mapping[str, Any],
-    default_origin: str | None,
-    base_path: str,
-    user_agent: str,
-    login: str | None = None,
+    connection: Any, extra: Mapping[str, Any], system: System, user_agent: str
 ) -> ConnectionSettings:
     """
-    Read the fields of a connection.
+    Read the fields of a connection of Airflow.
 
     Keys of the extra that nobody here reads are only warned of: other tools may keep their own there.
 
+    :param extra: the connection's, read by the caller, which in a trigger must not block.
     :raises InvalidInput: naming the field that is missing or wrong; never its value if that is secret.
     """
     # First, because a slip in a key is often why the rest is refused.
     _warn_of_unknown(extra)
-    if not (key or "").strip():
+    key = (connection.password or "").strip()
+    if not key:
         raise InvalidInput("the connection has no API key; put it into the password field")
-    clean_key = (key or "").strip()
-    if not (clean_key.isascii() and clean_key.isprintable()):
+    if not (key.isascii() and key.isprintable()):
         raise InvalidInput("the API key in the password field has characters that no header can carry")
-    allow_http = _switch(extra.get("allow_http"), default=False) is True
+    given = {
+        name: read(extra[name])
+        for name, read in EXTRA.items()
+        if extra.get(name) is not None and str(extra[name]).strip()
+    }
     return ConnectionSettings(
-        origin=_origin(host, port, scheme, default_origin, base_path, allow_http),
-        key=clean_key,
-        timeout=_positive(extra, "timeout", 30.0, 0.1, 3600.0),
-        verify=_switch(extra.get("verify"), default=True),
-        proxy=str(extra["proxy"]) if extra.get("proxy") else None,
-        allow_http=allow_http,
-        allow_private=_switch(extra.get("allow_private"), default=False) is True,
-        points_share=_positive(extra, "points_share", 0.8, 0.05, 1.0),
+        origin=_origin(connection, system, allow_http=given.get("allow_http", False)),
+        key=key,
         user_agent=user_agent,
-        login=(login or "").strip() or None,
+        login=(connection.login or "").strip() or None,
+        **given,
     )
 
 
@@ -99,30 +88,23 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _origin(
-    host: str | None,
-    port: int | None,
-    scheme: str | None,
-    default_origin: str | None,
-    base_path: str,
-    allow_http: bool,
-) -> str:
-    text = (host or "").strip() or (default_origin or "")
+def _origin(connection: Any, system: System, *, allow_http: bool) -> str:
+    text = (connection.host or "").strip() or (system.default_origin or "")
     if not text:
         raise InvalidInput("the connection has no host")
     try:
         if "://" not in text:
             bare = urlsplit(f"//{text}").hostname or ""
-            text = f"{scheme or ('http' if is_loopback(bare) else 'https')}://{text}"
+            text = f"{connection.schema or ('http' if is_loopback(bare) else 'https')}://{text}"
         parts = urlsplit(text)
-        number = parts.port or port
+        port = parts.port or connection.port
     except ValueError:
         raise InvalidInput("the host of the connection is no address, or its port is none") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise InvalidInput(f"the host of the connection is no http(s) address: {parts.scheme}://...")
     if parts.username or parts.password or parts.query or parts.fragment:
         raise InvalidInput("the host of the connection must be an origin, without user, query or fragment")
-    if parts.path.rstrip("/") not in ("", base_path):
+    if parts.path.rstrip("/") not in ("", system.base_path):
         raise InvalidInput(
             f"the host of the connection has the path {parts.path!r}; only the origin belongs there"
         )
@@ -132,7 +114,7 @@ def _origin(
             'set "allow_http": true in the extra for a test system'
         )
     name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    return f"{parts.scheme}://{name}" + (f":{number}" if number else "")
+    return f"{parts.scheme}://{name}" + (f":{port}" if port else "")
 
 
 def _warn_of_unknown(extra: Mapping[str, Any]) -> None:
@@ -142,7 +124,7 @@ def _warn_of_unknown(extra: Mapping[str, Any]) -> None:
         return
     named = []
     for name in unknown:
-        hint = near_misses(name, EXTRA).removeprefix("; ")
+        hint = near_misses(name, tuple(EXTRA)).removeprefix("; ")
         named.append(f"{name!r} ({hint})" if hint else repr(name))
     _log.warning(
         "The connection's extra has keys that have no effect here: %s. Those that have: %s.",
@@ -151,26 +133,41 @@ def _warn_of_unknown(extra: Mapping[str, Any]) -> None:
     )
 
 
-def _switch(value: Any, *, default: bool) -> bool | str:
+def _switch(value: Any) -> bool | str:
     """Read what is on or off, or a text that is neither."""
-    if isinstance(value, str):
-        word = value.strip().lower()
-        if word in ("true", "1", "yes", "on"):
-            return True
-        if word in ("false", "0", "no", "off"):
-            return False
-        return value.strip() or default
-    return default if value is None else bool(value)
+    if not isinstance(value, str):
+        return bool(value)
+    word = value.strip().lower()
+    if word in ("true", "1", "yes", "on"):
+        return True
+    return False if word in ("false", "0", "no", "off") else value.strip()
 
 
-def _positive(extra: Mapping[str, Any], name: str, default: float, low: float, high: float) -> float:
-    value = extra.get(name)
-    if value in (None, ""):
-        return default
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = float("nan")
-    if not low <= number <= high:
-        raise InvalidInput(f"{name!r} in the connection's extra must be a number from {low:g} to {high:g}")
-    return number
+def _is_on(value: Any) -> bool:
+    return _switch(value) is True
+
+
+def _number(name: str, low: float, high: float) -> Callable[[Any], float]:
+    def read(value: Any) -> float:
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = float("nan")
+        if not low <= number <= high:
+            raise InvalidInput(
+                f"{name!r} in the connection's extra must be a number from {low:g} to {high:g}"
+            )
+        return number
+
+    return read
+
+
+EXTRA: Mapping[str, Callable[[Any], Any]] = {
+    "timeout": _number("timeout", 0.1, 3600.0),
+    "verify": _switch,
+    "proxy": str,
+    "allow_http": _is_on,
+    "points_share": _number("points_share", 0.05, 1.0),
+    "allow_private": _is_on,
+}
+"""Keys of the extra that this package reads, and how; fields of :class:`ConnectionSettings`."""

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import closing
 from functools import partial
 from math import inf
-from typing import Any
 
 from stoq_provider.core.http import Decoded, Problem, Request, Response
 from stoq_provider.systems.base import System
-from stoq_provider.transport.flow import Flow, RequestFlow, SignIn, T
+from stoq_provider.transport.flow import RequestFlow, run_blocking
 from stoq_provider.transport.rate_limiter import WORKER, Meter, RateLimiter
 from stoq_provider.transport.retry import RetryPolicy
 from stoq_provider.transport.session import ShopSession, exchange, sign_nothing
@@ -49,7 +47,7 @@ class SyncTransport(RequestFlow):
 
         Problems are values: nothing is raised for what the server or the network does.
         """
-        return self._drive(self.request_flow(request, policy or RetryPolicy()))
+        return run_blocking(self._send(request, policy or RetryPolicy()))
 
     def wait_for_points(self, request: Request, until: float = inf) -> bool:
         """
@@ -58,27 +56,12 @@ class SyncTransport(RequestFlow):
         :param until: Unix seconds beyond which it is not waited.
         :return: whether the request may go out now.
         """
-        return self._drive(self.wait_flow(request, until))
+        return run_blocking(self._wait(request, until))
 
-    def _drive(self, flow: Flow[T]) -> T:
-        result: Any = None
-        with closing(flow):
-            while True:
-                try:
-                    step = flow.send(result)
-                except StopIteration as end:
-                    value: T = end.value
-                    return value
-                result = self._do(step)
+    async def _pause(self, seconds: float) -> None:
+        self._sleep(seconds)
 
-    def _do(self, step: float | Request | SignIn) -> Any:
-        if isinstance(step, Request):
-            return self._exchange(step)
-        if isinstance(step, SignIn):
-            return self._drive(self.sign_in_flow())
-        return self._sleep(step)
-
-    def _exchange(self, request: Request) -> Response | Problem:
+    async def _exchange(self, request: Request) -> Response | Problem:
         if not request.reads_only:
             # On a new connection: a server may be closing a kept one this very moment, and whether it has
             # taken a write before nobody could tell.

@@ -212,11 +212,11 @@ def kill_worker(patch: pytest.MonkeyPatch, point: str, *, nth: int = 1) -> None:
     exchange, send = SyncTransport._exchange, Submitter._send
     posts, notes = itertools.count(1), itertools.count(1)
 
-    def die_at_post(transport: Any, request: Any) -> Any:
+    async def die_at_post(transport: Any, request: Any) -> Any:
         fatal = request.method == "POST" and next(posts) == nth
         if fatal and point == "before-the-post":
             raise Killed
-        answer = exchange(transport, request)
+        answer = await exchange(transport, request)
         if fatal and point == "after-the-post":
             raise Killed
         return answer

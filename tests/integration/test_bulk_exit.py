@@ -36,10 +36,10 @@ from tests.integration.conftest import Bench
 exchange, send = SyncTransport._exchange, Submitter._send
 
 def work(job):
-    def die_at_post(transport, request):
+    async def die_at_post(transport, request):
         if request.method == "POST" and job["death"] == "before-the-post":
             os._exit(9)
-        answer = exchange(transport, request)
+        answer = await exchange(transport, request)
         if request.method == "POST" and job["death"] == "after-the-post":
             os._exit(9)
         return answer

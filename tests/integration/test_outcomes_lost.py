@@ -29,12 +29,12 @@ def kill_at_post(monkeypatch, *, after: bool) -> None:
     """Let the worker die just before, or just after, a POST was exchanged."""
     exchange = SyncTransport._exchange
 
-    def die(transport, request):
+    async def die(transport, request):
         if request.method == "POST":
             if after:
-                exchange(transport, request)
+                await exchange(transport, request)
             raise Killed
-        return exchange(transport, request)
+        return await exchange(transport, request)
 
     monkeypatch.setattr(SyncTransport, "_exchange", die)
 

@@ -1,4 +1,4 @@
-"""Clients that keep to a ledger and a pace, at one simulated server whose time passes as fast as it can."""
+"""Clients that keep to a budget and a pace, at one simulated server whose time passes as fast as it can."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ def run(
     connections: int = 8,
 ) -> Run:
     """
-    Send calls as the transports do: who has one of the connections asks the ledger, the others queue for one.
+    Send calls as the transports do: who has one of the connections asks the budget, the others queue for one.
 
     :param calls: (seconds after the last one was wanted, cost, way there, way back), seconds.
     :param foreign: (when, points) that somebody else spends.

@@ -24,7 +24,7 @@ def nearly(seconds):
 
 
 class Spender:
-    """A ledger and its pace, and somebody who spends whenever both let him."""
+    """A budget and its pace, and somebody who spends whenever both let him."""
 
     def __init__(self, **sharing):
         self.budget = PointsBudget(STOQ)
@@ -67,7 +67,7 @@ class TestOneCallAfterTheOther:
     def test_what_was_missed_is_made_up_for_within_the_burst(self, burst, reads, idle):
         spender = Spender(burst=burst)
         spender.spend(now=T0 - 60)
-        spender.budget.left(T0)
+        spender.budget.available(T0)
         assert spender.at_once(T0 + idle) == reads
         assert 0 < spender.wait(T0 + idle) <= 1.05 * USUAL
 
@@ -86,7 +86,7 @@ class TestANewWindow:
         assert spender.wait(T0 + 10) == 0
 
     def test_is_no_second_chance_for_what_we_spent(self):
-        """The stretch of a minute still counts; see the ledger."""
+        """The stretch of a minute still counts; see the budget."""
         spender = Spender(free=1.0)
         spender.shown(remaining=360, reset_in=10)
         assert spender.at_once() == 288
@@ -107,7 +107,7 @@ class TestOthers:
             spender = Spender()
             spender.shown(remaining=remaining, reset_in=40)
             spender.spend()
-            left, seconds = spender.budget.rest(T0)
+            left, seconds = spender.budget.until_renewal(T0)
             assert spender.wait() == nearly(max(USUAL, seconds / left))
             waits.append(spender.wait())
         assert waits == sorted(waits)
@@ -297,7 +297,7 @@ def test_a_late_answer_of_the_last_window_says_nothing_of_this_one():
     spender.shown(remaining=359, reset_in=60)
     # Sent just before the last window ended: its reset is over, or nearly so.
     spender.shown(remaining=3, reset_in=1, now=T0 + 0.5)
-    assert spender.budget.left(T0 + 0.5) == 288
+    assert spender.budget.available(T0 + 0.5) == 288
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,7 @@ def test_when_nobody_else_spends_the_limit_is_never_passed(server, client):
 @settings(max_examples=40)
 @given(server=servers, client=clients(steps=steps))
 def test_when_the_clock_jumps_meanwhile_no_more_is_refused_than_was_under_way(server, client):
-    """Set forward, it lets the ledger forget; it learns again from answers, which know no later call."""
+    """Set forward, it lets the budget forget; it learns again from answers, which know no later call."""
     simulate(server, client)
     assert client.refused <= CONNECTIONS
     sane(client, 121.0)
@@ -136,15 +136,15 @@ def test_whatever_the_headers_and_the_clock_do_the_pace_lets_one_through_soon(
     history, share, burst, free, portion
 ):
     now = START
-    ledger = PointsBudget(STOQ, share)
-    pace = Pace(ledger, burst=burst, free=free, portion=portion)
+    kept = PointsBudget(STOQ, share)
+    pace = Pace(kept, burst=burst, free=free, portion=portion)
     for what, about in history:
         if what == "step":
             now += about
         elif what == "learn":
-            ledger.update(about, now)
+            kept.update(about, now)
         else:
-            ledger.spend(about, now)
+            kept.spend(about, now)
             pace.spend(about, now)
         wait = pace.wait(now)
         assert math.isfinite(wait)

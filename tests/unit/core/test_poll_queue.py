@@ -14,18 +14,22 @@ T0 = 1_000_000.0
 HEAD_START = 60.0
 
 
-def queue(*asks):
+def queue(*polls):
     made = PollQueue()
-    for key, due_at, *early in asks:
-        made.ask(key, T0 + due_at, head_start=HEAD_START if early else 0.0)
+    for key, due_at, *priority in polls:
+        made.add(key, T0 + due_at, priority=bool(priority))
     return made
+
+
+def take(waiting, now, size=1):
+    return waiting.take(T0 + now, size, head_start=HEAD_START)
 
 
 def drain(waiting, now):
     """Take all that is due, one by one."""
     keys = []
-    while taken := waiting.take(T0 + now):
-        keys += [key for key, _ in taken]
+    while taken := take(waiting, now):
+        keys += taken
     return keys
 
 
@@ -33,7 +37,7 @@ class TestOrder:
     def test_the_earliest_due_comes_first(self):
         assert drain(queue(("c", 3), ("a", 1), ("b", 2)), 10) == ["a", "b", "c"]
 
-    def test_of_two_due_at_once_the_one_that_asked_first(self):
+    def test_of_two_due_at_once_the_one_that_was_added_first(self):
         assert drain(queue(("b", 1), ("a", 1), ("c", 1)), 10) == ["b", "a", "c"]
 
     def test_keys_need_no_order_of_their_own(self):
@@ -46,110 +50,110 @@ class TestOrder:
         assert (len(waiting), waiting.next_due()) == (1, T0 + 20)
         assert drain(waiting, 20) == ["b"]
 
-    def test_an_early_one_goes_before_those_that_were_due_a_little_sooner(self):
-        assert drain(queue(("a", 0), ("b", HEAD_START - 1, "early")), HEAD_START) == ["b", "a"]
+    def test_one_with_priority_goes_before_those_that_were_due_a_little_sooner(self):
+        assert drain(queue(("a", 0), ("b", HEAD_START - 1, "priority")), HEAD_START) == ["b", "a"]
 
     def test_but_not_before_those_that_were_due_much_sooner(self):
-        assert drain(queue(("a", 0), ("b", HEAD_START + 1, "early")), 2 * HEAD_START) == ["a", "b"]
+        assert drain(queue(("a", 0), ("b", HEAD_START + 1, "priority")), 2 * HEAD_START) == ["a", "b"]
 
-    def test_each_may_have_another_head_start(self):
-        waiting = queue(("a", 0))
-        waiting.ask("b", T0 + 99, head_start=50.0)
-        waiting.ask("c", T0 + 99, head_start=100.0)
-        assert drain(waiting, 99) == ["c", "a", "b"]
+    @pytest.mark.parametrize(("head_start", "first"), [(0.0, "a"), (98.0, "a"), (100.0, "b")])
+    def test_by_how_much_is_said_when_they_are_taken(self, head_start, first):
+        waiting = queue(("a", 0), ("b", 99, "priority"))
+        assert waiting.take(T0 + 99, head_start=head_start) == [first]
 
-    def test_an_early_one_is_not_taken_before_it_is_due(self):
-        assert drain(queue(("a", 10, "early")), 9) == []
-
-    def test_it_tells_when_each_was_due(self):
-        assert queue(("a", 1), ("b", 2, "early")).take(T0 + 5, 2) == [("b", T0 + 2), ("a", T0 + 1)]
+    def test_one_with_priority_is_not_taken_before_it_is_due(self):
+        assert drain(queue(("a", 10, "priority")), 9) == []
 
 
-class TestAskingAgain:
+class TestAddingAgain:
     @pytest.mark.parametrize("dues", [(5, 9), (9, 5), (5, 5), (5, 9, 7), (9, 7, 5, 8)])
     def test_a_key_stands_once_and_the_earlier_time_counts(self, dues):
         waiting = queue(*(("a", due) for due in dues))
         assert (len(waiting), waiting.next_due()) == (1, T0 + 5)
-        assert waiting.take(T0 + 4, 9) == []
-        assert waiting.take(T0 + 50, 9) == [("a", T0 + 5)]
-        assert waiting.take(T0 + 50, 9) == []
+        assert take(waiting, 4, 9) == []
+        assert take(waiting, 50, 9) == ["a"]
+        assert take(waiting, 50, 9) == []
         assert (len(waiting), waiting.next_due()) == (0, None)
 
-    def test_who_asks_later_and_early_gives_the_head_start_and_no_later_time(self):
-        waiting = queue(("b", 1), ("a", 2), ("a", 40, "early"))
-        assert waiting.take(T0 + 2) == [("a", T0 + 2)]
+    def test_later_and_with_priority_gives_the_priority_and_no_later_time(self):
+        waiting = queue(("b", 1), ("a", 2), ("a", 40, "priority"))
+        assert take(waiting, 2) == ["a"]
 
-    def test_asking_for_less_takes_no_head_start_away(self):
-        waiting = queue(("b", 1), ("a", 2, "early"), ("a", 2))
+    def test_adding_it_without_takes_no_priority_away(self):
+        waiting = queue(("b", 1), ("a", 2, "priority"), ("a", 2))
         assert drain(waiting, 5) == ["a", "b"]
 
     def test_a_key_that_is_due_already_can_become_due_sooner(self):
         waiting = queue(("x", 0), ("b", 1), ("a", 2))
-        assert waiting.take(T0 + 5) == [("x", T0)]
-        waiting.ask("a", T0 + 0.5)
+        assert take(waiting, 5) == ["x"]
+        waiting.add("a", T0 + 0.5)
         assert drain(waiting, 5) == ["a", "b"]
 
     def test_after_it_was_taken_a_later_time_counts(self):
         waiting = queue(("a", 5))
-        waiting.take(T0 + 5)
-        waiting.ask("a", T0 + 15)
+        take(waiting, 5)
+        waiting.add("a", T0 + 15)
         assert waiting.next_due() == T0 + 15
 
 
-class TestDrop:
-    def test_what_is_dropped_does_not_come(self):
+class TestDiscard:
+    def test_what_is_discarded_does_not_come(self):
         waiting = queue(("a", 1), ("b", 2), ("c", 3))
-        waiting.drop("b")
+        waiting.discard("b")
         assert len(waiting) == 2
         assert drain(waiting, 10) == ["a", "c"]
 
     def test_also_when_it_was_due_already(self):
         waiting = queue(("x", 0), ("a", 1), ("b", 2))
-        waiting.take(T0 + 5)
-        waiting.drop("a")
+        take(waiting, 5)
+        waiting.discard("a")
         assert waiting.next_due() == T0 + 2
         assert drain(waiting, 5) == ["b"]
 
     def test_an_unknown_key_is_no_error(self):
         waiting = queue(("a", 1))
-        waiting.drop("b")
+        waiting.discard("b")
         assert len(waiting) == 1
 
     def test_stale_entries_do_not_come_back(self):
         waiting = queue(("a", 1), ("b", 1))
-        waiting.drop("a")
-        waiting.ask("a", T0 + 100)
+        waiting.discard("a")
+        waiting.add("a", T0 + 100)
         assert drain(waiting, 50) == ["b"]
         assert waiting.next_due() == T0 + 100
-        waiting.ask("a", T0 + 60)
+        waiting.add("a", T0 + 60)
         assert drain(waiting, 200) == ["a"]
 
 
 class TestBatches:
     def test_what_is_due_next_comes_along(self):
         waiting = queue(("a", 1), ("b", 30), ("c", 20), ("d", 40))
-        assert [key for key, _ in waiting.take(T0 + 5, 3)] == ["a", "c", "b"]
+        assert take(waiting, 5, 3) == ["a", "c", "b"]
         assert waiting.next_due() == T0 + 40
 
     def test_but_only_where_something_is_due(self):
         waiting = queue(("a", 10), ("b", 11))
-        assert waiting.take(T0 + 9, 5) == []
+        assert take(waiting, 9, 5) == []
         assert len(waiting) == 2
 
     def test_what_is_due_comes_before_what_is_not(self):
-        waiting = queue(("later and early", 9, "early"), ("a", 1), ("b", 2))
-        assert [key for key, _ in waiting.take(T0 + 5, 2)] == ["a", "b"]
+        waiting = queue(("later, with priority", 9, "priority"), ("a", 1), ("b", 2))
+        assert take(waiting, 5, 2) == ["a", "b"]
 
-    def test_no_more_than_asked_for(self):
+    def test_no_more_than_wanted(self):
         waiting = queue(*((n, n) for n in range(10)))
-        assert [len(waiting.take(T0 + 100, 4)) for _ in range(4)] == [4, 4, 2, 0]
+        assert [len(take(waiting, 100, 4)) for _ in range(4)] == [4, 4, 2, 0]
 
 
 @dataclass
 class Wanted:
     due_at: float
-    rank: float
+    priority: bool
     number: int
+
+    @property
+    def rank(self) -> float:
+        return self.due_at - HEAD_START * self.priority
 
 
 class Model:
@@ -159,31 +163,31 @@ class Model:
         self.keys: dict[str, Wanted] = {}
         self.number = 0
 
-    def ask(self, key, due_at, head_start):
-        rank, old = due_at - head_start, self.keys.get(key)
+    def add(self, key, due_at, priority):
+        old = self.keys.get(key)
         if old:
-            due_at, rank = min(old.due_at, due_at), min(old.rank, rank)
-            if (due_at, rank) == (old.due_at, old.rank):
-                return
+            due_at, priority = min(old.due_at, due_at), old.priority or priority
         self.number += 1
-        self.keys[key] = Wanted(due_at, rank, self.number)
+        self.keys[key] = Wanted(due_at, priority, self.number)
 
     def take(self, now, size):
         due = sorted((w.rank, w.number, k) for k, w in self.keys.items() if w.due_at <= now)
         later = sorted((w.due_at, w.number, k) for k, w in self.keys.items() if w.due_at > now)
         keys = [key for _, _, key in (due + later)[:size]] if due else []
-        return [(key, self.keys.pop(key).due_at) for key in keys]
+        for key in keys:
+            del self.keys[key]
+        return keys
 
 
 names = st.sampled_from("abcdefgh")
 deeds = st.one_of(
     st.tuples(
-        st.just("ask"),
+        st.just("add"),
         names,
         st.sampled_from([-70, -5, 0, 1, 5, 5, 30, 59, 60, 61, 90]),
-        st.sampled_from([0.0, 0.0, HEAD_START, 200.0]),
+        st.booleans(),
     ),
-    st.tuples(st.just("drop"), names),
+    st.tuples(st.just("discard"), names),
     st.tuples(st.just("take"), st.sampled_from([0, 0, 1, 10, 60]), st.sampled_from([1, 1, 2, 5])),
 )
 
@@ -193,26 +197,20 @@ deeds = st.one_of(
 def test_it_does_what_the_model_does(history):
     waiting, model, now = PollQueue(), Model(), T0
     for what, *about in history:
-        if what == "ask":
-            key, after, head_start = about
-            waiting.ask(key, now + after, head_start=head_start)
-            model.ask(key, now + after, head_start)
-        elif what == "drop":
-            waiting.drop(about[0])
+        if what == "add":
+            key, after, priority = about
+            waiting.add(key, now + after, priority=priority)
+            model.add(key, now + after, priority)
+        elif what == "discard":
+            waiting.discard(about[0])
             model.keys.pop(about[0], None)
         else:
             passed, size = about
             now += passed
-            assert waiting.take(now, size) == model.take(now, size)
+            assert waiting.take(now, size, head_start=HEAD_START) == model.take(now, size)
         assert len(waiting) == len(model.keys)
         dues = [wanted.due_at for wanted in model.keys.values()]
-        first = waiting.next_due()
-        if not dues:
-            assert first is None
-        elif min(dues) <= now:
-            assert min(dues) <= first <= now
-        else:
-            assert first == min(dues)
+        assert waiting.next_due() == min(dues, default=None)
 
 
 @settings(max_examples=100)
@@ -221,38 +219,38 @@ def test_whatever_the_clock_does_no_key_is_lost_and_none_comes_twice(history, ju
     waiting, now = PollQueue(), T0
     there: set[str] = set()
     for (what, *about), jump in zip(history, jumps, strict=False):
-        if what == "ask":
-            waiting.ask(about[0], now + about[1], head_start=about[2])
+        if what == "add":
+            waiting.add(about[0], now + about[1], priority=about[2])
             there.add(about[0])
-        elif what == "drop":
-            waiting.drop(about[0])
+        elif what == "discard":
+            waiting.discard(about[0])
             there.discard(about[0])
         else:
             now += jump
-            for key, _ in waiting.take(now, about[1]):
+            for key in waiting.take(now, about[1], head_start=HEAD_START):
                 there.remove(key)
     assert len(waiting) == len(there)
-    assert {key for key, _ in waiting.take(T0 + 1e9, 100)} == there
+    assert set(waiting.take(T0 + 1e9, 100)) == there
 
 
 @settings(max_examples=100)
 @given(st.lists(st.tuples(st.floats(0, 300), st.booleans()), min_size=1, max_size=60), st.integers(1, 5))
-def test_the_head_start_is_bounded(asks, size):
+def test_the_head_start_is_bounded(polls, size):
     """Nobody is passed by one that became due more than the head start later."""
-    waiting = queue(*((number, due, *["early"] * early) for number, (due, early) in enumerate(asks)))
+    waiting = queue(*((number, due, *["priority"] * first) for number, (due, first) in enumerate(polls)))
     order = []
-    while taken := waiting.take(T0 + 300, size):
-        order += [due_at for _, due_at in taken]
-    assert len(order) == len(asks)
+    while taken := take(waiting, 300, size):
+        order += [polls[number][0] for number in taken]
+    assert len(order) == len(polls)
     for place, due_at in enumerate(order):
         assert all(due_at < other + HEAD_START + 1e-6 for other in order[place + 1 :])
 
 
-def test_nobody_starves_where_more_early_ones_come_than_can_be_polled():
+def test_nobody_starves_where_more_come_with_priority_than_can_be_polled():
     waiting, served = queue(("patient", 0)), []
     for second in range(300):
         for more in range(2):
-            waiting.ask((second, more), T0 + second, head_start=HEAD_START)
-        served += [key for key, _ in waiting.take(T0 + second)]
+            waiting.add((second, more), T0 + second, priority=True)
+        served += take(waiting, second)
     # 120 came within the head start, and go first; then it is its turn.
     assert served.index("patient") == 120

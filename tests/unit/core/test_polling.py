@@ -9,7 +9,7 @@ import pytest
 from stoq_provider.core.http import Decoded, Problem, ProblemKind, RateLimit
 from stoq_provider.core.lifecycle import JobProgress, Outcome, PollResult, WatchRules
 from stoq_provider.core.models import JobHandle, JobState, JobStatus
-from stoq_provider.core.polling import JITTER, LONGEST_BACKOFF, LONGEST_STRETCH, Cadence, PollDecision, Poller
+from stoq_provider.core.polling import JITTER, LONGEST_BACKOFF, LONGEST_STRETCH, Cadence, Poller
 
 T0 = 1_000_000.0
 BULK = Cadence(then=15.0, steps=((60.0, 5.0),))
@@ -50,7 +50,7 @@ MISSING = problem(ProblemKind.NOT_FOUND)
 
 def next_wait(poll, result, now, job_id="job_1", limit=NOTHING):
     poll.record(job_id, result, limit, now)
-    return poll.step(now).wait
+    return poll.wait(now)
 
 
 @pytest.mark.parametrize(
@@ -141,8 +141,8 @@ class TestDeadline:
     def test_the_last_look_is_at_the_deadline_itself(self, result):
         poll = poller(deadline=T0 + 102)
         assert next_wait(poll, result, T0 + 100) == 2
-        assert poll.step(T0 + 101.999).due == ()
-        assert poll.step(T0 + 102).due == (handle(),)
+        assert poll.due(T0 + 101.999) == ()
+        assert poll.due(T0 + 102) == (handle(),)
 
     @pytest.mark.parametrize(
         ("result", "outcome"),
@@ -158,8 +158,7 @@ class TestDeadline:
         poll = poller(deadline=T0 + 102)
         poll.record("job_1", result, NOTHING, T0 + 102)
         assert poll.jobs[0].outcome is outcome
-        assert poll.step(T0 + 103) == PollDecision()
-        assert poll.step(T0 + 103).done
+        assert (poll.due(T0 + 103), poll.wait(T0 + 103), poll.done) == ((), 0.0, True)
 
     def test_a_look_before_the_deadline_is_not_the_last(self):
         poll = poller(deadline=T0 + 102)
@@ -168,47 +167,47 @@ class TestDeadline:
 
     def test_a_deadline_that_has_passed_allows_one_look(self):
         poll = poller(deadline=T0 - 5)
-        assert poll.step(T0).due == (handle(),)
+        assert poll.due(T0) == (handle(),)
 
 
 class TestFirstPoll:
     @pytest.mark.parametrize("jitter", [0.0, 0.5, 1.0])
     def test_eager_is_at_once(self, jitter):
-        assert poller(eager=True, jitter=jitter).step(T0).due == (handle(),)
+        assert poller(eager=True, jitter=jitter).due(T0) == (handle(),)
 
     @pytest.mark.parametrize("jitter", [0.0, 1.0])
     def test_a_new_job_is_due_one_interval_after_submission(self, jitter):
-        assert poller(now=T0 + 1, jitter=jitter).step(T0 + 1).wait == 4
+        assert poller(now=T0 + 1, jitter=jitter).wait(T0 + 1) == 4
 
     def test_a_job_seen_elsewhere_is_due_one_interval_after_that(self):
         poll = poller(JobProgress(handle(submitted_at=T0 - 300), T0, T0 - 4))
-        assert poll.step(T0).wait == 11
+        assert poll.wait(T0) == 11
 
     @pytest.mark.parametrize("jitter", [0.0, 0.25, 0.999])
     def test_overdue_jobs_are_spread_over_one_interval(self, jitter):
         poll = poller(JobProgress(handle(submitted_at=T0 - 300), T0, T0 - 50), jitter=jitter)
-        assert (poll.step(T0).wait or 0.0) == pytest.approx(15 * jitter)
+        assert poll.wait(T0) == pytest.approx(15 * jitter)
 
     @pytest.mark.parametrize("submitted_at", [None, T0 - 300])
     def test_an_old_job_that_nobody_has_looked_at_is_due_at_once(self, submitted_at):
         poll = poller(JobProgress(handle(submitted_at=submitted_at), T0), jitter=0.5)
-        assert poll.step(T0).due
+        assert poll.due(T0)
 
     def test_a_sign_of_life_from_the_future_makes_nobody_wait_long(self):
-        assert poller(JobProgress(handle(), T0, T0 + 7200)).step(T0).wait == 5
+        assert poller(JobProgress(handle(), T0, T0 + 7200)).wait(T0) == 5
 
     def test_never_after_the_deadline(self):
-        assert poller(deadline=T0 + 3).step(T0).wait == 3
+        assert poller(deadline=T0 + 3).wait(T0) == 3
 
 
-class TestWishes:
-    def test_the_first_look_and_the_last_should_come_early(self):
+class TestNextPoll:
+    def test_the_first_poll_and_the_last_have_priority(self):
         poll = poller(deadline=T0 + 12)
-        assert [(w.due_at, w.early) for w in poll.next_polls()] == [(T0 + 5, True)]
+        assert [(w.due_at, w.priority) for w in poll.next_polls()] == [(T0 + 5, True)]
         poll.record("job_1", seen(), RateLimit(), T0 + 5)
-        assert poll.next_poll("job_1").early is False
+        assert poll.next_poll("job_1").priority is False
         poll.record("job_1", seen(), RateLimit(), T0 + 10)
-        assert (poll.next_poll("job_1").due_at, poll.next_poll("job_1").early) == (T0 + 12, True)
+        assert (poll.next_poll("job_1").due_at, poll.next_poll("job_1").priority) == (T0 + 12, True)
 
     def test_a_job_that_has_ended_wants_nothing(self):
         poll = poller()
@@ -219,7 +218,7 @@ class TestWishes:
         poll = poller()
         poll.expire()
         assert [progress.outcome for progress in poll.jobs] == [Outcome.TIMEOUT]
-        assert poll.step(T0).done
+        assert poll.done
 
 
 class TestManyJobs:
@@ -233,38 +232,38 @@ class TestManyJobs:
 
     def test_the_next_of_them_decides(self):
         poll = self.make()
-        assert poll.step(T0 + 1).wait == 4
-        assert [h.job_id for h in poll.step(T0 + 5).due] == ["a"]
-        assert [h.job_id for h in poll.step(T0 + 20).due] == ["a", "b", "c"]
+        assert poll.wait(T0 + 1) == 4
+        assert [h.job_id for h in poll.due(T0 + 5)] == ["a"]
+        assert [h.job_id for h in poll.due(T0 + 20)] == ["a", "b", "c"]
 
     def test_an_ended_job_is_polled_no_more_and_the_others_are(self):
         poll = self.make()
         poll.record("b", seen("completed"), NOTHING, T0 + 6)
-        assert [h.job_id for h in poll.step(T0 + 500).due] == ["a", "c"]
+        assert [h.job_id for h in poll.due(T0 + 500)] == ["a", "c"]
         assert [w.handle.job_id for w in poll.jobs] == ["a", "b", "c"]
         assert [w.ended for w in poll.jobs] == [False, True, False]
         poll.record("a", seen("failed"), NOTHING, T0 + 500)
         poll.record("c", seen("completed"), NOTHING, T0 + 500)
-        assert poll.step(T0 + 500).done
+        assert poll.done
         assert poll.polls == 3
 
     def test_wake_makes_all_of_them_due(self):
         poll = self.make()
         poll.record("b", seen("completed"), NOTHING, T0)
         poll.wake(T0 + 0.5)
-        assert [h.job_id for h in poll.step(T0 + 0.5).due] == ["a", "c"]
+        assert [h.job_id for h in poll.due(T0 + 0.5)] == ["a", "c"]
 
     def test_wake_delays_none(self):
         poll = self.make()
         poll.wake(T0 + 500)
-        assert [h.job_id for h in poll.step(T0 + 5).due] == ["a"]
+        assert [h.job_id for h in poll.due(T0 + 5)] == ["a"]
 
     def test_no_job_is_nothing_to_wait_for(self):
         none = Poller([], cadence=lambda _: BULK, rules=WatchRules(), deadline=T0, now=T0, jitter=lambda: 0.0)
-        assert none.step(T0).done
+        assert none.done
 
     def test_a_job_that_had_ended_is_not_polled(self):
-        assert poller(replace(JobProgress(handle(), T0), outcome=Outcome.FAILED)).step(T0 + 99).done
+        assert poller(replace(JobProgress(handle(), T0), outcome=Outcome.FAILED)).done
 
 
 class TestNotes:

@@ -70,13 +70,13 @@ def test_it_ends_by_the_deadline_and_keeps_its_distance(
     ended: set[str] = set()
     polls_at_most = int(timeout / shortest + 3) * len(ages)
     for _ in range(2 * polls_at_most):
-        decision = poller.step(now)
-        if decision.wait is not None:
-            assert math.isfinite(decision.wait)
-            assert decision.wait > 0
-            assert now + decision.wait <= deadline + 1e-6
-            now += decision.wait + next(oversleeps)
-        for handle in decision.due:
+        due, wait = poller.due(now), poller.wait(now)
+        assert math.isfinite(wait)
+        assert (wait > 0) is not (bool(due) or poller.done)
+        if wait:
+            assert now + wait <= deadline + 1e-6
+            now += wait + next(oversleeps)
+        for handle in due:
             name = handle.job_id
             assert name not in ended
             if name in polled_at:
@@ -84,7 +84,7 @@ def test_it_ends_by_the_deadline_and_keeps_its_distance(
             polled_at[name] = now
             poller.record(name, next(brought), RateLimit(), now)
             ended |= {w.handle.job_id for w in poller.jobs if w.ended}
-    assert poller.step(now).done
+    assert poller.done
     assert ended == {w.handle.job_id for w in jobs}
 
 
@@ -106,9 +106,8 @@ def test_a_poll_is_due_no_earlier_than_the_documented_interval(result, age, jitt
         jitter=lambda: jitter,
     )
     poller.record("a", result, RateLimit(), now)
-    wait = poller.step(now).wait
-    if wait is None:
-        assert poller.jobs[0].ended
+    wait = poller.wait(now)
+    if poller.done:
         return
     retry_after = result.retry_after or 0.0
     assert wait >= max(CADENCE.interval(age), retry_after) - 1e-6

@@ -1,4 +1,4 @@
-"""The ledger against a real bucket: with slow, late and reordered answers, other spenders, odd clocks."""
+"""The budget against a real bucket: with slow, late and reordered answers, other spenders, odd clocks."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_after_a_refusal_nothing_is_sent_before_its_time(server, calls, foreign,
 
 
 @pytest.mark.parametrize("aligned", [True, False])
-def test_the_simulation_does_refuse_who_keeps_no_ledger(aligned):
+def test_the_simulation_does_refuse_who_keeps_no_budget(aligned):
     """Else the properties above would be worth nothing."""
     server = Server(aligned)
     answers = [server.charge(2, 1_000_000_000.0 + n / 100).status for n in range(300)]
@@ -104,27 +104,27 @@ deeds = st.one_of(
 @given(st.lists(deeds, max_size=60), st.floats(0, 1))
 def test_whatever_the_headers_and_the_clock_do(history, share):
     now = 1_000_000_000.0
-    ledger = PointsBudget(STOQ, share)
+    kept = PointsBudget(STOQ, share)
     for what, about in history:
         if what == "step":
             now += about
         elif what == "learn":
-            ledger.update(about, now)
+            kept.update(about, now)
         else:
-            ledger.spend(about, now)
-        left = ledger.left(now)
+            kept.spend(about, now)
+        left = kept.available(now)
         assert 0 <= left <= 400
         for cost in (1, 2):
-            wait = ledger.wait(cost, now)
+            wait = kept.wait(cost, now)
             assert math.isfinite(wait)
             assert wait >= 0
             assert (wait == 0) == (left >= cost)
     # Closed for at most 90 s, then at most one window.
     for _ in range(3):
-        wait = ledger.wait(2, now)
+        wait = kept.wait(2, now)
         assert wait <= 90.0
         now += wait * (1 + 1e-9) + 1e-6
-    assert ledger.wait(2, now) == 0
+    assert kept.wait(2, now) == 0
 
 
 @settings(max_examples=200)
@@ -135,14 +135,14 @@ def test_whatever_the_headers_and_the_clock_do(history, share):
 )
 def test_within_a_window_the_estimate_never_rises(rows):
     now, ends = 1_000_000_000.0, 1_000_000_060.0
-    ledger = PointsBudget(STOQ)
-    ledger.spend(1, now)
-    ledger.update(RateLimit(remaining=359, reset_in=60.0), now)
-    before = ledger.left(now)
+    kept = PointsBudget(STOQ)
+    kept.spend(1, now)
+    kept.update(RateLimit(remaining=359, reset_in=60.0), now)
+    before = kept.available(now)
     for remaining, at, cost in sorted(rows, key=lambda row: row[1]):
-        ledger.update(RateLimit(360, remaining, ends - (now + at)), now + at)
-        ledger.spend(cost, now + at)
-        left = ledger.left(now + at)
+        kept.update(RateLimit(360, remaining, ends - (now + at)), now + at)
+        kept.spend(cost, now + at)
+        left = kept.available(now + at)
         assert left <= max(0, before - cost)
         assert left <= remaining
         before = left

@@ -178,7 +178,7 @@ class TestATrigger:
         fire(running, running, ended)
         assert figures(stats, "polls") == [1, 1, 1]
         assert len(figures(stats, "points_left")) == 3
-        assert len(figures(stats, "rate_limit_wait")) == 3
+        assert figures(stats, "rate_limit_wait") == [], "there are points for all"
         assert figures(stats, "jobs_finished") == [1]
         assert figures(stats, "polls_per_job") == [3.0]
         assert all(tags == SHOP for *_, tags in stats)
@@ -195,7 +195,6 @@ class TestATrigger:
         fire(refused, httpx.Response(200, json={"status": "completed"}, headers=HEADERS))
         assert figures(stats, "throttled") == [1]
         assert figures(stats, "points_left")[0] == 0
-        assert max(figures(stats, "rate_limit_wait")) <= 2000
 
     def test_the_key_is_in_none(self, stats, fire):
         fire(httpx.Response(200, json={"status": "completed"}, headers=HEADERS))

@@ -17,6 +17,7 @@ from stoq_provider.systems.payload import require
 from stoq_provider.systems.stoq.system import Stoq
 from stoq_provider.transport.aio import AsyncTransport, Client
 from stoq_provider.transport.auth import Login
+from stoq_provider.transport.poll_scheduler import PollScheduler
 from stoq_provider.transport.rate_limiter import TRIGGERER, RateLimiter
 from stoq_provider.transport.retry import RetryPolicy
 from stoq_provider.transport.session import ShopSession
@@ -127,10 +128,8 @@ def over_httpx(server: Server, clock: Any) -> Callable[..., Any]:
     login = Login(settings(), SYSTEM)
     transport = AsyncTransport(
         settings(),
-        SYSTEM,
         client=Client(http, login),
-        limiter=RateLimiter(SYSTEM, 0.8, TRIGGERER),
-        clock=clock,
+        scheduler=PollScheduler(SYSTEM, RateLimiter(SYSTEM, 0.8, TRIGGERER), clock=clock),
         sleep=clock.asleep,
     )
 

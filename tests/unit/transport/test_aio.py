@@ -13,6 +13,7 @@ from stoq_provider.transport import client_pool
 from stoq_provider.transport.aio import AsyncTransport, Client
 from stoq_provider.transport.auth import Login
 from stoq_provider.transport.client_pool import make_client, shared_transport
+from stoq_provider.transport.poll_scheduler import PollScheduler
 from stoq_provider.transport.rate_limiter import TRIGGERER, WORKER, RateLimiter
 from stoq_provider.transport.retry import NO_RETRY
 from stoq_provider.transport.settings import ConnectionSettings
@@ -30,10 +31,8 @@ def exchange(clock, handler, *requests, policy=None, **more):
             given = settings(**more)
             transport = AsyncTransport(
                 given,
-                STOQ,
                 client=Client(client, Login(given, STOQ)),
-                limiter=RateLimiter(STOQ, 0.8, TRIGGERER),
-                clock=clock,
+                scheduler=PollScheduler(STOQ, RateLimiter(STOQ, 0.8, TRIGGERER), clock=clock),
                 sleep=clock.asleep,
             )
             return [await transport.send(request, policy) for request in requests]
@@ -133,10 +132,8 @@ class TestRealConnections:
             async with make_client(given) as client:
                 transport = AsyncTransport(
                     given,
-                    STOQ,
                     client=Client(client, Login(given, STOQ)),
-                    limiter=RateLimiter(STOQ, 0.8, TRIGGERER),
-                    clock=clock,
+                    scheduler=PollScheduler(STOQ, RateLimiter(STOQ, 0.8, TRIGGERER), clock=clock),
                     sleep=clock.asleep,
                 )
                 return await transport.send(request)
@@ -315,7 +312,7 @@ class TestShared:
                 await one.send(GET)
                 await two.send(GET)
                 await two.send(POST)
-                left = one.limiter.budget.left(clock())
+                left = one.limiter.budget.available(clock())
                 return one.points_spent, two.points_spent, left, one.limiter is two.limiter
 
         assert asyncio.run(run()) == (1, 3, 284, True)
@@ -346,12 +343,11 @@ def test_many_users_together_keep_to_the_points(clock, sharing, most):
                 await asyncio.sleep(0)
 
         async with httpx.AsyncClient(transport=httpx.MockTransport(handler)) as client:
-            limiter, shared = RateLimiter(STOQ, 0.8, sharing), Client(client, Login(settings(), STOQ))
+            scheduler = PollScheduler(STOQ, RateLimiter(STOQ, 0.8, sharing), clock=clock)
+            shared = Client(client, Login(settings(), STOQ))
 
             async def user():
-                transport = AsyncTransport(
-                    settings(), STOQ, client=shared, limiter=limiter, clock=clock, sleep=sleep
-                )
+                transport = AsyncTransport(settings(), client=shared, scheduler=scheduler, sleep=sleep)
                 return [await transport.send(GET) for _ in range(20)]
 
             return await asyncio.gather(*(user() for _ in range(20)))

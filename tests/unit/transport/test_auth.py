@@ -16,6 +16,7 @@ from stoq_provider.core.http import Decoded, ProblemKind, Request
 from stoq_provider.transport.aio import AsyncTransport, Client
 from stoq_provider.transport.auth import Login
 from stoq_provider.transport.client_pool import make_client
+from stoq_provider.transport.poll_scheduler import PollScheduler
 from stoq_provider.transport.rate_limiter import TRIGGERER, RateLimiter
 from stoq_provider.transport.retry import NO_RETRY
 from stoq_provider.transport.session import ShopSession
@@ -223,11 +224,9 @@ class TestCookies:
     def test_a_client_keeps_none(self):
         async def run(origin):
             async with make_client(settings(origin)) as http:
-                client, limiter = (
-                    Client(http, Login(settings(origin), SYSTEM)),
-                    RateLimiter(SYSTEM, 0.8, TRIGGERER),
-                )
-                transport = AsyncTransport(settings(origin), SYSTEM, client=client, limiter=limiter)
+                client = Client(http, Login(settings(origin), SYSTEM))
+                scheduler = PollScheduler(SYSTEM, RateLimiter(SYSTEM, 0.8, TRIGGERER))
+                transport = AsyncTransport(settings(origin), client=client, scheduler=scheduler)
                 for method in ("GET", "POST", "GET"):
                     assert (await transport.send(Request(method, f"{origin}/x"))).problem is None
                 return len(http.cookies)
@@ -243,6 +242,6 @@ class TestCookies:
         assert [cookie for _, cookie in seen] == [None, "connect.sid=1"]
 
 
-def test_a_login_goes_on_the_ledger(send, clock):
+def test_a_login_costs_points_too(send, clock):
     send(READ)
-    assert send.limiter.budget.left(clock()) == 288 - 2
+    assert send.limiter.budget.available(clock()) == 288 - 2

@@ -12,6 +12,7 @@ import requests
 from stoq_provider.core.http import ProblemKind, Request
 from stoq_provider.transport.aio import AsyncTransport, Client
 from stoq_provider.transport.auth import Login
+from stoq_provider.transport.poll_scheduler import PollScheduler
 from stoq_provider.transport.rate_limiter import TRIGGERER, RateLimiter
 from stoq_provider.transport.retry import NO_RETRY, RetryPolicy
 
@@ -136,17 +137,15 @@ class TestManyAtOnce:
         async def all_at_once():
             async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
                 client, limiter = Client(http, Login(settings(), SYSTEM)), RateLimiter(SYSTEM, 0.8, TRIGGERER)
+                scheduler = PollScheduler(SYSTEM, limiter, clock=clock)
 
                 def user():
-                    return AsyncTransport(settings(), SYSTEM, client=client, limiter=limiter, clock=clock)
+                    return AsyncTransport(settings(), client=client, scheduler=scheduler)
 
                 for call in before:
                     await user().send(call)
                     server.expire()
-                tasks = [
-                    asyncio.ensure_future(user().send_paid(call, limiter.spend(call, clock())))
-                    for call in calls
-                ]
+                tasks = [asyncio.ensure_future(user().send_now(call)) for call in calls]
                 await asyncio.sleep(0.007)
                 for number in cancel:
                     tasks[number].cancel()
@@ -154,7 +153,7 @@ class TestManyAtOnce:
                 return answers, limiter
 
         answers, limiter = run(all_at_once())
-        assert limiter._under_way == 0, "whatever became of a call, it is settled"
+        assert limiter._under_way == 0, "whatever became of a call, it is finished"
         return answers
 
     def test_first_calls_log_in_once(self, server):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
 
 from stoq_provider.core.http import Problem, ProblemKind, Response
 from stoq_provider.transport.auth import Login
-from stoq_provider.transport.flow import RequestFlow, SignIn
+from stoq_provider.transport.flow import RequestFlow, run_blocking
 from stoq_provider.transport.rate_limiter import WORKER, RateLimiter
 from stoq_provider.transport.retry import RetryPolicy
 
@@ -20,68 +21,68 @@ OK = Response(200, body=b"{}")
 TOKEN = Response(200, body=json.dumps({"access_token": "token-1"}).encode())
 
 
-def flow_of(clock, system=STOQ, given=None):
-    login = Login(given or settings(), system)
-    return RequestFlow(login, RateLimiter(system, 0.8, WORKER), clock)
+class Scripted(RequestFlow):
+    """Answers each request with the next result, and writes down its steps."""
+
+    def __init__(self, clock, *results, system=STOQ, given=None):
+        super().__init__(Login(given or settings(), system), RateLimiter(system, 0.8, WORKER), clock)
+        self.steps = []
+        self._results = list(results)
+
+    async def _exchange(self, request):
+        self.steps.append(request)
+        result = self._results.pop(0)
+        if isinstance(result, BaseException):
+            raise result
+        return result
+
+    async def _pause(self, seconds):
+        self.steps.append(seconds)
+        self._clock.sleep(seconds)
+
+    def send(self, request):
+        return run_blocking(self._send(request, RetryPolicy()))
 
 
-def drive(flow, clock, *results):
-    """Answer each request with the next result; return the steps, and what came out."""
-    steps, result, results = [], None, list(results)
-    while True:
-        try:
-            step = flow.send(result)
-        except StopIteration as end:
-            return steps, end.value
-        steps.append(step)
-        if isinstance(step, float):
-            clock.sleep(step)
-        result = None if isinstance(step, float) else results.pop(0)
+def signing_in(clock, *results):
+    return Scripted(clock, *results, system=SYSTEM, given=with_login())
 
 
 def test_a_call_is_one_step(clock):
-    steps, answer = drive(flow_of(clock).request_flow(GET, RetryPolicy()), clock, OK)
-    assert (steps, answer.payload) == ([GET], {})
+    flow = Scripted(clock, OK)
+    assert (flow.send(GET).payload, flow.steps) == ({}, [GET])
 
 
 def test_a_429_is_slept_out_before_the_call_is_sent_again(clock):
-    wait = Response(429, {"retry-after": "7"})
-    steps, answer = drive(flow_of(clock).request_flow(POST, RetryPolicy()), clock, wait, OK)
-    assert (steps[0], steps[-1], answer.problem) == (POST, POST, None)
-    assert 7 <= sum(steps[1:-1]) <= 27
+    flow = Scripted(clock, Response(429, {"retry-after": "7"}), OK)
+    answer = flow.send(POST)
+    assert (flow.steps[0], flow.steps[-1], answer.problem) == (POST, POST, None)
+    assert 7 <= sum(flow.steps[1:-1]) <= 27
 
 
 def test_no_answer_is_an_answer(clock):
     lost = Problem(ProblemKind.LOST_CONNECTION, ("reset",))
-    steps, answer = drive(flow_of(clock).request_flow(POST, RetryPolicy()), clock, lost)
-    assert (steps, answer.problem) == ([POST], lost)
+    flow = Scripted(clock, lost)
+    assert (flow.send(POST).problem, flow.steps) == (lost, [POST])
 
 
-def test_a_token_is_asked_for_first(clock):
-    flow = flow_of(clock, SYSTEM, with_login())
-    call = flow.login.pending_request
-    steps, _ = drive(flow.sign_in_flow(), clock, TOKEN)
-    assert steps == [call]
-    assert drive(flow.sign_in_flow(), clock) == ([], None), "another user has one by now"
-    assert drive(flow.request_flow(READ, RetryPolicy()), clock, OK)[0] == [READ]
+def test_a_token_is_asked_for_first_and_once(clock):
+    flow = signing_in(clock, TOKEN, OK, OK)
+    login = flow.login.pending_request
+    flow.send(READ)
+    flow.send(READ)
+    assert flow.steps == [login, READ, READ]
 
 
-def test_a_call_without_a_token_waits_for_one(clock):
-    flow = flow_of(clock, SYSTEM, with_login())
-    began = flow.request_flow(READ, RetryPolicy())
-    assert isinstance(next(began), SignIn)
-    drive(flow.sign_in_flow(), clock, TOKEN)
-    assert began.send(None) == READ
-
-
-@pytest.mark.parametrize("steps", [1, 2])
-def test_a_driver_that_breaks_off_leaves_nothing_under_way(clock, steps):
-    flow = flow_of(clock, SYSTEM, with_login())
-    call, login = flow.request_flow(READ, RetryPolicy()), flow.sign_in_flow()
-    next(call)
-    if steps == 2:
-        next(login)
-    login.close()
-    call.close()
+@pytest.mark.parametrize("results", [[KeyboardInterrupt()], [TOKEN, KeyboardInterrupt()]], ids=len)
+def test_a_driver_that_breaks_off_leaves_nothing_under_way(clock, results):
+    flow = signing_in(clock, *results)
+    with pytest.raises(KeyboardInterrupt):
+        flow.send(READ)
     assert flow.limiter._under_way == 0
     assert flow.points_spent == 0
+
+
+def test_what_waits_for_an_event_loop_does_not_run_on_a_worker():
+    with pytest.raises(RuntimeError, match="event loop"):
+        run_blocking(asyncio.sleep(0))

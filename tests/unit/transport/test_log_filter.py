@@ -17,6 +17,7 @@ from stoq_provider.transport.aio import AsyncTransport, Client
 from stoq_provider.transport.auth import Login
 from stoq_provider.transport.client_pool import make_client
 from stoq_provider.transport.log_filter import LOGGERS, quietly
+from stoq_provider.transport.poll_scheduler import PollScheduler
 from stoq_provider.transport.rate_limiter import TRIGGERER, RateLimiter
 from stoq_provider.transport.retry import RetryPolicy
 from stoq_provider.transport.session import ShopSession
@@ -52,10 +53,8 @@ def by_async(origin, request, clock):
         async with make_client(given) as client:
             transport = AsyncTransport(
                 given,
-                STOQ,
                 client=Client(client, Login(given, STOQ)),
-                limiter=RateLimiter(STOQ, 0.8, TRIGGERER),
-                clock=clock,
+                scheduler=PollScheduler(STOQ, RateLimiter(STOQ, 0.8, TRIGGERER), clock=clock),
                 sleep=clock.asleep,
             )
             await transport.send(request, POLICY)

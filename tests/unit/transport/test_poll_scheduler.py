@@ -80,7 +80,7 @@ class TestOnePollForAll:
             async with shop.scheduler.subscribe(shop.transport()) as subscription:
                 url = "/api/v2/external/jobs/a"
                 for kind in ("bulk_release", "bulk_cancel"):
-                    subscription.ask(ScheduledPoll(handle("a", kind, url), clock(), True))
+                    subscription.add(ScheduledPoll(handle("a", kind, url), clock(), True))
                 got = [polled for _ in range(2) for polled in await subscription.next(clock() + 60)]
                 return sorted(polled.handle.kind for polled in got)
 
@@ -93,7 +93,7 @@ class TestOnePollForAll:
 
         async def one(name):
             async with shop.scheduler.subscribe(shop.transport()) as subscription:
-                subscription.ask(ScheduledPoll(handle(name, url=url), clock(), True))
+                subscription.add(ScheduledPoll(handle(name, url=url), clock(), True))
                 (polled,) = await subscription.next(clock() + 60)
                 return polled.handle.job_id
 
@@ -207,7 +207,7 @@ class TestLeaving:
 
         assert run(work()) == (2, 1, 0)
 
-    def test_the_runner_ends_with_the_last_seat_and_begins_with_the_next(self):
+    def test_the_runner_ends_with_the_last_subscription_and_begins_with_the_next(self):
         shop = Shop(ends_after({"a": 20, "b": 20, "c": 100}))
 
         async def work():
@@ -235,7 +235,7 @@ class TestLeaving:
             return asyncio.all_tasks() == {asyncio.current_task()}, shop.scheduler.jobs, shop.in_flight
 
         assert run(work()) == (True, 0, 0)
-        assert shop.limiter._under_way == 0, "each call is settled once"
+        assert shop.limiter._under_way == 0, "each call is finished once"
 
     def test_the_last_leaves_as_the_next_comes(self):
         """A scheduler between two users is not one without a runner."""
@@ -257,7 +257,7 @@ class TestLeaving:
 class TestContexts:
     """A trigger's log lines go where the context of its task says."""
 
-    def test_a_sighting_is_handled_in_the_context_of_the_one_who_waits(self):
+    def test_a_result_is_handled_in_the_context_of_the_one_who_waits(self):
         whose: ContextVar[str] = ContextVar("whose", default="nobody")
         seen: list[tuple[str, str]] = []
         asked_in: list[str] = []
@@ -297,7 +297,7 @@ class TestOrder:
                 shop.limiter.spend(Request("POST", "x"), clock())
             async with shop.scheduler.subscribe(shop.transport()) as subscription:
                 for name, due, early in polls:
-                    subscription.ask(ScheduledPoll(handle(name), START + due, early))
+                    subscription.add(ScheduledPoll(handle(name), START + due, early))
                 got = []
                 while len(got) < len(polls):
                     got += await subscription.next(clock() + 600)
@@ -320,14 +320,14 @@ class TestOrder:
         asked = self.schedule(*names, system=Batched(), reply=batch)
         assert asked == ["11,10,9,8,7", "6,5,4,3,2", "1,0"]
 
-    def test_one_that_is_due_sooner_wakes_the_board(self):
+    def test_one_that_is_due_sooner_wakes_the_scheduler(self):
         shop = Shop()
 
         async def work():
             async with shop.scheduler.subscribe(shop.transport()) as subscription:
-                subscription.ask(ScheduledPoll(handle("much later"), START + 1000, False))
+                subscription.add(ScheduledPoll(handle("much later"), START + 1000, False))
                 await asyncio.sleep(10)
-                subscription.ask(ScheduledPoll(handle("soon"), START + 15, False))
+                subscription.add(ScheduledPoll(handle("soon"), START + 15, False))
                 await subscription.next(START + 500)
 
         run(work())
@@ -354,7 +354,7 @@ class TestBatches:
         async def work(shop):
             async with shop.scheduler.subscribe(shop.transport()) as subscription:
                 for n in range(1000):
-                    subscription.ask(ScheduledPoll(handle(str(n)), START + 1e6, False))
+                    subscription.add(ScheduledPoll(handle(str(n)), START + 1e6, False))
                 return shop.scheduler.round_time(), shop.scheduler.jobs
 
         assert run(work(Shop(system=Batched()))) == (pytest.approx(ROUND / 5), 1000)

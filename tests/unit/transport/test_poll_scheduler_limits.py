@@ -9,6 +9,7 @@ from itertools import pairwise
 import httpx
 import pytest
 
+from stoq_provider.core.http import RateLimit
 from stoq_provider.core.lifecycle import Outcome, PollResult
 from stoq_provider.core.polling import ScheduledPoll
 from stoq_provider.core.validation import InvalidInput
@@ -17,6 +18,7 @@ from stoq_provider.systems.stoq.system import Stoq
 from stoq_provider.transport.poll_scheduler import IN_FLIGHT
 from tests.unit.core.shop import Server
 
+from .login_server import SYSTEM
 from .virtual import (
     START,
     Batched,
@@ -53,7 +55,7 @@ class TestPoints:
         assert shop.most_in_flight == IN_FLIGHT == 8
         assert len(shop.asked) >= 3 * 8, "and the others have their turn afterwards"
 
-    def test_nothing_is_sent_while_a_429_closes_the_gate(self):
+    def test_nothing_is_sent_while_a_429_closes_the_shop(self):
         state = {"refused_at": None}
 
         def reply(job_id, now):
@@ -77,6 +79,31 @@ class TestPoints:
             "and it goes on right afterwards"
         )
 
+    def test_a_token_that_expires_keeps_no_poll_waiting(self):
+        """One that has to be sent again waits for points, while others take them as they come."""
+        logins = []
+
+        def reply(job_id, now):
+            if job_id == "login":
+                logins.append(now)
+                return {"access_token": f"token-{len(logins)}"}
+            expired = now > 100 and len(logins) == 1
+            return httpx.Response(401, json={}) if expired else running(job_id, now)
+
+        shop = Shop(reply, system=SYSTEM, share=0.1, login="me@example.com", latency=2.0)
+
+        async def work():
+            tasks = [asyncio.ensure_future(shop.wait(f"job_{n}")) for n in range(50)]
+            await asyncio.sleep(600)
+            a_round = shop.scheduler.round_time()
+            await cancelled(*tasks)
+            return a_round
+
+        a_round = run(work())
+        assert len(logins) == 2
+        for name in (f"job_{n}" for n in range(50)):
+            assert max(b - a for a, b in pairwise([0, *shop.times(name), 600])) < 1.5 * a_round
+
     def test_a_429_is_no_failure_of_a_job(self):
         times = iter([httpx.Response(429, headers={"Retry-After": "24"}, json={})] * 3)
 
@@ -85,7 +112,7 @@ class TestPoints:
 
         assert outcomes(run(Shop(reply).wait("a"))) == [Outcome.SUCCEEDED]
 
-    def test_the_meter_is_told_of_polls_and_of_waits(self):
+    def test_the_meter_is_told_of_polls_and_of_waits_for_points(self):
         notes = []
 
         class Meter:
@@ -93,8 +120,7 @@ class TestPoints:
                 notes.append("points_left")
 
             def waited(self, seconds):
-                notes.append("waited")
-                assert seconds >= 0
+                notes.append(round(seconds, 2))
 
             def throttled(self):
                 notes.append("throttled")
@@ -104,7 +130,18 @@ class TestPoints:
 
         shop = Shop(ends_after({"a": 20}), meter=Meter())
         run(shop.wait("a"))
-        assert notes == ["waited", "polled", "points_left"] * len(shop.asked)
+        assert notes == ["polled", "points_left"] * len(shop.asked), "where there are points, none"
+        notes.clear()
+        closed = Shop(ends_after({"a": 0}), meter=Meter())
+
+        async def closed_meanwhile():
+            waiting = asyncio.ensure_future(closed.wait("a"))
+            await asyncio.sleep(1)
+            closed.limiter.budget.update(RateLimit(retry_after=7.0), clock())
+            await waiting
+
+        run(closed_meanwhile())
+        assert notes == [3.0, "polled", "points_left"], "due after five seconds, and polled after eight"
 
 
 class TestWhatGoesWrongInUs:
@@ -151,14 +188,14 @@ class TestWhatGoesWrongInUs:
         assert self.fails(Odd(), "a", "b") == ["RuntimeError: no call for this"] * 2
 
     @pytest.mark.parametrize("size", [0, 2, 7])
-    def test_in_a_wrong_number_of_sights(self, size):
+    def test_in_a_wrong_number_of_results(self, size):
         class Odd(Batched):
             def poll_results(self, answer, handles):
                 return [PollResult.bad("odd")] * size
 
         assert all("Error" in fate for fate in self.fails(Odd(), "a", "b", "c"))
 
-    def test_the_board_serves_those_who_come_later(self):
+    def test_the_scheduler_serves_those_who_come_later(self):
         class Odd(Stoq):
             broken = True
 
@@ -183,7 +220,7 @@ class TestWhatGoesWrongInUs:
         async def foreign():
             async with shop.scheduler.subscribe(shop.transport()) as subscription:
                 with pytest.raises(InvalidInput, match="another origin"):
-                    subscription.ask(
+                    subscription.add(
                         ScheduledPoll(handle("bad", url="https://evil.example/jobs/bad"), clock(), True)
                     )
                 return await subscription.next(clock() + 10)

@@ -79,12 +79,12 @@ class TestPrices:
     def test_a_read_costs_one_point_and_a_write_two(self, request_, price):
         kept = limiter()
         assert kept.spend(request_, T0) == price
-        assert kept.budget.left(T0) == 288 - price
+        assert kept.budget.available(T0) == 288 - price
 
     def test_a_call_on_a_route_costs_its_points_and_one_of_the_route(self):
         kept = limiter(ROUTED)
         assert kept.spend(IMPORT, T0) == 2
-        assert kept.budget.left(T0) == 286
+        assert kept.budget.available(T0) == 286
         assert at_once(kept, IMPORT) == 3
 
     def test_a_round_takes_as_long_as_its_reads_do(self):
@@ -234,19 +234,19 @@ class TestCallsUnderWay:
         kept = limiter()
         for _ in range(5):
             kept.spend(POST, T0)
-        kept.settle(POST)
+        kept.finish(POST)
         # The server has counted the first call, and 100 points of others.
         kept.update(POST, ok(limit=360, remaining=258, reset_in=60.0), T0)
-        assert kept.budget.rest(T0)[0] == int(258 - 4 * 2 - 0.02 * 360)
+        assert kept.budget.until_renewal(T0)[0] == int(258 - 4 * 2 - 0.02 * 360)
 
-    def test_are_settled_one_by_one(self):
+    def test_are_finished_one_by_one(self):
         kept = limiter()
         for request in (POST, GET, GET):
             kept.spend(request, T0)
         for request in (GET, POST, GET):
-            kept.settle(request)
+            kept.finish(request)
         kept.update(GET, ok(limit=360, remaining=256, reset_in=60.0), T0)
-        assert kept.budget.rest(T0)[0] == int(256 - 0.02 * 360)
+        assert kept.budget.until_renewal(T0)[0] == int(256 - 0.02 * 360)
 
 
 class TestMeter:
@@ -254,7 +254,7 @@ class TestMeter:
         meter = Notes()
         kept = limiter(meter=meter)
         kept.spend(POST, T0)
-        kept.settle(POST)
+        kept.finish(POST)
         kept.update(POST, ok(limit=360, remaining=358, reset_in=60.0), T0)
         kept.update(GET, ok(limit=360, remaining=100, reset_in=60.0), T0)
         # What others have spent, and a margin for what they will.
@@ -281,4 +281,4 @@ class TestMeter:
     def test_without_one_nothing_is_measured(self):
         kept = limiter()
         kept.update(GET, refusal(), T0)
-        assert kept.budget.left(T0) == 0
+        assert kept.budget.available(T0) == 0

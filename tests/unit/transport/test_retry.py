@@ -13,6 +13,7 @@ import requests_mock
 from stoq_provider.core.http import Decoded, Problem, ProblemKind
 from stoq_provider.transport.aio import AsyncTransport, Client
 from stoq_provider.transport.auth import Login
+from stoq_provider.transport.poll_scheduler import PollScheduler
 from stoq_provider.transport.rate_limiter import TRIGGERER, RateLimiter
 from stoq_provider.transport.retry import NO_RETRY, RetryPolicy
 from stoq_provider.transport.session import ShopSession
@@ -62,10 +63,8 @@ def by_async(clock, plan, request, policy):
         async with httpx.AsyncClient(transport=httpx.MockTransport(handler)) as client:
             transport = AsyncTransport(
                 settings(),
-                STOQ,
                 client=Client(client, Login(settings(), STOQ)),
-                limiter=RateLimiter(STOQ, 0.8, TRIGGERER),
-                clock=clock,
+                scheduler=PollScheduler(STOQ, RateLimiter(STOQ, 0.8, TRIGGERER), clock=clock),
                 sleep=clock.asleep,
             )
             return await transport.send(request, policy), len(calls), transport.points_spent

@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from types import SimpleNamespace
 
 import pytest
 
 from stoq_provider.core.validation import InvalidInput
 from stoq_provider.get_provider_info import CONN_FIELDS
+from stoq_provider.systems.stoq.system import Stoq
 from stoq_provider.transport.settings import EXTRA, ConnectionSettings, is_loopback, read_settings
+
+from .conftest import STOQ
 
 KEY = "stoq_api_key_0123456789abcdef"
 DEFAULT = "https://app.stoqapp.com"
 
 
-def read(host=None, port=None, scheme=None, key=KEY, default=DEFAULT, **extra):
-    return read_settings(
-        host=host,
-        port=port,
-        scheme=scheme,
-        key=key,
-        extra=extra,
-        default_origin=default,
-        base_path="/api/v2/external",
-        user_agent="tests/1",
-    )
+class Somewhere(Stoq):
+    """A system that is found at no address by itself."""
+
+    default_origin = None
+
+
+def read(host=None, port=None, scheme=None, key=KEY, system=STOQ, **extra):
+    connection = SimpleNamespace(host=host, port=port, schema=scheme, password=key, login=None)
+    return read_settings(connection, extra, system, "tests/1")
 
 
 @pytest.mark.parametrize(
@@ -104,7 +106,7 @@ def test_plain_http_when_asked_for(host):
 
 def test_without_any_host():
     with pytest.raises(InvalidInput, match="no host"):
-        read(default=None)
+        read(system=Somewhere())
 
 
 @pytest.mark.parametrize(
@@ -140,7 +142,7 @@ EXTRAS = [
     ({}, "verify", True),
     ({"verify": None}, "verify", True),
     ({"verify": "true"}, "verify", True),
-    ({"verify": ""}, "verify", True),
+    ({"verify": " "}, "verify", True),
     ({"verify": False}, "verify", False),
     ({"verify": "False"}, "verify", False),
     ({"verify": "0"}, "verify", False),

@@ -122,11 +122,12 @@ class Shop:
         share: float = 0.8,
         bucket: Callable[[int, float], Any] | None = None,
         meter: Any = None,
+        login: str | None = None,
     ) -> None:
         self.reply, self.system, self.latency, self.bucket = reply, system, latency, bucket
         self.asked: list[tuple[float, str]] = []
         self.in_flight = self.most_in_flight = 0
-        self.settings = settings(points_share=share)
+        self.settings = settings(points_share=share, login=login)
         self.limiter = RateLimiter(system, share, TRIGGERER, meter=meter)
         self.scheduler = PollScheduler(system, self.limiter, clock=clock)
         self.client = Client(self, Login(self.settings, system))  # type: ignore[arg-type]
@@ -162,14 +163,7 @@ class Shop:
 
     def transport(self) -> AsyncTransport:
         """Return a transport for one user."""
-        return AsyncTransport(
-            self.settings,
-            self.system,
-            client=self.client,
-            limiter=self.limiter,
-            scheduler=self.scheduler,
-            clock=clock,
-        )
+        return AsyncTransport(self.settings, client=self.client, scheduler=self.scheduler)
 
     async def wait(self, *names: str, log: Any = None, transport: Any = None, **plan: Any) -> Any:
         """Wait for jobs as a trigger does, and return the poller."""
