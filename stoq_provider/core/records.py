@@ -11,11 +11,9 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Any
 
 from stoq_provider.core.events import JobEnd
-from stoq_provider.core.forms import JsonForm, from_iso, iso
-from stoq_provider.core.http import MalformedAnswer
+from stoq_provider.core.forms import Time, VersionedForm
 from stoq_provider.core.lifecycle import Outcome, outcome_of
 from stoq_provider.core.models import JobHandle, JobStatus
 
@@ -36,7 +34,7 @@ class RepeatSafety(str, Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class SubmissionRecord(JsonForm):
+class SubmissionRecord(VersionedForm):
     """
     The note of one submission.
 
@@ -52,11 +50,14 @@ class SubmissionRecord(JsonForm):
         system has one.
     """
 
+    # Without an annotation, which would make it a field.
+    added = ("correlation",)
+
     clears: int
-    intent_at: float
+    intent_at: Time
     handle: JobHandle | None = None
     outcome: Outcome | None = None
-    seen_at: float | None = None
+    seen_at: Time | None = None
     status: JobStatus | None = None
     unchanged: tuple[int | str, ...] | None = None
     held: bool = False
@@ -104,53 +105,6 @@ class SubmissionRecord(JsonForm):
             return None
         text = (self.status.error if self.status else None) or ""
         return JobEnd(self.handle, self.outcome, self.status, text, seen_at=self.seen_at)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form."""
-        return {
-            "version": VERSION,
-            "clears": self.clears,
-            "intent_at": iso(self.intent_at),
-            "handle": None if self.handle is None else self.handle.to_dict(),
-            "outcome": None if self.outcome is None else self.outcome.value,
-            "seen_at": None if self.seen_at is None else iso(self.seen_at),
-            "status": None if self.status is None else self.status.to_dict(),
-            "unchanged": None if self.unchanged is None else list(self.unchanged),
-            "held": self.held,
-            "correlation": self.correlation,
-        }
-
-    @classmethod
-    def from_dict(cls, value: Any) -> SubmissionRecord:
-        """
-        Read the JSON form.
-
-        :raises MalformedAnswer: where it is not that: a record that can't be read is not "no record".
-        """
-        if not isinstance(value, Mapping) or value.get("version") != VERSION:
-            raise MalformedAnswer(f"not a submission record of version {VERSION}")
-        try:
-            handle, outcome, seen_at = value["handle"], value["outcome"], value["seen_at"]
-            status, unchanged = value["status"], value["unchanged"]
-            return cls(
-                clears=int(value["clears"]),
-                intent_at=from_iso(value["intent_at"]),
-                handle=None if handle is None else JobHandle.from_dict(handle),
-                outcome=None if outcome is None else Outcome(outcome),
-                seen_at=None if seen_at is None else from_iso(seen_at),
-                status=None if status is None else JobStatus.from_dict(status),
-                unchanged=None if unchanged is None else tuple(map(_item, unchanged)),
-                held=bool(value["held"]),
-                correlation=value.get("correlation"),
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise MalformedAnswer(f"not a submission record: {error!r}") from error
-
-
-def _item(value: Any) -> int | str:
-    if isinstance(value, bool) or not isinstance(value, (int, str)):
-        raise TypeError(f"an item is a number or a text, not {type(value).__name__}")
-    return value
 
 
 def identity(
