@@ -7,8 +7,7 @@ handle after it. A try that finds an intent without a handle knows that the call
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -16,8 +15,6 @@ from stoq_provider.core.events import JobEnd
 from stoq_provider.core.forms import Time, VersionedForm
 from stoq_provider.core.lifecycle import Outcome, outcome_of
 from stoq_provider.core.models import JobHandle, JobStatus
-
-VERSION = 1
 
 GONE = (Outcome.FAILED, Outcome.CANCELLED, Outcome.EXPIRED, Outcome.NOT_FOUND)
 """How jobs ended that nobody can wait for any more."""
@@ -107,23 +104,11 @@ class SubmissionRecord(VersionedForm):
         return JobEnd(self.handle, self.outcome, self.status, text, seen_at=self.seen_at)
 
 
-def identity(
-    *, dag_id: str, task_id: str, run_id: str, map_index: int, conn_id: str, submission_digest: str
-) -> str:
-    """
-    Name a record.
-
-    Two tries of one task and the same input have the same identity; the try number is no part of it.
-    """
-    parts = (str(VERSION), dag_id, task_id, run_id, str(map_index), conn_id, submission_digest)
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
-
-
 def new_correlation(key: str, token: str) -> str:
     """
     Make what a call carries so that its job can be found again.
 
-    :param key: the record's :func:`identity`: its beginning is the same for all jobs of one record.
+    :param key: the record's name: its beginning is the same for all jobs of one record.
     :param token: random; tells what a record submitted after a clear, or after a job that failed.
     """
     return f"airflow-{key[:24]}-{token}"

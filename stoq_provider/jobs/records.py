@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -12,7 +13,7 @@ from stoq_provider.core.events import JobEnd
 from stoq_provider.core.forms import JsonForm
 from stoq_provider.core.http import MalformedAnswer
 from stoq_provider.core.notes import PlanNote
-from stoq_provider.core.records import GONE, RepeatSafety, SubmissionRecord, can_be_reused, counts, identity
+from stoq_provider.core.records import GONE, RepeatSafety, SubmissionRecord, can_be_reused, counts
 from stoq_provider.core.submission import Submission
 from stoq_provider.exceptions import ProtocolError, StateError, StoqProviderError, SubmissionUncertain
 from stoq_provider.jobs.client import JobClient
@@ -56,15 +57,14 @@ class TaskIdentity:
         )
 
     def name(self, conn_id: str, digest: str) -> str:
-        """Name a record of this task instance and a connection."""
-        return identity(
-            dag_id=self.dag_id,
-            task_id=self.task_id,
-            run_id=self.run_id,
-            map_index=self.map_index,
-            conn_id=conn_id,
-            submission_digest=digest,
-        )
+        """
+        Name a record of this task instance and a connection.
+
+        Two tries of one task and the same input have the same name; the try number is no part of it.
+        """
+        where = (self.dag_id, self.task_id, self.run_id, str(self.map_index))
+        parts = (str(SubmissionRecord.VERSION), *where, conn_id, digest)
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
