@@ -121,6 +121,8 @@ class RetryDecision(str, Enum):
     """Nothing is known to have been sent."""
     REATTACH = "reattach"
     """The job is known: wait for it, send nothing."""
+    LOOK_UP = "look_up"
+    """It may have been sent: look for its job, then decide by :func:`after_no_answer`."""
     REPEAT = "repeat"
     """It may have been sent, or its job ended badly; sending it again does no harm."""
     STOP = "stop"
@@ -137,20 +139,15 @@ class Lookup(str, Enum):
     """The system lists no jobs, or its list could not be read."""
 
 
-_AFTER_NO_ANSWER: Mapping[tuple[Lookup, bool], RetryDecision] = {
-    (Lookup.FOUND, True): RetryDecision.REATTACH,
-    (Lookup.FOUND, False): RetryDecision.REATTACH,
-    (Lookup.ABSENT, True): RetryDecision.SUBMIT,
-    (Lookup.ABSENT, False): RetryDecision.SUBMIT,
-    (Lookup.UNKNOWN, True): RetryDecision.REPEAT,
-    (Lookup.UNKNOWN, False): RetryDecision.STOP,
-}
-"""By what a look-up brought, and whether the submission may be repeated."""
-
-
 def after_no_answer(lookup: Lookup, repeat: RepeatSafety) -> RetryDecision:
     """Decide about a submission that was sent, or may have been, and has no clear answer."""
-    return _AFTER_NO_ANSWER[lookup, repeat is not RepeatSafety.NEVER]
+    if lookup is Lookup.UNKNOWN:
+        return _again(repeat)
+    return RetryDecision.REATTACH if lookup is Lookup.FOUND else RetryDecision.SUBMIT
+
+
+def _again(repeat: RepeatSafety) -> RetryDecision:
+    return RetryDecision.STOP if repeat is RepeatSafety.NEVER else RetryDecision.REPEAT
 
 
 def counts(record: SubmissionRecord, *, clears: int, on_clear: str) -> bool:
@@ -183,13 +180,14 @@ def decide(
     """
     if record is None or not counts(record, clears=clears, on_clear=on_clear):
         return RetryDecision.SUBMIT
-    again = RetryDecision.STOP if repeat is RepeatSafety.NEVER else RetryDecision.REPEAT
+    if record.handle is None:
+        return RetryDecision.LOOK_UP
     if can_be_reused(record):
         return RetryDecision.REATTACH
-    if record.handle is None or record.outcome is Outcome.FAILED or record.clears != clears:
-        return again
+    if record.outcome is Outcome.FAILED or record.clears != clears:
+        return _again(repeat)
     if record.outcome is Outcome.EXPIRED:
-        return again if repeat_expired else RetryDecision.STOP
+        return _again(repeat) if repeat_expired else RetryDecision.STOP
     # Cancelled: somebody at the vendor wanted it to end, and only a person may want it again.
     return RetryDecision.STOP if record.outcome is Outcome.CANCELLED else RetryDecision.REATTACH
 

@@ -88,28 +88,27 @@ class Submitter(Records):
         key = self.key(submission)
         record = self.load(key)
         repeat = self.client.system.repeat_safety(submission.kind)
-        step = decide(
+        decision = decide(
             record,
             clears=self.task.clears,
             on_clear=self.on_clear,
             repeat=repeat,
             repeat_expired=self.client.system.repeat_expired(submission.kind),
         )
-        if step is RetryDecision.SUBMIT:
+        if record is None or decision is RetryDecision.SUBMIT:
             return self._send(key, submission, known=record is not None)
-        assert record is not None
-        if step is RetryDecision.REATTACH:
-            return self._reattached(key, record)
-        if record.handle is None:
+        if decision is RetryDecision.LOOK_UP:
             found = look_up(self.client, submission, record.correlation, record.intent_at)
-            step = after_no_answer(found.lookup, repeat)
+            decision = after_no_answer(found.lookup, repeat)
             if found.handle is not None:
                 return self._found(key, record, found.handle)
-        if step is RetryDecision.SUBMIT:
+        if decision is RetryDecision.REATTACH:
+            return self._reattached(key, record)
+        if decision is RetryDecision.STOP:
+            raise must_not_repeat(self.client.system, submission.kind, record, self.on_clear)
+        if decision is RetryDecision.SUBMIT:
             self.client.log.warning("%s", was_never_sent(self.client.system, submission.kind))
             return self._send(key, submission, known=True, doubtful=record)
-        if step is RetryDecision.STOP:
-            raise must_not_repeat(self.client.system, submission.kind, record, self.on_clear)
         self.client.log.warning("%s", why_again(submission.kind, record))
         if repeat is RepeatSafety.WARN:
             self.client.log.warning("Repeating %s is not without effect.", submission.kind)

@@ -41,6 +41,7 @@ LEFT_BEHIND = {
 SUBMIT = dict.fromkeys(RepeatSafety, RetryDecision.SUBMIT)
 REATTACH = dict.fromkeys(RepeatSafety, RetryDecision.REATTACH)
 STOP = dict.fromkeys(RepeatSafety, RetryDecision.STOP)
+LOOK_UP = dict.fromkeys(RepeatSafety, RetryDecision.LOOK_UP)
 AGAIN = {
     RepeatSafety.SAFE: RetryDecision.REPEAT,
     RepeatSafety.WARN: RetryDecision.REPEAT,
@@ -55,7 +56,7 @@ TRIES = {
 TABLE = [
     # what was left behind, and what each of these tries does
     ("nothing", SUBMIT, SUBMIT, SUBMIT),
-    ("intent", AGAIN, SUBMIT, AGAIN),  # killed after the intent, or the answer was lost
+    ("intent", LOOK_UP, SUBMIT, LOOK_UP),  # killed after the intent, or the answer was lost
     ("handle", REATTACH, SUBMIT, REATTACH),  # killed after the handle
     ("succeeded", REATTACH, SUBMIT, REATTACH),  # the download broke
     ("partial", REATTACH, SUBMIT, REATTACH),
