@@ -17,7 +17,7 @@ from stoq_provider.core.records import GONE, RepeatSafety, SubmissionRecord, can
 from stoq_provider.core.submission import Submission
 from stoq_provider.exceptions import ProtocolError, StateError, StoqProviderError, SubmissionUncertain
 from stoq_provider.jobs.client import JobClient
-from stoq_provider.jobs.repeats import sends_something_else
+from stoq_provider.jobs.errors import sends_something_else
 from stoq_provider.jobs.state_store import StateStore
 
 N = TypeVar("N", bound=JsonForm)

@@ -13,9 +13,9 @@ from stoq_provider.core.error_text import sentences
 from stoq_provider.core.events import JobEnd, WaitEvent
 from stoq_provider.core.lifecycle import Outcome
 from stoq_provider.core.manifest import manifest
-from stoq_provider.download.options import DownloadOptions
+from stoq_provider.download.options import DOWNLOADS_AGAIN, DownloadOptions
 from stoq_provider.exceptions import DownloadError, StoqProviderError
-from stoq_provider.jobs.errors import forgotten, of_end
+from stoq_provider.jobs.errors import SUBMITS_ANEW, of_end
 
 if TYPE_CHECKING:
     from stoq_provider.jobs.client import JobClient
@@ -25,19 +25,19 @@ LONG_LIST = 1000
 
 
 def first_error(
-    client: JobClient, event: WaitEvent, *, owner: bool, recorded: bool, unhealthy_after: float
+    client: JobClient, event: WaitEvent, *, own_jobs: bool, recorded: bool, unhealthy_after: float
 ) -> StoqProviderError | None:
     """
     Return the typed error of the worst job that did not end well, or ``None``.
 
-    :param owner: whether the task itself submitted the jobs.
+    :param own_jobs: whether the task itself submitted the jobs.
     :param recorded: whether the next try can find them.
     """
     errors = [
         of_end(
             end,
             client.system,
-            owner=owner,
+            own_jobs=own_jobs,
             recorded=recorded,
             unhealthy_after=unhealthy_after,
             points_left=event.points_left,
@@ -74,7 +74,9 @@ def fetch(
     except StoqProviderError as error:
         if recorded:
             raise
-        problem = forgotten(error)
+        # A download does not know who wants it, so its errors say what is usual.
+        message = error.message.replace(DOWNLOADS_AGAIN, f"a {SUBMITS_ANEW}")
+        problem = type(error)(message, **error.details())
     raise problem
 
 

@@ -28,9 +28,9 @@ from stoq_provider.core.submission import Submission
 from stoq_provider.exceptions import StateError, StoqProviderError, SubmissionUncertain
 from stoq_provider.jobs import config
 from stoq_provider.jobs.client import JobClient
+from stoq_provider.jobs.errors import must_not_repeat
 from stoq_provider.jobs.lookup import look_up
 from stoq_provider.jobs.records import Records, TaskIdentity
-from stoq_provider.jobs.repeats import must_not_repeat, was_never_sent, why_again
 from stoq_provider.jobs.send import await_limit
 from stoq_provider.jobs.state_store import open_store
 
@@ -107,12 +107,27 @@ class Submitter(Records):
         if decision is RetryDecision.STOP:
             raise must_not_repeat(self.client.system, submission.kind, record, self.on_clear)
         if decision is RetryDecision.SUBMIT:
-            self.client.log.warning("%s", was_never_sent(self.client.system, submission.kind))
+            self.client.log.warning(
+                "An earlier try was lost while it sent %s. %s has no job of it in its list, so nothing came "
+                "of that; it is submitted now.",
+                submission.kind,
+                self.client.system.label,
+            )
             return self._send(key, submission, known=True, doubtful=record)
-        self.client.log.warning("%s", why_again(submission.kind, record))
-        if repeat is RepeatSafety.WARN:
-            self.client.log.warning("Repeating %s is not without effect.", submission.kind)
+        self._warn_of_repeat(submission.kind, record, repeat)
         return self._send(key, submission, known=True)
+
+    def _warn_of_repeat(self, kind: str, record: SubmissionRecord, repeat: RepeatSafety) -> None:
+        text = (
+            f"An earlier try was lost while it sent {kind}. A job may run that nobody waits for; repeating "
+            "it is safe, so it is submitted again."
+        )
+        if record.handle is not None:
+            outcome = record.outcome.value if record.outcome else "lost"
+            text = f"Job {record.handle.job_id} of an earlier try is {outcome}; {kind} is submitted again."
+        self.client.log.warning("%s", text)
+        if repeat is RepeatSafety.WARN:
+            self.client.log.warning("Repeating %s is not without effect.", kind)
 
     def _reattached(self, key: str, record: SubmissionRecord) -> Submitted:
         record = self._adopted(key, record)

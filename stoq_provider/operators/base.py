@@ -47,7 +47,7 @@ class JobOperator(WaitingOperator[H]):
     are those of :class:`~stoq_provider.operators.waiting.WaitingOperator`.
     """
 
-    owner = True
+    own_jobs = True
     choices: ClassVar[dict[str, tuple[Any, ...]]] = {
         "on_clear": ("resubmit", "reuse"),
         "on_busy": ("fail", "wait"),

@@ -32,8 +32,6 @@ class WaitingOperator(WaitingTask[H]):
     """
 
     downloads: ClassVar[bool] = False
-    owner: ClassVar[bool] = False
-    """Whether the jobs are submitted by the task itself."""
 
     def __init__(self, *, timeout: float | timedelta = 6 * 3600, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -213,7 +211,7 @@ class WaitingOperator(WaitingTask[H]):
             for end in event.ends
         )
         judged = replace(event, ends=tuple(ends))
-        error = self._worst_error(judged, owner=self.owner, recorded=self.recorded(context))
+        error = self._worst_error(judged, recorded=self.recorded(context))
         if error is not None:
             raise error
 

@@ -191,7 +191,7 @@ class JobSensor(WaitingTask[H], BaseSensorOperator):
     def _raise_bad_end(self, event: WaitEvent) -> None:
         """Raise what jobs that did not end well mean for the task, if there are any."""
         late = timed_out(event.ends, self.hook.system.label)
-        error = AirflowSensorTimeout(late) if late else self._worst_error(event, owner=False, recorded=True)
+        error = AirflowSensorTimeout(late) if late else self._worst_error(event, recorded=True)
         if error is None:
             return
         if self.soft_fail or self.never_fail:

@@ -92,6 +92,8 @@ class WaitingTask(BaseOperator, Generic[H]):
 
     template_fields: Sequence[str] = ("destination",)
     trigger_class: ClassVar[type[JobTrigger]]
+    own_jobs: ClassVar[bool] = False
+    """Whether the jobs are submitted by the task itself."""
 
     def __init__(
         self,
@@ -177,12 +179,12 @@ class WaitingTask(BaseOperator, Generic[H]):
         with typed(self.hook.system.name, fate):
             return WaitEvent.from_dict(event)
 
-    def _worst_error(self, event: WaitEvent, *, owner: bool, recorded: bool) -> StoqProviderError | None:
+    def _worst_error(self, event: WaitEvent, *, recorded: bool) -> StoqProviderError | None:
         """Return the error of the worst job that did not end well."""
         return results.first_error(
             self.hook,
             event,
-            owner=owner,
+            own_jobs=self.own_jobs,
             recorded=recorded,
             unhealthy_after=config.unhealthy_after(self.unhealthy_after),
         )

@@ -78,7 +78,7 @@ OF_A_SENSOR = [
 
 
 def of_end(
-    outcome, *, owner=True, recorded=True, repeat=RepeatSafety.SAFE, export=True, text="HTTP 500: oops"
+    outcome, *, own_jobs=True, recorded=True, repeat=RepeatSafety.SAFE, export=True, text="HTTP 500: oops"
 ):
     system = SimpleNamespace(
         label="STOQ",
@@ -89,7 +89,7 @@ def of_end(
     return errors.of_end(
         JobEnd(HANDLE, outcome, text=text, http_status=500),
         system,
-        owner=owner,
+        own_jobs=own_jobs,
         recorded=recorded,
         unhealthy_after=900,
         points_left=7,
@@ -103,11 +103,11 @@ def test_every_bad_outcome_is_in_the_tables():
 
 
 @pytest.mark.parametrize(
-    ("outcome", "unusual", "again", "retried", "owner"),
+    ("outcome", "unusual", "again", "retried", "own_jobs"),
     [(*row, True) for row in NEXT] + [(*row, False) for row in OF_A_SENSOR],
 )
-def test_message_has_three_parts(outcome, unusual, again, retried, owner):
-    error = of_end(outcome, owner=owner, **unusual)
+def test_message_has_three_parts(outcome, unusual, again, retried, own_jobs):
+    error = of_end(outcome, own_jobs=own_jobs, **unusual)
     text = str(error)
     assert WHAT[outcome] in text
     assert "bulk_1" in text
