@@ -50,20 +50,40 @@ def first_error(
     return errors[0].among(len(errors), len(event.ends), recorded=recorded) if errors else None
 
 
-def fetch(
+def sum_up(
     client: JobClient,
     options: DownloadOptions,
     event: WaitEvent,
     destination: str | None,
     *,
     recorded: bool,
-) -> list[dict[str, Any]]:
+    unchanged_items: Iterable[Any] = (),
+) -> dict[str, Any]:
     """
-    Store the files of the jobs that ended well, if a place is named; the entries of the manifest.
+    Store the files of the jobs that ended well, if a place is named; return the manifest.
 
     :param recorded: whether the next try can find the jobs.
     :raises StoqProviderError: the error of a download, which says what a retry does.
     """
+    files = _fetch(client, options, event, destination, recorded)
+    for end in event.ends:
+        _tell_doubts(client, end)
+    state = event.state
+    return manifest(
+        system=client.system.name,
+        kind=state.kind or next((end.handle.kind for end in event.ends), ""),
+        ends=event.ends,
+        files=files,
+        unchanged_items=unchanged_items,
+        points_spent=state.points_spent + event.points_spent + client.points_spent,
+        started_at=state.started_at,
+        finished_at=time.time(),
+    )
+
+
+def _fetch(
+    client: JobClient, options: DownloadOptions, event: WaitEvent, destination: str | None, recorded: bool
+) -> list[dict[str, Any]]:
     done = [end.handle for end in event.ends if end.outcome in (Outcome.SUCCEEDED, Outcome.PARTIAL)]
     if destination is None or not done:
         return []
@@ -78,6 +98,24 @@ def fetch(
         message = error.message.replace(DOWNLOADS_AGAIN, f"a {SUBMITS_ANEW}")
         problem = type(error)(message, **error.details())
     raise problem
+
+
+def _tell_doubts(client: JobClient, end: JobEnd) -> None:
+    """Warn where a job ended well and yet its status says that something was left undone."""
+    status = end.status
+    if status is None or end.outcome is not Outcome.SUCCEEDED:
+        return
+    undone = None not in (status.total, status.processed) and (status.processed or 0) < (status.total or 0)
+    if status.error or undone:
+        client.log.warning(
+            "%s says that job %s is %s, with %s of %s items processed%s.",
+            client.system.label,
+            status.job_id,
+            status.word,
+            status.processed,
+            status.total,
+            f" and the error: {status.error}" if status.error else "",
+        )
 
 
 def keep_long(
@@ -128,50 +166,3 @@ def store_items(folder: str, items: Sequence[int], *, prefix: str = "items") -> 
     text = "".join(f"{item}\n" for item in items)
     name = f"{prefix}-{sha256(text.encode()).hexdigest()[:16]}.txt"
     return store_text(folder.rstrip("/") + "/", name, text)
-
-
-def _tell_doubts(client: JobClient, end: JobEnd) -> None:
-    """Warn where a job ended well and yet its status says that something was left undone."""
-    status = end.status
-    if status is None or end.outcome is not Outcome.SUCCEEDED:
-        return
-    undone = None not in (status.total, status.processed) and (status.processed or 0) < (status.total or 0)
-    if status.error or undone:
-        client.log.warning(
-            "%s says that job %s is %s, with %s of %s items processed%s.",
-            client.system.label,
-            status.job_id,
-            status.word,
-            status.processed,
-            status.total,
-            f" and the error: {status.error}" if status.error else "",
-        )
-
-
-def sum_up(
-    client: JobClient,
-    event: WaitEvent,
-    *,
-    kind: str,
-    files: Iterable[Mapping[str, Any]],
-    unchanged_items: Iterable[Any] = (),
-    started_at: float,
-    points_before: int = 0,
-) -> dict[str, Any]:
-    """
-    Return the manifest of a task whose jobs ended well.
-
-    :param points_before: what was spent on the worker before it deferred.
-    """
-    for end in event.ends:
-        _tell_doubts(client, end)
-    return manifest(
-        system=client.system.name,
-        kind=kind,
-        ends=event.ends,
-        files=files,
-        unchanged_items=unchanged_items,
-        points_spent=points_before + event.points_spent + client.points_spent,
-        started_at=started_at,
-        finished_at=time.time(),
-    )

@@ -219,7 +219,12 @@ class WaitingOperator(WaitingTask[H]):
         place = event.state.destination
         recorded = self.recorded(context)
         unchanged = self.unchanged_items(context, event)
-        manifest = self._manifest(
-            event, place if self.downloads else None, recorded=recorded, unchanged=unchanged
+        manifest = results.sum_up(
+            self.hook,
+            self.download,
+            event,
+            place if self.downloads else None,
+            recorded=recorded,
+            unchanged_items=unchanged,
         )
         return self.shorten(manifest, None if self.downloads else place, recorded=recorded)

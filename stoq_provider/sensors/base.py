@@ -20,6 +20,7 @@ from airflow.providers.common.compat.sdk import (
 from stoq_provider.core.events import WaitEvent, WaitState
 from stoq_provider.core.models import JobHandle
 from stoq_provider.exceptions import PollingUnhealthy
+from stoq_provider.jobs import results
 from stoq_provider.jobs.errors import WAIT_AGAIN, typed
 from stoq_provider.sensors.wording import CLEAR, NO_JOB, named, timed_out
 from stoq_provider.triggers.deferral import TRIGGER_FAILED, H, WaitingTask, is_time_out, trigger_failure
@@ -184,7 +185,7 @@ class JobSensor(WaitingTask[H], BaseSensorOperator):
 
     def _finish(self, event: WaitEvent) -> dict[str, Any]:
         self._raise_bad_end(event)
-        manifest = self._manifest(event, event.state.destination, recorded=True)
+        manifest = results.sum_up(self.hook, self.download, event, event.state.destination, recorded=True)
         self.hook.close()
         return manifest
 

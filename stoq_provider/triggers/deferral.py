@@ -188,18 +188,3 @@ class WaitingTask(BaseOperator, Generic[H]):
             recorded=recorded,
             unhealthy_after=config.unhealthy_after(self.unhealthy_after),
         )
-
-    def _manifest(
-        self, event: WaitEvent, place: str | None, *, recorded: bool, unchanged: Iterable[Any] = ()
-    ) -> dict[str, Any]:
-        """Store the files at ``place``, if it is named; return the manifest."""
-        state = event.state
-        return results.sum_up(
-            self.hook,
-            event,
-            kind=state.kind or next((end.handle.kind for end in event.ends), ""),
-            files=results.fetch(self.hook, self.download, event, place, recorded=recorded),
-            unchanged_items=unchanged,
-            started_at=state.started_at,
-            points_before=state.points_spent,
-        )
