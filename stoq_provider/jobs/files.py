@@ -124,7 +124,7 @@ def store_all(
     :raises EmptyResult: where ``on_empty="skip"`` and no file has rows; if some have, only those are stored.
     """
 
-    _check_room(client, handles, destination)
+    _check_places(client, handles, destination)
     # All at once before the first byte: only the names together tell which of them collide.
     lock = threading.Lock()
     fresh = [FreshUrl(client, handle, lock) for handle in handles]
@@ -191,7 +191,7 @@ class FreshUrl:
         return url
 
 
-def _check_room(client: JobClient, handles: Sequence[JobHandle], destination: str) -> None:
+def _check_places(client: JobClient, handles: Sequence[JobHandle], destination: str) -> None:
     """Check that every job's file has a place of its own, taking their names to differ."""
 
     places = set()

@@ -130,7 +130,7 @@ class Submitter(Records):
             self.client.log.warning("Repeating %s is not without effect.", kind)
 
     def _reattached(self, key: str, record: SubmissionRecord) -> Submitted:
-        record = self._adopted(key, record)
+        record = self._adopt(key, record)
         assert record.handle is not None
         self.client.log.info(
             "An earlier try submitted job %s; waiting for it, nothing is sent.", record.handle.job_id

@@ -102,7 +102,7 @@ def poll_due(poller: Poller, client: JobClient) -> bool:
     transport, system = client.transport, client.system
     # A worker that was away while the deadline passed still looks once.
     until = max(poller.deadline, time.time()) + LAST_LOOK
-    due = _with_company(poller, poller.step(time.time()).due, system.poll_size)
+    due = _fill_request(poller, poller.step(time.time()).due, system.poll_size)
     for start in range(0, len(due), system.poll_size):
         handles = due[start : start + system.poll_size]
         request = system.poll_request(client.settings.origin, handles)
@@ -116,12 +116,13 @@ def poll_due(poller: Poller, client: JobClient) -> bool:
     return poller.step(time.time()).done
 
 
-def _with_company(poller: Poller, due: Sequence[JobHandle], size: int) -> Sequence[JobHandle]:
-    """Fill the last request up with jobs that are due next: to ask for them as well costs nothing."""
+def _fill_request(poller: Poller, due: Sequence[JobHandle], size: int) -> Sequence[JobHandle]:
+    """Add jobs that are due next to the last request, where it has room: that costs nothing more."""
     room = -len(due) % size
     if not room:
         return due
-    others = sorted((poll for poll in poller.next_polls() if poll.handle not in due), key=lambda w: w.due_at)
+    others = [poll for poll in poller.next_polls() if poll.handle not in due]
+    others.sort(key=lambda poll: poll.due_at)
     return [*due, *(poll.handle for poll in others[:room])]
 
 

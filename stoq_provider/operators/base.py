@@ -89,7 +89,7 @@ class JobOperator(WaitingOperator[H]):
     def _run(self, context: Context) -> Any:
         started_at = time.time()
         self._check_input()
-        self._records = submitter = self._submitter(context, warn=True)
+        submitter = self._submitter(context, begins=True)
         submissions = self._planned(context, submitter)
         # Each is recorded before it is sent, and its handle after that; see ``jobs.submit``.
         done = self._submit(submissions, submitter)
@@ -137,16 +137,19 @@ class JobOperator(WaitingOperator[H]):
             return self.destination is not None
         return self.wait_for_completion
 
-    def _submitter(self, context: Context, *, warn: bool = False) -> Submitter:
+    def _submitter(self, context: Context, *, begins: bool = False) -> Submitter:
+        """Return the records of this try; as it ``begins``, with a warning where none can be kept."""
         from stoq_provider.jobs.submit import Submitter  # parsing a DAG needs no engine
 
-        return Submitter.of(
-            self.hook,
-            context,
-            on_clear=self.on_clear,
-            busy_patience=config.seconds("timeout", self.timeout) if self.on_busy == "wait" else 0.0,
-            log=self.log if warn else None,
-        )
+        if begins or self._records is None:
+            self._records = Submitter.of(
+                self.hook,
+                context,
+                on_clear=self.on_clear,
+                busy_patience=config.seconds("timeout", self.timeout) if self.on_busy == "wait" else 0.0,
+                log=self.log if begins else None,
+            )
+        return self._records
 
     def _planned(self, context: Context, submitter: Submitter) -> list[Submission]:
         """Return what is to be submitted: what must not be repeated is what the try before planned."""
@@ -224,7 +227,7 @@ class JobOperator(WaitingOperator[H]):
 
     def recorded(self, context: Context) -> bool:
         """Whether there is a place for records."""
-        return self._submitter(context).durable
+        return self._submitter(context).recorded
 
     def note_ends(self, context: Context, event: WaitEvent) -> None:
         """Note in the records how their jobs ended."""

@@ -188,7 +188,7 @@ class ItemsOperator(JobOperator[H]):
         if self.verify == "fail":
             left = set(found.unchanged)
             submitter.note_unchanged({key: [i for i in ids if i in left] for key, ids in by_chunk.items()})
-        return self._judge(list(found.unchanged), submitter.durable)
+        return self._judge(list(found.unchanged), submitter.recorded)
 
     def _find(self, submitter: Submitter) -> tuple[list[Submission], int]:
         """Return the submissions of this try, and how many duplicates were dropped from the list."""
@@ -199,7 +199,7 @@ class ItemsOperator(JobOperator[H]):
             submissions = self.cut(items.ids, 0)
             self._earlier: list[str] = []
             for round_ in count(1):
-                records = [submitter.current(submission) for submission in submissions]
+                records = [submitter.adopt(submission) for submission in submissions]
                 left = [item for record in records if record for item in record.unchanged or ()]
                 if not left or any(record is None or record.unchanged is None for record in records):
                     return submissions, items.duplicates
@@ -225,7 +225,7 @@ class ItemsOperator(JobOperator[H]):
         self.log.info("Job %s had nothing left to do: all its items are as wanted.", end.handle.job_id)
         return replace(end, outcome=Outcome.PARTIAL)
 
-    def _judge(self, left: list[Any], durable: bool) -> list[Any]:
+    def _judge(self, left: list[Any], recorded: bool) -> list[Any]:
         if not left:
             return left
         text = (
@@ -235,7 +235,7 @@ class ItemsOperator(JobOperator[H]):
         if self.verify == "warn":
             self.log.warning("%s", text)
             return left
-        again = "only these items" if durable else "the whole list, because no record could be kept"
+        again = "only these items" if recorded else "the whole list, because no record could be kept"
         fate = f"The remote jobs have ended. A retry submits {again}."
         raise ItemsUnchanged(f"{text} {fate}", system=self.hook.system.name)
 
@@ -249,7 +249,7 @@ class ItemsOperator(JobOperator[H]):
             self.check_parameters()
 
     def _check_store(self, submitter: Submitter) -> None:
-        if self.verify and self.deferrable and not submitter.durable and not self.items().stable:
+        if self.verify and self.deferrable and not submitter.recorded and not self.items().stable:
             raise InvalidInput(
                 "verify needs a place to keep what a file or a selection held when the task began; set "
                 "[stoq] state_path, or give the ids as a list"

@@ -77,7 +77,7 @@ class PrintStudioOperator(JobOperator[PrintStudioHook]):
             try:
                 done.append(submitter.submit(piece.submission))
             except StoqProviderError as error:
-                if isinstance(error, SubmissionUncertain) and submitter.durable:
+                if isinstance(error, SubmissionUncertain) and submitter.recorded:
                     doubtful.append(piece)
                     if lost or piece is pieces[-1]:
                         continue
