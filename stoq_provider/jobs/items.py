@@ -30,12 +30,6 @@ if TYPE_CHECKING:
     from stoq_provider.jobs.submit import Submitter
     from stoq_provider.systems.stoq.bulk import Family
 
-SELECTORS: Mapping[str, tuple[str, ...]] = {
-    "orders": ("state", "offer_id", "variant_id", "customer_id", "from", "to"),
-    "variants": ("offer_id", "product_id"),
-}
-"""Filters of the lists (D [orders], [variants])."""
-
 PIECE = 1000
 """Ids kept in one object of the store: 40 kilobytes of UUIDs."""
 
@@ -167,7 +161,7 @@ class Selection(Items):
         self._family = family
 
     def _from_list(self, filters: Mapping[str, Any]) -> Iterator[int]:
-        known = SELECTORS[self._family.name]
+        known = self._family.filters
         odd = [key for key in filters if key not in known]
         if odd or not filters:
             raise InvalidInput(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from stoq_provider.systems.stoq.bulk import BulkAction
 
 IDS_IN_A_QUERY = 100
-"""Variant ids asked for in one list call: a query of some two kilobytes."""
+"""Ids asked for in one list call: a query of some two kilobytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,19 +62,18 @@ def read_back(
 
 def most_reads(action: BulkAction, items: int) -> int:
     """Return how many reads it takes at the most to read so many items back."""
-    return -(-items // IDS_IN_A_QUERY) if action.family.name == "variants" else items
+    return -(-items // IDS_IN_A_QUERY) if action.family.lists_ids else items
 
 
 def _lists_first(
     client: ListClient, action: BulkAction, ids: Sequence[int], seen: Mapping[int, Any]
 ) -> Iterator[Mapping[str, Any]]:
     family = action.family
-    if family.name == "variants":
-        # Documented: the list takes variant_ids.
-        for piece in chunks(ids, IDS_IN_A_QUERY):
-            yield from client.pages(family.list_path, family.resource, {"variant_ids": list(piece)})
+    if not family.lists_ids:
+        yield from _while_cheaper(client, action, ids, seen)
         return
-    yield from _while_cheaper(client, action, ids, seen)
+    for piece in chunks(ids, IDS_IN_A_QUERY):
+        yield from client.pages(family.list_path, family.resource, {family.ids_key: list(piece)})
 
 
 def _while_cheaper(
