@@ -10,7 +10,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from stoq_provider.core.events import JobEnd, WaitEvent, WaitState
@@ -37,54 +37,35 @@ LAST_LOOK = 60.0
 """Seconds that the last look at a job, at the deadline, may be late: the points may be spent."""
 
 
-@dataclass(frozen=True, slots=True)
-class WaitPlan:
+def make_poller(
+    jobs: Iterable[JobProgress],
+    system: System,
+    *,
+    deadline: float,
+    now: float,
+    poll_interval: float | None = None,
+    unhealthy_after: float = 900.0,
+    eager: bool = False,
+    round_time: Callable[[], float] = lambda: 0.0,
+) -> Poller:
     """
-    What is waited for, and how patiently.
+    Return the poller of a task's jobs at a system.
 
-    :param deadline: Unix seconds.
-    :param poll_interval: seconds; ``None``: the cadence the vendor documents.
-    :param unhealthy_after: seconds without a good answer.
-    :param started_at: Unix seconds.
+    :param unhealthy_after: seconds without a good answer after which waiting ends.
+
+    The other parameters are those of :class:`~stoq_provider.core.polling.Poller`.
     """
-
-    jobs: tuple[JobProgress, ...]
-    deadline: float
-    started_at: float
-    poll_interval: float | None = None
-    unhealthy_after: float = 900.0
-
-    @classmethod
-    def of(
-        cls,
-        handles: Iterable[JobHandle],
-        *,
-        deadline: float,
-        now: float,
-        poll_interval: float | None = None,
-        unhealthy_after: float = 900.0,
-        seen_at: dict[str, float] | None = None,
-    ) -> WaitPlan:
-        """Follow the progress of jobs; ``seen_at`` tells by job id when one was last seen alive."""
-        seen = seen_at or {}
-        jobs = tuple(JobProgress(handle, now, seen.get(handle.job_id)) for handle in handles)
-        return cls(jobs, deadline, now, poll_interval, unhealthy_after)
-
-    def poller(
-        self, system: System, *, eager: bool = False, round_time: Callable[[], float] = lambda: 0.0
-    ) -> Poller:
-        """Return a poller for this plan; ``eager`` and ``round_time`` as there."""
-        return Poller(
-            self.jobs,
-            cadence=system.cadence,
-            rules=replace(system.rules, unhealthy_after=self.unhealthy_after),
-            deadline=self.deadline,
-            now=self.started_at,
-            poll_interval=self.poll_interval,
-            jitter=random.random,
-            eager=eager,
-            round_time=round_time,
-        )
+    return Poller(
+        jobs,
+        cadence=system.cadence,
+        rules=replace(system.rules, unhealthy_after=unhealthy_after),
+        deadline=deadline,
+        now=now,
+        poll_interval=poll_interval,
+        jitter=random.random,
+        eager=eager,
+        round_time=round_time,
+    )
 
 
 def write(log: Any, note: LogLine | None) -> None:

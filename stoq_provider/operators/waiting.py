@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from stoq_provider.core.events import JobEnd, WaitEvent, WaitState
-from stoq_provider.core.lifecycle import Outcome
+from stoq_provider.core.lifecycle import JobProgress, Outcome
 from stoq_provider.exceptions import FinalPollingUnhealthy, PollingUnhealthy, ProtocolError, StoqProviderError
 from stoq_provider.jobs import config, results
 from stoq_provider.jobs.errors import NO_RECORD, NOT_RETRIED, WAIT_AGAIN
@@ -157,12 +157,16 @@ class WaitingOperator(WaitingTask[H]):
         seen_at: dict[str, float] | None = None,
         eager: bool = False,
     ) -> WaitEvent:
-        """Wait for jobs; does not return where that is left to the triggerer."""
+        """
+        Wait for jobs; does not return where that is left to the triggerer.
+
+        :param seen_at: when a job was last seen alive, by its id.
+        """
         from stoq_provider.jobs.wait import event_of, wait_sync  # parsing a DAG needs no engine
 
-        hook = self.hook
-        plan = self._wait_plan(handles, deadline=state.deadline, now=time.time(), seen_at=seen_at)
-        poller = plan.poller(hook.system, eager=eager)
+        hook, now, seen = self.hook, time.time(), seen_at or {}
+        jobs = [JobProgress(handle, now, seen.get(handle.job_id)) for handle in handles]
+        poller = self._make_poller(jobs, deadline=state.deadline, now=now, eager=eager)
         if not self.deferrable:
             wait_sync(poller, hook)
         elif not poller.step(time.time()).done:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -18,6 +17,7 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from stoq_provider.core.events import WaitEvent, WaitState
+from stoq_provider.core.lifecycle import JobProgress
 from stoq_provider.core.models import JobHandle
 from stoq_provider.exceptions import PollingUnhealthy
 from stoq_provider.jobs import results
@@ -159,10 +159,10 @@ class JobSensor(WaitingTask[H], BaseSensorOperator):
             handles = self.handles()
             for handle in handles:
                 self.hook.system.status_request(self.hook.settings.origin, handle)
-        plan = self._wait_plan(handles, deadline=now + self.timeout, now=now)
+        jobs = tuple(JobProgress(handle, now) for handle in handles)
         if self._memory is not None:
-            plan = replace(plan, jobs=self._memory.recall(plan.jobs))
-        return plan.poller(self.hook.system, eager=True)
+            jobs = self._memory.recall(jobs)
+        return self._make_poller(jobs, deadline=now + self.timeout, now=now, eager=True)
 
     def _execute_here(self, context: Context) -> Any:
         try:

@@ -17,11 +17,10 @@ from stoq_provider.jobs.errors import WAIT_AGAIN, typed
 from stoq_provider.triggers.jobs import JobTrigger, job_arguments
 
 if TYPE_CHECKING:
-    from stoq_provider.core.models import JobHandle
+    from stoq_provider.core.lifecycle import JobProgress
     from stoq_provider.core.polling import Poller
     from stoq_provider.exceptions import StoqProviderError
     from stoq_provider.hooks.base import JobHook
-    from stoq_provider.jobs.wait import WaitPlan
 
 H = TypeVar("H", bound="JobHook")
 
@@ -136,24 +135,20 @@ class WaitingTask(BaseOperator, Generic[H]):
 
         check_download(self.download, self.destination)
 
-    def _wait_plan(
-        self,
-        handles: Iterable[JobHandle],
-        *,
-        deadline: float,
-        now: float,
-        seen_at: dict[str, float] | None = None,
-    ) -> WaitPlan:
-        """Return what is waited for, and how patiently."""
-        from stoq_provider.jobs.wait import WaitPlan  # parsing a DAG needs no engine
+    def _make_poller(
+        self, jobs: Iterable[JobProgress], *, deadline: float, now: float, eager: bool
+    ) -> Poller:
+        """Return what decides when jobs are polled, with the patience that the task has."""
+        from stoq_provider.jobs.wait import make_poller  # parsing a DAG needs no engine
 
-        return WaitPlan.of(
-            handles,
+        return make_poller(
+            jobs,
+            self.hook.system,
             deadline=deadline,
             now=now,
             poll_interval=config.poll_interval(self.poll_interval),
             unhealthy_after=config.unhealthy_after(self.unhealthy_after),
-            seen_at=seen_at,
+            eager=eager,
         )
 
     def _defer_until(self, poller: Poller, state: WaitState) -> NoReturn:

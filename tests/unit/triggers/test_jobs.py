@@ -141,4 +141,4 @@ def test_its_requests_name_the_dag_of_the_task_that_waits(server, monkeypatch):
 )
 def test_jobs_of_an_unknown_shape_are_a_typed_error(jobs):
     with pytest.raises(ProtocolError, match="The remote jobs go on"):
-        trigger(jobs=jobs)._plan("stoq")
+        trigger(jobs=jobs)._progress("stoq", 0.0)
