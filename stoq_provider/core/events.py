@@ -90,6 +90,10 @@ class WaitState(JsonForm):
         return state
 
 
+NO_STATE = WaitState(started_at=0.0)
+"""Of an event whose state is put into it as the trigger got it."""
+
+
 @dataclass(frozen=True, slots=True)
 class WaitEvent(VersionedForm):
     """How waiting for all jobs of a task ended, and what it cost; ``state`` is the task's own."""
@@ -97,7 +101,7 @@ class WaitEvent(VersionedForm):
     ends: tuple[JobEnd, ...]
     points_spent: int
     points_left: int | None = None
-    state: WaitState = WaitState(started_at=0.0)
+    state: WaitState = NO_STATE
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form, the payload of a ``TriggerEvent``; it calls the ends ``jobs``."""

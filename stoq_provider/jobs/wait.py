@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from stoq_provider.core.events import JobEnd, WaitEvent, WaitState
+from stoq_provider.core.events import NO_STATE, JobEnd, WaitEvent, WaitState
 from stoq_provider.core.http import MalformedAnswer
 from stoq_provider.core.lifecycle import JobProgress
 from stoq_provider.core.models import JobHandle
@@ -22,7 +22,7 @@ from stoq_provider.core.polling import LogLine, Poller
 from stoq_provider.exceptions import StoqProviderError
 from stoq_provider.jobs import config
 from stoq_provider.jobs.records import TaskIdentity
-from stoq_provider.jobs.state_store import StateStore, open_store
+from stoq_provider.jobs.state_store import open_store
 from stoq_provider.systems.base import System
 from stoq_provider.transport.retry import NO_RETRY
 
@@ -143,30 +143,22 @@ async def wait_async(poller: Poller, transport: AsyncTransport, *, log: Any) -> 
                     subscription.ask(again)
 
 
-def event_of(poller: Poller, points_spent: int, state: WaitState | None = None) -> WaitEvent:
-    """Sum up a poller whose jobs have all ended; without the ``state`` of a task where nobody needs it."""
-    ends = tuple(JobEnd.of(progress) for progress in poller.jobs)
-    event = WaitEvent(ends, points_spent, poller.points_left)
-    return event if state is None else replace(event, state=state)
+def event_of(poller: Poller, points_spent: int, state: WaitState = NO_STATE) -> WaitEvent:
+    """Sum up a poller whose jobs have all ended; ``state`` is that of the task, where it is needed."""
+    return WaitEvent(tuple(map(JobEnd.of, poller.jobs)), points_spent, poller.points_left, state)
 
 
 class PokeMemory:
     """Keeps, by job id, when a job was last seen and since when answers have been bad."""
 
-    def __init__(self, store: StateStore, key: str, try_number: int, log: logging.Logger) -> None:
-        self._store = store
-        self._key = key
-        self._try_number = try_number
-        self._log = log
-
-    @classmethod
-    def of(cls, context: Mapping[str, Any], conn_id: str, log: logging.Logger) -> PokeMemory:
-        """Open the memory of a task instance."""
+    def __init__(self, context: Mapping[str, Any], conn_id: str, log: logging.Logger) -> None:
         ti = context["ti"]
         # Without the number of the run that TaskIdentity.of() adds: sensors that wait now go on by this key.
         task = TaskIdentity(ti.dag_id, ti.task_id, ti.run_id, getattr(ti, "map_index", -1))
-        key = task.name(conn_id, "watched jobs")
-        return cls(open_store(context, config.state_path(), None), key, getattr(ti, "try_number", 0), log)
+        self._key = task.name(conn_id, "watched jobs")
+        self._store = open_store(context, config.state_path(), None)
+        self._try_number = getattr(ti, "try_number", 0)
+        self._log = log
 
     def recall(self, jobs: Iterable[JobProgress]) -> tuple[JobProgress, ...]:
         """Return the jobs with what earlier pokes saw; what can't be read is forgotten."""
@@ -180,13 +172,14 @@ class PokeMemory:
 
     def keep(self, jobs: Iterable[JobProgress]) -> None:
         """Write down what this poke saw; a sensor goes on without it."""
+        notes = {
+            job.handle.job_id: PokeNote(self._try_number, job.seen_at, job.bad_since, job.bad_count).to_dict()
+            for job in jobs
+        }
         try:
-            self._store.save(self._key, {job.handle.job_id: self._note(job).to_dict() for job in jobs})
+            self._store.save(self._key, notes)
         except StoqProviderError as error:
             self._log.debug("This poke could not be written down: %s", error)
-
-    def _note(self, job: JobProgress) -> PokeNote:
-        return PokeNote(self._try_number, job.seen_at, job.bad_since, job.bad_count)
 
     def _with(self, job: JobProgress, note: PokeNote | None) -> JobProgress:
         if note is None:

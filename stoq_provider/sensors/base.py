@@ -92,7 +92,7 @@ class JobSensor(WaitingTask[H], BaseSensorOperator):
         if self.reschedule and not self.deferrable:
             from stoq_provider.jobs.wait import PokeMemory  # parsing a DAG needs no engine
 
-            self._memory = PokeMemory.of(context, self.hook.conn_id, self.log)
+            self._memory = PokeMemory(context, self.hook.conn_id, self.log)
         self._check_download()
         if not self.deferrable:
             return self._execute_here(context)
