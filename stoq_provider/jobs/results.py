@@ -146,23 +146,30 @@ def keep_long(
         client.log.warning("%s. With a destination, the whole list would be stored there.", first)
         return manifest
     ids = [item["id"] if isinstance(item, Mapping) else item for item in items]
+    fate = "The remote jobs are done; a retry submits nothing, and stores the list" if recorded else ""
     try:
-        return {**manifest, f"{name}_uri": store_items(folder, ids, prefix=name)}
-    except Exception as error:
-        if recorded and isinstance(error, StoqProviderError):
-            raise
-        problem = f"The list of {name} could not be stored in {folder}: {type(error).__name__}: {error}"
+        return {**manifest, f"{name}_uri": store_items(client, folder, name, ids, fate)}
+    except StoqProviderError as error:
         if recorded:
-            fate = "The remote jobs are done; a retry submits nothing, and stores the list"
-            raise DownloadError(sentences(problem, fate), system=client.system.name) from error
-    client.log.error("%s %s.", sentences(problem), first)
+            raise
+        client.log.error("%s %s.", error, first)
     return manifest
 
 
-def store_items(folder: str, items: Sequence[int], *, prefix: str = "items") -> str:
-    """Store a list, one item a line, under a name made from its content; return the URI."""
+def store_items(client: JobClient, folder: str, name: str, items: Sequence[Any], fate: str) -> str:
+    """
+    Store a list, one item a line, under a name made from its own and its content; return the URI.
+
+    :raises DownloadError: it can't be stored; ``fate`` ends the message.
+    """
     from stoq_provider.download.download import store_text  # parsing a DAG needs no download
 
     text = "".join(f"{item}\n" for item in items)
-    name = f"{prefix}-{sha256(text.encode()).hexdigest()[:16]}.txt"
-    return store_text(folder.rstrip("/") + "/", name, text)
+    file_name = f"{name}-{sha256(text.encode()).hexdigest()[:16]}.txt"
+    try:
+        return store_text(folder.rstrip("/") + "/", file_name, text)
+    except StoqProviderError:
+        raise
+    except Exception as error:
+        problem = f"The list of {name} could not be stored in {folder}: {type(error).__name__}: {error}"
+        raise DownloadError(sentences(problem, fate), system=client.system.name) from error

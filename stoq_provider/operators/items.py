@@ -272,7 +272,7 @@ class ItemsOperator(JobOperator[H]):
             **self.price([submission.item_count or 0 for submission in submissions]),
         }
         if self.destination is not None:
-            plan["items_uri"] = store_items(str(self.destination), items.ids)
+            plan["items_uri"] = store_items(hook, str(self.destination), "items", items.ids, NOTHING_SENT)
         self.log.info("Dry run, nothing was submitted: %s", plan)
         hook.close()
         return plan
