@@ -282,15 +282,6 @@ class Records:
         """
         for key in keys:
             try:
-                self.forget([key])
+                self.store.delete(key)
             except StateError as error:
                 self.client.log.warning("What was kept for a retry could not be taken away: %s", error)
-
-    def forget(self, keys: Iterable[str]) -> None:
-        """
-        Take records away, so that the next try submits anew: their jobs were stopped by ourselves.
-
-        :raises StateError: where a record can't be taken away.
-        """
-        for key in keys:
-            self.store.delete(key)

@@ -25,7 +25,7 @@ from stoq_provider.core.records import (
     new_correlation,
 )
 from stoq_provider.core.submission import Submission
-from stoq_provider.exceptions import StateError, StoqProviderError, SubmissionUncertain
+from stoq_provider.exceptions import StateError, StoqProviderError
 from stoq_provider.jobs import config
 from stoq_provider.jobs.client import JobClient
 from stoq_provider.jobs.errors import must_not_repeat
@@ -183,8 +183,6 @@ class Submitter(Records):
             handle = self.client.submit(
                 submission, busy_patience=self.busy_patience, correlation=intent.correlation
             )
-        except SubmissionUncertain:
-            raise
         except StoqProviderError as error:
             if error.job_started is False:
                 # The server's error matters more; an intent left behind only makes the next try careful.
