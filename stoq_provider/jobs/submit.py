@@ -102,18 +102,18 @@ class Submitter(Records):
             decision = after_no_answer(found.lookup, repeat)
             if found.handle is not None:
                 return self._found(key, record, found.handle)
+            if decision is RetryDecision.SUBMIT:
+                self.client.log.warning(
+                    "An earlier try was lost while it sent %s. %s has no job of it in its list, so nothing "
+                    "came of that; it is submitted now.",
+                    submission.kind,
+                    self.client.system.label,
+                )
+                return self._send(key, submission, known=True, doubtful=record)
         if decision is RetryDecision.REATTACH:
             return self._reattached(key, record)
         if decision is RetryDecision.STOP:
             raise must_not_repeat(self.client.system, submission.kind, record, self.on_clear)
-        if decision is RetryDecision.SUBMIT:
-            self.client.log.warning(
-                "An earlier try was lost while it sent %s. %s has no job of it in its list, so nothing came "
-                "of that; it is submitted now.",
-                submission.kind,
-                self.client.system.label,
-            )
-            return self._send(key, submission, known=True, doubtful=record)
         self._warn_of_repeat(submission.kind, record, repeat)
         return self._send(key, submission, known=True)
 
