@@ -12,7 +12,7 @@ from stoq_provider.core.events import JobEnd
 from stoq_provider.core.http import Problem, ProblemKind
 from stoq_provider.core.lifecycle import Outcome
 from stoq_provider.core.models import JobHandle
-from stoq_provider.core.records import RepeatSafety
+from stoq_provider.core.records import RepeatSafety, SubmissionRecord
 from stoq_provider.exceptions import StoqProviderError
 from stoq_provider.jobs import errors
 
@@ -177,3 +177,12 @@ def test_every_error_class_is_one_of_ours_and_final_where_a_retry_cannot_help():
         "FinalJobTimeout",
         "FinalPollingUnhealthy",
     }
+
+
+def test_a_job_that_an_earlier_try_found_unknown_is_not_called_one_without_an_answer():
+    record = SubmissionRecord(0, 1.0, HANDLE, outcome=Outcome.NOT_FOUND)
+    system = SimpleNamespace(label="STOQ", name="stoq")
+    error = errors.must_not_repeat(system, "bulk_release", record, "reuse")
+    assert type(error) is exceptions.JobNotFound
+    assert "STOQ does not know job bulk_1" in str(error)
+    assert "set on_clear='resubmit'" in str(error)
