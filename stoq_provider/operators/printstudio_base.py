@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from stoq_provider.core.lifecycle import Outcome
@@ -70,68 +70,45 @@ class PrintStudioOperator(JobOperator[PrintStudioHook]):
 
     def _submit(self, submissions: Sequence[Submission], submitter: Submitter) -> list[Submitted]:
         done = self._done = []
-        doubtful: list[Piece] = []
-        pieces = Piece.of(submissions, self.noun)
-        for piece in pieces:
-            lost = submitter.was_lost(piece.submission)
+        doubtful: list[str] = []
+        for number, name in enumerate(_names(submissions, self.noun), start=1):
+            submission, behind = submissions[number - 1], len(submissions) - number
+            lost = submitter.was_lost(submission)
             try:
-                done.append(submitter.submit(piece.submission))
+                done.append(submitter.submit(submission))
             except StoqProviderError as error:
                 if isinstance(error, SubmissionUncertain) and submitter.recorded:
-                    doubtful.append(piece)
-                    if lost or piece is pieces[-1]:
+                    doubtful.append(name)
+                    if lost or not behind:
                         continue
-                    error = stopped(error, doubtful, pieces)
+                    problem: StoqProviderError = _interrupted(error, doubtful, behind)
                 else:
-                    error = piece.named(error)
+                    problem = type(error)(f"{_begin(name)}: {error.message}", **error.details())
                 raise self._after_others(
-                    error, submitter, piece.submission, len(pieces), doubtful=bool(doubtful)
+                    problem, submitter, submission, len(submissions), doubtful=bool(doubtful)
                 ) from None
         if doubtful:
-            problem = uncertain(self.hook.system, doubtful, self.on_clear)
-            last = doubtful[-1].submission
-            raise self._after_others(problem, submitter, last, len(pieces), doubtful=True)
+            problem = _uncertain(self.hook.system, doubtful, self.on_clear)
+            raise self._after_others(problem, submitter, submissions[-1], len(submissions), doubtful=True)
         return done
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """
-    One submission of a list, and which items it holds.
-
-    :param name: such as ``orders 51 to 100 of 120``.
-    """
-
-    submission: Submission
-    name: str
-
-    @classmethod
-    def of(cls, submissions: Sequence[Submission], noun: str) -> list[Piece]:
-        """Name the submissions of a list."""
-        total = sum(submission.item_count or 0 for submission in submissions)
-        pieces, start = [], 0
-        for submission in submissions:
-            end = start + (submission.item_count or 0)
-            pieces.append(cls(submission, f"{noun} {start + 1:,} to {end:,} of {total:,}"))
-            start = end
-        return pieces
-
-    def named(self, error: StoqProviderError) -> StoqProviderError:
-        """Return the same error, telling which items it is about."""
-        return type(error)(f"{_begin(self.name)}: {error.message}", **error.details())
+def _names(submissions: Sequence[Submission], noun: str) -> list[str]:
+    """Name the submissions of a list by what they hold, such as ``orders 51 to 100 of 120``."""
+    ends = list(accumulate(submission.item_count or 0 for submission in submissions))
+    return [
+        f"{noun} {start + 1:,} to {end:,} of {ends[-1]:,}"
+        for start, end in zip([0, *ends[:-1]], ends, strict=True)
+    ]
 
 
-def stopped(
-    error: StoqProviderError, doubtful: Sequence[Piece], pieces: Sequence[Piece]
-) -> StoqProviderError:
+def _interrupted(error: StoqProviderError, doubtful: Sequence[str], behind: int) -> StoqProviderError:
     """Return the error of a try that got no answer and has more to send: a retry sends what is behind."""
-    here = doubtful[-1]
-    others = [piece.name for piece in doubtful[:-1]]
+    *others, here = doubtful
     before = f" Before, the same happened to {', '.join(others)}." if others else ""
-    behind = len(pieces) - 1 - pieces.index(here)
     details = {**error.details(), "maybe_processed": True}
     return SubmissionInterrupted(
-        f"{_begin(here.name)} were sent, and no clear answer came back "
+        f"{_begin(here)} were sent, and no clear answer came back "
         f"({'; '.join(error.server_messages) or 'no answer'}). They perhaps took effect and are not sent "
         f"again.{before} {behind} submissions behind them were surely not sent; a retry sends those, and "
         "then says again what is uncertain. Clearing the task sends the uncertain ones too: look first.",
@@ -139,14 +116,13 @@ def stopped(
     )
 
 
-def uncertain(system: System, doubtful: Sequence[Piece], on_clear: str) -> SubmissionUncertain:
+def _uncertain(system: System, doubtful: Sequence[str], on_clear: str) -> SubmissionUncertain:
     """Return the error of a try that has sent all that was surely not sent before."""
-    names = ", ".join(piece.name for piece in doubtful)
     again = "with on_clear='resubmit' clearing the task" if on_clear == "reuse" else "clearing the task"
     return SubmissionUncertain(
-        f"{_begin(names)} were sent, or about to be sent, to {system.label}, and no clear answer came back. "
-        f"They perhaps took effect; they are not sent again, and the task is not retried. Look in "
-        f"{system.label} what is there; if they are missing, {again} sends them.",
+        f"{_begin(', '.join(doubtful))} were sent, or about to be sent, to {system.label}, and no clear "
+        f"answer came back. They perhaps took effect; they are not sent again, and the task is not retried. "
+        f"Look in {system.label} what is there; if they are missing, {again} sends them.",
         system=system.name,
         maybe_processed=True,
     )
