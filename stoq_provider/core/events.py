@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from stoq_provider.core.forms import Form, JsonForm, Time
+from stoq_provider.core.forms import JsonForm, Time, VersionedForm
 from stoq_provider.core.http import MalformedAnswer
 from stoq_provider.core.lifecycle import JobProgress, Outcome
 from stoq_provider.core.models import JobHandle, JobStatus
 
-VERSION = 1
+STATE_VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,8 @@ class WaitState(JsonForm):
 
     Only ``started_at`` is required. A key that is missing has its default, since a sensor, or an older
     release, had nothing to put there; a key that is unknown is ignored, so that a worker can go on with what
-    a newer release deferred. What changes the meaning of a key raises the version of the event.
+    a newer release deferred. What changes the meaning of a key raises :data:`STATE_VERSION`, which the worker
+    that deferred writes: the triggerer in between may run another release.
 
     :param started_at: when the try began, in Unix seconds, for the manifest.
     :param destination: where files go, as it was rendered when the try began.
@@ -62,6 +63,7 @@ class WaitState(JsonForm):
     :param notes: keys of what else was kept for the next try.
     :param points_spent: on the worker, before the task deferred.
     :param decided: whether jobs that waited for a decision have been given it.
+    :param version: of what the keys mean; the first release wrote none.
     """
 
     started_at: float
@@ -73,26 +75,38 @@ class WaitState(JsonForm):
     notes: tuple[str, ...] = ()
     points_spent: int = 0
     decided: bool = False
+    version: int = STATE_VERSION
+
+    @classmethod
+    def from_dict(cls, value: Any) -> WaitState:
+        """
+        Read the JSON form.
+
+        :raises MalformedAnswer: where it is not that, or of another version.
+        """
+        state = super(WaitState, cls).from_dict(value)
+        if state.version != STATE_VERSION:
+            raise MalformedAnswer(f"the state of a task is of version {state.version}, not {STATE_VERSION}")
+        return state
+
+
+NO_STATE = WaitState(started_at=0.0)
+"""Of an event whose state is put into it as the trigger got it."""
 
 
 @dataclass(frozen=True, slots=True)
-class WaitEvent:
+class WaitEvent(VersionedForm):
     """How waiting for all jobs of a task ended, and what it cost; ``state`` is the task's own."""
 
     ends: tuple[JobEnd, ...]
-    points_spent: int = 0
+    points_spent: int
     points_left: int | None = None
-    state: WaitState = WaitState(started_at=0.0)
+    state: WaitState = NO_STATE
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form, the payload of a ``TriggerEvent``."""
-        return {
-            "version": VERSION,
-            "jobs": [end.to_dict() for end in self.ends],
-            "points_spent": self.points_spent,
-            "points_left": self.points_left,
-            "state": self.state.to_dict(),
-        }
+        """Return the JSON form, the payload of a ``TriggerEvent``; it calls the ends ``jobs``."""
+        form = super(WaitEvent, self).to_dict()
+        return {"jobs": form.pop("ends"), **form}
 
     @classmethod
     def from_dict(cls, value: Any) -> WaitEvent:
@@ -101,15 +115,8 @@ class WaitEvent:
 
         :raises MalformedAnswer: where it is not that, or of another version.
         """
-        if not isinstance(value, Mapping) or value.get("version") != VERSION:
-            raise MalformedAnswer(f"not a trigger event of this package (version {VERSION}): {type(value)}")
-        form = Form(value, "it")
+        form = {**value, "ends": value["jobs"]} if isinstance(value, Mapping) and "jobs" in value else value
         try:
-            return cls(
-                ends=tuple(map(JobEnd.from_dict, form.listed("jobs", dict))),
-                points_spent=form.get("points_spent", int),
-                points_left=form.get("points_left", int, default=None),
-                state=WaitState.from_dict(form.get("state", dict)),
-            )
+            return super(WaitEvent, cls).from_dict(form)
         except MalformedAnswer as error:
             raise MalformedAnswer(f"not a trigger event of this package: {error}") from error

@@ -82,6 +82,36 @@ def _written(value: Any, kinds: tuple[Any, ...]) -> Any:
     return dict(value) if isinstance(value, Mapping) else value
 
 
+class VersionedForm(JsonForm):
+    """
+    A form with a version, which fixes its keys: one that lacks a key, or is of another version, is not read.
+
+    :cvar added: keys that earlier releases of this version did not write.
+    """
+
+    __slots__ = ()
+    VERSION: ClassVar[int] = 1
+    added: ClassVar[tuple[str, ...]] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {"version": self.VERSION, **super().to_dict()}
+
+    @classmethod
+    def from_dict(cls, value: Any) -> Self:
+        """
+        Read the JSON form.
+
+        :raises MalformedAnswer: where it is not that, or of another version.
+        """
+        if not isinstance(value, Mapping) or value.get("version") != cls.VERSION:
+            raise MalformedAnswer(f"not a {cls.__name__} of version {cls.VERSION}")
+        missing = [name for name in cls._kinds() if name not in value and name not in cls.added]
+        if missing:
+            raise MalformedAnswer(f"a {cls.__name__} without {', '.join(missing)}")
+        return super().from_dict(value)
+
+
 class Form:
     """
     A JSON object whose fields are read by name and type.
@@ -122,7 +152,7 @@ class Form:
     def read(self, name: str, kinds: tuple[Any, ...], default: Any) -> Any:
         """Return a field as the type of a field of a :class:`JsonForm` wants it."""
         if Time in kinds:
-            return self.time(name)
+            return from_iso(self.get(name, str))
         kind = get_origin(kinds[0]) or kinds[0]
         if kind is tuple:
             items = _parts(get_args(kinds[0])[0])

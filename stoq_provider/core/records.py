@@ -7,19 +7,14 @@ handle after it. A try that finds an intent without a handle knows that the call
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Any
 
 from stoq_provider.core.events import JobEnd
-from stoq_provider.core.forms import JsonForm, from_iso, iso
-from stoq_provider.core.http import MalformedAnswer
+from stoq_provider.core.forms import Time, VersionedForm
 from stoq_provider.core.lifecycle import Outcome, outcome_of
 from stoq_provider.core.models import JobHandle, JobStatus
-
-VERSION = 1
 
 GONE = (Outcome.FAILED, Outcome.CANCELLED, Outcome.EXPIRED, Outcome.NOT_FOUND)
 """How jobs ended that nobody can wait for any more."""
@@ -36,7 +31,7 @@ class RepeatSafety(str, Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class SubmissionRecord(JsonForm):
+class SubmissionRecord(VersionedForm):
     """
     The note of one submission.
 
@@ -52,11 +47,14 @@ class SubmissionRecord(JsonForm):
         system has one.
     """
 
+    # Without an annotation, which would make it a field.
+    added = ("correlation",)
+
     clears: int
-    intent_at: float
+    intent_at: Time
     handle: JobHandle | None = None
     outcome: Outcome | None = None
-    seen_at: float | None = None
+    seen_at: Time | None = None
     status: JobStatus | None = None
     unchanged: tuple[int | str, ...] | None = None
     held: bool = False
@@ -105,71 +103,12 @@ class SubmissionRecord(JsonForm):
         text = (self.status.error if self.status else None) or ""
         return JobEnd(self.handle, self.outcome, self.status, text, seen_at=self.seen_at)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form."""
-        return {
-            "version": VERSION,
-            "clears": self.clears,
-            "intent_at": iso(self.intent_at),
-            "handle": None if self.handle is None else self.handle.to_dict(),
-            "outcome": None if self.outcome is None else self.outcome.value,
-            "seen_at": None if self.seen_at is None else iso(self.seen_at),
-            "status": None if self.status is None else self.status.to_dict(),
-            "unchanged": None if self.unchanged is None else list(self.unchanged),
-            "held": self.held,
-            "correlation": self.correlation,
-        }
-
-    @classmethod
-    def from_dict(cls, value: Any) -> SubmissionRecord:
-        """
-        Read the JSON form.
-
-        :raises MalformedAnswer: where it is not that: a record that can't be read is not "no record".
-        """
-        if not isinstance(value, Mapping) or value.get("version") != VERSION:
-            raise MalformedAnswer(f"not a submission record of version {VERSION}")
-        try:
-            handle, outcome, seen_at = value["handle"], value["outcome"], value["seen_at"]
-            status, unchanged = value["status"], value["unchanged"]
-            return cls(
-                clears=int(value["clears"]),
-                intent_at=from_iso(value["intent_at"]),
-                handle=None if handle is None else JobHandle.from_dict(handle),
-                outcome=None if outcome is None else Outcome(outcome),
-                seen_at=None if seen_at is None else from_iso(seen_at),
-                status=None if status is None else JobStatus.from_dict(status),
-                unchanged=None if unchanged is None else tuple(map(_item, unchanged)),
-                held=bool(value["held"]),
-                correlation=value.get("correlation"),
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise MalformedAnswer(f"not a submission record: {error!r}") from error
-
-
-def _item(value: Any) -> int | str:
-    if isinstance(value, bool) or not isinstance(value, (int, str)):
-        raise TypeError(f"an item is a number or a text, not {type(value).__name__}")
-    return value
-
-
-def identity(
-    *, dag_id: str, task_id: str, run_id: str, map_index: int, conn_id: str, submission_digest: str
-) -> str:
-    """
-    Name a record.
-
-    Two tries of one task and the same input have the same identity; the try number is no part of it.
-    """
-    parts = (str(VERSION), dag_id, task_id, run_id, str(map_index), conn_id, submission_digest)
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
-
 
 def new_correlation(key: str, token: str) -> str:
     """
     Make what a call carries so that its job can be found again.
 
-    :param key: the record's :func:`identity`: its beginning is the same for all jobs of one record.
+    :param key: the record's name: its beginning is the same for all jobs of one record.
     :param token: random; tells what a record submitted after a clear, or after a job that failed.
     """
     return f"airflow-{key[:24]}-{token}"
@@ -182,6 +121,8 @@ class RetryDecision(str, Enum):
     """Nothing is known to have been sent."""
     REATTACH = "reattach"
     """The job is known: wait for it, send nothing."""
+    LOOK_UP = "look_up"
+    """It may have been sent: look for its job, then decide by :func:`after_no_answer`."""
     REPEAT = "repeat"
     """It may have been sent, or its job ended badly; sending it again does no harm."""
     STOP = "stop"
@@ -198,20 +139,15 @@ class Lookup(str, Enum):
     """The system lists no jobs, or its list could not be read."""
 
 
-_AFTER_NO_ANSWER: Mapping[tuple[Lookup, bool], RetryDecision] = {
-    (Lookup.FOUND, True): RetryDecision.REATTACH,
-    (Lookup.FOUND, False): RetryDecision.REATTACH,
-    (Lookup.ABSENT, True): RetryDecision.SUBMIT,
-    (Lookup.ABSENT, False): RetryDecision.SUBMIT,
-    (Lookup.UNKNOWN, True): RetryDecision.REPEAT,
-    (Lookup.UNKNOWN, False): RetryDecision.STOP,
-}
-"""By what a look-up brought, and whether the submission may be repeated."""
-
-
 def after_no_answer(lookup: Lookup, repeat: RepeatSafety) -> RetryDecision:
     """Decide about a submission that was sent, or may have been, and has no clear answer."""
-    return _AFTER_NO_ANSWER[lookup, repeat is not RepeatSafety.NEVER]
+    if lookup is Lookup.UNKNOWN:
+        return _again(repeat)
+    return RetryDecision.REATTACH if lookup is Lookup.FOUND else RetryDecision.SUBMIT
+
+
+def _again(repeat: RepeatSafety) -> RetryDecision:
+    return RetryDecision.STOP if repeat is RepeatSafety.NEVER else RetryDecision.REPEAT
 
 
 def counts(record: SubmissionRecord, *, clears: int, on_clear: str) -> bool:
@@ -244,13 +180,14 @@ def decide(
     """
     if record is None or not counts(record, clears=clears, on_clear=on_clear):
         return RetryDecision.SUBMIT
-    again = RetryDecision.STOP if repeat is RepeatSafety.NEVER else RetryDecision.REPEAT
+    if record.handle is None:
+        return RetryDecision.LOOK_UP
     if can_be_reused(record):
         return RetryDecision.REATTACH
-    if record.handle is None or record.outcome is Outcome.FAILED or record.clears != clears:
-        return again
+    if record.outcome is Outcome.FAILED or record.clears != clears:
+        return _again(repeat)
     if record.outcome is Outcome.EXPIRED:
-        return again if repeat_expired else RetryDecision.STOP
+        return _again(repeat) if repeat_expired else RetryDecision.STOP
     # Cancelled: somebody at the vendor wanted it to end, and only a person may want it again.
     return RetryDecision.STOP if record.outcome is Outcome.CANCELLED else RetryDecision.REATTACH
 

@@ -12,10 +12,12 @@ from stoq_provider.core.error_text import sentences
 from stoq_provider.core.validation import near_misses
 from stoq_provider.exceptions import DownloadError, ValidationRejected, VerificationError
 
-FATE = (
-    "Nothing was published. The remote job itself is done: a retry only downloads its result again "
-    "and submits nothing."
-)
+DOWNLOADS_AGAIN = "a retry only downloads its result again and submits nothing"
+"""What is usual; an error of a task whose next try will not find its jobs says something else."""
+
+JOB_IS_DONE = f"The remote job itself is done: {DOWNLOADS_AGAIN}."
+
+FATE = f"Nothing was published. {JOB_IS_DONE}"
 """Ends every error of a download: what becomes of the job, and what a retry does."""
 
 Overwrite = bool | Literal["if_different"]

@@ -12,7 +12,7 @@ from stoq_provider.core.error_text import sentences
 from stoq_provider.download.consumer import ConsumerThread
 from stoq_provider.download.destination import Target, refuse_existing
 from stoq_provider.download.gunzip import Gunzip
-from stoq_provider.download.options import DownloadOptions, download_error, verification_error
+from stoq_provider.download.options import JOB_IS_DONE, DownloadOptions, download_error, verification_error
 from stoq_provider.download.resume import Source, StartOver
 from stoq_provider.download.verification import CsvRecordCounter, StoredFile, Tally, check_rows, wants_nothing
 from stoq_provider.download.writers import AtomicWriter, open_writer, same_content
@@ -21,7 +21,6 @@ from stoq_provider.exceptions import DownloadError, StoqProviderError
 if TYPE_CHECKING:
     from stoq_provider.download.parquet import Parquet, ParquetFile
 
-_JOB_IS_DONE = "The remote job itself is done: a retry only downloads its result again and submits nothing."
 _EMPTY_GZIP = bytes.fromhex("1f8b08000000000000ff03000000000000000000")
 
 
@@ -92,7 +91,7 @@ class Transfer:
             sentences(
                 f"The store did not confirm {what}: {type(error).__name__}: {error}",
                 "It is either not published or there as a whole.",
-                _JOB_IS_DONE,
+                JOB_IS_DONE,
             )
         )
 
@@ -266,7 +265,7 @@ class _Pass:
             csv = "is published, but its Parquet" if stored else "is whole, but its Parquet"
             raise DownloadError(
                 sentences(
-                    f"{self._target.uri} {csv} could not be: {type(error).__name__}: {error}", _JOB_IS_DONE
+                    f"{self._target.uri} {csv} could not be: {type(error).__name__}: {error}", JOB_IS_DONE
                 )
             ) from error
 

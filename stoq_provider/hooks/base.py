@@ -20,6 +20,7 @@ from stoq_provider.core.http import Decoded, ProblemKind, Request
 from stoq_provider.core.models import JobHandle, JobStatus
 from stoq_provider.core.submission import Submission
 from stoq_provider.core.validation import check_json
+from stoq_provider.download.options import DOWNLOADS_AGAIN
 from stoq_provider.exceptions import Detached, StoqProviderError
 from stoq_provider.get_provider_info import INTEGRATIONS, connection, form_widgets
 from stoq_provider.jobs.config import user_agent
@@ -284,7 +285,7 @@ class JobHook(BaseHook):
         if request is None:
             return status.download_url
         payload = self._payload(request, status.job_id)
-        with typed(self.system.name, f"Job {status.job_id} is done; a retry asks again and submits nothing."):
+        with typed(self.system.name, f"Job {status.job_id} is done; {DOWNLOADS_AGAIN}"):
             return self.system.read_file_url(payload)
 
     def download(

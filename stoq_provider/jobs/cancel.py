@@ -78,6 +78,6 @@ def _stop(client: JobClient, job: Submitted, records: Submitter | None, fates: l
         fates[index] = "stopped_unrecorded"
         with suppress(StoqProviderError):
             if records is not None:
-                records.forget([job.key])
+                records.store.delete(job.key)
                 fates[index] = "stopped"
     client.close()

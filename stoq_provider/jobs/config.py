@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from datetime import timedelta
 
+import airflow
 from airflow.providers.common.compat.sdk import conf
 
 from stoq_provider import __version__
@@ -65,9 +66,7 @@ def user_agent(dag_id: str | None = None) -> str:
 
     :param dag_id: left out on a worker, where Airflow names it in the environment.
     """
-    from airflow import __version__ as airflow_version  # loaded lazily by Airflow itself
-
     dag_id = dag_id or os.environ.get("AIRFLOW_CTX_DAG_ID", "")
-    name = f"airflow-provider-stoq/{__version__} apache-airflow/{airflow_version}"
+    name = f"airflow-provider-stoq/{__version__} apache-airflow/{airflow.__version__}"
     ascii_dag = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in dag_id)
     return f"{name} (dag {ascii_dag})" if ascii_dag else name

@@ -14,7 +14,7 @@ from stoq_provider.core.models import JobHandle, JobStatus
 from stoq_provider.download.destination import fill_in, report_of
 from stoq_provider.download.download import check_destination, download_files, parquet_of
 from stoq_provider.download.many import DownloadPool, distinct_names
-from stoq_provider.download.options import DownloadOptions, EmptyResult, options_error
+from stoq_provider.download.options import DOWNLOADS_AGAIN, DownloadOptions, EmptyResult, options_error
 from stoq_provider.download.verification import StoredFile
 from stoq_provider.exceptions import DownloadError, ValidationRejected
 
@@ -124,7 +124,7 @@ def store_all(
     :raises EmptyResult: where ``on_empty="skip"`` and no file has rows; if some have, only those are stored.
     """
 
-    _check_room(client, handles, destination)
+    _check_places(client, handles, destination)
     # All at once before the first byte: only the names together tell which of them collide.
     lock = threading.Lock()
     fresh = [FreshUrl(client, handle, lock) for handle in handles]
@@ -184,14 +184,14 @@ class FreshUrl:
         if url is None:
             raise DownloadError(
                 f"Job {status.job_id} is {status.word!r} and has no file to download. The remote job is not "
-                "touched; a retry asks again and submits nothing.",
+                f"touched; {DOWNLOADS_AGAIN}.",
                 system=self._client.system.name,
                 job_id=status.job_id,
             )
         return url
 
 
-def _check_room(client: JobClient, handles: Sequence[JobHandle], destination: str) -> None:
+def _check_places(client: JobClient, handles: Sequence[JobHandle], destination: str) -> None:
     """Check that every job's file has a place of its own, taking their names to differ."""
 
     places = set()

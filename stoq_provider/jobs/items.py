@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -29,12 +30,6 @@ if TYPE_CHECKING:
     from stoq_provider.jobs.client import ListClient
     from stoq_provider.jobs.submit import Submitter
     from stoq_provider.systems.stoq.bulk import Family
-
-SELECTORS: Mapping[str, tuple[str, ...]] = {
-    "orders": ("state", "offer_id", "variant_id", "customer_id", "from", "to"),
-    "variants": ("offer_id", "product_id"),
-}
-"""Filters of the lists (D [orders], [variants])."""
 
 PIECE = 1000
 """Ids kept in one object of the store: 40 kilobytes of UUIDs."""
@@ -128,24 +123,14 @@ class Items:
         return check_ids(ids, what=self.what, most=self._most, kind=self._kind)
 
     def _from_file(self, path: str, column: str | None) -> IdList:
-        from airflow.providers.common.compat.sdk import ObjectStoragePath
-
         if "/" not in path:
             raise InvalidInput(
                 f"{self.what} given as text must be the path of a file: {path[:80]!r}; a list stands in "
                 "brackets"
             )
-        try:
-            with ObjectStoragePath(path).open("r", encoding="utf-8-sig") as file:
-                # Airflow 2.11 wraps the file in an object that can't be iterated.
-                lines, what = iter(file.readline, ""), f"the file {path}"
-                return read_ids(lines, column=column, what=what, most=self._most, kind=self._kind)
-        except (OSError, UnicodeDecodeError) as error:
-            problem = ValidationRejected(
-                f"The ids could not be read from {path} ({type(error).__name__}). Nothing was sent.",
-                job_started=False,
-            )
-        raise problem
+        with _lines(path) as lines:
+            what = f"the file {path}"
+            return read_ids(lines, column=column, what=what, most=self._most, kind=self._kind)
 
     def _from_list(self, filters: Mapping[str, Any]) -> Iterator[Any]:
         raise InvalidInput(
@@ -167,7 +152,7 @@ class Selection(Items):
         self._family = family
 
     def _from_list(self, filters: Mapping[str, Any]) -> Iterator[int]:
-        known = SELECTORS[self._family.name]
+        known = self._family.filters
         odd = [key for key in filters if key not in known]
         if odd or not filters:
             raise InvalidInput(
@@ -192,6 +177,28 @@ def _is_blank(value: Any) -> bool:
     if isinstance(value, (list, tuple, set, frozenset)):
         return not value or any(map(_is_blank, value))
     return value is None or (isinstance(value, str) and value.strip() in ("", "None"))
+
+
+@contextmanager
+def _lines(path: str) -> Iterator[Iterator[str]]:
+    """
+    Open a file of ids; give its lines.
+
+    :raises ValidationRejected: where it can't be read.
+    """
+    from airflow.providers.common.compat.sdk import ObjectStoragePath  # parsing a DAG needs no fsspec
+
+    try:
+        with ObjectStoragePath(path).open("r", encoding="utf-8-sig") as file:
+            # Airflow 2.11 wraps the file in an object that can't be iterated.
+            yield iter(file.readline, "")
+            return
+    except (OSError, UnicodeDecodeError) as error:
+        problem = ValidationRejected(
+            f"The ids could not be read from {path} ({type(error).__name__}). Nothing was sent.",
+            job_started=False,
+        )
+    raise problem from None
 
 
 def _keep(submitter: Submitter, key: str, items: IdList) -> None:
@@ -240,21 +247,10 @@ def watched_ids(given: Any) -> list[str]:
 
 def _of_object(given: Mapping[str, Any]) -> list[str]:
     if "orders_uri" in given:
-        return _stored(str(given["orders_uri"]))
+        with _lines(str(given["orders_uri"])) as lines:
+            return [line.strip() for line in lines if line.strip()]
     if "orders" in given:
         return watched_ids(given["orders"])
     if given.get("id") is None:
         raise InvalidInput(f"an object without an 'id': its keys are {sorted(map(str, given))[:10]}")
     return [str(given["id"])]
-
-
-def _stored(uri: str) -> list[str]:
-    from airflow.providers.common.compat.sdk import ObjectStoragePath
-
-    try:
-        text = ObjectStoragePath(uri).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        problem = ValidationRejected(f"The ids could not be read from {uri} ({type(error).__name__}).")
-    else:
-        return [line.strip() for line in text.splitlines() if line.strip()]
-    raise problem

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from stoq_provider.core.validation import chunks
@@ -16,10 +17,10 @@ from stoq_provider.exceptions import ValidationRejected
 
 if TYPE_CHECKING:
     from stoq_provider.jobs.client import ListClient
-    from stoq_provider.systems.stoq.bulk import BulkAction
+    from stoq_provider.systems.stoq.bulk import BulkAction, Family
 
 IDS_IN_A_QUERY = 100
-"""Variant ids asked for in one list call: a query of some two kilobytes."""
+"""Ids asked for in one list call: a query of some two kilobytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ def read_back(
     assert action.changed is not None
     verdicts: dict[int, bool | None] = {}
     wanted = set(ids)
-    for item in _lists_first(client, action, ids, verdicts):
+    for item in _listed(client, action.family, ids, verdicts):
         item_id = item.get(action.family.item_key)
         if item_id in wanted:
             verdicts[item_id] = action.changed(item, body)
@@ -62,36 +63,22 @@ def read_back(
 
 def most_reads(action: BulkAction, items: int) -> int:
     """Return how many reads it takes at the most to read so many items back."""
-    return -(-items // IDS_IN_A_QUERY) if action.family.name == "variants" else items
+    return -(-items // IDS_IN_A_QUERY) if action.family.lists_ids else items
 
 
-def _lists_first(
-    client: ListClient, action: BulkAction, ids: Sequence[int], seen: Mapping[int, Any]
+def _listed(
+    client: ListClient, family: Family, ids: Sequence[int], seen: Mapping[int, Any]
 ) -> Iterator[Mapping[str, Any]]:
-    family = action.family
-    if family.name == "variants":
-        # Documented: the list takes variant_ids.
+    """Read by list: by ids, or page by page while that costs less than the items that are still missing."""
+    if family.lists_ids:
         for piece in chunks(ids, IDS_IN_A_QUERY):
-            yield from client.pages(family.list_path, family.resource, {"variant_ids": list(piece)})
+            yield from client.pages(family.list_path, family.resource, {family.ids_key: list(piece)})
         return
-    yield from _while_cheaper(client, action, ids, seen)
-
-
-def _while_cheaper(
-    client: ListClient, action: BulkAction, ids: Sequence[int], seen: Mapping[int, Any]
-) -> Iterator[Mapping[str, Any]]:
-    """Read pages of the whole list as long as they cost less than the items that are still missing."""
-    family = action.family
-    page = 1
-    while True:
-        if len(seen) == len(ids):
-            return
+    for page in count(1):
         rows, pages = client.page(family.list_path, family.resource, {}, page)
         yield from rows
-        left = pages - page
-        if left <= 0 or left >= len(ids) - len(seen):
+        if not 0 < pages - page < len(ids) - len(seen):
             return
-        page += 1
 
 
 def _single(client: ListClient, action: BulkAction, item_id: int) -> Mapping[str, Any] | None:

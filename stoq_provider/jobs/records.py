@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -12,11 +13,11 @@ from stoq_provider.core.events import JobEnd
 from stoq_provider.core.forms import JsonForm
 from stoq_provider.core.http import MalformedAnswer
 from stoq_provider.core.notes import PlanNote
-from stoq_provider.core.records import GONE, RepeatSafety, SubmissionRecord, can_be_reused, counts, identity
+from stoq_provider.core.records import GONE, RepeatSafety, SubmissionRecord, can_be_reused, counts
 from stoq_provider.core.submission import Submission
 from stoq_provider.exceptions import ProtocolError, StateError, StoqProviderError, SubmissionUncertain
 from stoq_provider.jobs.client import JobClient
-from stoq_provider.jobs.repeats import sends_something_else
+from stoq_provider.jobs.errors import sends_something_else
 from stoq_provider.jobs.state_store import StateStore
 
 N = TypeVar("N", bound=JsonForm)
@@ -56,15 +57,14 @@ class TaskIdentity:
         )
 
     def name(self, conn_id: str, digest: str) -> str:
-        """Name a record of this task instance and a connection."""
-        return identity(
-            dag_id=self.dag_id,
-            task_id=self.task_id,
-            run_id=self.run_id,
-            map_index=self.map_index,
-            conn_id=conn_id,
-            submission_digest=digest,
-        )
+        """
+        Name a record of this task instance and a connection.
+
+        Two tries of one task and the same input have the same name; the try number is no part of it.
+        """
+        where = (self.dag_id, self.task_id, self.run_id, str(self.map_index))
+        parts = (str(SubmissionRecord.VERSION), *where, conn_id, digest)
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,8 @@ class Records:
     on_clear: str
 
     @property
-    def durable(self) -> bool:
-        """Whether another try will find what this one notes."""
+    def recorded(self) -> bool:
+        """Whether the next try finds what this one notes, and so its jobs."""
         return self.store.durable
 
     def never_repeats(self, kind: str) -> bool:
@@ -180,15 +180,19 @@ class Records:
             except StateError as error:
                 self.client.log.warning("What a clear does could not be written down: %s", error)
 
-    def current(self, submission: Submission) -> SubmissionRecord | None:
-        """Return the record of a submission if it counts for this try."""
-        key = self.key(submission)
-        record = self.load(key)
-        if record is None or not counts(record, clears=self.task.clears, on_clear=self.on_clear):
-            return None
-        return self._adopted(key, record) if can_be_reused(record) else record
+    def adopt(self, submission: Submission) -> SubmissionRecord | None:
+        """Return the record of a submission if it counts for this try, and take its job for one of these."""
+        record = self._counting(submission)
+        if record is None or not can_be_reused(record):
+            return record
+        return self._adopt(self.key(submission), record)
 
-    def _adopted(self, key: str, record: SubmissionRecord) -> SubmissionRecord:
+    def _counting(self, submission: Submission) -> SubmissionRecord | None:
+        record = self.load(self.key(submission))
+        known = record is not None and counts(record, clears=self.task.clears, on_clear=self.on_clear)
+        return record if known else None
+
+    def _adopt(self, key: str, record: SubmissionRecord) -> SubmissionRecord:
         """Take a job that was found again after a clear for one of these tries."""
         if record.clears != self.task.clears:
             record = record.adopted(self.task.clears)
@@ -197,9 +201,7 @@ class Records:
 
     def was_lost(self, submission: Submission) -> bool:
         """Whether an earlier try was about to send it, had no answer, and it must not be repeated."""
-        if not self.never_repeats(submission.kind):
-            return False
-        record = self.current(submission)
+        record = self._counting(submission) if self.never_repeats(submission.kind) else None
         return record is not None and record.handle is None
 
     def hold_after_others(
@@ -221,11 +223,11 @@ class Records:
         if not kept:
             return error
         never, final = self.never_repeats(submission.kind), isinstance(error, AirflowFailException)
-        if done and never and not self.durable and not final:
+        if done and never and not self.recorded and not final:
             error = SubmissionUncertain(f"{error.message} The task is not retried.", **error.details())
         if never or final:
             self.hold(kept)
-        return error.after(done, planned, recorded=self.durable)
+        return error.after(done, planned, recorded=self.recorded)
 
     def keep_plan(self, planned: Mapping[str, str], known: Iterable[str]) -> None:
         """
@@ -280,15 +282,6 @@ class Records:
         """
         for key in keys:
             try:
-                self.forget([key])
+                self.store.delete(key)
             except StateError as error:
                 self.client.log.warning("What was kept for a retry could not be taken away: %s", error)
-
-    def forget(self, keys: Iterable[str]) -> None:
-        """
-        Take records away, so that the next try submits anew: their jobs were stopped by ourselves.
-
-        :raises StateError: where a record can't be taken away.
-        """
-        for key in keys:
-            self.store.delete(key)

@@ -13,9 +13,9 @@ from stoq_provider.core.error_text import sentences
 from stoq_provider.core.events import JobEnd, WaitEvent
 from stoq_provider.core.lifecycle import Outcome
 from stoq_provider.core.manifest import manifest
-from stoq_provider.download.options import DownloadOptions
+from stoq_provider.download.options import DOWNLOADS_AGAIN, DownloadOptions
 from stoq_provider.exceptions import DownloadError, StoqProviderError
-from stoq_provider.jobs.errors import forgotten, of_end
+from stoq_provider.jobs.errors import SUBMITS_ANEW, of_end
 
 if TYPE_CHECKING:
     from stoq_provider.jobs.client import JobClient
@@ -25,19 +25,19 @@ LONG_LIST = 1000
 
 
 def first_error(
-    client: JobClient, event: WaitEvent, *, owner: bool, recorded: bool, unhealthy_after: float
+    client: JobClient, event: WaitEvent, *, own_jobs: bool, recorded: bool, unhealthy_after: float
 ) -> StoqProviderError | None:
     """
     Return the typed error of the worst job that did not end well, or ``None``.
 
-    :param owner: whether the task itself submitted the jobs.
+    :param own_jobs: whether the task itself submitted the jobs.
     :param recorded: whether the next try can find them.
     """
     errors = [
         of_end(
             end,
             client.system,
-            owner=owner,
+            own_jobs=own_jobs,
             recorded=recorded,
             unhealthy_after=unhealthy_after,
             points_left=event.points_left,
@@ -50,20 +50,40 @@ def first_error(
     return errors[0].among(len(errors), len(event.ends), recorded=recorded) if errors else None
 
 
-def fetch(
+def sum_up(
     client: JobClient,
     options: DownloadOptions,
     event: WaitEvent,
     destination: str | None,
     *,
     recorded: bool,
-) -> list[dict[str, Any]]:
+    unchanged_items: Iterable[Any] = (),
+) -> dict[str, Any]:
     """
-    Store the files of the jobs that ended well, if a place is named; the entries of the manifest.
+    Store the files of the jobs that ended well, if a place is named; return the manifest.
 
     :param recorded: whether the next try can find the jobs.
     :raises StoqProviderError: the error of a download, which says what a retry does.
     """
+    files = _fetch(client, options, event, destination, recorded)
+    for end in event.ends:
+        _tell_doubts(client, end)
+    state = event.state
+    return manifest(
+        system=client.system.name,
+        kind=state.kind or next((end.handle.kind for end in event.ends), ""),
+        ends=event.ends,
+        files=files,
+        unchanged_items=unchanged_items,
+        points_spent=state.points_spent + event.points_spent + client.points_spent,
+        started_at=state.started_at,
+        finished_at=time.time(),
+    )
+
+
+def _fetch(
+    client: JobClient, options: DownloadOptions, event: WaitEvent, destination: str | None, recorded: bool
+) -> list[dict[str, Any]]:
     done = [end.handle for end in event.ends if end.outcome in (Outcome.SUCCEEDED, Outcome.PARTIAL)]
     if destination is None or not done:
         return []
@@ -74,8 +94,28 @@ def fetch(
     except StoqProviderError as error:
         if recorded:
             raise
-        problem = forgotten(error)
+        # A download does not know who wants it, so its errors say what is usual.
+        message = error.message.replace(DOWNLOADS_AGAIN, f"a {SUBMITS_ANEW}")
+        problem = type(error)(message, **error.details())
     raise problem
+
+
+def _tell_doubts(client: JobClient, end: JobEnd) -> None:
+    """Warn where a job ended well and yet its status says that something was left undone."""
+    status = end.status
+    if status is None or end.outcome is not Outcome.SUCCEEDED:
+        return
+    undone = None not in (status.total, status.processed) and (status.processed or 0) < (status.total or 0)
+    if status.error or undone:
+        client.log.warning(
+            "%s says that job %s is %s, with %s of %s items processed%s.",
+            client.system.label,
+            status.job_id,
+            status.word,
+            status.processed,
+            status.total,
+            f" and the error: {status.error}" if status.error else "",
+        )
 
 
 def keep_long(
@@ -106,70 +146,30 @@ def keep_long(
         client.log.warning("%s. With a destination, the whole list would be stored there.", first)
         return manifest
     ids = [item["id"] if isinstance(item, Mapping) else item for item in items]
+    fate = "The remote jobs are done; a retry submits nothing, and stores the list" if recorded else ""
     try:
-        return {**manifest, f"{name}_uri": store_items(folder, ids, prefix=name)}
-    except Exception as error:
-        if recorded and isinstance(error, StoqProviderError):
-            raise
-        problem = f"The list of {name} could not be stored in {folder}: {type(error).__name__}: {error}"
+        return {**manifest, f"{name}_uri": store_items(client, folder, name, ids, fate)}
+    except StoqProviderError as error:
         if recorded:
-            fate = "The remote jobs are done; a retry submits nothing, and stores the list"
-            raise DownloadError(sentences(problem, fate), system=client.system.name) from error
-    client.log.error("%s %s.", sentences(problem), first)
+            raise
+        client.log.error("%s %s.", error, first)
     return manifest
 
 
-def store_items(folder: str, items: Sequence[int], *, prefix: str = "items") -> str:
-    """Store a list, one item a line, under a name made from its content; return the URI."""
+def store_items(client: JobClient, folder: str, name: str, items: Sequence[Any], fate: str) -> str:
+    """
+    Store a list, one item a line, under a name made from its own and its content; return the URI.
+
+    :raises DownloadError: it can't be stored; ``fate`` ends the message.
+    """
     from stoq_provider.download.download import store_text  # parsing a DAG needs no download
 
     text = "".join(f"{item}\n" for item in items)
-    name = f"{prefix}-{sha256(text.encode()).hexdigest()[:16]}.txt"
-    return store_text(folder.rstrip("/") + "/", name, text)
-
-
-def _tell_doubts(client: JobClient, end: JobEnd) -> None:
-    """Warn where a job ended well and yet its status says that something was left undone."""
-    status = end.status
-    if status is None or end.outcome is not Outcome.SUCCEEDED:
-        return
-    undone = None not in (status.total, status.processed) and (status.processed or 0) < (status.total or 0)
-    if status.error or undone:
-        client.log.warning(
-            "%s says that job %s is %s, with %s of %s items processed%s.",
-            client.system.label,
-            status.job_id,
-            status.word,
-            status.processed,
-            status.total,
-            f" and the error: {status.error}" if status.error else "",
-        )
-
-
-def sum_up(
-    client: JobClient,
-    event: WaitEvent,
-    *,
-    kind: str,
-    files: Iterable[Mapping[str, Any]],
-    unchanged_items: Iterable[Any] = (),
-    started_at: float,
-    points_before: int = 0,
-) -> dict[str, Any]:
-    """
-    Return the manifest of a task whose jobs ended well.
-
-    :param points_before: what was spent on the worker before it deferred.
-    """
-    for end in event.ends:
-        _tell_doubts(client, end)
-    return manifest(
-        system=client.system.name,
-        kind=kind,
-        ends=event.ends,
-        files=files,
-        unchanged_items=unchanged_items,
-        points_spent=points_before + event.points_spent + client.points_spent,
-        started_at=started_at,
-        finished_at=time.time(),
-    )
+    file_name = f"{name}-{sha256(text.encode()).hexdigest()[:16]}.txt"
+    try:
+        return store_text(folder.rstrip("/") + "/", file_name, text)
+    except StoqProviderError:
+        raise
+    except Exception as error:
+        problem = f"The list of {name} could not be stored in {folder}: {type(error).__name__}: {error}"
+        raise DownloadError(sentences(problem, fate), system=client.system.name) from error

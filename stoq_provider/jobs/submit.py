@@ -25,12 +25,12 @@ from stoq_provider.core.records import (
     new_correlation,
 )
 from stoq_provider.core.submission import Submission
-from stoq_provider.exceptions import StateError, StoqProviderError, SubmissionUncertain
+from stoq_provider.exceptions import StateError, StoqProviderError
 from stoq_provider.jobs import config
 from stoq_provider.jobs.client import JobClient
+from stoq_provider.jobs.errors import must_not_repeat
 from stoq_provider.jobs.lookup import look_up
 from stoq_provider.jobs.records import Records, TaskIdentity
-from stoq_provider.jobs.repeats import must_not_repeat, was_never_sent, why_again
 from stoq_provider.jobs.send import await_limit
 from stoq_provider.jobs.state_store import open_store
 
@@ -88,35 +88,49 @@ class Submitter(Records):
         key = self.key(submission)
         record = self.load(key)
         repeat = self.client.system.repeat_safety(submission.kind)
-        step = decide(
+        decision = decide(
             record,
             clears=self.task.clears,
             on_clear=self.on_clear,
             repeat=repeat,
             repeat_expired=self.client.system.repeat_expired(submission.kind),
         )
-        if step is RetryDecision.SUBMIT:
+        if record is None or decision is RetryDecision.SUBMIT:
             return self._send(key, submission, known=record is not None)
-        assert record is not None
-        if step is RetryDecision.REATTACH:
-            return self._reattached(key, record)
-        if record.handle is None:
+        if decision is RetryDecision.LOOK_UP:
             found = look_up(self.client, submission, record.correlation, record.intent_at)
-            step = after_no_answer(found.lookup, repeat)
+            decision = after_no_answer(found.lookup, repeat)
             if found.handle is not None:
                 return self._found(key, record, found.handle)
-        if step is RetryDecision.SUBMIT:
-            self.client.log.warning("%s", was_never_sent(self.client.system, submission.kind))
-            return self._send(key, submission, known=True, doubtful=record)
-        if step is RetryDecision.STOP:
+            if decision is RetryDecision.SUBMIT:
+                self.client.log.warning(
+                    "An earlier try was lost while it sent %s. %s has no job of it in its list, so nothing "
+                    "came of that; it is submitted now.",
+                    submission.kind,
+                    self.client.system.label,
+                )
+                return self._send(key, submission, known=True, doubtful=record)
+        if decision is RetryDecision.REATTACH:
+            return self._reattached(key, record)
+        if decision is RetryDecision.STOP:
             raise must_not_repeat(self.client.system, submission.kind, record, self.on_clear)
-        self.client.log.warning("%s", why_again(submission.kind, record))
-        if repeat is RepeatSafety.WARN:
-            self.client.log.warning("Repeating %s is not without effect.", submission.kind)
+        self._warn_of_repeat(submission.kind, record, repeat)
         return self._send(key, submission, known=True)
 
+    def _warn_of_repeat(self, kind: str, record: SubmissionRecord, repeat: RepeatSafety) -> None:
+        text = (
+            f"An earlier try was lost while it sent {kind}. A job may run that nobody waits for; repeating "
+            "it is safe, so it is submitted again."
+        )
+        if record.handle is not None:
+            outcome = record.outcome.value if record.outcome else "lost"
+            text = f"Job {record.handle.job_id} of an earlier try is {outcome}; {kind} is submitted again."
+        self.client.log.warning("%s", text)
+        if repeat is RepeatSafety.WARN:
+            self.client.log.warning("Repeating %s is not without effect.", kind)
+
     def _reattached(self, key: str, record: SubmissionRecord) -> Submitted:
-        record = self._adopted(key, record)
+        record = self._adopt(key, record)
         assert record.handle is not None
         self.client.log.info(
             "An earlier try submitted job %s; waiting for it, nothing is sent.", record.handle.job_id
@@ -169,8 +183,6 @@ class Submitter(Records):
             handle = self.client.submit(
                 submission, busy_patience=self.busy_patience, correlation=intent.correlation
             )
-        except SubmissionUncertain:
-            raise
         except StoqProviderError as error:
             if error.job_started is False:
                 # The server's error matters more; an intent left behind only makes the next try careful.

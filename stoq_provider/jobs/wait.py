@@ -10,10 +10,10 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from stoq_provider.core.events import JobEnd, WaitEvent, WaitState
+from stoq_provider.core.events import NO_STATE, JobEnd, WaitEvent, WaitState
 from stoq_provider.core.http import MalformedAnswer
 from stoq_provider.core.lifecycle import JobProgress
 from stoq_provider.core.models import JobHandle
@@ -22,7 +22,7 @@ from stoq_provider.core.polling import LogLine, Poller
 from stoq_provider.exceptions import StoqProviderError
 from stoq_provider.jobs import config
 from stoq_provider.jobs.records import TaskIdentity
-from stoq_provider.jobs.state_store import StateStore, open_store
+from stoq_provider.jobs.state_store import open_store
 from stoq_provider.systems.base import System
 from stoq_provider.transport.retry import NO_RETRY
 
@@ -37,54 +37,35 @@ LAST_LOOK = 60.0
 """Seconds that the last look at a job, at the deadline, may be late: the points may be spent."""
 
 
-@dataclass(frozen=True, slots=True)
-class WaitPlan:
+def make_poller(
+    jobs: Iterable[JobProgress],
+    system: System,
+    *,
+    deadline: float,
+    now: float,
+    poll_interval: float | None = None,
+    unhealthy_after: float = 900.0,
+    eager: bool = False,
+    round_time: Callable[[], float] = lambda: 0.0,
+) -> Poller:
     """
-    What is waited for, and how patiently.
+    Return the poller of a task's jobs at a system.
 
-    :param deadline: Unix seconds.
-    :param poll_interval: seconds; ``None``: the cadence the vendor documents.
-    :param unhealthy_after: seconds without a good answer.
-    :param started_at: Unix seconds.
+    :param unhealthy_after: seconds without a good answer after which waiting ends.
+
+    The other parameters are those of :class:`~stoq_provider.core.polling.Poller`.
     """
-
-    jobs: tuple[JobProgress, ...]
-    deadline: float
-    started_at: float
-    poll_interval: float | None = None
-    unhealthy_after: float = 900.0
-
-    @classmethod
-    def of(
-        cls,
-        handles: Iterable[JobHandle],
-        *,
-        deadline: float,
-        now: float,
-        poll_interval: float | None = None,
-        unhealthy_after: float = 900.0,
-        seen_at: dict[str, float] | None = None,
-    ) -> WaitPlan:
-        """Follow the progress of jobs; ``seen_at`` tells by job id when one was last seen alive."""
-        seen = seen_at or {}
-        jobs = tuple(JobProgress(handle, now, seen.get(handle.job_id)) for handle in handles)
-        return cls(jobs, deadline, now, poll_interval, unhealthy_after)
-
-    def poller(
-        self, system: System, *, eager: bool = False, round_time: Callable[[], float] = lambda: 0.0
-    ) -> Poller:
-        """Return a poller for this plan; ``eager`` and ``round_time`` as there."""
-        return Poller(
-            self.jobs,
-            cadence=system.cadence,
-            rules=replace(system.rules, unhealthy_after=self.unhealthy_after),
-            deadline=self.deadline,
-            now=self.started_at,
-            poll_interval=self.poll_interval,
-            jitter=random.random,
-            eager=eager,
-            round_time=round_time,
-        )
+    return Poller(
+        jobs,
+        cadence=system.cadence,
+        rules=replace(system.rules, unhealthy_after=unhealthy_after),
+        deadline=deadline,
+        now=now,
+        poll_interval=poll_interval,
+        jitter=random.random,
+        eager=eager,
+        round_time=round_time,
+    )
 
 
 def write(log: Any, note: LogLine | None) -> None:
@@ -102,7 +83,7 @@ def poll_due(poller: Poller, client: JobClient) -> bool:
     transport, system = client.transport, client.system
     # A worker that was away while the deadline passed still looks once.
     until = max(poller.deadline, time.time()) + LAST_LOOK
-    due = _with_company(poller, poller.due(time.time()), system.poll_size)
+    due = _fill_request(poller, poller.due(time.time()), system.poll_size)
     for start in range(0, len(due), system.poll_size):
         handles = due[start : start + system.poll_size]
         request = system.poll_request(client.settings.origin, handles)
@@ -116,12 +97,13 @@ def poll_due(poller: Poller, client: JobClient) -> bool:
     return poller.done
 
 
-def _with_company(poller: Poller, due: Sequence[JobHandle], size: int) -> Sequence[JobHandle]:
-    """Fill the last request up with jobs that are due next: to ask for them as well costs nothing."""
+def _fill_request(poller: Poller, due: Sequence[JobHandle], size: int) -> Sequence[JobHandle]:
+    """Add jobs that are due next to the last request, where it has room: that costs nothing more."""
     room = -len(due) % size
     if not room:
         return due
-    others = sorted((poll for poll in poller.next_polls() if poll.handle not in due), key=lambda w: w.due_at)
+    others = [poll for poll in poller.next_polls() if poll.handle not in due]
+    others.sort(key=lambda poll: poll.due_at)
     return [*due, *(poll.handle for poll in others[:room])]
 
 
@@ -161,30 +143,22 @@ async def wait_async(poller: Poller, transport: AsyncTransport, *, log: Any) -> 
                     subscription.add(again)
 
 
-def event_of(poller: Poller, points_spent: int, state: WaitState | None = None) -> WaitEvent:
-    """Sum up a poller whose jobs have all ended; without the ``state`` of a task where nobody needs it."""
-    ends = tuple(JobEnd.of(progress) for progress in poller.jobs)
-    event = WaitEvent(ends, points_spent, poller.points_left)
-    return event if state is None else replace(event, state=state)
+def event_of(poller: Poller, points_spent: int, state: WaitState = NO_STATE) -> WaitEvent:
+    """Sum up a poller whose jobs have all ended; ``state`` is that of the task, where it is needed."""
+    return WaitEvent(tuple(map(JobEnd.of, poller.jobs)), points_spent, poller.points_left, state)
 
 
 class PokeMemory:
     """Keeps, by job id, when a job was last seen and since when answers have been bad."""
 
-    def __init__(self, store: StateStore, key: str, try_number: int, log: logging.Logger) -> None:
-        self._store = store
-        self._key = key
-        self._try_number = try_number
-        self._log = log
-
-    @classmethod
-    def of(cls, context: Mapping[str, Any], conn_id: str, log: logging.Logger) -> PokeMemory:
-        """Open the memory of a task instance."""
+    def __init__(self, context: Mapping[str, Any], conn_id: str, log: logging.Logger) -> None:
         ti = context["ti"]
         # Without the number of the run that TaskIdentity.of() adds: sensors that wait now go on by this key.
         task = TaskIdentity(ti.dag_id, ti.task_id, ti.run_id, getattr(ti, "map_index", -1))
-        key = task.name(conn_id, "watched jobs")
-        return cls(open_store(context, config.state_path(), None), key, getattr(ti, "try_number", 0), log)
+        self._key = task.name(conn_id, "watched jobs")
+        self._store = open_store(context, config.state_path(), None)
+        self._try_number = getattr(ti, "try_number", 0)
+        self._log = log
 
     def recall(self, jobs: Iterable[JobProgress]) -> tuple[JobProgress, ...]:
         """Return the jobs with what earlier pokes saw; what can't be read is forgotten."""
@@ -198,13 +172,14 @@ class PokeMemory:
 
     def keep(self, jobs: Iterable[JobProgress]) -> None:
         """Write down what this poke saw; a sensor goes on without it."""
+        notes = {
+            job.handle.job_id: PokeNote(self._try_number, job.seen_at, job.bad_since, job.bad_count).to_dict()
+            for job in jobs
+        }
         try:
-            self._store.save(self._key, {job.handle.job_id: self._note(job).to_dict() for job in jobs})
+            self._store.save(self._key, notes)
         except StoqProviderError as error:
             self._log.debug("This poke could not be written down: %s", error)
-
-    def _note(self, job: JobProgress) -> PokeNote:
-        return PokeNote(self._try_number, job.seen_at, job.bad_since, job.bad_count)
 
     def _with(self, job: JobProgress, note: PokeNote | None) -> JobProgress:
         if note is None:

@@ -19,13 +19,10 @@ from stoq_provider.operators.waiting import WaitingOperator
 from stoq_provider.triggers.deferral import H
 
 if TYPE_CHECKING:
-    import logging
-
     from airflow.providers.common.compat.sdk import Context
 
     from stoq_provider.core.events import WaitEvent
     from stoq_provider.core.submission import Submission
-    from stoq_provider.jobs.repeats import Piece
     from stoq_provider.jobs.submit import Submitted, Submitter
 
 
@@ -71,15 +68,22 @@ class JobOperator(WaitingOperator[H]):
         self._records: Submitter | None = None
         # Records of what earlier tries sent, where this one goes on with what they left to do.
         self._earlier: list[str] = []
-        # Submissions that had no clear answer, where others were sent all the same.
-        self._doubtful: list[Piece] = []
+        # Names of submissions that had no clear answer, where others were sent all the same.
+        self._doubtful: list[str] = []
 
-    def records(self, context: Context, log: logging.Logger | None = None) -> Submitter:
-        """Open the records of the task; ``log`` gets a warning where none can be kept."""
+    def records(self, context: Context, *, begins: bool = False) -> Submitter:
+        """Return the records of this try; as it ``begins``, with a warning where none can be kept."""
         from stoq_provider.jobs.submit import Submitter  # when a task runs: parsing a DAG needs no engine
 
-        patience = config.seconds("timeout", self.timeout) if self.on_busy == "wait" else 0.0
-        return Submitter.of(self.hook, context, on_clear=self.on_clear, busy_patience=patience, log=log)
+        if begins or self._records is None:
+            self._records = Submitter.of(
+                self.hook,
+                context,
+                on_clear=self.on_clear,
+                busy_patience=config.seconds("timeout", self.timeout) if self.on_busy == "wait" else 0.0,
+                log=self.log if begins else None,
+            )
+        return self._records
 
     # -- what a subclass says -----------------------------------------------------------------------
 
@@ -103,7 +107,7 @@ class JobOperator(WaitingOperator[H]):
         self._check_input()
         if (preview := self.preview()) is not None:
             return preview
-        self._records = submitter = self.records(context, log=self.log)
+        submitter = self.records(context, begins=True)
         submissions = self._planned(context, submitter)
         # Each is recorded before it is sent, and its handle after that; see ``jobs.submit``.
         done = self._submit(submissions, submitter)

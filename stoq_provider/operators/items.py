@@ -176,7 +176,7 @@ class ItemsOperator(JobOperator[H]):
         if self.verify == "fail":
             left = set(found.unchanged)
             submitter.note_unchanged({key: [i for i in ids if i in left] for key, ids in by_chunk.items()})
-        return self._judge(list(found.unchanged), submitter.durable)
+        return self._judge(list(found.unchanged), submitter.recorded)
 
     def _find(self, submitter: Submitter) -> tuple[list[Submission], int]:
         """Return the submissions of this try, and how many duplicates were dropped from the list."""
@@ -187,7 +187,7 @@ class ItemsOperator(JobOperator[H]):
             submissions = self.cut(items.ids, 0)
             self._earlier = []
             for round_ in count(1):
-                records = [submitter.current(submission) for submission in submissions]
+                records = [submitter.adopt(submission) for submission in submissions]
                 left = [item for record in records if record for item in record.unchanged or ()]
                 if not left or any(record is None or record.unchanged is None for record in records):
                     return submissions, items.duplicates
@@ -213,7 +213,7 @@ class ItemsOperator(JobOperator[H]):
         self.log.info("Job %s had nothing left to do: all its items are as wanted.", end.handle.job_id)
         return replace(end, outcome=Outcome.PARTIAL)
 
-    def _judge(self, left: list[Any], durable: bool) -> list[Any]:
+    def _judge(self, left: list[Any], recorded: bool) -> list[Any]:
         if not left:
             return left
         text = (
@@ -223,7 +223,7 @@ class ItemsOperator(JobOperator[H]):
         if self.verify == "warn":
             self.log.warning("%s", text)
             return left
-        again = "only these items" if durable else "the whole list, because no record could be kept"
+        again = "only these items" if recorded else "the whole list, because no record could be kept"
         fate = f"The remote jobs have ended. A retry submits {again}."
         raise ItemsUnchanged(f"{text} {fate}", system=self.hook.system.name)
 
@@ -237,7 +237,7 @@ class ItemsOperator(JobOperator[H]):
         super()._check_input()
 
     def _check_store(self, submitter: Submitter) -> None:
-        if self.verify and self.deferrable and not submitter.durable and not self.items().stable:
+        if self.verify and self.deferrable and not submitter.recorded and not self.items().stable:
             raise InvalidInput(
                 "verify needs a place to keep what a file or a selection held when the task began; set "
                 "[stoq] state_path, or give the ids as a list"
@@ -263,7 +263,7 @@ class ItemsOperator(JobOperator[H]):
             **self.price([submission.item_count or 0 for submission in submissions]),
         }
         if self.destination is not None:
-            plan["items_uri"] = store_items(str(self.destination), items.ids)
+            plan["items_uri"] = store_items(hook, str(self.destination), "items", items.ids, NOTHING_SENT)
         self.log.info("Dry run, nothing was submitted: %s", plan)
         hook.close()
         return plan

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from stoq_provider.core.lifecycle import Outcome
 from stoq_provider.core.submission import Submission
-from stoq_provider.exceptions import StoqProviderError, SubmissionUncertain
+from stoq_provider.exceptions import StoqProviderError, SubmissionInterrupted, SubmissionUncertain
 from stoq_provider.hooks.printstudio import PrintStudioHook
-from stoq_provider.jobs.repeats import Piece, stopped, uncertain
 from stoq_provider.operators.base import JobOperator
 from stoq_provider.triggers.jobs import PrintStudioJobTrigger
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from stoq_provider.core.events import WaitEvent
     from stoq_provider.jobs.submit import Submitted, Submitter
+    from stoq_provider.systems.base import System
     from stoq_provider.systems.printstudio.bulk import Route
 
 
@@ -74,8 +75,8 @@ class PrintStudioOperator(JobOperator[PrintStudioHook]):
         self._lost = [submission for submission in submissions if submitter.was_lost(submission)]
         done = super()._submit(submissions, submitter)
         if self._doubtful:
-            problem = uncertain(self.hook.system, self._doubtful, self.on_clear)
-            super()._submission_failed(problem, self._doubtful[-1].submission, submissions, submitter)
+            problem = _uncertain(self.hook.system, self._doubtful, self.on_clear)
+            super()._submission_failed(problem, submissions[-1], submissions, submitter)
         return done
 
     def _submission_failed(
@@ -86,13 +87,52 @@ class PrintStudioOperator(JobOperator[PrintStudioHook]):
         submitter: Submitter,
     ) -> None:
         # One uncertain call ends a try, so that a person hears of it; the next one passes over it.
-        pieces = Piece.of(submissions, self.noun)
-        piece = pieces[submissions.index(submission)]
-        if isinstance(error, SubmissionUncertain) and submitter.durable:
-            self._doubtful.append(piece)
-            if submission in self._lost or piece is pieces[-1]:
+        number = submissions.index(submission)
+        name, behind = _names(submissions, self.noun)[number], len(submissions) - number - 1
+        if isinstance(error, SubmissionUncertain) and submitter.recorded:
+            self._doubtful.append(name)
+            if submission in self._lost or not behind:
                 return
-            error = stopped(error, self._doubtful, pieces)
+            error = _interrupted(error, self._doubtful, behind)
         else:
-            error = piece.named(error)
+            error = type(error)(f"{_begin(name)}: {error.message}", **error.details())
         super()._submission_failed(error, submission, submissions, submitter)
+
+
+def _names(submissions: Sequence[Submission], noun: str) -> list[str]:
+    """Name the submissions of a list by what they hold, such as ``orders 51 to 100 of 120``."""
+    ends = list(accumulate(submission.item_count or 0 for submission in submissions))
+    return [
+        f"{noun} {start + 1:,} to {end:,} of {ends[-1]:,}"
+        for start, end in zip([0, *ends[:-1]], ends, strict=True)
+    ]
+
+
+def _interrupted(error: StoqProviderError, doubtful: Sequence[str], behind: int) -> StoqProviderError:
+    """Return the error of a try that got no answer and has more to send: a retry sends what is behind."""
+    *others, here = doubtful
+    before = f" Before, the same happened to {', '.join(others)}." if others else ""
+    details = {**error.details(), "maybe_processed": True}
+    return SubmissionInterrupted(
+        f"{_begin(here)} were sent, and no clear answer came back "
+        f"({'; '.join(error.server_messages) or 'no answer'}). They perhaps took effect and are not sent "
+        f"again.{before} {behind} submissions behind them were surely not sent; a retry sends those, and "
+        "then says again what is uncertain. Clearing the task sends the uncertain ones too: look first.",
+        **details,
+    )
+
+
+def _uncertain(system: System, doubtful: Sequence[str], on_clear: str) -> SubmissionUncertain:
+    """Return the error of a try that has sent all that was surely not sent before."""
+    again = "with on_clear='resubmit' clearing the task" if on_clear == "reuse" else "clearing the task"
+    return SubmissionUncertain(
+        f"{_begin(', '.join(doubtful))} were sent, or about to be sent, to {system.label}, and no clear "
+        f"answer came back. They perhaps took effect; they are not sent again, and the task is not retried. "
+        f"Look in {system.label} what is there; if they are missing, {again} sends them.",
+        system=system.name,
+        maybe_processed=True,
+    )
+
+
+def _begin(name: str) -> str:
+    return name[:1].upper() + name[1:]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from stoq_provider.core.events import JobEnd, WaitEvent, WaitState
-from stoq_provider.core.lifecycle import Outcome
+from stoq_provider.core.lifecycle import JobProgress, Outcome
 from stoq_provider.exceptions import FinalPollingUnhealthy, ProtocolError, StoqProviderError
 from stoq_provider.jobs import config, results
 from stoq_provider.jobs.errors import NO_RECORD, NOT_RETRIED
@@ -111,11 +111,14 @@ class WaitingOperator(WaitingTask[H]):
         seen_at: dict[str, float] | None = None,
         eager: bool = False,
     ) -> WaitEvent:
-        """Wait for jobs; does not return where that is left to the triggerer."""
-        hook = self.hook
-        poller = self._new_poller(
-            handles, deadline=state.deadline, now=time.time(), seen_at=seen_at, eager=eager
-        )
+        """
+        Wait for jobs; does not return where that is left to the triggerer.
+
+        :param seen_at: when a job was last seen alive, by its id.
+        """
+        hook, now, seen = self.hook, time.time(), seen_at or {}
+        jobs = [JobProgress(handle, now, seen.get(handle.job_id)) for handle in handles]
+        poller = self._make_poller(jobs, deadline=state.deadline, now=now, eager=eager)
         if not self.deferrable:
             self._engine.wait_sync(poller, hook)
         elif not poller.done:
@@ -129,7 +132,7 @@ class WaitingOperator(WaitingTask[H]):
         self, context: Context, error: type[StoqProviderError], text: str, again: str, *, late: bool = False
     ) -> StoqProviderError:
         records = self.records(context)
-        if records is not None and not records.durable:
+        if records is not None and not records.recorded:
             again = NO_RECORD
             if records.never_repeats(self.kind):
                 error, again = FinalPollingUnhealthy, NOT_RETRIED
@@ -137,13 +140,13 @@ class WaitingOperator(WaitingTask[H]):
 
     def _finish(self, context: Context, event: WaitEvent) -> dict[str, Any]:
         records = self.records(context)
-        recorded = records is None or records.durable
+        recorded = records is None or records.recorded
         if records is not None:
             records.note_ends(event.state.records, event.ends)
         kept = [*event.state.records, *event.state.notes]
         event = replace(event, ends=(*event.state.ended, *event.ends))
         try:
-            self._raise_bad(event, owner=records is not None, recorded=recorded)
+            self._raise_bad(event, own_jobs=records is not None, recorded=recorded)
             event, again = self.decide(context, event)
             manifest = {} if again else self._results(context, event, recorded=recorded)
         except StoqProviderError as error:
@@ -178,20 +181,26 @@ class WaitingOperator(WaitingTask[H]):
         )
         return self._wait_for(again, state)
 
-    def _raise_bad(self, event: WaitEvent, *, owner: bool, recorded: bool) -> None:
+    def _raise_bad(self, event: WaitEvent, *, own_jobs: bool, recorded: bool) -> None:
         """Raise the error of the worst job that did not end as the task wants it."""
         ends = (
             replace(end, outcome=Outcome.SUCCEEDED) if self.accepts(end) and not end.outcome.good else end
             for end in event.ends
         )
-        error = self._worst_error(replace(event, ends=tuple(ends)), owner=owner, recorded=recorded)
+        judged = replace(event, ends=tuple(ends))
+        error = self._worst_error(judged, own_jobs=own_jobs, recorded=recorded)
         if error is not None:
             raise error
 
     def _results(self, context: Context, event: WaitEvent, *, recorded: bool) -> dict[str, Any]:
         place = event.state.destination
         unchanged = self.unchanged_items(context, event)
-        manifest = self._manifest(
-            event, place if self.downloads else None, recorded=recorded, unchanged=unchanged
+        manifest = results.sum_up(
+            self.hook,
+            self.download,
+            event,
+            place if self.downloads else None,
+            recorded=recorded,
+            unchanged_items=unchanged,
         )
         return self.shorten(manifest, None if self.downloads else place, recorded=recorded)

@@ -17,9 +17,10 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from stoq_provider.core.events import JobEnd, WaitEvent, WaitState
-from stoq_provider.core.lifecycle import Outcome
+from stoq_provider.core.lifecycle import JobProgress, Outcome
 from stoq_provider.core.models import JobHandle
 from stoq_provider.exceptions import StoqProviderError
+from stoq_provider.jobs import results
 from stoq_provider.jobs.errors import typed
 from stoq_provider.jobs.read_back import summary
 from stoq_provider.triggers.deferral import H, WaitingTask
@@ -94,7 +95,7 @@ class JobSensor(WaitingTask[H], BaseSensorOperator):
         """Wait, as the parameters say."""
         self._started_at = time.time()
         if self.reschedule and not self.deferrable:
-            self._memory = self._engine.PokeMemory.of(context, self.hook.conn_id, self.log)
+            self._memory = self._engine.PokeMemory(context, self.hook.conn_id, self.log)
         self._check_download()
         if not self.deferrable:
             return self._execute_here(context)
@@ -132,8 +133,10 @@ class JobSensor(WaitingTask[H], BaseSensorOperator):
             handles = self.handles()
             for handle in handles:
                 self.hook.system.status_request(self.hook.settings.origin, handle)
-        deadline = now + self.timeout
-        return self._new_poller(handles, deadline=deadline, now=now, eager=True, memory=self._memory)
+        jobs = tuple(JobProgress(handle, now) for handle in handles)
+        if self._memory is not None:
+            jobs = self._memory.recall(jobs)
+        return self._make_poller(jobs, deadline=now + self.timeout, now=now, eager=True)
 
     def _execute_here(self, context: Context) -> Any:
         try:
@@ -156,10 +159,11 @@ class JobSensor(WaitingTask[H], BaseSensorOperator):
 
     def _finish(self, context: Context, event: WaitEvent) -> dict[str, Any]:
         late = _timed_out(event.ends, self.hook.system.label)
-        error = AirflowSensorTimeout(late) if late else self._worst_error(event, owner=False, recorded=True)
+        worst = AirflowSensorTimeout(late) if late else None
+        error = worst or self._worst_error(event, own_jobs=False, recorded=True)
         if error is not None:
             raise self._failed(error)
-        manifest = self._manifest(event, event.state.destination, recorded=True)
+        manifest = results.sum_up(self.hook, self.download, event, event.state.destination, recorded=True)
         self.hook.close()
         return manifest
 

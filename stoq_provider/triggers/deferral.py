@@ -6,7 +6,6 @@ import time
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, NoReturn, TypeVar
@@ -26,10 +25,9 @@ from stoq_provider.triggers.jobs import JobTrigger, job_arguments
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from stoq_provider.core.models import JobHandle
+    from stoq_provider.core.lifecycle import JobProgress
     from stoq_provider.core.polling import Poller
     from stoq_provider.hooks.base import JobHook
-    from stoq_provider.jobs.wait import PokeMemory
 
 H = TypeVar("H", bound="JobHook")
 
@@ -183,28 +181,19 @@ class WaitingTask(BaseOperator, Generic[H]):
 
         check_download(self.download, self.destination)
 
-    def _new_poller(
-        self,
-        handles: Iterable[JobHandle],
-        *,
-        deadline: float,
-        now: float,
-        seen_at: dict[str, float] | None = None,
-        eager: bool = False,
-        memory: PokeMemory | None = None,
+    def _make_poller(
+        self, jobs: Iterable[JobProgress], *, deadline: float, now: float, eager: bool
     ) -> Poller:
-        """Return what decides when each job is polled, and how patiently; ``memory`` is of earlier pokes."""
-        plan = self._engine.WaitPlan.of(
-            handles,
+        """Return what decides when jobs are polled, with the patience that the task has."""
+        poller: Poller = self._engine.make_poller(
+            jobs,
+            self.hook.system,
             deadline=deadline,
             now=now,
             poll_interval=config.poll_interval(self.poll_interval),
             unhealthy_after=config.unhealthy_after(self.unhealthy_after),
-            seen_at=seen_at,
+            eager=eager,
         )
-        if memory is not None:
-            plan = replace(plan, jobs=memory.recall(plan.jobs))
-        poller: Poller = plan.poller(self.hook.system, eager=eager)
         return poller
 
     def _defer_until(self, poller: Poller, state: WaitState) -> NoReturn:
@@ -225,27 +214,12 @@ class WaitingTask(BaseOperator, Generic[H]):
         )
         raise AssertionError("unreachable")
 
-    def _worst_error(self, event: WaitEvent, *, owner: bool, recorded: bool) -> StoqProviderError | None:
+    def _worst_error(self, event: WaitEvent, *, own_jobs: bool, recorded: bool) -> StoqProviderError | None:
         """Return the error of the worst job that did not end well."""
         return results.first_error(
             self.hook,
             event,
-            owner=owner,
+            own_jobs=own_jobs,
             recorded=recorded,
             unhealthy_after=config.unhealthy_after(self.unhealthy_after),
-        )
-
-    def _manifest(
-        self, event: WaitEvent, place: str | None, *, recorded: bool, unchanged: Iterable[Any] = ()
-    ) -> dict[str, Any]:
-        """Store the files at ``place``, if it is named; return the manifest."""
-        state = event.state
-        return results.sum_up(
-            self.hook,
-            event,
-            kind=state.kind or next((end.handle.kind for end in event.ends), ""),
-            files=results.fetch(self.hook, self.download, event, place, recorded=recorded),
-            unchanged_items=unchanged,
-            started_at=state.started_at,
-            points_before=state.points_spent,
         )

@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from stoq_provider.core.forms import Form, iso
+from stoq_provider.core.lifecycle import JobProgress
 from stoq_provider.core.models import JobHandle
 from stoq_provider.jobs.config import user_agent
 from stoq_provider.jobs.errors import typed
 
 if TYPE_CHECKING:
-    from stoq_provider.core.lifecycle import JobProgress
     from stoq_provider.hooks.base import JobHook
-    from stoq_provider.jobs.wait import WaitPlan
 
 
 class JobTrigger(BaseTrigger):
@@ -79,7 +78,16 @@ class JobTrigger(BaseTrigger):
         # There may be ten thousand of these: while it waits, a trigger holds no more than it needs.
         del hook
         async with client_pool.shared_transport(settings, system, meter=meter) as transport:
-            poller = self._plan(engine, system.name).poller(system, round_time=transport.scheduler.round_time)
+            now = time.time()
+            poller = engine.make_poller(
+                self._progress(system.name, now),
+                system,
+                deadline=self.deadline,
+                now=now,
+                poll_interval=self.poll_interval,
+                unhealthy_after=self.unhealthy_after,
+                round_time=transport.scheduler.round_time,
+            )
             await engine.wait_async(poller, transport, log=self.log)
             meter.finished(len(self.jobs), poller.polls)
             event = engine.event_of(poller, transport.points_spent)
@@ -93,21 +101,13 @@ class JobTrigger(BaseTrigger):
 
         return self.load_hook_class()(self.conn_id), client_pool, wait
 
-    def _plan(self, engine: Any, system: str) -> WaitPlan:
+    def _progress(self, system: str, now: float) -> list[JobProgress]:
         # What another release wrote may be of another shape; the task then fails with what this says.
         with typed(system, "The remote jobs go on; this trigger asked for none of them"):
-            forms = Form({"jobs": self.jobs}, "a trigger").listed("jobs", dict)
-            handles = [JobHandle.from_dict(job) for job in forms]
-            seen = {job["job_id"]: Form(job, "a job of a trigger").time("seen_at") for job in forms}
-        plan: WaitPlan = engine.WaitPlan.of(
-            handles,
-            deadline=self.deadline,
-            now=time.time(),
-            poll_interval=self.poll_interval,
-            unhealthy_after=self.unhealthy_after,
-            seen_at={job_id: at for job_id, at in seen.items() if at is not None},
-        )
-        return plan
+            return [
+                JobProgress(JobHandle.from_dict(job), now, Form(job, "a job of a trigger").time("seen_at"))
+                for job in Form({"jobs": self.jobs}, "a trigger").listed("jobs", dict)
+            ]
 
 
 def job_arguments(jobs: Iterable[JobProgress]) -> list[dict[str, Any]]:

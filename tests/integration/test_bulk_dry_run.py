@@ -6,7 +6,10 @@ import json
 
 import pytest
 
+from stoq_provider.exceptions import DownloadError
 from stoq_provider.hooks.stoq import StoqHook
+
+from .conftest import fails
 
 KEYS = {"submit", "poll", "verify", "total"}
 TABLE = [
@@ -59,3 +62,9 @@ def test_a_dry_run_before_the_real_one_changes_nothing_for_it(bench):
     run.next_try()
     assert run.execute()["jobs"][0]["outcome"] == "succeeded"
     assert bench.sent() == [[1, 2]]
+
+
+def test_a_plan_whose_items_cannot_be_stored_says_that_nothing_was_sent(bench, tmp_path):
+    (tmp_path / "lake").write_text("a file in the way")
+    run = bench.bulk("release", [1, 2], dry_run=True, destination=f"{(tmp_path / 'lake').as_uri()}/")
+    fails(run.execute, DownloadError, "list of items could not be stored", "Nothing was sent.")

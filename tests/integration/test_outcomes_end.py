@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from stoq_provider.core.lifecycle import JobProgress
 from stoq_provider.exceptions import FinalJobFailed, JobCancelled, JobFailed, JobTimeout
 from stoq_provider.hooks.stoq import StoqHook
 from stoq_provider.jobs.records import TaskIdentity
@@ -121,13 +122,13 @@ def test_failed_stops_where_repeating_is_not_safe(bench, sandbox, logs):
 
 
 def _end_of(hook, handle):
-    from stoq_provider.jobs.wait import WaitPlan, event_of, wait_sync
+    from stoq_provider.jobs.wait import event_of, make_poller, wait_sync
 
     at = handle.submitted_at
-    poller = WaitPlan.of([handle], deadline=at + 60, now=at, poll_interval=0.02)
-    made = poller.poller(hook.system, eager=True)
-    wait_sync(made, hook)
-    (end,) = event_of(made, 0).ends
+    jobs = [JobProgress(handle, at)]
+    poller = make_poller(jobs, hook.system, deadline=at + 60, now=at, poll_interval=0.02, eager=True)
+    wait_sync(poller, hook)
+    (end,) = event_of(poller, 0).ends
     return end
 
 

@@ -240,6 +240,12 @@ def test_cancelled_by_a_person_is_a_cancellation_also_once_it_reads_failed(medus
     fails(medusa.sensor(mode, [handle]).execute, JobCancelled, "was cancelled at Medusa", final=True)
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_cancelled_fails_a_task_that_only_decides_and_says_that_it_submits_nothing(medusa, mode):
+    run = medusa.confirm([waiting_and_cancelled(medusa)], mode)
+    fails(run.execute, JobCancelled, "was cancelled at Medusa", "submits nothing in any case", final=True)
+
+
 def test_cancelled_while_it_worked_tells_that_the_work_was_done(medusa):
     medusa.bend("next_job", processing_seconds=200)
     (handle,) = medusa.submitted()

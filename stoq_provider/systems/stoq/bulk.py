@@ -22,13 +22,21 @@ Check = Callable[[Mapping[str, Any], Mapping[str, Any]], "bool | None"]
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """One resource: its keys, its cap, and where its items are read and acted upon."""
+    """
+    One resource: its keys, its cap, and where its items are read and acted upon.
+
+    :param cap: ids in one action.
+    :param filters: what its list can be filtered by (D [orders], [variants]).
+    :param lists_ids: whether its list can be asked for many ids (D [variants]).
+    """
 
     name: str
     resource: str
     ids_key: str
     item_key: str
     cap: int
+    filters: tuple[str, ...]
+    lists_ids: bool = False
 
     @property
     def list_path(self) -> str:
@@ -41,8 +49,23 @@ class Family:
         return self.list_path + "/bulk_{action}"
 
 
-ORDERS = Family("orders", "orders", "order_ids", "shopify_order_id", cap=1000)
-VARIANTS = Family("variants", "product_variants", "variant_ids", "shopify_variant_id", cap=5000)
+ORDERS = Family(
+    "orders",
+    "orders",
+    "order_ids",
+    "shopify_order_id",
+    cap=1000,
+    filters=("state", "offer_id", "variant_id", "customer_id", "from", "to"),
+)
+VARIANTS = Family(
+    "variants",
+    "product_variants",
+    "variant_ids",
+    "shopify_variant_id",
+    cap=5000,
+    filters=("offer_id", "product_id"),
+    lists_ids=True,
+)
 
 
 @dataclass(frozen=True, slots=True)

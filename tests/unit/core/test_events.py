@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from stoq_provider.core.events import VERSION, JobEnd, WaitEvent
+from stoq_provider.core.events import STATE_VERSION, JobEnd, WaitEvent, WaitState
 from stoq_provider.core.http import MalformedAnswer
 from stoq_provider.core.lifecycle import JobProgress, Outcome, PollResult, WatchRules, advance
 from stoq_provider.core.models import JobHandle, JobState, JobStatus
@@ -47,12 +47,12 @@ def test_an_event_goes_there_and_back_without_the_secret():
 
 @pytest.mark.parametrize("outcome", Outcome)
 def test_every_outcome_travels(outcome):
-    event = WaitEvent((JobEnd(HANDLE, outcome, text="why", seen_at=1.5),))
+    event = WaitEvent((JobEnd(HANDLE, outcome, text="why", seen_at=1.5),), 0)
     assert WaitEvent.from_dict(json.loads(json.dumps(event.to_dict()))) == event
 
 
 def test_an_event_of_no_job_is_one():
-    assert WaitEvent.from_dict(WaitEvent(()).to_dict()) == WaitEvent(())
+    assert WaitEvent.from_dict(WaitEvent((), 0).to_dict()) == WaitEvent((), 0)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_an_event_of_no_job_is_one():
         pytest.param("event", id="text"),
         pytest.param([EVENT.to_dict()], id="a list"),
         pytest.param({}, id="an empty mapping"),
-        pytest.param(broken(["version"], VERSION + 1), id="a later version"),
+        pytest.param(broken(["version"], WaitEvent.VERSION + 1), id="a later version"),
         pytest.param(broken(["version"], ...), id="no version"),
         pytest.param(broken(["jobs"], ...), id="no jobs"),
         pytest.param(broken(["jobs"], None), id="jobs null"),
@@ -81,11 +81,20 @@ def test_an_event_of_no_job_is_one():
         pytest.param(broken(["points_spent"], ...), id="no points"),
         pytest.param(broken(["points_spent"], "many"), id="points as text"),
         pytest.param(broken(["points_spent"], None), id="points null"),
+        pytest.param(broken(["state"], ...), id="no state"),
+        pytest.param(broken(["state", "version"], STATE_VERSION + 1), id="a state of a later version"),
     ],
 )
 def test_what_is_no_event(value):
     with pytest.raises(MalformedAnswer):
         WaitEvent.from_dict(value)
+
+
+def test_a_state_keeps_the_version_of_the_worker_that_wrote_it():
+    state = WaitState(1.0)
+    assert state.to_dict()["version"] == STATE_VERSION
+    older = {key: value for key, value in state.to_dict().items() if key != "version"}
+    assert WaitState.from_dict(older) == state
 
 
 def test_an_end_is_read_from_a_watch():

@@ -1,4 +1,4 @@
-"""The note of a submission: what a new try makes of it, and how it is named."""
+"""The note of a submission, and what a new try makes of it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from stoq_provider.core.records import (
     RetryDecision,
     SubmissionRecord,
     decide,
-    identity,
     new_correlation,
 )
 
@@ -42,6 +41,7 @@ LEFT_BEHIND = {
 SUBMIT = dict.fromkeys(RepeatSafety, RetryDecision.SUBMIT)
 REATTACH = dict.fromkeys(RepeatSafety, RetryDecision.REATTACH)
 STOP = dict.fromkeys(RepeatSafety, RetryDecision.STOP)
+LOOK_UP = dict.fromkeys(RepeatSafety, RetryDecision.LOOK_UP)
 AGAIN = {
     RepeatSafety.SAFE: RetryDecision.REPEAT,
     RepeatSafety.WARN: RetryDecision.REPEAT,
@@ -56,7 +56,7 @@ TRIES = {
 TABLE = [
     # what was left behind, and what each of these tries does
     ("nothing", SUBMIT, SUBMIT, SUBMIT),
-    ("intent", AGAIN, SUBMIT, AGAIN),  # killed after the intent, or the answer was lost
+    ("intent", LOOK_UP, SUBMIT, LOOK_UP),  # killed after the intent, or the answer was lost
     ("handle", REATTACH, SUBMIT, REATTACH),  # killed after the handle
     ("succeeded", REATTACH, SUBMIT, REATTACH),  # the download broke
     ("partial", REATTACH, SUBMIT, REATTACH),
@@ -169,34 +169,6 @@ def test_a_record_that_cannot_be_read_is_not_no_record(change):
 def test_what_is_no_mapping_is_no_record(value):
     with pytest.raises(MalformedAnswer):
         SubmissionRecord.from_dict(value)
-
-
-PARTS = {
-    "dag_id": "reports",
-    "task_id": "export",
-    "run_id": "scheduled__2026-05-28",
-    "map_index": -1,
-    "conn_id": "stoq_default",
-    "submission_digest": "ab12",
-}
-
-
-def test_an_identity_is_stable_across_versions_of_this_package():
-    digest = "b547b0b195c4f33398e1ae450bd5cfd6536a3a7a9b079e921422110a40803104"
-    assert identity(**PARTS) == digest
-
-
-@pytest.mark.parametrize("part", PARTS)
-def test_every_part_makes_another_identity(part):
-    other = 0 if part == "map_index" else PARTS[part] + "x"
-    assert identity(**{**PARTS, part: other}) != identity(**PARTS)
-
-
-def test_parts_do_not_run_into_each_other():
-    shifted = {**PARTS, "dag_id": "reportse", "task_id": "xport"}
-    assert identity(**shifted) != identity(**PARTS)
-    swapped = {**PARTS, "dag_id": PARTS["task_id"], "task_id": PARTS["dag_id"]}
-    assert identity(**swapped) != identity(**PARTS)
 
 
 def test_a_record_cannot_be_changed_by_its_steps():

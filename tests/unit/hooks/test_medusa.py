@@ -271,12 +271,12 @@ def test_an_upload_that_fails_starts_no_job_and_says_so(medusa, api, tmp_path, a
 
 class Records:
     def __init__(self, broken=False):
-        self.gone, self.broken = [], broken
+        self.gone, self.broken, self.store = [], broken, self
 
-    def forget(self, keys):
+    def delete(self, key):
         if self.broken:
             raise StateError("no store")
-        self.gone += keys
+        self.gone.append(key)
 
 
 def job(number):

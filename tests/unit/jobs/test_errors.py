@@ -12,7 +12,7 @@ from stoq_provider.core.events import JobEnd
 from stoq_provider.core.http import Problem, ProblemKind
 from stoq_provider.core.lifecycle import Outcome
 from stoq_provider.core.models import JobHandle
-from stoq_provider.core.records import RepeatSafety
+from stoq_provider.core.records import RepeatSafety, SubmissionRecord
 from stoq_provider.exceptions import StoqProviderError
 from stoq_provider.jobs import errors
 
@@ -78,7 +78,7 @@ OF_A_SENSOR = [
 
 
 def of_end(
-    outcome, *, owner=True, recorded=True, repeat=RepeatSafety.SAFE, export=True, text="HTTP 500: oops"
+    outcome, *, own_jobs=True, recorded=True, repeat=RepeatSafety.SAFE, export=True, text="HTTP 500: oops"
 ):
     system = SimpleNamespace(
         label="STOQ",
@@ -89,7 +89,7 @@ def of_end(
     return errors.of_end(
         JobEnd(HANDLE, outcome, text=text, http_status=500),
         system,
-        owner=owner,
+        own_jobs=own_jobs,
         recorded=recorded,
         unhealthy_after=900,
         points_left=7,
@@ -103,11 +103,11 @@ def test_every_bad_outcome_is_in_the_tables():
 
 
 @pytest.mark.parametrize(
-    ("outcome", "unusual", "again", "retried", "owner"),
+    ("outcome", "unusual", "again", "retried", "own_jobs"),
     [(*row, True) for row in NEXT] + [(*row, False) for row in OF_A_SENSOR],
 )
-def test_message_has_three_parts(outcome, unusual, again, retried, owner):
-    error = of_end(outcome, owner=owner, **unusual)
+def test_message_has_three_parts(outcome, unusual, again, retried, own_jobs):
+    error = of_end(outcome, own_jobs=own_jobs, **unusual)
     text = str(error)
     assert WHAT[outcome] in text
     assert "bulk_1" in text
@@ -177,3 +177,12 @@ def test_every_error_class_is_one_of_ours_and_final_where_a_retry_cannot_help():
         "FinalJobTimeout",
         "FinalPollingUnhealthy",
     }
+
+
+def test_a_job_that_an_earlier_try_found_unknown_is_not_called_one_without_an_answer():
+    record = SubmissionRecord(0, 1.0, HANDLE, outcome=Outcome.NOT_FOUND)
+    system = SimpleNamespace(label="STOQ", name="stoq")
+    error = errors.must_not_repeat(system, "bulk_release", record, "reuse")
+    assert type(error) is exceptions.JobNotFound
+    assert "STOQ does not know job bulk_1" in str(error)
+    assert "set on_clear='resubmit'" in str(error)

@@ -10,9 +10,10 @@ import httpx
 import pytest
 from airflow.providers.common.compat.sdk import Stats
 
+from stoq_provider.core.lifecycle import JobProgress
 from stoq_provider.core.models import JobHandle
 from stoq_provider.jobs.metrics import AirflowMeter
-from stoq_provider.jobs.wait import WaitPlan, wait_sync
+from stoq_provider.jobs.wait import make_poller, wait_sync
 from stoq_provider.transport import rate_limiter
 from stoq_provider.triggers.jobs import StoqJobTrigger
 from tests.harness import run_trigger
@@ -136,9 +137,8 @@ class TestAWorker:
             "https://app.stoqapp.com/api/v2/external/jobs/bulk_1",
             json={"job_id": "bulk_1", "status": "completed"},
         )
-        poller = WaitPlan.of([JOB], deadline=time.time() + 60, now=time.time()).poller(
-            hook.system, eager=True
-        )
+        now = time.time()
+        poller = make_poller([JobProgress(JOB, now)], hook.system, deadline=now + 60, now=now, eager=True)
         wait_sync(poller, hook)
         assert figures(stats, "polls") == [1]
         assert figures(stats, "jobs_finished") == [1]

@@ -20,10 +20,10 @@ from stoq_provider.systems.stoq.system import Stoq
     ],
 )
 def test_a_list_that_cannot_be_stored(monkeypatch, error, raised):
-    def store_items(*args, **options):
+    def store_text(*args):
         raise error
 
-    monkeypatch.setattr(results, "store_items", store_items)
+    monkeypatch.setattr("stoq_provider.download.download.store_text", store_text)
     client = SimpleNamespace(system=Stoq(), log=logging.getLogger("lists"))
     with pytest.raises(raised, match=str(error)):
         results.keep_long(client, {}, "orders", [1, 2], "/lake", recorded=True, most=1)

@@ -12,7 +12,7 @@ import pytest
 from stoq_provider.core.events import WaitState
 from stoq_provider.core.http import Decoded, Problem, ProblemKind, RateLimit, Request
 from stoq_provider.core.lifecycle import JobProgress, Outcome
-from stoq_provider.jobs.wait import INFO, LAST_LOOK, WARNING, WaitPlan, event_of, poll_due, wait_sync
+from stoq_provider.jobs.wait import INFO, LAST_LOOK, WARNING, event_of, make_poller, poll_due, wait_sync
 from stoq_provider.systems.stoq.system import Stoq
 from stoq_provider.transport.rate_limiter import Meter
 from stoq_provider.transport.retry import NO_RETRY
@@ -98,8 +98,8 @@ def until(seconds):
 def poller(clock, *names, system=STOQ, eager=True, **plan):
     now = clock()
     plan = {"deadline": now + 1000, "now": now, **plan}
-    handles = [handle(name, submitted_at=now) for name in names]
-    return WaitPlan.of(handles, **plan).poller(system, eager=eager)
+    jobs = [JobProgress(handle(name, submitted_at=now), now) for name in names]
+    return make_poller(jobs, system, eager=eager, **plan)
 
 
 def outcomes(waited):
@@ -107,11 +107,6 @@ def outcomes(waited):
 
 
 class TestThePlan:
-    def test_knows_when_each_job_was_last_seen(self):
-        plan = WaitPlan.of([handle("a"), handle("b")], deadline=9.0, now=5.0, seen_at={"b": 4.0})
-        assert plan.jobs == (JobProgress(handle("a"), 5.0), JobProgress(handle("b"), 5.0, 4.0))
-        assert (plan.deadline, plan.started_at, plan.unhealthy_after) == (9.0, 5.0, 900.0)
-
     def test_the_patience_of_the_user_counts_and_that_of_the_system_otherwise(self, passing):
         made = poller(passing, "a", unhealthy_after=30.0)
         rules = made._rules

@@ -16,7 +16,7 @@ HANDLE = JobHandle("stoq", "export:revenue", "exp_1", "/jobs/exp_1", None, 1000.
 
 def memory(store: object, task_id: str = "wait") -> PokeMemory:
     ti = SimpleNamespace(dag_id="d", task_id=task_id, run_id="r", map_index=-1)
-    return PokeMemory.of({"ti": ti, "task_state_store": store}, "stoq_default", LOG)
+    return PokeMemory({"ti": ti, "task_state_store": store}, "stoq_default", LOG)
 
 
 def test_what_one_poke_saw_the_next_recalls() -> None:

@@ -11,7 +11,7 @@ from stoq_provider.core.events import WaitState
 from stoq_provider.core.lifecycle import JobProgress, Outcome
 from stoq_provider.core.models import JobHandle
 from stoq_provider.hooks.stoq import StoqHook
-from stoq_provider.jobs.wait import WaitPlan, event_of
+from stoq_provider.jobs.wait import event_of, make_poller
 from stoq_provider.sensors.jobs import StoqJobSensor
 from tests.harness import TaskRun
 from tests.unit.hooks.conftest import API, CONN, KEY, api, logs
@@ -67,7 +67,7 @@ def answers(server, job_id: str, *words: str) -> None:
 def end_of(deferred, outcome: str) -> dict:
     """The event of a trigger that saw this outcome."""
     progress = JobProgress(JobHandle.from_dict(HANDLE), 0.0, outcome=Outcome(outcome))
-    poller = WaitPlan((progress,), deadline=1.0, started_at=0.0).poller(StoqHook.system)
+    poller = make_poller((progress,), StoqHook.system, deadline=1.0, now=0.0)
     return event_of(poller, 0, WaitState.from_dict(deferred.trigger.state)).to_dict()
 
 

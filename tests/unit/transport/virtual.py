@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 import httpx
 
 from stoq_provider.core.http import Request
-from stoq_provider.core.lifecycle import Outcome
+from stoq_provider.core.lifecycle import JobProgress, Outcome
 from stoq_provider.core.models import JobHandle
-from stoq_provider.jobs.wait import WaitPlan, wait_async
+from stoq_provider.jobs.wait import make_poller, wait_async
 from stoq_provider.systems.base import System
 from stoq_provider.systems.stoq.system import Stoq
 from stoq_provider.transport.aio import AsyncTransport, Client
@@ -168,9 +168,10 @@ class Shop:
     async def wait(self, *names: str, log: Any = None, transport: Any = None, **plan: Any) -> Any:
         """Wait for jobs as a trigger does, and return the poller."""
         now = clock()
-        handles = [handle(name, submitted_at=plan.pop("submitted_at", now)) for name in names]
+        submitted_at = plan.pop("submitted_at", now)
+        jobs = [JobProgress(handle(name, submitted_at=submitted_at), now) for name in names]
         plan = {"deadline": now + 100_000, "now": now, **plan}
-        poller = WaitPlan.of(handles, **plan).poller(self.system, round_time=self.scheduler.round_time)
+        poller = make_poller(jobs, self.system, round_time=self.scheduler.round_time, **plan)
         await wait_async(poller, transport or self.transport(), log=log or Lines())
         return poller
 
