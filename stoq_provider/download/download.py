@@ -4,8 +4,8 @@ The trusted download: stream, resume, verify, and only then publish.
 Runs on the worker, never in a trigger. Memory stays constant: a few chunks of a mebibyte, and for object
 stores a few parts. What is published is the whole file; everything else leaves nothing behind.
 
-Reading overlaps with checking and writing: the calling thread reads, and one consumer thread behind a bounded
-queue does the rest (:mod:`stoq_provider.download.consumer`, :mod:`stoq_provider.download.pipeline`).
+Reading overlaps with checking and writing: one thread reads, and the calling thread does the rest
+(:mod:`stoq_provider.download.pipeline`).
 """
 
 from __future__ import annotations
@@ -78,7 +78,6 @@ def download_files(
     kind: str | None = None,
     should_stop: Callable[[], bool] = _never,
     log: logging.Logger | None = None,
-    on_source: Callable[[Source], None] | None = None,
 ) -> list[StoredFile]:
     """
     Fetch the result of a job and publish it at ``destination``, whole and verified, or not at all.
@@ -99,9 +98,8 @@ def download_files(
     :param kind: what was asked for, such as ``"export:revenue"``, for ``{kind}`` and ``{report}``.
     :param should_stop: asked between chunks and while waiting; ``True`` ends the download as an error.
         ``on_kill`` of an operator sets the flag behind it, because Airflow 3.3 raises nothing when a task is
-        terminated. A read that waits for bytes hears it in a :class:`DownloadPool` only.
+        terminated.
     :param log: a task's logger.
-    :param on_source: is given the source before it is read; its ``wake()`` ends a read from another thread.
     :raises ValidationRejected: the destination cannot be used; nothing was downloaded.
     :raises DownloadError: the file could not be fetched or stored; nothing was published.
     :raises VerificationError: the file is not what was announced; nothing was published.
@@ -114,8 +112,6 @@ def download_files(
     overwrite = options.overwrite or not options.stores_csv
     target = resolve_target(destination, name, overwrite=overwrite, values=values)
     with closing(Source(get_url, options, should_stop=should_stop, log=log)) as source:
-        if on_source is not None:
-            on_source(source)
         try:
             files = Transfer(
                 source,

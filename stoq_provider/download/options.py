@@ -12,10 +12,7 @@ from stoq_provider.core.error_text import sentences
 from stoq_provider.core.validation import near_misses
 from stoq_provider.exceptions import DownloadError, ValidationRejected, VerificationError
 
-FATE = (
-    "Nothing was published. The remote job itself is done: a retry only downloads its result again "
-    "and submits nothing."
-)
+JOB_IS_DONE = "The remote job itself is done: a retry only downloads its result again and submits nothing."
 """Ends every error of a download: what becomes of the job, and what a retry does."""
 
 Overwrite = bool | Literal["if_different"]
@@ -189,12 +186,23 @@ class EmptyResult(AirflowSkipException):
 
 def download_error(text: str, *, http_status: int | None = None) -> DownloadError:
     """Return the error for a result that could not be fetched or stored."""
-    return DownloadError(sentences(text, FATE), http_status=http_status)
+    return DownloadError(sentences(text, "Nothing was published.", JOB_IS_DONE), http_status=http_status)
+
+
+def not_confirmed(what: str, problem: str) -> DownloadError:
+    """Return the error for a commit whose end is unknown: the store may have done it."""
+    return DownloadError(
+        sentences(
+            f"The store did not confirm {what}: {problem}",
+            "It is either not published or there as a whole.",
+            JOB_IS_DONE,
+        )
+    )
 
 
 def verification_error(text: str) -> VerificationError:
     """Return the error for a result that arrived, but is not what was announced."""
-    return VerificationError(sentences(text, FATE))
+    return VerificationError(sentences(text, "Nothing was published.", JOB_IS_DONE))
 
 
 def destination_error(text: str) -> ValidationRejected:

@@ -1,18 +1,30 @@
-"""One download: from the source through the checks into the writer, from the start as often as it takes."""
+"""
+One download: from the source through the checks into the writer, from the start as often as it takes.
+
+One thread only reads, so that reading overlaps with hashing, counting and writing; all of those happen in the
+thread of the caller, one after the other.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+import threading
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from stoq_provider.core.error_text import sentences
-from stoq_provider.download.consumer import ConsumerThread
 from stoq_provider.download.destination import Target, refuse_existing
 from stoq_provider.download.gunzip import Gunzip
-from stoq_provider.download.options import DownloadOptions, download_error, verification_error
+from stoq_provider.download.options import (
+    JOB_IS_DONE,
+    DownloadOptions,
+    download_error,
+    not_confirmed,
+    verification_error,
+)
 from stoq_provider.download.resume import Source, StartOver
 from stoq_provider.download.verification import CsvRecordCounter, StoredFile, Tally, check_rows, wants_nothing
 from stoq_provider.download.writers import AtomicWriter, open_writer, same_content
@@ -21,7 +33,11 @@ from stoq_provider.exceptions import DownloadError, StoqProviderError
 if TYPE_CHECKING:
     from stoq_provider.download.parquet import Parquet, ParquetFile
 
-_JOB_IS_DONE = "The remote job itself is done: a retry only downloads its result again and submits nothing."
+DEPTH = 4
+"""Chunks that may wait to be written."""
+
+_TICK_SECONDS = 0.5
+_PATIENCE_SECONDS = 10.0
 _EMPTY_GZIP = bytes.fromhex("1f8b08000000000000ff03000000000000000000")
 
 
@@ -59,21 +75,16 @@ class Transfer:
                 self.log.warning("Download from %s starts again at byte 0: %s", self.source.host, signal)
 
     def _once(self) -> list[StoredFile]:
-        source = self.source
-        with (
-            closing(source.chunks()) as chunks,
-            ConsumerThread(lambda: _Pass(self), source.check) as consumer,
-        ):
-            # The first chunk before the consumer: a URL that is refused should not even make a folder.
-            consumer.write(next(chunks, b""))
+        with closing(read_ahead(self.source)) as chunks, ExitStack() as begun:
+            # The first chunk before anything is begun: a URL that is refused should not even make a folder.
+            first = next(chunks, b"")
+            one = _Pass(self, begun)
+            one.write(first)
             for chunk in chunks:
-                consumer.write(chunk)
-            consumer.finish()
-            try:
-                files: list[StoredFile] = consumer.commit()
-            except TimeoutError as error:
-                raise self.not_confirmed("the file", error) from error
-            return files
+                one.write(chunk)
+            one.finish()
+            self.source.check()
+            return one.commit()
 
     def named(self, *, gzipped: bool) -> Target:
         """Return the target of the file as gzip, or of its text."""
@@ -85,16 +96,6 @@ class Transfer:
         if target is not self.target and self.options.stores_csv and not self.options.overwrite:
             refuse_existing(target)
         return target
-
-    def not_confirmed(self, what: str, error: Exception) -> DownloadError:
-        """Return the error for a commit whose end is unknown: the store may have done it."""
-        return DownloadError(
-            sentences(
-                f"The store did not confirm {what}: {type(error).__name__}: {error}",
-                "It is either not published or there as a whole.",
-                _JOB_IS_DONE,
-            )
-        )
 
     def not_written(self, target: Target, error: Exception) -> DownloadError:
         """Return the error for a destination that could not be written to; the store's text is kept."""
@@ -112,14 +113,64 @@ class Transfer:
             raise self.not_written(target, error) from error
 
 
+def read_ahead(source: Source) -> Generator[bytes, None, None]:
+    """
+    Yield the chunks of a source, which are read in a thread of its own; close it to end that.
+
+    The slower of the two threads sets the pace, so memory stays constant. A stop and the deadline are heard
+    also while the other thread waits for bytes.
+
+    :raises StartOver: as :meth:`~stoq_provider.download.resume.Source.chunks`, and so all that it raises.
+    """
+    came: SimpleQueue[bytes | BaseException | None] = SimpleQueue()
+    room = threading.Semaphore(DEPTH)
+
+    def read() -> None:
+        end: BaseException | None = None
+        try:
+            with closing(source.chunks()) as chunks:
+                for chunk in chunks:
+                    room.acquire()
+                    came.put(chunk)
+        except BaseException as error:
+            end = error
+        came.put(end)
+
+    # A daemon: what looks up a name hears nothing, and must not keep the process from ending.
+    reader = threading.Thread(target=read, name="stoq-reader", daemon=True)
+    reader.start()
+    try:
+        while isinstance(item := _next_item(came, source), bytes):
+            room.release()
+            yield item
+    except BaseException:  # of its user as well, who is not done with the chunks
+        source.close()
+        room.release()
+        reader.join(_PATIENCE_SECONDS)
+        raise
+    if item is not None:
+        raise item
+
+
+def _next_item(
+    came: SimpleQueue[bytes | BaseException | None], source: Source
+) -> bytes | BaseException | None:
+    while True:
+        source.check()
+        with suppress(Empty):
+            return came.get(timeout=_TICK_SECONDS)
+
+
 class _Pass:
     """
-    One try, from byte zero: the consumer of its bytes.
+    One try, from byte zero.
 
-    It hashes, counts and stores them, and hands the text to the Parquet file.
+    It hashes, counts and stores the bytes, and hands the text to the Parquet file.
+
+    :param begun: drops all that is not committed when it is closed.
     """
 
-    def __init__(self, transfer: Transfer) -> None:
+    def __init__(self, transfer: Transfer, begun: ExitStack) -> None:
         source = transfer.source
         self._transfer = transfer
         self._source = source
@@ -129,27 +180,31 @@ class _Pass:
         self._tally = Tally()
         self._csv = CsvRecordCounter()
         self._target = transfer.named(gzipped=self._kept)
-        self._parquet: ParquetFile | None = None
-        with ExitStack() as begun:  # drops the one if the other can't be begun
-            self._begun = begun
-            self._writer = self._open_writer() if transfer.options.stores_csv else None
-            if transfer.parquet is not None:
-                self._parquet = self._open_parquet(transfer.parquet)
-            self._begun = begun.pop_all()
+        self._begun = begun
+        self._writer = self._open_writer() if transfer.options.stores_csv else None
+        self._parquet = self._open_parquet(transfer.parquet) if transfer.parquet is not None else None
 
     def _open_writer(self) -> AtomicWriter:
         size = None if self._gunzip is not None and not self._kept else self._source.total
         with self._transfer.writing(self._target):
             writer = open_writer(self._target, overwrite=self._transfer.options.overwrite, size=size)
-        self._begun.callback(writer.abort)
+        self._begun.callback(self._drop, writer)
         return writer
 
     def _open_parquet(self, parquet: Parquet) -> ParquetFile:
         csv = self._transfer.named(gzipped=False)
         with self._transfer.writing(parquet.place(csv)):
             file = parquet.begin(csv)
-        self._begun.callback(file.abort)
+        self._begun.callback(self._drop, file)
         return file
+
+    def _drop(self, file: AtomicWriter | ParquetFile) -> None:
+        """Drop what is not committed. Trouble with that must not hide why."""
+        try:
+            file.abort()
+        except Exception as error:
+            log = self._transfer.log
+            log.warning("What was begun at the destination could not be cleaned up: %s", error)
 
     # --- bytes ------------------------------------------------------------------------------------
 
@@ -256,7 +311,7 @@ class _Pass:
         except Exception as error:
             if target.is_local:
                 raise transfer.not_written(target, error) from error
-            raise transfer.not_confirmed(target.uri, error) from error
+            raise not_confirmed(target.uri, f"{type(error).__name__}: {error}") from error
 
     def _publish_parquet(self, parquet: ParquetFile) -> StoredFile:
         try:
@@ -266,10 +321,6 @@ class _Pass:
             csv = "is published, but its Parquet" if stored else "is whole, but its Parquet"
             raise DownloadError(
                 sentences(
-                    f"{self._target.uri} {csv} could not be: {type(error).__name__}: {error}", _JOB_IS_DONE
+                    f"{self._target.uri} {csv} could not be: {type(error).__name__}: {error}", JOB_IS_DONE
                 )
             ) from error
-
-    def abort(self) -> None:
-        """Drop all that is not committed: each, whatever the others raise."""
-        self._begun.close()

@@ -82,20 +82,17 @@ class Source:
         self._etag: str | None = None
         self._refused = False
         self._failures = 0  # in a row, without a byte in between
+        self._closed = False
         self._started = time.monotonic()
 
     def close(self) -> None:
-        """Drop the connection."""
+        """
+        Drop the connection; from another thread as well, which ends a read that waits for bytes.
+
+        It counts as a stop: the end that is put to a read looks like that of the body.
+        """
+        self._closed = True
         self._session.close()
-
-    def wake(self) -> None:
-        """
-        End what waits for bytes, from another thread, so that it hears a stop or the deadline at once.
-
-        Only for a download that is not wanted any more: the end that is put to a read looks like that of the
-        body. Behind a SOCKS proxy it ends when bytes come or the connection stalls.
-        """
-        self._session.wake()
 
     def chunks(self) -> Generator[bytes, None, None]:
         """
@@ -234,15 +231,11 @@ class Source:
 
         :raises DownloadError: the task was stopped, or the deadline has passed.
         """
-        if self._should_stop():
+        if self._closed or self._should_stop():
             raise self._error("the task was stopped.")
-        if self.overdue():
-            raise self._error(f"not done within the deadline of {self._options.deadline:g} s.")
-
-    def overdue(self) -> bool:
-        """Return whether the deadline has passed."""
         limit = self._options.deadline
-        return limit is not None and time.monotonic() - self._started > limit
+        if limit is not None and time.monotonic() - self._started > limit:
+            raise self._error(f"not done within the deadline of {limit:g} s.")
 
     def _error(self, reason: str, http_status: int | None = None) -> DownloadError:
         total = "" if self.total is None else f" of {self.total}"

@@ -56,16 +56,12 @@ class GuardedSession:
         self._session.mount("http://", adapter)
 
     def close(self) -> None:
-        """Drop all connections."""
+        """Drop all connections, which ends what waits for bytes in another thread, be it for a handshake."""
         self._session.close()
-        if self._socket is not None:
-            self._socket.close()
-
-    def wake(self) -> None:
-        """End what waits for bytes in another thread: a handshake, an answer, or its body."""
         if self._socket is not None:
             with suppress(OSError):  # it is closed already
                 self._socket.shutdown(socket.SHUT_RDWR)
+            self._socket.close()
 
     def get(self, url: SignedUrl, headers: dict[str, str]) -> requests.Response | Trouble:
         """Ask for ``url`` and return the answer with its body unread, or why there is none."""

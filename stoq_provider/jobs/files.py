@@ -68,8 +68,8 @@ def store_result(
 
     :raises DownloadError: where the job has no file, or it could not be fetched or stored.
     """
-    pool: DownloadPool[list[StoredFile]] = DownloadPool(lambda: client.stopped)
     fresh, options = FreshUrl(client, handle), options or DownloadOptions()
+    pool: DownloadPool[list[StoredFile]] = DownloadPool(lambda: client.stopped, deadline=options.deadline)
     return pool.run([lambda: store_files(client, fresh, destination, options, pool)], 1)[0][0]
 
 
@@ -107,7 +107,6 @@ def store_files(
         system=client.system.name,
         kind=fresh.handle.kind,
         should_stop=pool.stopped,
-        on_source=pool.watch,
     )
 
 
@@ -129,7 +128,7 @@ def store_all(
     lock = threading.Lock()
     fresh = [FreshUrl(client, handle, lock) for handle in handles]
     names = distinct_names([(one.first.file_name, one.first.job_id) for one in fresh])
-    pool: DownloadPool[list[StoredFile]] = DownloadPool(lambda: client.stopped)
+    pool: DownloadPool[list[StoredFile]] = DownloadPool(lambda: client.stopped, deadline=options.deadline)
 
     def storing(one: FreshUrl, name: str) -> Callable[[], list[StoredFile]]:
         def store() -> list[StoredFile]:
