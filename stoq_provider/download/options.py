@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from airflow.providers.common.compat.sdk import AirflowSkipException
-
 from stoq_provider.core.error_text import sentences
 from stoq_provider.core.validation import near_misses
 from stoq_provider.exceptions import DownloadError, ValidationRejected, VerificationError
@@ -54,8 +52,8 @@ class DownloadOptions:
         transfer shorter or longer than announced always fails, and so does damaged gzip.
     :param on_empty: what to do with a file without data rows: ``"keep"`` it as it came; ``"header"``:
         as it came too, but a file that lacks even the header line fails; ``"empty"``: publish a file of
-        no bytes (of no text, if gzip is kept); ``"skip"``: publish nothing and raise :class:`EmptyResult`,
-        which Airflow takes for a skip; ``"fail"``: an error. It is asked after the row count was checked.
+        no bytes (of no text, if gzip is kept); ``"skip"``: publish nothing, and Airflow skips the
+        task; ``"fail"``: an error. It is asked after the row count was checked.
         What becomes of Parquet: :func:`stoq_provider.download.parquet.parquet`.
     :param min_rows: fewer data rows fail, whatever ``on_mismatch`` says. A file without any is left to
         ``on_empty``, unless that is ``"keep"``.
@@ -178,10 +176,6 @@ def options_error(text: str) -> ValidationRejected:
         sentences(text, "Nothing was sent, downloaded or published, and the task is not retried."),
         job_started=False,
     )
-
-
-class EmptyResult(AirflowSkipException):
-    """The file has no data rows, and ``on_empty="skip"``: nothing was published."""
 
 
 def download_error(text: str, *, http_status: int | None = None) -> DownloadError:

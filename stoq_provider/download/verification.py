@@ -7,7 +7,13 @@ import logging
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from stoq_provider.download.options import DownloadOptions, EmptyResult, verification_error
+from airflow.providers.common.compat.sdk import AirflowSkipException
+
+from stoq_provider.download.options import DownloadOptions, verification_error
+
+
+class EmptyResult(AirflowSkipException):
+    """The file has no data rows, and ``on_empty="skip"``: nothing was published."""
 
 
 def row_problem(records: int, expected: int, header_counted: bool | None) -> str:

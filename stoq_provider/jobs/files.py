@@ -14,8 +14,8 @@ from stoq_provider.core.models import JobHandle, JobStatus
 from stoq_provider.download.destination import fill_in, report_of
 from stoq_provider.download.download import check_destination, download_files, parquet_of
 from stoq_provider.download.many import DownloadPool, distinct_names
-from stoq_provider.download.options import DownloadOptions, EmptyResult, options_error
-from stoq_provider.download.verification import StoredFile
+from stoq_provider.download.options import DownloadOptions, options_error
+from stoq_provider.download.verification import EmptyResult, StoredFile
 from stoq_provider.exceptions import DownloadError, ValidationRejected
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ import os
 import pytest
 
 from stoq_provider.download.download import download_files
-from stoq_provider.download.options import EmptyResult
 from stoq_provider.download.parquet import ParquetFile
+from stoq_provider.download.verification import EmptyResult
 from stoq_provider.exceptions import DownloadError, ValidationRejected, VerificationError
 
 from .conftest import BODY, ROWS, files, serve
