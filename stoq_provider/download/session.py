@@ -10,13 +10,12 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import requests
 from requests.adapters import HTTPAdapter
 from requests.utils import select_proxy
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError
 
 from stoq_provider.download.options import DownloadOptions
@@ -120,7 +119,7 @@ class GuardedSession:
             assert self._url is not None
             check_address(sock.getpeername()[0], self._url, self._options)
         # A second handle of the same connection: TLS takes the socket itself over.
-        self._socket = sock.dup()
+        self._socket = socket.fromfd(sock.fileno(), sock.family, sock.type)
 
 
 class _GuardedAdapter(HTTPAdapter):
@@ -133,42 +132,30 @@ class _GuardedAdapter(HTTPAdapter):
     """
 
     def __init__(self, connected: Callable[[socket.socket], None]) -> None:
-        # A pool makes its connections of a class, and passes on only what urllib3 knows.
-        shown = {"connected": staticmethod(connected)}
-        plain, tls = (
-            type("Plain", (_Shown, HTTPConnection), shown),
-            type("Tls", (_Shown, HTTPSConnection), shown),
-        )
-        self._pools = {
-            "http": type("PlainPool", (HTTPConnectionPool,), {"ConnectionCls": plain}),
-            "https": type("TlsPool", (HTTPSConnectionPool,), {"ConnectionCls": tls}),
-        }
+        self._connected = connected
         super().__init__()
 
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        """Make the pools of these connections."""
-        super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = self._pools
+    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the pool for a request, direct or through a proxy; it shows the connections it makes."""
+        pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
+        pool.ConnectionCls = partial(self._made, type(pool).ConnectionCls)
+        return pool
 
-    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
-        """Do the same for a proxy; one of SOCKS has connections of its own."""
-        manager = super().proxy_manager_for(proxy, **kwargs)
-        if not proxy.lower().startswith("socks"):
-            manager.pool_classes_by_scheme = self._pools
-        return manager
+    def _made(self, kind: Callable[..., Any], **given: Any) -> Any:
+        connection = kind(**given)
+        connect = connection._new_conn
 
+        def connect_and_show() -> socket.socket:
+            sock: socket.socket = connect()
+            try:
+                self._connected(sock)
+            except BaseException:
+                sock.close()
+                raise
+            return sock
 
-class _Shown:
-    connected: Callable[[socket.socket], None]
-
-    def _new_conn(self) -> socket.socket:
-        sock: socket.socket = super()._new_conn()  # type: ignore[misc]
-        try:
-            self.connected(sock)
-        except BaseException:
-            sock.close()
-            raise
-        return sock
+        connection._new_conn = connect_and_show
+        return connection
 
 
 def _redirected(url: SignedUrl, location: str) -> SignedUrl | Trouble:
