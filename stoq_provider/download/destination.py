@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from stoq_provider.core.manifest import parquet_name
 from stoq_provider.download.options import Overwrite, destination_error
 
 if TYPE_CHECKING:
@@ -175,6 +176,10 @@ class Target:
         """Return the same place under a name that ends with ``suffix``, instead of ``drop``."""
         uri, path = (f"{text.removesuffix(drop)}{suffix}" for text in (self.uri, self.path))
         return replace(self, uri=uri, path=path)
+
+    def parquet(self) -> Target:
+        """Return where the Parquet of this CSV goes: beside it, unless it is named so already."""
+        return replace(self, uri=parquet_name(self.uri), path=parquet_name(self.path))
 
     def exists(self) -> bool:
         """

@@ -13,20 +13,21 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING
 
 from stoq_provider.download.destination import PLACEHOLDERS, clean_file_name, report_of, resolve_target
 from stoq_provider.download.options import DownloadOptions, Overwrite, destination_error
+from stoq_provider.download.output import Output, open_writer
 from stoq_provider.download.pipeline import Transfer
 from stoq_provider.download.resume import Source
 from stoq_provider.download.verification import StoredFile
-from stoq_provider.download.writers import open_writer
 from stoq_provider.exceptions import StoqProviderError
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
-    from stoq_provider.download.parquet import Parquet
+    from stoq_provider.download.parquet import ParquetFile
 
 
 def _never() -> bool:
@@ -48,7 +49,7 @@ def check_destination(destination: str | ObjectStoragePath, *, overwrite: Overwr
     resolve_target(destination, clean_file_name(None), overwrite=overwrite or guessed, values=samples)
 
 
-def parquet_of(options: DownloadOptions) -> Parquet | None:
+def parquet_of(options: DownloadOptions) -> Callable[[Output], ParquetFile] | None:
     """
     Return what makes Parquet files, where they are wanted.
 
@@ -57,12 +58,14 @@ def parquet_of(options: DownloadOptions) -> Parquet | None:
     if options.format != "parquet":
         return None
     try:
-        from stoq_provider.download.parquet import Parquet  # loads pyarrow, which is an extra
+        # They load pyarrow, which is an extra.
+        from stoq_provider.download.columns import Columns
+        from stoq_provider.download.parquet import ParquetFile
     except ImportError as error:
         raise destination_error(
             f"Parquet needs {error.name}: install airflow-provider-stoq[parquet]."
         ) from error
-    return Parquet(options)
+    return partial(ParquetFile, Columns(options.column_types), options.on_empty)
 
 
 def download_files(

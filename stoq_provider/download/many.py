@@ -18,7 +18,8 @@ from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
 from stoq_provider.download.destination import add_job_id, clean_file_name
-from stoq_provider.download.options import download_error, not_confirmed
+from stoq_provider.download.options import download_error
+from stoq_provider.download.output import not_confirmed
 
 _TICK_SECONDS = 0.5
 _PATIENCE_SECONDS = 90.0

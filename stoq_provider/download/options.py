@@ -54,7 +54,7 @@ class DownloadOptions:
         as it came too, but a file that lacks even the header line fails; ``"empty"``: publish a file of
         no bytes (of no text, if gzip is kept); ``"skip"``: publish nothing, and Airflow skips the
         task; ``"fail"``: an error. It is asked after the row count was checked.
-        What becomes of Parquet: :func:`stoq_provider.download.parquet.parquet`.
+        What becomes of Parquet: :class:`stoq_provider.download.parquet.ParquetFile`.
     :param min_rows: fewer data rows fail, whatever ``on_mismatch`` says. A file without any is left to
         ``on_empty``, unless that is ``"keep"``.
     :param header_counted: whether the job's row count includes the header line; ``None``: either is accepted.
@@ -181,17 +181,6 @@ def options_error(text: str) -> ValidationRejected:
 def download_error(text: str, *, http_status: int | None = None) -> DownloadError:
     """Return the error for a result that could not be fetched or stored."""
     return DownloadError(sentences(text, "Nothing was published.", JOB_IS_DONE), http_status=http_status)
-
-
-def not_confirmed(what: str, problem: str) -> DownloadError:
-    """Return the error for a commit whose end is unknown: the store may have done it."""
-    return DownloadError(
-        sentences(
-            f"The store did not confirm {what}: {problem}",
-            "It is either not published or there as a whole.",
-            JOB_IS_DONE,
-        )
-    )
 
 
 def verification_error(text: str) -> VerificationError:

@@ -8,30 +8,23 @@ thread of the caller, one after the other.
 from __future__ import annotations
 
 import logging
+import os
 import threading
-from collections.abc import Generator, Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
-from stoq_provider.core.error_text import sentences
 from stoq_provider.download.destination import Target, refuse_existing
 from stoq_provider.download.gunzip import Gunzip
-from stoq_provider.download.options import (
-    JOB_IS_DONE,
-    DownloadOptions,
-    download_error,
-    not_confirmed,
-    verification_error,
-)
+from stoq_provider.download.options import DownloadOptions, destination_error, verification_error
+from stoq_provider.download.output import Output
 from stoq_provider.download.resume import Source, StartOver
-from stoq_provider.download.verification import CsvRecordCounter, StoredFile, Tally, check_rows, wants_nothing
-from stoq_provider.download.writers import AtomicWriter, open_writer, same_content
-from stoq_provider.exceptions import DownloadError, StoqProviderError
+from stoq_provider.download.verification import CsvRecordCounter, StoredFile, check_rows, wants_nothing
 
 if TYPE_CHECKING:
-    from stoq_provider.download.parquet import Parquet, ParquetFile
+    from stoq_provider.download.parquet import ParquetFile
 
 DEPTH = 4
 """Chunks that may wait to be written."""
@@ -48,7 +41,7 @@ class Transfer:
 
     :param target: where the file goes; what is gzip, or no longer gzip, is renamed.
     :param named_by_server: whether the target's name is the server's, for the file as it sends it.
-    :param parquet: makes the Parquet of the text, if it is wanted.
+    :param parquet: writes the Parquet of the text to an output, if it is wanted.
     """
 
     source: Source
@@ -56,7 +49,7 @@ class Transfer:
     options: DownloadOptions
     log: logging.Logger
     named_by_server: bool
-    parquet: Parquet | None
+    parquet: Callable[[Output], ParquetFile] | None
     expected_rows: int | None
     expected_bytes: int | None
 
@@ -67,12 +60,20 @@ class Transfer:
         :raises ValidationRejected: the Parquet has no place to go to.
         """
         if self.parquet is not None:
-            self.parquet.check_place(self.target)
+            self._check_place(self.target.parquet())
         while True:
             try:
                 return self._once()
             except StartOver as signal:
                 self.log.warning("Download from %s starts again at byte 0: %s", self.source.host, signal)
+
+    def _check_place(self, parquet: Target) -> None:
+        if self.options.stores_csv and parquet.path == self.target.path:
+            raise destination_error(f"{self.target.uri} can't be both the CSV and its Parquet.")
+        if parquet.is_local and os.path.isdir(parquet.path):  # noqa: PTH112
+            raise destination_error(f"{parquet.path} is a folder, and the Parquet goes there.")
+        if not self.options.overwrite:
+            refuse_existing(parquet)
 
     def _once(self) -> list[StoredFile]:
         with closing(read_ahead(self.source)) as chunks, ExitStack() as begun:
@@ -96,21 +97,6 @@ class Transfer:
         if target is not self.target and self.options.stores_csv and not self.options.overwrite:
             refuse_existing(target)
         return target
-
-    def not_written(self, target: Target, error: Exception) -> DownloadError:
-        """Return the error for a destination that could not be written to; the store's text is kept."""
-        text = f"Could not write {target.uri}: {type(error).__name__}: {error}"
-        return download_error(text)
-
-    @contextmanager
-    def writing(self, target: Target) -> Iterator[None]:
-        """Turn what a store raises into an error that names the destination."""
-        try:
-            yield
-        except StoqProviderError:
-            raise
-        except Exception as error:
-            raise self.not_written(target, error) from error
 
 
 def read_ahead(source: Source) -> Generator[bytes, None, None]:
@@ -174,31 +160,25 @@ class _Pass:
         source = transfer.source
         self._transfer = transfer
         self._source = source
+        self._begun = begun
         self._kept = source.gzipped and transfer.options.encoding == "keep"
         self._gunzip = Gunzip() if source.gzipped else None
         self._taken = 0
-        self._tally = Tally()
-        self._csv = CsvRecordCounter()
-        self._target = transfer.named(gzipped=self._kept)
-        self._begun = begun
-        self._writer = self._open_writer() if transfer.options.stores_csv else None
-        self._parquet = self._open_parquet(transfer.parquet) if transfer.parquet is not None else None
+        self._rows = CsvRecordCounter()
+        target = transfer.named(gzipped=self._kept)
+        size = None if self._gunzip is not None and not self._kept else source.total
+        self._csv = self._open(target, size) if transfer.options.stores_csv else None
+        self._parquet: ParquetFile | None = None
+        if transfer.parquet is not None:
+            self._parquet = transfer.parquet(self._open(transfer.named(gzipped=False).parquet()))
+            begun.callback(self._drop, self._parquet)
 
-    def _open_writer(self) -> AtomicWriter:
-        size = None if self._gunzip is not None and not self._kept else self._source.total
-        with self._transfer.writing(self._target):
-            writer = open_writer(self._target, overwrite=self._transfer.options.overwrite, size=size)
-        self._begun.callback(self._drop, writer)
-        return writer
+    def _open(self, target: Target, size: int | None = None) -> Output:
+        output = Output(target, self._transfer.options.overwrite, size=size)
+        self._begun.callback(self._drop, output)
+        return output
 
-    def _open_parquet(self, parquet: Parquet) -> ParquetFile:
-        csv = self._transfer.named(gzipped=False)
-        with self._transfer.writing(parquet.place(csv)):
-            file = parquet.begin(csv)
-        self._begun.callback(self._drop, file)
-        return file
-
-    def _drop(self, file: AtomicWriter | ParquetFile) -> None:
+    def _drop(self, file: Output | ParquetFile) -> None:
         """Drop what is not committed. Trouble with that must not hide why."""
         try:
             file.abort()
@@ -211,21 +191,14 @@ class _Pass:
     def write(self, chunk: bytes) -> None:
         """Take the next bytes of the body."""
         self._taken += len(chunk)
-        if self._kept:
-            self._store(chunk)
+        if self._csv is not None and self._kept:
+            self._csv.write(chunk)
         for text in self._decoded(chunk):
-            if not self._kept:
-                self._store(text)
-            self._csv.feed(text)
+            if self._csv is not None and not self._kept:
+                self._csv.write(text)
+            self._rows.feed(text)
             if self._parquet is not None:
-                with self._transfer.writing(self._parquet.target):
-                    self._parquet.write(text)
-
-    def _store(self, chunk: bytes) -> None:
-        self._tally.stored(chunk)
-        if self._writer is not None:
-            with self._transfer.writing(self._target):
-                self._writer.write(chunk)
+                self._parquet.write(text)
 
     def _decoded(self, chunk: bytes) -> Iterator[bytes]:
         if self._gunzip is None:
@@ -241,18 +214,21 @@ class _Pass:
         """Check what came. After this, all that is wanted is ready to be published."""
         transfer = self._transfer
         self._check_transfer()
-        check_rows(self._csv, transfer.expected_rows, transfer.options, transfer.log)
-        if wants_nothing(self._csv, transfer.options.on_empty):
-            self._replace()
+        check_rows(self._rows, transfer.expected_rows, transfer.options, transfer.log)
+        if wants_nothing(self._rows, transfer.options.on_empty) and self._csv is not None:
+            # A file without text takes the place of what was written, which is dropped at the end.
+            self._csv = self._open(self._csv.target)
+            self._csv.write(_EMPTY_GZIP if self._kept else b"")
         # Not before: what is wanted where there are no rows goes before what Parquet can't be made of.
         if self._parquet is not None:
-            with transfer.writing(self._parquet.target):
-                self._parquet.finish()
+            self._parquet.finish()
             self._check_parquet(self._parquet.rows)
-        if self._writer is not None and transfer.options.overwrite == "if_different":
-            with transfer.writing(self._target):
-                if same_content(self._target, self._tally.bytes, self._tally.sha256, self._source.check):
-                    self._writer = None
+        for output in self._outputs():
+            output.finish(self._source.check)
+
+    def _outputs(self) -> list[Output]:
+        outputs = (self._csv, self._parquet.output if self._parquet is not None else None)
+        return [output for output in outputs if output is not None]
 
     def _check_transfer(self) -> None:
         source, expected = self._source, self._transfer.expected_bytes
@@ -274,53 +250,16 @@ class _Pass:
 
     def _check_parquet(self, rows: int) -> None:
         """Compare its rows, whatever ``on_mismatch`` says: what was announced has no part in it."""
-        if rows != self._csv.rows:
+        if rows != self._rows.rows:
             raise verification_error(
-                f"The file holds {self._csv.rows} rows (not counting its header line), but the Parquet made "
+                f"The file holds {self._rows.rows} rows (not counting its header line), but the Parquet made "
                 f"of it holds {rows}: its quotes or line ends may not be those of RFC 4180, or it has blank "
                 "lines."
             )
 
-    def _replace(self) -> None:
-        """Let a file without text take the place of what was written, which is dropped at the end."""
-        self._tally = Tally()
-        if self._writer is not None:
-            self._writer = self._open_writer()
-        self._store(_EMPTY_GZIP if self._kept else b"")
-
     def commit(self) -> list[StoredFile]:
         """Publish the file, then its Parquet."""
-        files = []
-        if self._writer is not None:
-            self._publish(self._writer)
-        if self._transfer.options.stores_csv:
-            written = self._writer is not None
-            files.append(self._tally.file(self._target.uri, self._csv.rows, written=written))
-        if self._parquet is not None:
-            files.append(self._publish_parquet(self._parquet))
+        files: list[StoredFile] = []
+        for output in self._outputs():
+            files.append(output.commit(self._rows.rows, beside=files[0] if files else None))
         return files
-
-    def _publish(self, writer: AtomicWriter) -> None:
-        target, transfer = self._target, self._transfer
-        try:
-            writer.commit()
-        except FileExistsError as error:
-            raise download_error(
-                f"{target.uri} has come into being during the download, and overwrite is off."
-            ) from error
-        except Exception as error:
-            if target.is_local:
-                raise transfer.not_written(target, error) from error
-            raise not_confirmed(target.uri, f"{type(error).__name__}: {error}") from error
-
-    def _publish_parquet(self, parquet: ParquetFile) -> StoredFile:
-        try:
-            return parquet.commit()
-        except Exception as error:
-            stored = self._transfer.options.stores_csv
-            csv = "is published, but its Parquet" if stored else "is whole, but its Parquet"
-            raise DownloadError(
-                sentences(
-                    f"{self._target.uri} {csv} could not be: {type(error).__name__}: {error}", JOB_IS_DONE
-                )
-            ) from error

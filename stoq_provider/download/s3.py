@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 from stoq_provider.download.destination import S3, Target
+from stoq_provider.download.writers import AtomicWriter
 
 PART_BYTES = 8 * 1024 * 1024
 """Size of a part; a part is in memory until it is sent."""
@@ -61,7 +62,7 @@ def _in_thread(call: Callable[[], T]) -> Future[T]:
     return future
 
 
-class S3Upload:
+class S3Writer(AtomicWriter):
     """
     One object: put at once, or in parts that a few threads send.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -78,28 +77,6 @@ class CsvRecordCounter:
     def rows(self) -> int:
         """Records so far without the header line."""
         return max(self.records - 1, 0)
-
-
-class Tally:
-    """Bytes and SHA-256 of what is stored."""
-
-    def __init__(self) -> None:
-        self.bytes = 0
-        self._hash = hashlib.sha256()
-
-    def stored(self, chunk: bytes) -> None:
-        """Take the next bytes of what is stored."""
-        self.bytes += len(chunk)
-        self._hash.update(chunk)
-
-    @property
-    def sha256(self) -> str:
-        """Digest so far, in hex."""
-        return self._hash.hexdigest()
-
-    def file(self, uri: str, rows: int, *, written: bool) -> StoredFile:
-        """Return the entry of the file that is there."""
-        return StoredFile(uri, uri.rpartition("/")[2], self.bytes, rows, self.sha256, written)
 
 
 @dataclass(frozen=True, slots=True)

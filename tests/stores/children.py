@@ -209,9 +209,10 @@ def _work(job: Job) -> None:
 
 
 def _die_at_publication(when: Literal["before", "after"]) -> None:
-    from stoq_provider.download.writers import LocalWriter, ObjectWriter
+    from stoq_provider.download.s3 import S3Writer
+    from stoq_provider.download.writers import FsspecWriter, LocalWriter
 
-    for writer in (LocalWriter, ObjectWriter):
+    for writer in (LocalWriter, FsspecWriter, S3Writer):
         writer.commit = _killing(writer.commit, when)  # type: ignore[method-assign]
 
 
