@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from stoq_provider.download import responses
 from stoq_provider.download.options import DownloadOptions, download_error
 from stoq_provider.download.responses import Trouble, Verdict, Wanted, describe
-from stoq_provider.download.ssrf import Refused, SignedUrl, parse_url
+from stoq_provider.download.ssrf import SignedUrl, parse_url
 
 if TYPE_CHECKING:
     import requests
@@ -175,10 +175,9 @@ class Source:
 
     def _current_url(self) -> SignedUrl:
         if self._url is None:
-            text = self._get_url()
-            url = _parsed(text)
-            if isinstance(url, str):
-                raise self._error(f"{url}.")
+            url = parse_url(self._get_url())
+            if isinstance(url, Trouble):
+                raise self._error(f"{url.reason}.")
             self._url, self.host = url, url.host
         return self._url
 
@@ -242,14 +241,6 @@ class Source:
             f"{self.received}{total} bytes had arrived.",
             http_status=http_status,
         )
-
-
-def _parsed(text: str) -> SignedUrl | str:
-    # The problem comes back as text, because an error raised within a handler keeps the other as context.
-    try:
-        return parse_url(text)
-    except Refused as error:
-        return str(error)
 
 
 def _next_chunk(raw: Any) -> tuple[bytes, str, bool]:

@@ -24,7 +24,6 @@ from stoq_provider.download.ssrf import (
     Refused,
     SignedUrl,
     check_address,
-    check_addresses,
     check_name,
     check_scheme,
     redirect_target,
@@ -70,7 +69,7 @@ class GuardedSession:
                 return answer
             location = answer.headers.get("Location", "")
             answer.close()
-            moved = _redirected(url, location)
+            moved = redirect_target(url, location)
             if isinstance(moved, Trouble):
                 return moved
             url = moved
@@ -95,7 +94,9 @@ class GuardedSession:
         session.trust_env = False
         self._url, self._direct = url, not select_proxy(url.text, settings["proxies"])
         if self._direct:
-            check_addresses(resolve(url.host, url.port), url, self._options)
+            # One bad address among them is enough to refuse.
+            for address in resolve(url.host, url.port):
+                check_address(address, url, self._options)
         else:
             check_name(url, self._options)
         # A connection of its own for every request: the peer check belongs to this URL, and a kept connection
@@ -156,10 +157,3 @@ class _GuardedAdapter(HTTPAdapter):
 
         connection._new_conn = connect_and_show
         return connection
-
-
-def _redirected(url: SignedUrl, location: str) -> SignedUrl | Trouble:
-    try:
-        return redirect_target(url, location)
-    except Refused as error:
-        return Trouble(str(error), final=True)
