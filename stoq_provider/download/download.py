@@ -11,13 +11,22 @@ Reading overlaps with checking and writing: one thread reads, and the calling th
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from stoq_provider.download.destination import PLACEHOLDERS, clean_file_name, report_of, resolve_target
-from stoq_provider.download.options import DownloadOptions, Overwrite, destination_error
+from stoq_provider.download.destination import (
+    PLACEHOLDERS,
+    Target,
+    clean_file_name,
+    refuse_existing,
+    report_of,
+    resolve_target,
+)
+from stoq_provider.download.options import DownloadOptions, destination_error
 from stoq_provider.download.output import Output, open_writer
 from stoq_provider.download.pipeline import Transfer
 from stoq_provider.download.resume import Source
@@ -30,23 +39,39 @@ if TYPE_CHECKING:
     from stoq_provider.download.parquet import ParquetFile
 
 
-def _never() -> bool:
-    return False
-
-
-def check_destination(destination: str | ObjectStoragePath, *, overwrite: Overwrite = True) -> None:
+def check_download(options: DownloadOptions, destination: Any) -> None:
     """
-    Check a destination before a job is submitted, so that its result will not be stranded.
+    Check before a job is submitted whether its files can be stored, so that none will be stranded.
 
     What stands in for names that are not known yet is a guess, so an object that exists is refused only where
     the destination has no placeholder.
 
-    :raises ValidationRejected: as :func:`~stoq_provider.download.destination.resolve_target`.
+    :param destination: ``None``: nothing is stored.
+    :raises ValidationRejected: naming what is wrong.
     """
+    parquet_of(options)
+    if destination is None:
+        return
     text = str(destination)
-    guessed = text.endswith("/") or "{" in text
+    if text.endswith("/") or "{" in text:
+        options = replace(options, overwrite=True)
     samples: Mapping[str, str] = dict.fromkeys(PLACEHOLDERS, "name")
-    resolve_target(destination, clean_file_name(None), overwrite=overwrite or guessed, values=samples)
+    _place(destination, "not-known-yet.csv", options, samples)
+
+
+def _place(destination: Any, name: str, options: DownloadOptions, values: Mapping[str, str | None]) -> Target:
+    """Return where the CSV goes, once it is known that all that is wanted can go to its place."""
+    overwrite = options.overwrite or not options.stores_csv
+    target = resolve_target(destination, name, overwrite=overwrite, values=values)
+    if options.format == "parquet":
+        parquet = target.parquet()
+        if options.stores_csv and parquet.path == target.path:
+            raise destination_error(f"{target.uri} can't be both the CSV and its Parquet.")
+        if parquet.is_local and os.path.isdir(parquet.path):  # noqa: PTH112
+            raise destination_error(f"{parquet.path} is a folder, and the Parquet goes there.")
+        if not options.overwrite:
+            refuse_existing(parquet)
+    return target
 
 
 def parquet_of(options: DownloadOptions) -> Callable[[Output], ParquetFile] | None:
@@ -79,7 +104,7 @@ def download_files(
     job_id: str | None = None,
     system: str | None = None,
     kind: str | None = None,
-    should_stop: Callable[[], bool] = _never,
+    should_stop: Callable[[], bool] = lambda: False,
     log: logging.Logger | None = None,
 ) -> list[StoredFile]:
     """
@@ -112,8 +137,7 @@ def download_files(
     log = log or logging.getLogger(__name__)
     name = clean_file_name(file_name, fallback=f"{job_id}.csv" if job_id else "")
     values = {"job_id": job_id, "kind": kind, "report": report_of(kind), "system": system}
-    overwrite = options.overwrite or not options.stores_csv
-    target = resolve_target(destination, name, overwrite=overwrite, values=values)
+    target = _place(destination, name, options, values)
     with closing(Source(get_url, options, should_stop=should_stop, log=log)) as source:
         try:
             files = Transfer(
@@ -129,11 +153,6 @@ def download_files(
         except StoqProviderError as error:
             error.job_id = error.job_id or job_id
             raise
-    _log_stored(log, files, source.resumes)
-    return files
-
-
-def _log_stored(log: logging.Logger, files: Sequence[StoredFile], resumes: int) -> None:
     for file in files:
         log.info(
             "%s %s: %s bytes, %s rows, sha256 %s, %s broken connections on the way",
@@ -142,8 +161,9 @@ def _log_stored(log: logging.Logger, files: Sequence[StoredFile], resumes: int) 
             file.bytes,
             file.rows,
             file.sha256,
-            resumes,
+            source.resumes,
         )
+    return files
 
 
 def store_text(folder: str, name: str, text: str) -> str:

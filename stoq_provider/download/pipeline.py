@@ -8,7 +8,6 @@ thread of the caller, one after the other.
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, closing, suppress
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from stoq_provider.download.destination import Target, refuse_existing
 from stoq_provider.download.gunzip import Gunzip
-from stoq_provider.download.options import DownloadOptions, destination_error, verification_error
+from stoq_provider.download.options import DownloadOptions, verification_error
 from stoq_provider.download.output import Output
 from stoq_provider.download.resume import Source, StartOver
 from stoq_provider.download.verification import CsvRecordCounter, StoredFile, check_rows, wants_nothing
@@ -54,26 +53,12 @@ class Transfer:
     expected_bytes: int | None
 
     def run(self) -> list[StoredFile]:
-        """
-        Copy until it is done or given up; the source bounds how often it starts over.
-
-        :raises ValidationRejected: the Parquet has no place to go to.
-        """
-        if self.parquet is not None:
-            self._check_place(self.target.parquet())
+        """Copy until it is done or given up; the source bounds how often it starts over."""
         while True:
             try:
                 return self._once()
             except StartOver as signal:
                 self.log.warning("Download from %s starts again at byte 0: %s", self.source.host, signal)
-
-    def _check_place(self, parquet: Target) -> None:
-        if self.options.stores_csv and parquet.path == self.target.path:
-            raise destination_error(f"{self.target.uri} can't be both the CSV and its Parquet.")
-        if parquet.is_local and os.path.isdir(parquet.path):  # noqa: PTH112
-            raise destination_error(f"{parquet.path} is a folder, and the Parquet goes there.")
-        if not self.options.overwrite:
-            refuse_existing(parquet)
 
     def _once(self) -> list[StoredFile]:
         with closing(read_ahead(self.source)) as chunks, ExitStack() as begun:

@@ -27,11 +27,12 @@ def row_problem(records: int, expected: int, header_counted: bool | None) -> str
     allowed = {None: (rows, records), False: (rows,), True: (records,)}[header_counted]
     if expected in allowed:
         return ""
-    how = {
-        None: "",
-        False: "; header_counted=False takes the job's rows to be counted without the header line",
-        True: "; header_counted=True takes the job's rows to be counted with the header line",
-    }[header_counted]
+    how = ""
+    if header_counted is not None:
+        counted = "with" if header_counted else "without"
+        how = (
+            f"; header_counted={header_counted} takes the job's rows to be counted {counted} the header line"
+        )
     return f"the job announced {expected} rows, but the file holds {rows} (not counting its header line){how}"
 
 

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.lineage.hook import get_hook_lineage_collector
 
-from stoq_provider.core.manifest import parquet_name
 from stoq_provider.core.models import JobHandle, JobStatus
 from stoq_provider.download.destination import fill_in, report_of
-from stoq_provider.download.download import check_destination, download_files, parquet_of
+from stoq_provider.download.download import download_files
 from stoq_provider.download.many import DownloadPool, distinct_names
-from stoq_provider.download.options import DownloadOptions, options_error
+from stoq_provider.download.options import DownloadOptions
 from stoq_provider.download.verification import EmptyResult, StoredFile
 from stoq_provider.exceptions import DownloadError, ValidationRejected
 
@@ -29,32 +28,6 @@ _IN_THE_WAY = (
     "Files of the other jobs that were published before stay, and overwrite=False refuses them on a retry: "
     "move them away first."
 )
-
-
-def check_download(options: DownloadOptions, destination: Any) -> None:
-    """
-    Check before a job is started whether its files could be stored.
-
-    :raises ValidationRejected: naming what is wrong.
-    """
-
-    parquet = parquet_of(options)
-    if destination is None:
-        return
-    check_destination(destination, overwrite=options.overwrite or not options.stores_csv)
-    if parquet is None or str(destination).endswith("/"):
-        return
-    place = _parquet_of(destination)
-    if options.stores_csv and str(place) == str(destination):
-        raise options_error(f"with keep_csv, {destination} can't be both the CSV and the Parquet")
-    check_destination(place, overwrite=options.overwrite)
-
-
-def _parquet_of(destination: Any) -> Any:
-    if isinstance(destination, str):
-        return parquet_name(destination)
-    # A path object keeps its connection this way.
-    return destination.with_name(parquet_name(destination.name))
 
 
 def store_result(

@@ -10,7 +10,7 @@ import pytest
 
 from stoq_provider.download import download as module
 from stoq_provider.download import resume
-from stoq_provider.download.download import check_destination, download_files
+from stoq_provider.download.download import check_download, download_files
 from stoq_provider.download.options import DownloadOptions
 from stoq_provider.download.resume import CHUNK_BYTES
 from stoq_provider.download.verification import CsvRecordCounter, StoredFile
@@ -486,8 +486,8 @@ def test_bad_destination_is_found_before_the_download(server, options, tmp_path)
     with pytest.raises(ValidationRejected, match="is a folder"):
         download_files(server.url, str(tmp_path), file_name="x.csv", options=options)
     with pytest.raises(ValidationRejected, match="is a folder"):
-        check_destination(str(tmp_path))
-    check_destination(f"{tmp_path}/")
+        check_download(DownloadOptions(), str(tmp_path))
+    check_download(DownloadOptions(), f"{tmp_path}/")
     assert server.requests == []
 
 
