@@ -251,7 +251,7 @@ def _next_chunk(raw: Any) -> tuple[bytes, str, bool]:
 
     :param raw: urllib3's response.
     """
-    from urllib3.exceptions import HTTPError
+    from urllib3.exceptions import HTTPError  # loads urllib3, which importing this module must not
 
     # urllib3 1.26 has nothing that returns with what is there; waiting for a little takes no long time.
     read, most = (raw.read1, CHUNK_BYTES) if hasattr(raw, "read1") else (raw.read, _SMALL_BYTES)

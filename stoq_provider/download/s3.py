@@ -36,7 +36,7 @@ def s3_client(target: Target) -> Any:
     if target.protocol not in S3 or target.tuned:
         return None
     if target.fs not in _CLIENTS:
-        from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+        from airflow.providers.amazon.aws.hooks.s3 import S3Hook  # of an extra
 
         hook = S3Hook(aws_conn_id=target.conn_id)
         _CLIENTS[target.fs] = None if _FSSPEC_ONLY & set(hook.service_config) else hook.get_conn()
