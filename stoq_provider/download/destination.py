@@ -10,6 +10,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from airflow.providers.common.compat import sdk  # whole: its names are loaded when they are asked for
+
+from stoq_provider.core.manifest import parquet_name
 from stoq_provider.download.options import Overwrite, destination_error
 
 if TYPE_CHECKING:
@@ -176,6 +179,10 @@ class Target:
         uri, path = (f"{text.removesuffix(drop)}{suffix}" for text in (self.uri, self.path))
         return replace(self, uri=uri, path=path)
 
+    def parquet(self) -> Target:
+        """Return where the Parquet of this CSV goes: beside it, unless it is named so already."""
+        return replace(self, uri=parquet_name(self.uri), path=parquet_name(self.path))
+
     def exists(self) -> bool:
         """
         Ask whether something is there now.
@@ -252,15 +259,13 @@ def _local(uri: str, scheme: str) -> Target:
 
 
 def _remote(uri: str, scheme: str, given: Any) -> Target:
-    from airflow.providers.common.compat.sdk import ObjectStoragePath
-
     if scheme not in GCS and "?versionid=" in uri.lower():
         # The file systems take it for the version of an object: it would be written to the key before it.
         raise destination_error(f"{uri} names a version of an object, and only an object can be written.")
     conn_id = _conn_id(uri, given)
     if conn_id:
         _check_connection(conn_id, uri)
-    path = ObjectStoragePath(uri, conn_id=conn_id) if conn_id else ObjectStoragePath(uri)
+    path = sdk.ObjectStoragePath(uri, conn_id=conn_id) if conn_id else sdk.ObjectStoragePath(uri)
     if not path.key:
         raise destination_error(f"{uri} names no object, only a bucket.")
     try:
@@ -285,9 +290,7 @@ def _conn_id(uri: str, given: Any) -> str | None:
 
 def _check_connection(conn_id: str, uri: str) -> None:
     """Make sure that the connection exists: Airflow goes on as an anonymous user where it does not."""
-    from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
-
     try:
-        BaseHook.get_connection(conn_id)
-    except AirflowNotFoundException as error:
+        sdk.BaseHook.get_connection(conn_id)
+    except sdk.AirflowNotFoundException as error:
         raise destination_error(f"The connection {conn_id!r} of {uri} does not exist.") from error

@@ -4,51 +4,77 @@ The trusted download: stream, resume, verify, and only then publish.
 Runs on the worker, never in a trigger. Memory stays constant: a few chunks of a mebibyte, and for object
 stores a few parts. What is published is the whole file; everything else leaves nothing behind.
 
-Reading overlaps with checking and writing: the calling thread reads, and one consumer thread behind a bounded
-queue does the rest (:mod:`stoq_provider.download.consumer`, :mod:`stoq_provider.download.pipeline`).
+Reading overlaps with checking and writing: one thread reads, and the calling thread does the rest
+(:mod:`stoq_provider.download.pipeline`).
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping
 from contextlib import closing
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-from stoq_provider.download.destination import PLACEHOLDERS, clean_file_name, report_of, resolve_target
-from stoq_provider.download.options import DownloadOptions, Overwrite, destination_error
+from stoq_provider.download.destination import (
+    PLACEHOLDERS,
+    Target,
+    clean_file_name,
+    refuse_existing,
+    report_of,
+    resolve_target,
+)
+from stoq_provider.download.options import DownloadOptions, destination_error
+from stoq_provider.download.output import Output, open_writer
 from stoq_provider.download.pipeline import Transfer
 from stoq_provider.download.resume import Source
 from stoq_provider.download.verification import StoredFile
-from stoq_provider.download.writers import open_writer
 from stoq_provider.exceptions import StoqProviderError
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
-    from stoq_provider.download.parquet import Parquet
+    from stoq_provider.download.parquet import ParquetFile
 
 
-def _never() -> bool:
-    return False
-
-
-def check_destination(destination: str | ObjectStoragePath, *, overwrite: Overwrite = True) -> None:
+def check_download(options: DownloadOptions, destination: Any) -> None:
     """
-    Check a destination before a job is submitted, so that its result will not be stranded.
+    Check before a job is submitted whether its files can be stored, so that none will be stranded.
 
     What stands in for names that are not known yet is a guess, so an object that exists is refused only where
     the destination has no placeholder.
 
-    :raises ValidationRejected: as :func:`~stoq_provider.download.destination.resolve_target`.
+    :param destination: ``None``: nothing is stored.
+    :raises ValidationRejected: naming what is wrong.
     """
+    parquet_of(options)
+    if destination is None:
+        return
     text = str(destination)
-    guessed = text.endswith("/") or "{" in text
+    if text.endswith("/") or "{" in text:
+        options = replace(options, overwrite=True)
     samples: Mapping[str, str] = dict.fromkeys(PLACEHOLDERS, "name")
-    resolve_target(destination, clean_file_name(None), overwrite=overwrite or guessed, values=samples)
+    _place(destination, "not-known-yet.csv", options, samples)
 
 
-def parquet_of(options: DownloadOptions) -> Parquet | None:
+def _place(destination: Any, name: str, options: DownloadOptions, values: Mapping[str, str | None]) -> Target:
+    """Return where the CSV goes, once it is known that all that is wanted can go to its place."""
+    overwrite = options.overwrite or not options.stores_csv
+    target = resolve_target(destination, name, overwrite=overwrite, values=values)
+    if options.format == "parquet":
+        parquet = target.parquet()
+        if options.stores_csv and parquet.path == target.path:
+            raise destination_error(f"{target.uri} can't be both the CSV and its Parquet.")
+        if parquet.is_local and os.path.isdir(parquet.path):  # noqa: PTH112
+            raise destination_error(f"{parquet.path} is a folder, and the Parquet goes there.")
+        if not options.overwrite:
+            refuse_existing(parquet)
+    return target
+
+
+def parquet_of(options: DownloadOptions) -> Callable[[Output], ParquetFile] | None:
     """
     Return what makes Parquet files, where they are wanted.
 
@@ -57,12 +83,14 @@ def parquet_of(options: DownloadOptions) -> Parquet | None:
     if options.format != "parquet":
         return None
     try:
-        from stoq_provider.download.parquet import Parquet  # loads pyarrow, which is an extra
+        # They load pyarrow, which is an extra.
+        from stoq_provider.download.columns import Columns
+        from stoq_provider.download.parquet import ParquetFile
     except ImportError as error:
         raise destination_error(
             f"Parquet needs {error.name}: install airflow-provider-stoq[parquet]."
         ) from error
-    return Parquet(options)
+    return partial(ParquetFile, Columns(options.column_types), options.on_empty)
 
 
 def download_files(
@@ -76,9 +104,8 @@ def download_files(
     job_id: str | None = None,
     system: str | None = None,
     kind: str | None = None,
-    should_stop: Callable[[], bool] = _never,
+    should_stop: Callable[[], bool] = lambda: False,
     log: logging.Logger | None = None,
-    on_source: Callable[[Source], None] | None = None,
 ) -> list[StoredFile]:
     """
     Fetch the result of a job and publish it at ``destination``, whole and verified, or not at all.
@@ -99,9 +126,8 @@ def download_files(
     :param kind: what was asked for, such as ``"export:revenue"``, for ``{kind}`` and ``{report}``.
     :param should_stop: asked between chunks and while waiting; ``True`` ends the download as an error.
         ``on_kill`` of an operator sets the flag behind it, because Airflow 3.3 raises nothing when a task is
-        terminated. A read that waits for bytes hears it in a :class:`DownloadPool` only.
+        terminated.
     :param log: a task's logger.
-    :param on_source: is given the source before it is read; its ``wake()`` ends a read from another thread.
     :raises ValidationRejected: the destination cannot be used; nothing was downloaded.
     :raises DownloadError: the file could not be fetched or stored; nothing was published.
     :raises VerificationError: the file is not what was announced; nothing was published.
@@ -111,11 +137,8 @@ def download_files(
     log = log or logging.getLogger(__name__)
     name = clean_file_name(file_name, fallback=f"{job_id}.csv" if job_id else "")
     values = {"job_id": job_id, "kind": kind, "report": report_of(kind), "system": system}
-    overwrite = options.overwrite or not options.stores_csv
-    target = resolve_target(destination, name, overwrite=overwrite, values=values)
+    target = _place(destination, name, options, values)
     with closing(Source(get_url, options, should_stop=should_stop, log=log)) as source:
-        if on_source is not None:
-            on_source(source)
         try:
             files = Transfer(
                 source,
@@ -130,11 +153,6 @@ def download_files(
         except StoqProviderError as error:
             error.job_id = error.job_id or job_id
             raise
-    _log_stored(log, files, source.resumes)
-    return files
-
-
-def _log_stored(log: logging.Logger, files: Sequence[StoredFile], resumes: int) -> None:
     for file in files:
         log.info(
             "%s %s: %s bytes, %s rows, sha256 %s, %s broken connections on the way",
@@ -143,8 +161,9 @@ def _log_stored(log: logging.Logger, files: Sequence[StoredFile], resumes: int) 
             file.bytes,
             file.rows,
             file.sha256,
-            resumes,
+            source.resumes,
         )
+    return files
 
 
 def store_text(folder: str, name: str, text: str) -> str:

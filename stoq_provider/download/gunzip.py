@@ -33,23 +33,18 @@ class Gunzip:
             self.damage = str(error)
 
     def _pieces(self, chunk: bytes) -> Iterator[bytes]:
-        while chunk and not self.damage:
+        while True:
             if self.ended:
                 # Zeros may fill up the end; anything else begins another member.
                 chunk = chunk.lstrip(b"\0")
                 if not chunk:
                     return
-                self._member, self.ended = zlib.decompressobj(_GZIP), False
+                self._member = zlib.decompressobj(_GZIP)
             piece = self._member.decompress(chunk, PIECE_BYTES)
             if piece:
                 yield piece
             self.ended = self._member.eof
-            chunk = self._member.unused_data if self.ended else self._member.unconsumed_tail
-            if not self.ended and not chunk and len(piece) == PIECE_BYTES:
-                yield from self._rest()
-
-    def _rest(self) -> Iterator[bytes]:
-        # The input is used up, but the decoder may still hold decoded bytes.
-        while piece := self._member.decompress(b"", PIECE_BYTES):
-            yield piece
-        self.ended = self._member.eof
+            chunk = self._member.unused_data or self._member.unconsumed_tail
+            # A full piece may not be all that the decoder holds, although its input is used up.
+            if not chunk and len(piece) < PIECE_BYTES:
+                return

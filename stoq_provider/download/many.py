@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import atexit
+import concurrent.futures.thread  # noqa: F401 - its end is registered before ours, see below
 import logging
 import re
 import threading
 import time
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from itertools import count
 from math import inf
-from typing import Generic, TypeVar
+from queue import Empty, SimpleQueue
+from typing import Any, Generic, TypeVar
 
 from stoq_provider.download.destination import add_job_id, clean_file_name
 from stoq_provider.download.options import download_error
-from stoq_provider.download.resume import Source
+from stoq_provider.download.output import not_confirmed
 
 _TICK_SECONDS = 0.5
 _PATIENCE_SECONDS = 90.0
+_EXIT_PATIENCE_SECONDS = 10.0
 # A download may add one of them or put it in place of another, such as .parquet for .csv.
 _SUFFIXES = re.compile(r"(\.(csv|gz|parquet))+\Z")
 _log = logging.getLogger(__name__)
@@ -30,25 +34,33 @@ class DownloadPool(Generic[T]):
     """
     Runs downloads in a few threads; the first that fails stops the others.
 
-    A single one as well: the calling thread has to stay free for what ends a download that waits for bytes.
+    A single one as well: what a signal raises in the main thread must never interrupt a call into a store
+    half-way, which leaves uploads behind that nobody can find again.
 
     :param should_stop: asked about twice a second; ``True`` stops all.
+    :param deadline: seconds for each download. It hears that by itself, unless it is stuck in a call.
     """
 
-    def __init__(self, should_stop: Callable[[], bool]) -> None:
+    def __init__(self, should_stop: Callable[[], bool], *, deadline: float | None = None) -> None:
+        self.threads: list[threading.Thread] = []
         self._should_stop = should_stop
-        self._stop = threading.Event()
-        self._sources: list[Source] = []
+        self._deadline = inf if deadline is None else deadline
+        self._stop = False
+        self._begun: dict[int, float] = {}
+        # Neither an event nor a join: an exception of a signal may leave those in a wrong state.
+        self._ended: SimpleQueue[int] = SimpleQueue()
         self._errors: list[BaseException] = []
         self._results: dict[int, T] = {}
 
+    def stop(self) -> None:
+        """Have all downloads end."""
+        self._stop = True
+
     def stopped(self) -> bool:
         """Return whether the downloads should stop; each of them asks."""
-        return self._stop.is_set() or self._should_stop()
-
-    def watch(self, source: Source) -> None:
-        """Take note of a source, whose reads end at a stop or at its deadline."""
-        self._sources.append(source)
+        if not self._stop and self._should_stop():
+            self._stop = True
+        return self._stop
 
     def run(self, downloads: Sequence[Callable[[], T]], at_once: int) -> list[T]:
         """
@@ -56,49 +68,79 @@ class DownloadPool(Generic[T]):
 
         :raises BaseException: what the first one that failed raised, once the others have ended.
         """
-        futures: list[Future[None]] = []
-        executor = ThreadPoolExecutor(at_once, "stoq-download")
+        waiting = iter(list(enumerate(downloads)))  # of which each thread takes the next
+        # Daemons: a call into a store that never returns must not keep the process from ending.
+        self.threads = [
+            threading.Thread(target=self._work, args=(waiting,), name="stoq-download", daemon=True)
+            for _ in range(min(at_once, len(downloads)))
+        ]
+        if threading.current_thread().daemon:
+            _unattended.add(self)
         try:
-            for number, download in enumerate(downloads):
-                futures.append(executor.submit(self._run, number, download))
-            self._wait(futures)
+            for thread in self.threads:
+                thread.start()
+            self._wait(len(downloads))
         except BaseException:  # of this thread, such as the one of Airflow's task timeout
-            self._stop.set()
-            self._wait(futures)
+            self.stop()
+            _unattended.add(self)  # another may end the wait
+            self._wait(len(downloads))
             raise
-        finally:
-            executor.shutdown(wait=all(future.done() for future in futures), cancel_futures=True)
+        for other in self._errors[1:]:
+            _log.warning("Another download ended as well: %s", other)
         if self._errors:
-            for other in self._errors[1:]:
-                _log.warning("Another download ended as well: %s", other)
             raise self._errors[0]
+        if self._begun:
+            raise not_confirmed("the file", "a call has not returned, long after the stop")
         if len(self._results) < len(downloads):
             raise download_error("The task was stopped before all files were downloaded.")
         return [self._results[number] for number in range(len(downloads))]
 
-    def _wait(self, futures: Sequence[Future[None]]) -> None:
-        """Wait for all; after a stop, which each of them hears, for so long as ends what hears nothing."""
-        give_up_at = inf
-        while wait(futures, _TICK_SECONDS).not_done:
-            stopped = self.stopped()
-            if stopped:
-                give_up_at = min(give_up_at, time.monotonic() + _PATIENCE_SECONDS)
-            if time.monotonic() >= give_up_at:
+    def _wait(self, total: int) -> None:
+        """Wait for all. Each hears a stop and its deadline; what does not is given up a while later."""
+        stopped_at = inf
+        while self._begun or not (self.stopped() or len(self._results) == total):
+            with suppress(Empty):
+                self._ended.get(timeout=_TICK_SECONDS)
+            now = time.monotonic()
+            if self.stopped():
+                stopped_at = min(stopped_at, now)
+            due = min(list(self._begun.values()), default=now) + self._deadline
+            if self._begun and now >= min(stopped_at, due) + _PATIENCE_SECONDS:
+                self.stop()
                 _log.warning("A download is stuck in a call; it ends as soon as that returns.")
                 return
-            for source in tuple(self._sources):
-                # Again and again: one may have connected only now.
-                if stopped or source.overdue():
-                    source.wake()
+        _unattended.discard(self)
 
-    def _run(self, number: int, download: Callable[[], T]) -> None:
-        if self.stopped():
-            return
-        try:
-            self._results[number] = download()
-        except BaseException as error:
-            self._errors.append(error)
-            self._stop.set()
+    def _work(self, waiting: Iterator[tuple[int, Callable[[], T]]]) -> None:
+        for number, download in waiting:
+            # Before it looks for a stop: after that, none may begin that is not waited for.
+            self._begun[number] = time.monotonic()
+            try:
+                if not self.stopped():
+                    self._results[number] = download()
+            except BaseException as error:
+                self._errors.append(error)
+                self.stop()
+            del self._begun[number]
+            self._ended.put(number)
+
+
+# When the interpreter exits, it does not wait for daemon threads: what they have begun would be left behind.
+_unattended: set[DownloadPool[Any]] = set()
+
+
+def _end_unattended() -> None:
+    pools = list(_unattended)
+    for pool in pools:
+        pool.stop()
+    until = time.monotonic() + _EXIT_PATIENCE_SECONDS
+    for thread in [thread for pool in pools for thread in pool.threads]:
+        thread.join(max(0.0, until - time.monotonic()))
+
+
+# As early as possible: a store whose connection has gone looks up its name in a pool of threads, and those
+# are shut before exit handlers run. What is registered after the end of concurrent.futures runs before that.
+getattr(threading, "_register_atexit", atexit.register)(_end_unattended)
 
 
 def distinct_names(given: Sequence[tuple[str | None, str | None]]) -> list[str]:

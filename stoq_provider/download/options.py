@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from airflow.providers.common.compat.sdk import AirflowSkipException
-
 from stoq_provider.core.error_text import sentences
 from stoq_provider.core.validation import near_misses
 from stoq_provider.exceptions import DownloadError, ValidationRejected, VerificationError
@@ -16,8 +14,6 @@ DOWNLOADS_AGAIN = "a retry only downloads its result again and submits nothing"
 """What is usual; an error of a task whose next try will not find its jobs says something else."""
 
 JOB_IS_DONE = f"The remote job itself is done: {DOWNLOADS_AGAIN}."
-
-FATE = f"Nothing was published. {JOB_IS_DONE}"
 """Ends every error of a download: what becomes of the job, and what a retry does."""
 
 Overwrite = bool | Literal["if_different"]
@@ -59,9 +55,9 @@ class DownloadOptions:
         transfer shorter or longer than announced always fails, and so does damaged gzip.
     :param on_empty: what to do with a file without data rows: ``"keep"`` it as it came; ``"header"``:
         as it came too, but a file that lacks even the header line fails; ``"empty"``: publish a file of
-        no bytes (of no text, if gzip is kept); ``"skip"``: publish nothing and raise :class:`EmptyResult`,
-        which Airflow takes for a skip; ``"fail"``: an error. It is asked after the row count was checked.
-        What becomes of Parquet: :func:`stoq_provider.download.parquet.parquet`.
+        no bytes (of no text, if gzip is kept); ``"skip"``: publish nothing, and Airflow skips the
+        task; ``"fail"``: an error. It is asked after the row count was checked.
+        What becomes of Parquet: :class:`stoq_provider.download.parquet.ParquetFile`.
     :param min_rows: fewer data rows fail, whatever ``on_mismatch`` says. A file without any is left to
         ``on_empty``, unless that is ``"keep"``.
     :param header_counted: whether the job's row count includes the header line; ``None``: either is accepted.
@@ -185,18 +181,14 @@ def options_error(text: str) -> ValidationRejected:
     )
 
 
-class EmptyResult(AirflowSkipException):
-    """The file has no data rows, and ``on_empty="skip"``: nothing was published."""
-
-
 def download_error(text: str, *, http_status: int | None = None) -> DownloadError:
     """Return the error for a result that could not be fetched or stored."""
-    return DownloadError(sentences(text, FATE), http_status=http_status)
+    return DownloadError(sentences(text, "Nothing was published.", JOB_IS_DONE), http_status=http_status)
 
 
 def verification_error(text: str) -> VerificationError:
     """Return the error for a result that arrived, but is not what was announced."""
-    return VerificationError(sentences(text, FATE))
+    return VerificationError(sentences(text, "Nothing was published.", JOB_IS_DONE))
 
 
 def destination_error(text: str) -> ValidationRejected:

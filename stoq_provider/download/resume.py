@@ -9,19 +9,17 @@ what it has and to call :meth:`Source.chunks` once more. Bytes of two versions a
 from __future__ import annotations
 
 import logging
+import random
 import re
 import time
 from collections.abc import Callable, Generator
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from tenacity import RetryCallState, Retrying
-from tenacity.wait import wait_exponential_jitter
-
 from stoq_provider.download import responses
 from stoq_provider.download.options import DownloadOptions, download_error
 from stoq_provider.download.responses import Trouble, Verdict, Wanted, describe
-from stoq_provider.download.ssrf import Refused, SignedUrl, parse_url
+from stoq_provider.download.ssrf import SignedUrl, parse_url
 
 if TYPE_CHECKING:
     import requests
@@ -82,20 +80,17 @@ class Source:
         self._etag: str | None = None
         self._refused = False
         self._failures = 0  # in a row, without a byte in between
+        self._closed = False
         self._started = time.monotonic()
 
     def close(self) -> None:
-        """Drop the connection."""
+        """
+        Drop the connection; from another thread as well, which ends a read that waits for bytes.
+
+        It counts as a stop: the end that is put to a read looks like that of the body.
+        """
+        self._closed = True
         self._session.close()
-
-    def wake(self) -> None:
-        """
-        End what waits for bytes, from another thread, so that it hears a stop or the deadline at once.
-
-        Only for a download that is not wanted any more: the end that is put to a read looks like that of the
-        body. Behind a SOCKS proxy it ends when bytes come or the connection stalls.
-        """
-        self._session.wake()
 
     def chunks(self) -> Generator[bytes, None, None]:
         """
@@ -180,10 +175,9 @@ class Source:
 
     def _current_url(self) -> SignedUrl:
         if self._url is None:
-            text = self._get_url()
-            url = _parsed(text)
-            if isinstance(url, str):
-                raise self._error(f"{url}.")
+            url = parse_url(self._get_url())
+            if isinstance(url, Trouble):
+                raise self._error(f"{url.reason}.")
             self._url, self.host = url, url.host
         return self._url
 
@@ -234,15 +228,11 @@ class Source:
 
         :raises DownloadError: the task was stopped, or the deadline has passed.
         """
-        if self._should_stop():
+        if self._closed or self._should_stop():
             raise self._error("the task was stopped.")
-        if self.overdue():
-            raise self._error(f"not done within the deadline of {self._options.deadline:g} s.")
-
-    def overdue(self) -> bool:
-        """Return whether the deadline has passed."""
         limit = self._options.deadline
-        return limit is not None and time.monotonic() - self._started > limit
+        if limit is not None and time.monotonic() - self._started > limit:
+            raise self._error(f"not done within the deadline of {limit:g} s.")
 
     def _error(self, reason: str, http_status: int | None = None) -> DownloadError:
         total = "" if self.total is None else f" of {self.total}"
@@ -253,14 +243,6 @@ class Source:
         )
 
 
-def _parsed(text: str) -> SignedUrl | str:
-    # The problem comes back as text, because an error raised within a handler keeps the other as context.
-    try:
-        return parse_url(text)
-    except Refused as error:
-        return str(error)
-
-
 def _next_chunk(raw: Any) -> tuple[bytes, str, bool]:
     """
     Return the next bytes as sent, why the connection broke (or ``""``), and whether this was the end.
@@ -269,7 +251,7 @@ def _next_chunk(raw: Any) -> tuple[bytes, str, bool]:
 
     :param raw: urllib3's response.
     """
-    from urllib3.exceptions import HTTPError
+    from urllib3.exceptions import HTTPError  # loads urllib3, which importing this module must not
 
     # urllib3 1.26 has nothing that returns with what is there; waiting for a little takes no long time.
     read, most = (raw.read1, CHUNK_BYTES) if hasattr(raw, "read1") else (raw.read, _SMALL_BYTES)
@@ -290,10 +272,8 @@ def _next_chunk(raw: Any) -> tuple[bytes, str, bool]:
 
 def _backoff(failures: int) -> float:
     """Return seconds to wait, doubled with every failure in a row, with jitter."""
-    state = RetryCallState(Retrying(), None, (), {})
-    state.attempt_number = failures
-    wait = wait_exponential_jitter(_BACKOFF_SECONDS, max=_MAX_BACKOFF_SECONDS, jitter=_BACKOFF_SECONDS)
-    return wait(state)
+    jitter = random.uniform(0, _BACKOFF_SECONDS)  # noqa: S311 - no secret
+    return min(_MAX_BACKOFF_SECONDS, _BACKOFF_SECONDS * 2.0 ** min(failures - 1, 10) + jitter)
 
 
 def _error_code(response: requests.Response) -> str:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 from stoq_provider.download.destination import S3, Target
+from stoq_provider.download.writers import AtomicWriter
 
 PART_BYTES = 8 * 1024 * 1024
 """Size of a part; a part is in memory until it is sent."""
@@ -35,7 +36,7 @@ def s3_client(target: Target) -> Any:
     if target.protocol not in S3 or target.tuned:
         return None
     if target.fs not in _CLIENTS:
-        from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+        from airflow.providers.amazon.aws.hooks.s3 import S3Hook  # of an extra
 
         hook = S3Hook(aws_conn_id=target.conn_id)
         _CLIENTS[target.fs] = None if _FSSPEC_ONLY & set(hook.service_config) else hook.get_conn()
@@ -61,7 +62,7 @@ def _in_thread(call: Callable[[], T]) -> Future[T]:
     return future
 
 
-class S3Upload:
+class S3Writer(AtomicWriter):
     """
     One object: put at once, or in parts that a few threads send.
 

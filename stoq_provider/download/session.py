@@ -10,13 +10,12 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import requests
 from requests.adapters import HTTPAdapter
 from requests.utils import select_proxy
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError
 
 from stoq_provider.download.options import DownloadOptions
@@ -25,7 +24,6 @@ from stoq_provider.download.ssrf import (
     Refused,
     SignedUrl,
     check_address,
-    check_addresses,
     check_name,
     check_scheme,
     redirect_target,
@@ -56,16 +54,12 @@ class GuardedSession:
         self._session.mount("http://", adapter)
 
     def close(self) -> None:
-        """Drop all connections."""
+        """Drop all connections, which ends what waits for bytes in another thread, be it for a handshake."""
         self._session.close()
-        if self._socket is not None:
-            self._socket.close()
-
-    def wake(self) -> None:
-        """End what waits for bytes in another thread: a handshake, an answer, or its body."""
         if self._socket is not None:
             with suppress(OSError):  # it is closed already
                 self._socket.shutdown(socket.SHUT_RDWR)
+            self._socket.close()
 
     def get(self, url: SignedUrl, headers: dict[str, str]) -> requests.Response | Trouble:
         """Ask for ``url`` and return the answer with its body unread, or why there is none."""
@@ -75,7 +69,7 @@ class GuardedSession:
                 return answer
             location = answer.headers.get("Location", "")
             answer.close()
-            moved = _redirected(url, location)
+            moved = redirect_target(url, location)
             if isinstance(moved, Trouble):
                 return moved
             url = moved
@@ -100,7 +94,9 @@ class GuardedSession:
         session.trust_env = False
         self._url, self._direct = url, not select_proxy(url.text, settings["proxies"])
         if self._direct:
-            check_addresses(resolve(url.host, url.port), url, self._options)
+            # One bad address among them is enough to refuse.
+            for address in resolve(url.host, url.port):
+                check_address(address, url, self._options)
         else:
             check_name(url, self._options)
         # A connection of its own for every request: the peer check belongs to this URL, and a kept connection
@@ -124,7 +120,7 @@ class GuardedSession:
             assert self._url is not None
             check_address(sock.getpeername()[0], self._url, self._options)
         # A second handle of the same connection: TLS takes the socket itself over.
-        self._socket = sock.dup()
+        self._socket = socket.fromfd(sock.fileno(), sock.family, sock.type)
 
 
 class _GuardedAdapter(HTTPAdapter):
@@ -137,46 +133,27 @@ class _GuardedAdapter(HTTPAdapter):
     """
 
     def __init__(self, connected: Callable[[socket.socket], None]) -> None:
-        # A pool makes its connections of a class, and passes on only what urllib3 knows.
-        shown = {"connected": staticmethod(connected)}
-        plain, tls = (
-            type("Plain", (_Shown, HTTPConnection), shown),
-            type("Tls", (_Shown, HTTPSConnection), shown),
-        )
-        self._pools = {
-            "http": type("PlainPool", (HTTPConnectionPool,), {"ConnectionCls": plain}),
-            "https": type("TlsPool", (HTTPSConnectionPool,), {"ConnectionCls": tls}),
-        }
+        self._connected = connected
         super().__init__()
 
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        """Make the pools of these connections."""
-        super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = self._pools
+    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the pool for a request, direct or through a proxy; it shows the connections it makes."""
+        pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
+        pool.ConnectionCls = partial(self._made, type(pool).ConnectionCls)
+        return pool
 
-    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
-        """Do the same for a proxy; one of SOCKS has connections of its own."""
-        manager = super().proxy_manager_for(proxy, **kwargs)
-        if not proxy.lower().startswith("socks"):
-            manager.pool_classes_by_scheme = self._pools
-        return manager
+    def _made(self, kind: Callable[..., Any], **given: Any) -> Any:
+        connection = kind(**given)
+        connect = connection._new_conn
 
+        def connect_and_show() -> socket.socket:
+            sock: socket.socket = connect()
+            try:
+                self._connected(sock)
+            except BaseException:
+                sock.close()
+                raise
+            return sock
 
-class _Shown:
-    connected: Callable[[socket.socket], None]
-
-    def _new_conn(self) -> socket.socket:
-        sock: socket.socket = super()._new_conn()  # type: ignore[misc]
-        try:
-            self.connected(sock)
-        except BaseException:
-            sock.close()
-            raise
-        return sock
-
-
-def _redirected(url: SignedUrl, location: str) -> SignedUrl | Trouble:
-    try:
-        return redirect_target(url, location)
-    except Refused as error:
-        return Trouble(str(error), final=True)
+        connection._new_conn = connect_and_show
+        return connection

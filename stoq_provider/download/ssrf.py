@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import urljoin, urlsplit
 
 from stoq_provider.download.options import DownloadOptions
+from stoq_provider.download.responses import Trouble
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -30,7 +30,7 @@ _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
 class Refused(Exception):
-    """A URL or an address that must not be followed; the text names the host only."""
+    """An address that must not be connected to; the text names the host only."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -47,64 +47,52 @@ class SignedUrl:
         return f"<signed URL at {self.host}>"
 
 
-def parse_url(text: object) -> SignedUrl:
-    """
-    Return the parts of ``text`` that decide where it leads.
-
-    :raises Refused: not a usable http or https URL, or one with user-info.
-    """
+def parse_url(text: object) -> SignedUrl | Trouble:
+    """Return the parts of ``text`` that decide where it leads, or why it is no usable http or https URL."""
     if not isinstance(text, str) or not text:
-        raise Refused("the system gave no download URL")
+        return Trouble("the system gave no download URL", final=True)
     # Raw spaces, controls and backslashes are where URL parsers disagree about the host.
     if any(c <= " " or c in "\\\x7f" for c in text):
-        raise Refused("the download URL holds a space, a backslash or a control character")
-    problem, parts = _split(text)
-    if problem or parts is None:
-        raise Refused(problem)
-    return parts
-
-
-def _split(text: str) -> tuple[str, SignedUrl | None]:
-    # Returns the problem instead of raising it: an error of urlsplit may quote the URL, and raising from
-    # within its handler would keep it as context.
+        problem = "the download URL holds a space, a backslash or a control character"
+        return Trouble(problem, final=True)
     try:
         split = urlsplit(text)
         host, port, scheme = split.hostname, split.port, split.scheme
-        with_user = "@" in split.netloc
     except ValueError:
-        return "the download URL cannot be read", None
+        # Returned and not raised here, because the error of urlsplit may quote the URL, and would be kept.
+        return Trouble("the download URL cannot be read", final=True)
     if scheme not in _PORTS:
-        return "the download URL is neither https nor http", None
+        return Trouble("the download URL is neither https nor http", final=True)
     if not host:
-        return "the download URL names no host", None
-    if with_user:
-        return f"the download URL at {host} holds user-info", None
-    return "", SignedUrl(text, scheme, host, _PORTS[scheme] if port is None else port)
+        return Trouble("the download URL names no host", final=True)
+    if "@" in split.netloc:
+        return Trouble(f"the download URL at {host} holds user-info", final=True)
+    return SignedUrl(text, scheme, host, _PORTS[scheme] if port is None else port)
 
 
-def redirect_target(url: SignedUrl, location: str) -> SignedUrl:
+def redirect_target(url: SignedUrl, location: str) -> SignedUrl | Trouble:
     """
-    Return where a redirect leads.
+    Return where a redirect leads, or why it is not followed.
 
-    :raises Refused: to another host or port, from https to http, or to what is no URL. The one exception is
-        the default port of http to the default port of https.
+    It may not lead to another host or port, or from https to http. The one exception is the default port of
+    http to the default port of https.
     """
-    target = parse_url(_joined(url.text, location))
-    if target.host != url.host:
-        raise Refused(f"{url.host} redirects to another host ({target.host})")
-    if url.scheme == "https" and target.scheme == "http":
-        raise Refused(f"{url.host} redirects from https to http")
-    upgraded = (url.scheme, url.port, target.scheme, target.port) == ("http", 80, "https", 443)
-    if target.port != url.port and not upgraded:
-        raise Refused(f"{url.host} redirects to another port ({target.port})")
-    return target
-
-
-def _joined(base: str, location: str) -> str:
     try:
-        return urljoin(base, location)
+        text = urljoin(url.text, location)
     except ValueError:
-        return location  # cannot be read, which is found out next
+        text = location  # cannot be read, which is found out next
+    target = parse_url(text)
+    if isinstance(target, Trouble):
+        return target
+    problem = ""
+    upgraded = (url.scheme, url.port, target.scheme, target.port) == ("http", 80, "https", 443)
+    if target.host != url.host:
+        problem = f"{url.host} redirects to another host ({target.host})"
+    elif url.scheme == "https" and target.scheme == "http":
+        problem = f"{url.host} redirects from https to http"
+    elif target.port != url.port and not upgraded:
+        problem = f"{url.host} redirects to another port ({target.port})"
+    return Trouble(problem, final=True) if problem else target
 
 
 def check_scheme(url: SignedUrl, options: DownloadOptions) -> None:
@@ -143,16 +131,6 @@ def resolve(host: str, port: int) -> list[str]:
     :raises OSError: the name cannot be resolved.
     """
     return [str(info[4][0]) for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
-
-
-def check_addresses(addresses: Iterable[str], url: SignedUrl, options: DownloadOptions) -> None:
-    """
-    Check every address a name resolves to: one bad one among them is enough to refuse.
-
-    :raises Refused: as :func:`check_address`.
-    """
-    for address in addresses:
-        check_address(address, url, options)
 
 
 def check_address(address: str, url: SignedUrl, options: DownloadOptions) -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from stoq_provider.download.options import DownloadOptions, EmptyResult, verification_error
+from airflow.providers.common.compat.sdk import AirflowSkipException
+
+from stoq_provider.download.options import DownloadOptions, verification_error
+
+
+class EmptyResult(AirflowSkipException):
+    """The file has no data rows, and ``on_empty="skip"``: nothing was published."""
 
 
 def row_problem(records: int, expected: int, header_counted: bool | None) -> str:
@@ -22,11 +27,12 @@ def row_problem(records: int, expected: int, header_counted: bool | None) -> str
     allowed = {None: (rows, records), False: (rows,), True: (records,)}[header_counted]
     if expected in allowed:
         return ""
-    how = {
-        None: "",
-        False: "; header_counted=False takes the job's rows to be counted without the header line",
-        True: "; header_counted=True takes the job's rows to be counted with the header line",
-    }[header_counted]
+    how = ""
+    if header_counted is not None:
+        counted = "with" if header_counted else "without"
+        how = (
+            f"; header_counted={header_counted} takes the job's rows to be counted {counted} the header line"
+        )
     return f"the job announced {expected} rows, but the file holds {rows} (not counting its header line){how}"
 
 
@@ -72,28 +78,6 @@ class CsvRecordCounter:
     def rows(self) -> int:
         """Records so far without the header line."""
         return max(self.records - 1, 0)
-
-
-class Tally:
-    """Bytes and SHA-256 of what is stored."""
-
-    def __init__(self) -> None:
-        self.bytes = 0
-        self._hash = hashlib.sha256()
-
-    def stored(self, chunk: bytes) -> None:
-        """Take the next bytes of what is stored."""
-        self.bytes += len(chunk)
-        self._hash.update(chunk)
-
-    @property
-    def sha256(self) -> str:
-        """Digest so far, in hex."""
-        return self._hash.hexdigest()
-
-    def file(self, uri: str, rows: int, *, written: bool) -> StoredFile:
-        """Return the entry of the file that is there."""
-        return StoredFile(uri, uri.rpartition("/")[2], self.bytes, rows, self.sha256, written)
 
 
 @dataclass(frozen=True, slots=True)

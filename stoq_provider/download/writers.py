@@ -8,16 +8,13 @@ such a file completes it, and so does its garbage collection. A :class:`AtomicWr
 
 from __future__ import annotations
 
-import hashlib
 import os
 import secrets
-from collections.abc import Callable, Mapping
-from contextlib import closing, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, BinaryIO
 
 from stoq_provider.download.destination import AZURE, Target
-from stoq_provider.download.options import Overwrite
-from stoq_provider.download.s3 import S3Upload, s3_client
 
 FIRST_BYTES = 8 * 1024 * 1024
 """Up to this size a file goes out in one request through a file system; at S3, up to the size of a part."""
@@ -25,8 +22,6 @@ FIRST_BYTES = 8 * 1024 * 1024
 BLOCK_BYTES = 16 * 1024 * 1024
 """Part size of fsspec's uploads. The 50 MiB of s3fs cost three times the memory, the 5 MiB of gcsfs a request
 each."""
-
-_READ_BYTES = 8 * 1024 * 1024
 
 
 class AtomicWriter:
@@ -37,7 +32,12 @@ class AtomicWriter:
         raise NotImplementedError
 
     def commit(self) -> None:
-        """Publish what was written, all at once."""
+        """
+        Publish what was written, all at once.
+
+        :raises Exception: without ``overwrite``, one that :func:`says_exists` if the name was taken in the
+            meantime, as far as the store knows a conditional put.
+        """
         raise NotImplementedError
 
     def abort(self) -> None:
@@ -73,11 +73,7 @@ class LocalWriter(AtomicWriter):
         self._file.write(chunk)
 
     def commit(self) -> None:
-        """
-        Flush to disk and rename.
-
-        :raises FileExistsError: without ``overwrite``, if the name was taken in the meantime.
-        """
+        """Flush to disk and rename."""
         assert self._part is not None
         self._file.flush()
         os.fsync(self._file.fileno())
@@ -121,49 +117,14 @@ def _sync_folder(folder: str) -> None:
             os.close(descriptor)
 
 
-class ObjectWriter(AtomicWriter):
-    """
-    Uploads to an object store.
-
-    The first bytes stay in memory: most files end within them and go out in one request, which is atomic by
-    itself. Above that, parts are uploaded as they fill up and put together by the commit.
-    """
-
-    def __init__(self, target: Target, upload: FsspecUpload | S3Upload, *, overwrite: bool = True) -> None:
-        self._target = target
-        self._upload = upload
-        self._overwrite = overwrite
-
-    def write(self, chunk: bytes) -> None:
-        """Append bytes."""
-        self._upload.write(chunk)
-
-    def commit(self) -> None:
-        """
-        Put the object into place.
-
-        :raises FileExistsError: without ``overwrite``, if the object came into being in the meantime.
-        """
-        if not self._overwrite and self._target.exists():
-            # Asked again after the transfer. Stores that know a conditional put use it as well.
-            raise FileExistsError(f"{self._target.uri} has come into being during the download")
-        try:
-            self._upload.commit()
-        except Exception as error:
-            if self._overwrite or not says_exists(error):
-                raise
-            raise FileExistsError(f"{self._target.uri} has come into being during the download") from error
-
-    def abort(self) -> None:
-        """Drop what was written."""
-        self._upload.abort()
-
-
-class FsspecUpload:
+class FsspecWriter(AtomicWriter):
     """
     Uploads through the raw file of an fsspec file system.
 
-    It must be the raw one of ``fs.open``: Airflow's wrapper swallows the assignment of ``closed``, and that
+    The first bytes stay in memory: most files end within them and go out in one request, which is atomic by
+    itself. Above that, parts are uploaded as they fill up and put together by the commit.
+
+    It must be the raw file of ``fs.open``: Airflow's wrapper swallows the assignment of ``closed``, and that
     is what keeps the file's destructor from completing the upload.
     """
 
@@ -218,61 +179,6 @@ class FsspecUpload:
         file, self._file = self._file, None
         with suppress(AttributeError, ValueError):
             self._fs.transaction.files.remove(file)
-
-
-def open_writer(target: Target, *, overwrite: Overwrite = True, size: int | None = None) -> AtomicWriter:
-    """
-    Return the writer for the store of ``target``.
-
-    :param overwrite: ``False``: commit only what does not exist. Whether an object that exists differs is
-        the caller's question (:func:`same_content`).
-    :param size: bytes that will be written, if known; parts of very large objects are larger.
-    """
-    if target.is_local:
-        return LocalWriter(target.path, overwrite=bool(overwrite))
-    client, replace = s3_client(target), bool(overwrite)
-    upload: FsspecUpload | S3Upload
-    if client is None:
-        upload = FsspecUpload(target, overwrite=replace)
-    else:
-        upload = S3Upload(client, target, overwrite=replace, size=size)
-    return ObjectWriter(target, upload, overwrite=replace)
-
-
-def same_content(target: Target, size: int, sha256: str, check: Callable[[], None]) -> bool:
-    """
-    Return whether ``target`` holds exactly the content with that length and digest.
-
-    The size decides first; only where it is equal, the object is read back and hashed as it comes. It says
-    what was there while it was read. What can't be looked at does not count as the same.
-
-    :param check: called now and then; what it raises ends the reading.
-    """
-    try:
-        if _size(target) != size:
-            return False
-        digest = hashlib.sha256()
-        with closing(_open(target)) as file:
-            while block := file.read(_READ_BYTES):
-                digest.update(block)
-                check()
-        return digest.hexdigest() == sha256
-    except (FileNotFoundError, PermissionError):
-        return False
-
-
-def _size(target: Target) -> int | None:
-    if target.is_local:
-        return os.stat(target.path).st_size  # noqa: PTH116
-    # What the file system remembers of a listing may be old.
-    target.fs.invalidate_cache()
-    return target.fs.info(target.path).get("size")  # type: ignore[no-any-return]
-
-
-def _open(target: Target) -> Any:
-    if target.is_local:
-        return open(target.path, "rb")  # noqa: PTH123
-    return target.fs.open(target.path, "rb", block_size=_READ_BYTES, cache_type="none")
 
 
 def says_exists(error: BaseException | None) -> bool:

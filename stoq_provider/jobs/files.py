@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.lineage.hook import get_hook_lineage_collector
 
-from stoq_provider.core.manifest import parquet_name
 from stoq_provider.core.models import JobHandle, JobStatus
 from stoq_provider.download.destination import fill_in, report_of
-from stoq_provider.download.download import check_destination, download_files, parquet_of
+from stoq_provider.download.download import download_files
 from stoq_provider.download.many import DownloadPool, distinct_names
-from stoq_provider.download.options import DOWNLOADS_AGAIN, DownloadOptions, EmptyResult, options_error
-from stoq_provider.download.verification import StoredFile
+from stoq_provider.download.options import DOWNLOADS_AGAIN, DownloadOptions
+from stoq_provider.download.verification import EmptyResult, StoredFile
 from stoq_provider.exceptions import DownloadError, ValidationRejected
 
 if TYPE_CHECKING:
@@ -31,32 +30,6 @@ _IN_THE_WAY = (
 )
 
 
-def check_download(options: DownloadOptions, destination: Any) -> None:
-    """
-    Check before a job is started whether its files could be stored.
-
-    :raises ValidationRejected: naming what is wrong.
-    """
-
-    parquet = parquet_of(options)
-    if destination is None:
-        return
-    check_destination(destination, overwrite=options.overwrite or not options.stores_csv)
-    if parquet is None or str(destination).endswith("/"):
-        return
-    place = _parquet_of(destination)
-    if options.stores_csv and str(place) == str(destination):
-        raise options_error(f"with keep_csv, {destination} can't be both the CSV and the Parquet")
-    check_destination(place, overwrite=options.overwrite)
-
-
-def _parquet_of(destination: Any) -> Any:
-    if isinstance(destination, str):
-        return parquet_name(destination)
-    # A path object keeps its connection this way.
-    return destination.with_name(parquet_name(destination.name))
-
-
 def store_result(
     client: JobClient,
     handle: JobHandle,
@@ -68,8 +41,8 @@ def store_result(
 
     :raises DownloadError: where the job has no file, or it could not be fetched or stored.
     """
-    pool: DownloadPool[list[StoredFile]] = DownloadPool(lambda: client.stopped)
     fresh, options = FreshUrl(client, handle), options or DownloadOptions()
+    pool: DownloadPool[list[StoredFile]] = DownloadPool(lambda: client.stopped, deadline=options.deadline)
     return pool.run([lambda: store_files(client, fresh, destination, options, pool)], 1)[0][0]
 
 
@@ -107,7 +80,6 @@ def store_files(
         system=client.system.name,
         kind=fresh.handle.kind,
         should_stop=pool.stopped,
-        on_source=pool.watch,
     )
 
 
@@ -129,7 +101,7 @@ def store_all(
     lock = threading.Lock()
     fresh = [FreshUrl(client, handle, lock) for handle in handles]
     names = distinct_names([(one.first.file_name, one.first.job_id) for one in fresh])
-    pool: DownloadPool[list[StoredFile]] = DownloadPool(lambda: client.stopped)
+    pool: DownloadPool[list[StoredFile]] = DownloadPool(lambda: client.stopped, deadline=options.deadline)
 
     def storing(one: FreshUrl, name: str) -> Callable[[], list[StoredFile]]:
         def store() -> list[StoredFile]:

@@ -177,7 +177,7 @@ class WaitingTask(BaseOperator, Generic[H]):
 
     def _check_download(self) -> None:
         """Check the destination, as far as it can be written to, before anything is sent."""
-        from stoq_provider.jobs.files import check_download  # parsing a DAG needs no download
+        from stoq_provider.download.download import check_download  # parsing a DAG needs no download
 
         check_download(self.download, self.destination)
 

@@ -9,7 +9,8 @@ import os
 import pytest
 from starlette.responses import Response
 
-from stoq_provider.download.options import GIVEN, EmptyResult
+from stoq_provider.download.options import GIVEN
+from stoq_provider.download.verification import EmptyResult
 from stoq_provider.exceptions import DownloadError, ValidationRejected, VerificationError
 from stoq_provider.testing.content import chunks
 from stoq_provider.testing.files import Files

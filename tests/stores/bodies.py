@@ -80,7 +80,6 @@ def fetch(
         options=DownloadOptions(allow_loopback=True, **options),
         job_id="8f14e45f",
         should_stop=pool.stopped,
-        on_source=pool.watch,
     )
     return pool.run([call], 1)[0][0]
 

@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -163,7 +164,7 @@ def main() -> None:
     die_with_parent()
     faulthandler.enable()
     # Modules only: no session, no event loop and no thread may exist before the fork.
-    for name in ("stoq_provider.download.download", *sys.argv[1:]):
+    for name in ("stoq_provider.download.download", "stoq_provider.download.many", *sys.argv[1:]):
         import_module(name)
     parent = os.getpid()
     _say("ready")
@@ -199,24 +200,19 @@ def _work(job: Job) -> None:
         signal.signal(signal.SIGTERM, _raise)
     elif job.on_term != "die":
         signal.signal(signal.SIGTERM, lambda number, frame: received.append(number))
-    if job.on_term == "stop":
-        from stoq_provider.download.many import DownloadPool
-
-        pool: DownloadPool[None] = DownloadPool(lambda: bool(received))
-        pool.run([lambda: _download(job, pool.stopped, pool.watch)], 1)
-        return
     if job.on_term != "return":
-        _download(job, lambda: False)
+        _download(job, received)
         return
-    threading.Thread(target=_download, args=(job, lambda: False), daemon=True).start()
+    threading.Thread(target=_download, args=(job, []), daemon=True).start()
     while not received:
         time.sleep(0.01)
 
 
 def _die_at_publication(when: Literal["before", "after"]) -> None:
-    from stoq_provider.download.writers import LocalWriter, ObjectWriter
+    from stoq_provider.download.s3 import S3Writer
+    from stoq_provider.download.writers import FsspecWriter, LocalWriter
 
-    for writer in (LocalWriter, ObjectWriter):
+    for writer in (LocalWriter, FsspecWriter, S3Writer):
         writer.commit = _killing(writer.commit, when)  # type: ignore[method-assign]
 
 
@@ -233,21 +229,23 @@ def _raise(number: int, frame: Any) -> None:
     raise Terminated
 
 
-def _download(
-    job: Job, should_stop: Callable[[], bool], on_source: Callable[[Any], None] | None = None
-) -> None:
+def _download(job: Job, received: list[int]) -> None:
     from stoq_provider.download.download import download_files
+    from stoq_provider.download.many import DownloadPool
     from stoq_provider.download.options import DownloadOptions
+    from stoq_provider.download.verification import StoredFile
 
-    download_files(
+    pool: DownloadPool[list[StoredFile]] = DownloadPool(lambda: bool(received))
+    call = partial(
+        download_files,
         lambda: job.url,
         job.destination,
         file_name=None,
         expected_rows=job.rows,
         options=DownloadOptions(allow_loopback=True),
-        should_stop=should_stop,
-        on_source=on_source,
+        should_stop=pool.stopped,
     )
+    pool.run([call], 1)
 
 
 if __name__ == "__main__":

@@ -18,9 +18,8 @@ from typing import Any
 
 import pytest
 
-from stoq_provider.download import consumer, many, resume
+from stoq_provider.download import pipeline, resume
 from stoq_provider.download.download import download_files
-from stoq_provider.download.many import DownloadPool
 from stoq_provider.download.options import DownloadOptions
 from stoq_provider.download.verification import StoredFile
 from tests.harness import wait_until
@@ -250,8 +249,7 @@ class Clock:
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch, silence: None) -> Iterator[FaultServer]:
     monkeypatch.setattr(resume, "_BACKOFF_SECONDS", 0.01)
-    for module in (consumer, many):
-        monkeypatch.setattr(module, "_TICK_SECONDS", 0.05)
+    monkeypatch.setattr(pipeline, "_TICK_SECONDS", 0.05)
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
     fault_server = FaultServer()
@@ -328,11 +326,7 @@ def files(folder: Path) -> list[str]:
 
 @pytest.fixture
 def fetch(server: FaultServer, options: DownloadOptions, tmp_path: Path) -> Callable[..., StoredFile]:
-    """
-    Download to ``tmp_path/out/result.csv``; extra arguments go to the options or to ``download_files``.
-
-    With ``should_stop`` or a ``deadline`` it runs in a pool, as in a task.
-    """
+    """Download to ``tmp_path/out/result.csv``; extra arguments go to the options or to ``download_files``."""
 
     def run(get_url: Callable[[], str] = server.url, **given: Any) -> StoredFile:
         fields = {f.name for f in dataclasses.fields(options)}
@@ -340,11 +334,6 @@ def fetch(server: FaultServer, options: DownloadOptions, tmp_path: Path) -> Call
         rest = {k: v for k, v in given.items() if k not in fields}
         arguments = {"file_name": "result.csv", "expected_rows": ROWS, "job_id": "job-1"} | rest
         destination = arguments.pop("destination", f"{tmp_path}/out/")
-        if not {"should_stop", "deadline"} & set(given):
-            return download_files(get_url, destination, options=changed, **arguments)[0]
-        pool: DownloadPool[list[StoredFile]] = DownloadPool(arguments.pop("should_stop", lambda: False))
-        arguments |= {"should_stop": pool.stopped, "on_source": pool.watch}
-        call = partial(download_files, get_url, destination, options=changed, **arguments)
-        return pool.run([call], 1)[0][0]
+        return download_files(get_url, destination, options=changed, **arguments)[0]
 
     return run

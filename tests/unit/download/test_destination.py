@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from stoq_provider.download.destination import resolve_target
-from stoq_provider.download.download import check_destination
+from stoq_provider.download.download import check_download
+from stoq_provider.download.options import DownloadOptions
 from stoq_provider.exceptions import ValidationRejected
 
 
@@ -76,14 +77,14 @@ def test_path_objects_of_airflow(tmp_path):
 )
 def test_destination_that_cannot_be_used(tmp_path, destination, reason):
     with pytest.raises(ValidationRejected, match=reason) as caught:
-        check_destination(destination.format(tmp=tmp_path))
+        check_download(DownloadOptions(), destination.format(tmp=tmp_path))
     assert "Nothing was downloaded" in str(caught.value)
 
 
 @pytest.mark.parametrize("destination", [["/tmp/a"], {"a": 1}, 5, True, b"/tmp/a"], ids=repr)
 def test_destination_that_is_no_path(destination):
     with pytest.raises(ValidationRejected, match=f"not {type(destination).__name__}"):
-        check_destination(destination)
+        check_download(DownloadOptions(), destination)
 
 
 def test_missing_connection_of_a_path_object():
@@ -125,7 +126,7 @@ def test_object_that_exists(s3):
     resolve_target("s3://lake@bucket/x.csv", "n")
     with pytest.raises(ValidationRejected, match="exists already"):
         resolve_target("s3://lake@bucket/x.csv", "n", overwrite=False)
-    check_destination("s3://lake@bucket/", overwrite=False)  # the name is not known yet
+    check_download(DownloadOptions(overwrite=False), "s3://lake@bucket/")  # the name is not known yet
 
 
 def test_a_store_that_does_not_tell_what_exists_is_asked_at_the_end_instead(s3):

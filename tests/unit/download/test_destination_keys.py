@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from stoq_provider.download.destination import fill_in, report_of
-from stoq_provider.download.download import check_destination, download_files
+from stoq_provider.download.download import check_download, download_files
+from stoq_provider.download.options import DownloadOptions
 from stoq_provider.exceptions import ValidationRejected
 
 from .conftest import BODY
@@ -46,7 +47,7 @@ def test_what_is_no_placeholder_is_refused_before_anything_is_sent(destination, 
     with pytest.raises(ValidationRejected, match=says):
         fill_in(destination, VALUES)
     with pytest.raises(ValidationRejected, match=says):
-        check_destination(destination)
+        check_download(DownloadOptions(), destination)
 
 
 def test_name_that_this_job_has_no_value_for():
@@ -70,8 +71,9 @@ def test_report_of_a_kind():
 
 def test_check_before_submission_fills_in_samples(tmp_path):
     (tmp_path / "name").write_text("x")
-    check_destination(f"{tmp_path}/{{report}}", overwrite=False)  # the real name is not known yet
-    check_destination(f"{tmp_path}/{{report}}/{{file_name}}")
+    # The real name is not known yet.
+    check_download(DownloadOptions(overwrite=False), f"{tmp_path}/{{report}}")
+    check_download(DownloadOptions(), f"{tmp_path}/{{report}}/{{file_name}}")
 
 
 def test_download_to_a_key_made_from_the_job(server, options, tmp_path):

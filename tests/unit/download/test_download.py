@@ -9,17 +9,15 @@ import socket
 import pytest
 
 from stoq_provider.download import download as module
-from stoq_provider.download import pipeline, resume
-from stoq_provider.download.download import check_destination, download_files
+from stoq_provider.download import resume
+from stoq_provider.download.download import check_download, download_files
 from stoq_provider.download.options import DownloadOptions
 from stoq_provider.download.resume import CHUNK_BYTES
-from stoq_provider.download.verification import StoredFile
+from stoq_provider.download.verification import CsvRecordCounter, StoredFile
 from stoq_provider.exceptions import DownloadError, ValidationRejected, VerificationError
-from tests.harness import wait_until
 
 from .conftest import (
     BODY,
-    HANG_SECONDS,
     ROWS,
     answer,
     break_off,
@@ -314,14 +312,11 @@ def test_nothing_is_visible_after_a_failure_at(fetch, server, tmp_path, how, off
 def test_nothing_is_visible_after_an_interruption(fetch, monkeypatch, tmp_path, error):
     seen = []
 
-    class Interrupting(pipeline.Tally):
-        def stored(self, chunk):
-            # The writer has a thread of its own.
-            wait_until(lambda: files(tmp_path), HANG_SECONDS)
-            seen.extend(files(tmp_path))
-            raise error
+    def interrupt(self, chunk):
+        seen.extend(files(tmp_path))
+        raise error
 
-    monkeypatch.setattr(pipeline, "Tally", Interrupting)
+    monkeypatch.setattr(CsvRecordCounter, "feed", interrupt)
     with pytest.raises(error):
         fetch()
     assert len(seen) == 1  # the temporary file, in the same folder and under no name of a result
@@ -491,8 +486,8 @@ def test_bad_destination_is_found_before_the_download(server, options, tmp_path)
     with pytest.raises(ValidationRejected, match="is a folder"):
         download_files(server.url, str(tmp_path), file_name="x.csv", options=options)
     with pytest.raises(ValidationRejected, match="is a folder"):
-        check_destination(str(tmp_path))
-    check_destination(f"{tmp_path}/")
+        check_download(DownloadOptions(), str(tmp_path))
+    check_download(DownloadOptions(), f"{tmp_path}/")
     assert server.requests == []
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import logging
 import signal
 import subprocess
 import sys
@@ -14,9 +13,11 @@ from typing import Any
 import pytest
 import urllib3.util.connection
 
-from stoq_provider.download import resume
-from stoq_provider.download.consumer import ConsumerThread
+from stoq_provider.download import many, resume
+from stoq_provider.download.many import DownloadPool
 from stoq_provider.download.resume import CHUNK_BYTES
+from stoq_provider.download.verification import CsvRecordCounter
+from stoq_provider.download.writers import LocalWriter
 from tests.harness import wait_until
 from tests.unit.transport.silence import PROCESS_SECONDS
 
@@ -45,22 +46,24 @@ def strikes() -> Iterator[None]:
 START = next(name for name in ("_start_joinable_thread", "_start_new_thread") if hasattr(threading, name))
 POINTS: list[tuple[str, Any, str, int, str, bool]] = [
     # what the download is about, a function that it calls then, at which of its calls, when, is it published
+    ("starting", threading.Thread, "start", 1, "before", False),
+    ("in the midst of starting", threading, START, 1, "after", False),
+    ("having started", threading.Thread, "start", 1, "after", False),
     ("connecting", urllib3.util.connection, "create_connection", 1, "before", False),
     ("connected", urllib3.util.connection, "create_connection", 1, "after", False),
     ("asking", http.client.HTTPConnection, "endheaders", 1, "before", False),
     ("waiting for the answer", http.client.HTTPConnection, "getresponse", 1, "before", False),
     ("having the answer", http.client.HTTPConnection, "getresponse", 1, "after", False),
-    ("starting the consumer", threading.Thread, "start", 1, "before", False),
-    ("in the midst of starting the consumer", threading, START, 1, "after", False),
-    ("having started the consumer", threading.Thread, "start", 1, "after", False),
+    ("starting the reader", threading.Thread, "start", 2, "before", False),
+    ("having started the reader", threading.Thread, "start", 2, "after", False),
     ("reading the first bytes", resume, "_next_chunk", 1, "before", False),
     ("reading on", resume, "_next_chunk", 2, "after", False),
-    ("handing over bytes", ConsumerThread, "write", 2, "before", False),
-    ("having handed over bytes", ConsumerThread, "write", 3, "after", False),
-    ("waiting for the consumer", ConsumerThread, "finish", 1, "before", False),
-    ("all is verified", ConsumerThread, "commit", 1, "before", False),
-    ("published", ConsumerThread, "commit", 1, "after", True),
-    ("waiting for the end of the consumer", ConsumerThread, "join", 1, "before", True),
+    ("making the file", LocalWriter, "__init__", 1, "after", False),
+    ("writing", LocalWriter, "write", 2, "before", False),
+    ("having written", LocalWriter, "write", 3, "after", False),
+    ("all is verified", CsvRecordCounter, "rows", 1, "before", False),
+    ("publishing", LocalWriter, "commit", 1, "before", True),
+    ("published", LocalWriter, "commit", 1, "after", True),
 ]
 
 
@@ -69,49 +72,58 @@ POINTS: list[tuple[str, Any, str, int, str, bool]] = [
     ("owner", "name", "number", "when", "published"),
     [pytest.param(*point, id=about) for about, *point in POINTS],
 )
-def test_exception_of_a_signal(fetch, tmp_path, monkeypatch, caplog, owner, name, number, when, published):
+def test_exception_of_a_signal(fetch, tmp_path, monkeypatch, owner, name, number, when, published):
+    """It is raised in the thread that waits; the download ends by itself, and no call of it is cut in two."""
     monkeypatch.setattr(resume, "CHUNK_BYTES", 100_000)
+    monkeypatch.setattr(many, "_TICK_SECONDS", 0.05)
+    pool: DownloadPool[Any] = DownloadPool(lambda: False)
     real = getattr(owner, name)
     main = threading.current_thread()
     calls = 0
 
+    def strike() -> None:
+        signal.raise_signal(signal.SIGALRM)
+        if threading.current_thread() is not main:
+            wait_until(pool.stopped)  # the main thread has heard it
+
     def struck(*args: Any, **given: Any) -> Any:
         nonlocal calls
-        if threading.current_thread() is not main:
-            return real(*args, **given)
         calls += 1
-        if calls == number and when == "before":
-            signal.raise_signal(signal.SIGALRM)
-        result = real(*args, **given)
-        if calls == number and when == "after":
-            signal.raise_signal(signal.SIGALRM)
+        now = calls == number
+        if now and when == "before":
+            strike()
+        result = real.fget(*args) if isinstance(real, property) else real(*args, **given)
+        if now and when == "after":
+            strike()
         return result
 
     with monkeypatch.context() as patch:
-        patch.setattr(owner, name, struck)
+        patch.setattr(owner, name, property(struck) if isinstance(real, property) else struck)
         with pytest.raises(Struck):
-            fetch()
+            pool.run([lambda: fetch(should_stop=pool.stopped)], 1)
+    wait_until(lambda: not any(thread.is_alive() for thread in pool.threads))
     assert files(tmp_path) == (["out/result.csv"] if published else [])
     assert not published or (tmp_path / "out/result.csv").read_bytes() == BODY
-    with caplog.at_level(logging.DEBUG, logger="urllib3.connectionpool"):
-        logging.getLogger("urllib3.connectionpool").debug("others are heard again")
-    assert "others are heard again" in caplog.text
 
 
 # --- a process that has to end  -------------------------------------------------------------------
 
 PROCESS = """
 import faulthandler, signal, sys, threading, time
-from stoq_provider.download import consumer
+from stoq_provider.download import many
 from stoq_provider.download.download import DownloadOptions, download_files
 
 faulthandler.dump_traceback_later({seconds} / 2)  # to see where, if it hangs
-consumer._EXIT_PATIENCE_SECONDS = {seconds}
+many._EXIT_PATIENCE_SECONDS = {seconds}
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
+pool = many.DownloadPool(lambda: False)
+
+def download():
+    download_files(lambda: {url!r}, {folder!r}, file_name="x.csv", should_stop=pool.stopped,
+             options=DownloadOptions(allow_loopback=True, stall_timeout=2 * {seconds}))
 
 def run():
-    download_files(lambda: {url!r}, {folder!r}, file_name="x.csv",
-             options=DownloadOptions(allow_loopback=True, stall_timeout=2 * {seconds}))
+    pool.run([download], 1)
 {run}
 """
 

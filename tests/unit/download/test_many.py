@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -13,8 +15,14 @@ from stoq_provider.download.destination import MAX_BYTES, clean_file_name
 from stoq_provider.download.many import DownloadPool, distinct_names
 from stoq_provider.exceptions import DownloadError
 from tests.harness import wait_until
+from tests.unit.transport.silence import HANG_SECONDS, PROCESS_SECONDS
 
-from .conftest import HANG_SECONDS
+from .conftest import Clock
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(many, "_TICK_SECONDS", 0.05)
 
 
 def never():
@@ -111,11 +119,30 @@ def test_download_that_hears_no_stop_is_left_behind(monkeypatch, caplog):
         assert returns.wait(HANG_SECONDS)
 
     try:
-        with pytest.raises(DownloadError, match="was stopped before all files"):
+        with pytest.raises(DownloadError, match="not published or there as a whole"):
             pool.run([stuck] * 2, 1)
         assert "stuck in a call" in caplog.text
     finally:
         returns.set()
+
+
+def test_download_that_is_stuck_does_not_outlive_its_deadline(monkeypatch):
+    monkeypatch.setattr(many, "_PATIENCE_SECONDS", 0.0)
+    returns = threading.Event()
+    pool = DownloadPool(never, deadline=0.1)
+    try:
+        with pytest.raises(DownloadError, match="not published or there as a whole"):
+            pool.run([lambda: returns.wait(HANG_SECONDS)], 1)
+        assert pool.stopped()
+    finally:
+        returns.set()
+
+
+def test_deadline_is_that_of_each_download(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(many, "time", clock)
+    monkeypatch.setattr(many, "_PATIENCE_SECONDS", 0.0)
+    assert DownloadPool(never, deadline=5).run([lambda: clock.sleep(4)] * 5, 1) == [None] * 5
 
 
 class Interruption:
@@ -140,7 +167,65 @@ def test_interruption_of_the_thread_that_waits_ends_all_downloads():
 
     with pytest.raises(KeyboardInterrupt):
         pool.run([waits] * 6, 3)
-    assert [thread.is_alive() for thread in threads] == [False] * 3
+    assert not pool._begun
+    wait_until(lambda: not any(thread.is_alive() for thread in threads))
+
+
+# --- the end of the interpreter -----------------------------------------------------------------------
+
+EXIT = """
+import concurrent.futures.thread, sys, threading
+from concurrent.futures import ThreadPoolExecutor
+exiting = threading.Event()
+if {waits}:
+    # Handlers run last in, first out: this one after that of the pools, before that of the executors.
+    threading._register_atexit(exiting.set)
+from stoq_provider.download import many
+many._EXIT_PATIENCE_SECONDS = {patience}
+begun = threading.Event()
+pool = many.DownloadPool(lambda: False)
+def download():
+    print("begun", flush=True)
+    begun.set()
+    {download}
+    print({result}, flush=True)
+def run():
+    pool.run([download], 1)
+{start}
+begun.wait()
+sys.exit(3)
+"""
+DAEMON = "threading.Thread(target=run, daemon=True).start()"
+STOPPED = "while not pool.stopped(): exiting.wait(0.01)"
+
+
+def at_exit(start, download, result="'ended'", *, waits=False, patience=HANG_SECONDS):
+    code = EXIT.format(start=start, download=download, result=result, waits=waits, patience=patience)
+    command = [sys.executable, "-c", code]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=PROCESS_SECONDS)
+    assert ended.returncode == 3, ended.stderr
+    return ended.stdout.split()
+
+
+def test_interpreter_that_exits_ends_what_it_does_not_wait_for():
+    assert at_exit(DAEMON, STOPPED) == ["begun", "ended"]
+
+
+def test_at_the_exit_stores_can_still_look_up_names():
+    """Their event loops use threads of a pool for that; pools are shut before exit handlers run."""
+    lookup = "ThreadPoolExecutor(1).submit(lambda: 'looked-up').result()"
+    assert at_exit(DAEMON, STOPPED, lookup) == ["begun", "looked-up"]
+
+
+def test_exit_does_not_hang_where_a_call_never_returns():
+    assert at_exit(DAEMON, "threading.Event().wait()", patience=0.1) == ["begun"]
+
+
+@pytest.mark.parametrize(
+    "start", ["threading.Thread(target=run).start()", "ThreadPoolExecutor(1).submit(run)"]
+)
+def test_download_that_the_interpreter_waits_for_is_done_to_its_end(start):
+    assert at_exit(start, "exiting.wait()", "pool.stopped()", waits=True) == ["begun", "False"]
 
 
 # --- names --------------------------------------------------------------------------------------------

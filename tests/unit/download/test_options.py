@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
+from stoq_provider.download.download import check_download
 from stoq_provider.download.options import GIVEN, DownloadOptions
 from stoq_provider.exceptions import ValidationRejected
-from stoq_provider.jobs.files import check_download
 
 
 def wanted(form="csv", overwrite=True, **given):

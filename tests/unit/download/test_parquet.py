@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from stoq_provider.download import parquet as module
 from stoq_provider.download.columns import last_record_end
 from stoq_provider.download.destination import resolve_target
+from stoq_provider.download.download import parquet_of
 from stoq_provider.download.options import DownloadOptions
-from stoq_provider.download.parquet import Parquet
+from stoq_provider.download.output import Output
 from stoq_provider.exceptions import ValidationRejected, VerificationError
 
 pa = pytest.importorskip("pyarrow")
@@ -29,20 +30,22 @@ def small_blocks(monkeypatch):
 
 
 def parquet(**options):
-    return Parquet(DownloadOptions(format="parquet", **options))
+    return parquet_of(DownloadOptions(format="parquet", **options))
 
 
 def convert(tmp_path, text, *, pieces=7, **options):
     """Return the stored file's entry, and the table that it holds."""
     data = text if isinstance(text, bytes) else text.encode()
-    made = parquet(**options).begin(resolve_target(str(tmp_path) + "/", "report.csv"))
+    output = Output(resolve_target(str(tmp_path) + "/", "report.parquet"), overwrite=True)
+    made = parquet(**options)(output)
     try:
         for start in range(0, len(data), pieces):
             made.write(data[start : start + pieces])
         made.finish()
-        entry = made.commit()
+        entry = output.commit(made.rows)
     finally:
         made.abort()
+        output.abort()
     return entry, pq.read_table(tmp_path / "report.parquet")
 
 

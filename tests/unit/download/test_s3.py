@@ -10,12 +10,12 @@ import threading
 import pytest
 
 from stoq_provider.download import download as module
+from stoq_provider.download import output
 from stoq_provider.download import s3 as s3_module
-from stoq_provider.download import writers
 from stoq_provider.download.destination import Target
 from stoq_provider.download.download import download_files
-from stoq_provider.download.s3 import S3Upload, s3_client
-from stoq_provider.download.writers import open_writer
+from stoq_provider.download.output import Output, open_writer
+from stoq_provider.download.s3 import S3Writer, s3_client
 from stoq_provider.exceptions import DownloadError, VerificationError
 from tests.harness import wait_until
 
@@ -35,7 +35,7 @@ def small_parts(monkeypatch):
 @pytest.fixture
 def s3(monkeypatch):
     made = FakeS3()
-    monkeypatch.setattr(writers, "s3_client", lambda target: made)
+    monkeypatch.setattr(output, "s3_client", lambda target: made)
     return made
 
 
@@ -116,7 +116,7 @@ def test_so_many_parts_are_in_memory(s3, target):
         filling.start()
         wait_until(lambda: s3.at_once == s3_module.AT_ONCE)
         filling.join(0.1)
-        assert len(writer._upload._in_flight) <= s3_module.AT_ONCE
+        assert len(writer._in_flight) <= s3_module.AT_ONCE
         s3.open.set()
         filling.join()
         writer.commit()
@@ -165,16 +165,22 @@ def test_no_overwrite_is_a_condition_of_the_put(s3, target, size, step):
     assert [name for name, given in s3.calls if given.get("IfNoneMatch") == "*"] == [step]
 
 
+def published(made):
+    made.finish(lambda: None)
+    return made.commit(0)
+
+
 @pytest.mark.parametrize("size", [10, 5000])
 @pytest.mark.parametrize("seen", [True, False], ids=["seen-before", "refused-by-the-store"])
 def test_no_overwrite_of_what_came_in_between(s3, target, monkeypatch, size, seen):
     if not seen:
         monkeypatch.setattr(s3, "exists", lambda path: False)
-    with open_writer(target, overwrite=False) as writer:
-        fill(writer, size)
-        s3.objects["lake/dir/x.csv"] = b"theirs"
-        with pytest.raises(FileExistsError, match="has come into being"):
-            writer.commit()
+    made = Output(target, overwrite=False)
+    fill(made, size)
+    s3.objects["lake/dir/x.csv"] = b"theirs"
+    with pytest.raises(DownloadError, match="has come into being"):
+        published(made)
+    made.abort()
     assert s3.objects == {"lake/dir/x.csv": b"theirs"}
     assert s3.uploads == {}
 
@@ -195,7 +201,7 @@ def test_no_overwrite_of_what_came_in_between(s3, target, monkeypatch, size, see
 )
 def test_very_large_objects_get_larger_parts(s3, target, monkeypatch, size, sent, part):
     monkeypatch.setattr(s3_module, "PART_BYTES", 8 * MIB)
-    upload = S3Upload(s3, target, size=size)
+    upload = S3Writer(s3, target, size=size)
     upload._sent = [{}] * sent
     assert upload._part_bytes() == part
 

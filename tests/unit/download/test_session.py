@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import logging
 import ssl
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -92,20 +91,18 @@ def test_body_without_a_length(tls, certificate, fetch, tmp_path, behaviour):
     assert len(tls.requests) == 1
 
 
-def test_read_that_waits_hears_a_stop(tls, certificate, options):
+def test_read_that_waits_ends_when_its_source_is_closed(tls, certificate, options):
     tls.plan = [serve(stop_after=100_000, how="hold")]
-    stopped = threading.Event()
     source = Source(
         lambda: secure_url(tls),
         dataclasses.replace(options, verify=certificate),
-        should_stop=stopped.is_set,
+        should_stop=lambda: False,
         log=logging.getLogger("test"),
     )
     with closing(source), ThreadPoolExecutor(1) as pool:
         reading = pool.submit(lambda: [len(chunk) for chunk in source.chunks()])
         tls.wait_until_it_holds()
-        stopped.set()
-        source.wake()
+        source.close()
         with pytest.raises(DownloadError, match="was stopped"):
             reading.result(timeout=HANG_SECONDS)
 

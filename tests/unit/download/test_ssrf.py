@@ -4,6 +4,7 @@ import pytest
 
 from stoq_provider.download import ssrf
 from stoq_provider.download.options import DownloadOptions
+from stoq_provider.download.responses import Trouble
 from stoq_provider.download.ssrf import Refused
 
 STRICT = DownloadOptions()
@@ -45,11 +46,12 @@ def test_usable_url(text, host, port):
     ],
 )
 def test_unusable_url(text, reason):
-    with pytest.raises(Refused, match=reason) as caught:
-        ssrf.parse_url(text)
-    assert "secret" not in str(caught.value)
-    assert "pass" not in str(caught.value)
-    assert caught.value.__context__ is None
+    trouble = ssrf.parse_url(text)
+    assert isinstance(trouble, Trouble)
+    assert trouble.final
+    assert reason in trouble.reason
+    assert "secret" not in trouble.reason
+    assert "pass" not in trouble.reason
 
 
 def test_repr_names_the_host_only():
@@ -118,11 +120,6 @@ def test_address_nobody_may_use(address):
         ssrf.check_address(address, URL, EVERYTHING)
 
 
-def test_one_bad_address_among_good_ones_is_enough():
-    with pytest.raises(Refused):
-        ssrf.check_addresses([*PUBLIC, "10.0.0.1"], URL, STRICT)
-
-
 def test_plain_http():
     with pytest.raises(Refused, match="plain http"):
         ssrf.check_scheme(HTTP, STRICT)
@@ -189,6 +186,8 @@ def test_redirect_on_the_same_host(start, location, lands):
     ],
 )
 def test_redirect_elsewhere(location, reason):
-    with pytest.raises(Refused, match=reason) as caught:
-        ssrf.redirect_target(ssrf.parse_url("https://h/a"), location)
-    assert "secret" not in str(caught.value)
+    trouble = ssrf.redirect_target(ssrf.parse_url("https://h/a"), location)
+    assert isinstance(trouble, Trouble)
+    assert trouble.final
+    assert reason in trouble.reason
+    assert "secret" not in trouble.reason

@@ -9,7 +9,7 @@ import os
 import pytest
 from airflow.providers.common.compat.sdk import AirflowSkipException
 
-from stoq_provider.download.options import EmptyResult
+from stoq_provider.download.verification import EmptyResult
 from stoq_provider.exceptions import ValidationRejected, VerificationError
 
 from .conftest import BODY, ROWS, files, serve

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 from itertools import pairwise
 
@@ -9,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stoq_provider.download.verification import CsvRecordCounter, Tally
+from stoq_provider.download.verification import CsvRecordCounter
 
 fields = st.text(alphabet='ab,;"\n é', max_size=8)
 tables = st.lists(st.lists(fields, min_size=1, max_size=4), max_size=12)
@@ -91,10 +90,3 @@ def test_known_files(data, records, rows):
 @pytest.mark.parametrize(("data", "cut"), [(b'h\n"1\n', True), (b'h\n"1"\n', False), (b"", False)])
 def test_file_that_was_cut_where_it_was_made(data, cut):
     assert count(data).inside_quotes is cut
-
-
-def test_bytes_and_digest_are_those_of_what_is_stored():
-    tally = Tally()
-    for chunk in (b"pac", b"ked"):
-        tally.stored(chunk)
-    assert (tally.bytes, tally.sha256) == (6, hashlib.sha256(b"packed").hexdigest())

@@ -7,10 +7,11 @@ import stat
 import pytest
 
 from stoq_provider.download import download as module
-from stoq_provider.download import writers
+from stoq_provider.download import output, writers
 from stoq_provider.download.destination import Target
 from stoq_provider.download.download import download_files
-from stoq_provider.download.writers import LocalWriter, open_writer
+from stoq_provider.download.output import Output, open_writer
+from stoq_provider.download.writers import LocalWriter
 from stoq_provider.exceptions import DownloadError
 
 from .conftest import BODY, serve, serve_when
@@ -110,7 +111,7 @@ def small_blocks(monkeypatch):
     monkeypatch.setattr(writers, "FIRST_BYTES", 1000)
     monkeypatch.setattr(writers, "BLOCK_BYTES", 1000)
     # The fake store stands for fsspec; uploads by boto3 have tests of their own.
-    monkeypatch.setattr(writers, "s3_client", lambda target: None)
+    monkeypatch.setattr(output, "s3_client", lambda target: None)
 
 
 def target(store, protocol="s3"):
@@ -235,12 +236,13 @@ def test_no_overwrite_is_a_condition_of_the_put(store):
 
 @pytest.mark.parametrize("protocol", ["s3", "abfs"])
 def test_no_overwrite_of_what_came_in_between(store, protocol):
-    with open_writer(target(store, protocol), overwrite=False) as writer:
-        fill(writer, 5000)
-        store.objects["bucket/key"] = b"theirs"
-        with pytest.raises(FileExistsError):
-            writer.commit()
-    del writer
+    made = Output(target(store, protocol), overwrite=False)
+    fill(made, 5000)
+    store.objects["bucket/key"] = b"theirs"
+    with pytest.raises(DownloadError, match="has come into being"):
+        made.finish(lambda: None)
+    made.abort()
+    del made
     gc.collect()
     assert store.objects == {"bucket/key": b"theirs"}
 

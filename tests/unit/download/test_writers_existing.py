@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from stoq_provider.download.destination import Target
-from stoq_provider.download.writers import same_content, says_exists
+from stoq_provider.download.output import same_content
+from stoq_provider.download.writers import says_exists
 
 
 class Refusal(Exception):

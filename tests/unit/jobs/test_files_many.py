@@ -7,7 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 from stoq_provider.core.models import JobHandle, JobState, JobStatus
-from stoq_provider.download.options import DownloadOptions, EmptyResult
+from stoq_provider.download.options import DownloadOptions
+from stoq_provider.download.verification import EmptyResult
 from stoq_provider.exceptions import DownloadError, ValidationRejected
 from stoq_provider.jobs import files as module
 from stoq_provider.jobs.files import FreshUrl, _without_conn_id, store_result
