@@ -116,17 +116,18 @@ class WaitingOperator(WaitingTask[H]):
 
         :param seen_at: when a job was last seen alive, by its id.
         """
+        from stoq_provider.jobs.wait import event_of, wait_sync  # parsing a DAG needs no engine
+
         hook, now, seen = self.hook, time.time(), seen_at or {}
         jobs = [JobProgress(handle, now, seen.get(handle.job_id)) for handle in handles]
         poller = self._make_poller(jobs, deadline=state.deadline, now=now, eager=eager)
         if not self.deferrable:
-            self._engine.wait_sync(poller, hook)
+            wait_sync(poller, hook)
         elif not poller.done:
             # The first look is the triggerer's too: only there the tasks know of each other's polls.
             spent = state.points_spent + hook.transport.points_spent
             self._defer_until(poller, replace(state, points_spent=spent))
-        event: WaitEvent = self._engine.event_of(poller, 0, state)
-        return event
+        return event_of(poller, 0, state)
 
     def _without_result(
         self, context: Context, error: type[StoqProviderError], text: str, again: str, *, late: bool = False

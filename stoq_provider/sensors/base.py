@@ -95,7 +95,9 @@ class JobSensor(WaitingTask[H], BaseSensorOperator):
         """Wait, as the parameters say."""
         self._started_at = time.time()
         if self.reschedule and not self.deferrable:
-            self._memory = self._engine.PokeMemory(context, self.hook.conn_id, self.log)
+            from stoq_provider.jobs.wait import PokeMemory  # parsing a DAG needs no engine
+
+            self._memory = PokeMemory(context, self.hook.conn_id, self.log)
         self._check_download()
         if not self.deferrable:
             return self._execute_here(context)
@@ -109,14 +111,16 @@ class JobSensor(WaitingTask[H], BaseSensorOperator):
 
     def poke(self, context: Context) -> PokeReturnValue | bool:
         """Poll every job that has not ended, once."""
+        from stoq_provider.jobs.wait import event_of, poll_due  # parsing a DAG needs no engine
+
         hook, poller = self.hook, self._poller
         hook.sleep(0)  # raises where the task was stopped between two pokes
         poller.wake(time.time())
-        if not self._engine.poll_due(poller, hook):
+        if not poll_due(poller, hook):
             if self._memory is not None:
                 self._memory.keep(poller.jobs)
             return False
-        manifest = self._finish(context, self._engine.event_of(poller, 0, self._state()))
+        manifest = self._finish(context, event_of(poller, 0, self._state()))
         return PokeReturnValue(is_done=True, xcom_value=manifest)
 
     # -- steps --------------------------------------------------------------------------------------

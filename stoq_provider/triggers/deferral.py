@@ -118,13 +118,6 @@ class WaitingTask(BaseOperator, Generic[H]):
         """The hook."""
         return self.make_hook()
 
-    @property
-    def _engine(self) -> Any:
-        """The module that polls."""
-        from stoq_provider.jobs import wait  # when a task runs: parsing a DAG needs no engine
-
-        return wait
-
     # -- Airflow's side -----------------------------------------------------------------------------
 
     def execute_complete(self, context: Context, event: Any) -> Any:
@@ -185,7 +178,9 @@ class WaitingTask(BaseOperator, Generic[H]):
         self, jobs: Iterable[JobProgress], *, deadline: float, now: float, eager: bool
     ) -> Poller:
         """Return what decides when jobs are polled, with the patience that the task has."""
-        poller: Poller = self._engine.make_poller(
+        from stoq_provider.jobs.wait import make_poller  # parsing a DAG needs no engine
+
+        return make_poller(
             jobs,
             self.hook.system,
             deadline=deadline,
@@ -194,7 +189,6 @@ class WaitingTask(BaseOperator, Generic[H]):
             unhealthy_after=config.unhealthy_after(self.unhealthy_after),
             eager=eager,
         )
-        return poller
 
     def _defer_until(self, poller: Poller, state: WaitState) -> NoReturn:
         """Leave the waiting to the triggerer."""
