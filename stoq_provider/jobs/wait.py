@@ -89,11 +89,13 @@ def poll_due(poller: Poller, client: JobClient) -> bool:
         request = system.poll_request(client.settings.origin, handles)
         if not transport.wait_for_points(request, until):
             poller.expire()
-            return True
+            break
         transport.limiter.meter.polled()
         answer = transport.send(request, NO_RETRY)
         for handle, result in zip(handles, system.poll_results(answer, handles), strict=True):
             write(client.log, poller.record(handle.job_id, result, answer.rate_limit, time.time()))
+    if poller.done:
+        transport.limiter.meter.finished(len(poller.jobs), poller.polls)
     return poller.done
 
 
@@ -113,7 +115,6 @@ def wait_sync(poller: Poller, client: JobClient) -> None:
         wait = poller.wait(time.time())
         if wait:
             client.sleep(wait)
-    client.transport.limiter.meter.finished(len(poller.jobs), poller.polls)
 
 
 async def wait_async(poller: Poller, transport: AsyncTransport, *, log: Any) -> None:

@@ -13,7 +13,7 @@ from airflow.providers.common.compat.sdk import Stats
 from stoq_provider.core.lifecycle import JobProgress
 from stoq_provider.core.models import JobHandle
 from stoq_provider.jobs.metrics import AirflowMeter
-from stoq_provider.jobs.wait import make_poller, wait_sync
+from stoq_provider.jobs.wait import make_poller, poll_due, wait_sync
 from stoq_provider.transport import rate_limiter
 from stoq_provider.triggers.jobs import StoqJobTrigger
 from tests.harness import run_trigger
@@ -143,6 +143,20 @@ class TestAWorker:
         assert figures(stats, "polls") == [1]
         assert figures(stats, "jobs_finished") == [1]
         assert figures(stats, "polls_per_job") == [1.0]
+
+    def test_counts_the_jobs_of_a_sensor_that_pokes_once_they_have_ended(self, stats, hook, api):
+        api.get(
+            "https://app.stoqapp.com/api/v2/external/jobs/bulk_1",
+            [{"json": {"job_id": "bulk_1", "status": word}} for word in RUN_END],
+        )
+        now = time.time()
+        poller = make_poller([JobProgress(JOB, now)], hook.system, deadline=now + 60, now=now, eager=True)
+        assert not poll_due(poller, hook)
+        assert figures(stats, "jobs_finished") == []
+        poller.wake(now)
+        assert poll_due(poller, hook)
+        assert figures(stats, "jobs_finished") == [1]
+        assert figures(stats, "polls_per_job") == [2.0]
 
 
 class TestATrigger:
