@@ -98,7 +98,8 @@ class DownloadPool(Generic[T]):
     def _wait(self, total: int) -> None:
         """Wait for all. Each hears a stop and its deadline; what does not is given up a while later."""
         stopped_at = inf
-        while self._begun or not (self.stopped() or len(self._results) == total):
+        # In this order: what was not begun before the stop never will be.
+        while not (self.stopped() or len(self._results) == total) or self._begun:
             with suppress(Empty):
                 self._ended.get(timeout=_TICK_SECONDS)
             now = time.monotonic()
@@ -107,6 +108,7 @@ class DownloadPool(Generic[T]):
             due = min(list(self._begun.values()), default=now) + self._deadline
             if self._begun and now >= min(stopped_at, due) + _PATIENCE_SECONDS:
                 self.stop()
+                _unattended.add(self)
                 _log.warning("A download is stuck in a call; it ends as soon as that returns.")
                 return
         _unattended.discard(self)
@@ -134,7 +136,7 @@ def _end_unattended() -> None:
     for pool in pools:
         pool.stop()
     until = time.monotonic() + _EXIT_PATIENCE_SECONDS
-    for thread in [thread for pool in pools for thread in pool.threads]:
+    for thread in [thread for pool in pools for thread in pool.threads if thread.is_alive()]:
         thread.join(max(0.0, until - time.monotonic()))
 
 

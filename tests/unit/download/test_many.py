@@ -196,6 +196,14 @@ begun.wait()
 sys.exit(3)
 """
 DAEMON = "threading.Thread(target=run, daemon=True).start()"
+GIVES_UP = """
+many._PATIENCE_SECONDS = 0.0
+threading.Thread(target=lambda: begun.wait() and pool.stop()).start()
+try:
+    run()
+except Exception as error:
+    assert "has not returned" in str(error)
+"""
 STOPPED = "while not pool.stopped(): exiting.wait(0.01)"
 
 
@@ -215,6 +223,11 @@ def test_at_the_exit_stores_can_still_look_up_names():
     """Their event loops use threads of a pool for that; pools are shut before exit handlers run."""
     lookup = "ThreadPoolExecutor(1).submit(lambda: 'looked-up').result()"
     assert at_exit(DAEMON, STOPPED, lookup) == ["begun", "looked-up"]
+
+
+def test_download_that_was_given_up_may_still_end_at_the_exit():
+    printed = at_exit(GIVES_UP, "exiting.wait(1.5)")  # with a warning in between
+    assert (printed[0], printed[-1]) == ("begun", "ended")
 
 
 def test_exit_does_not_hang_where_a_call_never_returns():
