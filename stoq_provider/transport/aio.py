@@ -27,7 +27,6 @@ class Client:
     http: httpx.AsyncClient
     login: Login
     signing_in: asyncio.Lock = field(default_factory=asyncio.Lock)
-    users: int = 0
 
 
 class AsyncTransport(RequestFlow):

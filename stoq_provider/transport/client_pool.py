@@ -62,15 +62,22 @@ def _verify(setting: bool | str) -> ssl.SSLContext:
 
 
 @dataclass
+class _SharedClient:
+    making: asyncio.Lock = field(default_factory=asyncio.Lock)
+    client: Client | None = None
+    users: int = 0
+
+
+@dataclass
 class _Loop:
     """
     What one event loop holds.
 
-    Schedulers stay when their last user leaves: what a shop reported of its points is still true then.
+    Schedulers stay when their last user leaves: what a shop reported of its points is still true then. They
+    must not hold the loop, though, or it would never be freed.
     """
 
-    clients: dict[str, Client] = field(default_factory=dict)
-    making: asyncio.Lock = field(default_factory=asyncio.Lock)
+    clients: dict[str, _SharedClient] = field(default_factory=dict)
     schedulers: dict[str, PollScheduler] = field(default_factory=dict)
 
 
@@ -96,19 +103,20 @@ async def shared_transport(
         limiter = RateLimiter(system, settings.points_share, TRIGGERER, meter=meter)
         scheduler = loop.schedulers[key] = PollScheduler(system, limiter)
     name = _digest(key, str(settings.verify), str(settings.proxy), str(settings.timeout))
-    async with loop.making:
-        client = loop.clients.get(name)
-        if client is None:
-            http = await asyncio.to_thread(make_client, settings)
-            client = loop.clients[name] = Client(http, Login(settings, system))
-        client.users += 1
+    shared = loop.clients.setdefault(name, _SharedClient())
+    shared.users += 1
     try:
-        yield AsyncTransport(settings, client=client, scheduler=scheduler)
+        async with shared.making:
+            if shared.client is None:
+                http = await asyncio.to_thread(make_client, settings)
+                shared.client = Client(http, Login(settings, system))
+        yield AsyncTransport(settings, client=shared.client, scheduler=scheduler)
     finally:
-        client.users -= 1
-        if client.users == 0:
+        shared.users -= 1
+        if shared.users == 0:
             del loop.clients[name]
-            await client.http.aclose()
+            if shared.client is not None:
+                await shared.client.http.aclose()
 
 
 def _digest(*parts: str) -> str:

@@ -173,6 +173,8 @@ class PollScheduler:
         if not self._subscriptions and self._runner is not None:
             ending.append(self._runner)
             self._runner = None
+            # One that was waited for holds its event loop, and a scheduler outlives its users.
+            self._changed = asyncio.Event()
         for task in ending:
             task.cancel()
         await asyncio.gather(*ending, return_exceptions=True)

@@ -165,7 +165,7 @@ def _number(name: str, low: float, high: float) -> Callable[[Any], float]:
 EXTRA: Mapping[str, Callable[[Any], Any]] = {
     "timeout": _number("timeout", 0.1, 3600.0),
     "verify": _switch,
-    "proxy": str,
+    "proxy": lambda value: str(value) if value else None,
     "allow_http": _is_on,
     "points_share": _number("points_share", 0.05, 1.0),
     "allow_private": _is_on,

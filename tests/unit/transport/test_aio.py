@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
+import weakref
 
 import httpx
 import pytest
@@ -211,6 +213,19 @@ class TestShared:
                 return transport._client
 
         assert asyncio.run(client()) is not asyncio.run(client())
+
+    def test_a_loop_that_has_ended_is_held_by_nothing(self):
+        async def wait():
+            async with shared_transport(settings(), STOQ) as shared, shared.scheduler.subscribe(shared):
+                await asyncio.sleep(0.01)  # what polls waits by now
+
+        async def run():
+            await asyncio.gather(wait(), wait())
+            return weakref.ref(asyncio.get_running_loop())
+
+        loop = asyncio.run(run())
+        gc.collect()
+        assert loop() is None
 
     @pytest.mark.parametrize("fails", [False, True])
     def test_the_last_user_closes_it(self, fails):

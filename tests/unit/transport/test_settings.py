@@ -153,6 +153,7 @@ EXTRAS = [
     ({"allow_http": None}, "allow_http", False),
     ({}, "proxy", None),
     ({"proxy": ""}, "proxy", None),
+    ({"proxy": False}, "proxy", None),
     ({"proxy": "http://proxy:3128"}, "proxy", "http://proxy:3128"),
 ]
 
