@@ -161,6 +161,8 @@ class JobOperator(WaitingOperator[H]):
         return submissions
 
     def _submit(self, submissions: Sequence[Submission], submitter: Submitter) -> list[Submitted]:
+        # New ones, not emptied: the object of a task may serve several tries, as copies that share its lists.
+        self._doubtful = []
         done = self._done = []
         for submission in submissions:
             try:

@@ -163,6 +163,17 @@ def test_an_uncertain_call_is_not_repeated_and_a_retry_sends_those_behind_it(stu
     assert len(studio.state["orders"]) == there + 50
 
 
+def test_what_a_try_is_uncertain_of_is_not_said_by_the_next_one_of_the_same_object(studio, sandbox):
+    run = studio.create(orders(60))
+    run.make = run.make().prepare_for_execution  # as where a whole run is one process
+    sandbox.arm("reset_after", origin="printstudio", method="POST", path=BULK, times=1)
+    fails(run.execute, SubmissionInterrupted, "Orders 1 to 50 of 60 were sent")
+    says = "Orders 1 to 50 of 60 were sent, or about to be sent, to PrintStudio"
+    fails(run.retry, SubmissionUncertain, says, final=True)
+    run.clear()
+    assert run.execute()["totals"]["orders"] == 60
+
+
 def test_other_orders_are_not_sent_after_an_uncertain_call_and_a_refused_one(studio, sandbox):
     run = studio.create(orders(60))
     sandbox.arm("reset_after", origin="printstudio", method="POST", path=BULK, times=1)
