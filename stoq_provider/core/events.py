@@ -100,8 +100,8 @@ class WaitEvent(VersionedForm):
 
     ends: tuple[JobEnd, ...]
     points_spent: int
+    state: WaitState
     points_left: int | None = None
-    state: WaitState = NO_STATE
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form, the payload of a ``TriggerEvent``; it calls the ends ``jobs``."""

@@ -94,7 +94,7 @@ def poll_due(poller: Poller, client: JobClient) -> bool:
         answer = transport.send(request, NO_RETRY)
         for handle, result in zip(handles, system.poll_results(answer, handles), strict=True):
             write(client.log, poller.record(handle.job_id, result, answer.rate_limit, time.time()))
-    if poller.done:
+    if due and poller.done:
         transport.limiter.meter.finished(len(poller.jobs), poller.polls)
     return poller.done
 
@@ -146,7 +146,7 @@ async def wait_async(poller: Poller, transport: AsyncTransport, *, log: Any) -> 
 
 def event_of(poller: Poller, points_spent: int, state: WaitState = NO_STATE) -> WaitEvent:
     """Sum up a poller whose jobs have all ended; ``state`` is that of the task, where it is needed."""
-    return WaitEvent(tuple(map(JobEnd.of, poller.jobs)), points_spent, poller.points_left, state)
+    return WaitEvent(tuple(map(JobEnd.of, poller.jobs)), points_spent, state, poller.points_left)
 
 
 class PokeMemory:

@@ -68,10 +68,9 @@ def optional_text(payload: Mapping[str, Any], *keys: str) -> str | None:
 
 
 def percent(value: Any, factor: float) -> float | None:
-    """Return a number as percent; ``None`` where it is none that an event can carry."""
-    # json.loads takes NaN and numbers of any size; neither may go into an event.
+    """Return a number as percent; ``None`` where it is none from 0 to 100, such as NaN."""
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return float(factor * value) if is_number and abs(value) < 1e6 else None
+    return float(factor * value) if is_number and 0 <= value <= 100 / factor else None
 
 
 @dataclass(frozen=True, slots=True)

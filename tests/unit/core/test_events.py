@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from stoq_provider.core.events import STATE_VERSION, JobEnd, WaitEvent, WaitState
+from stoq_provider.core.events import NO_STATE, STATE_VERSION, JobEnd, WaitEvent, WaitState
 from stoq_provider.core.http import MalformedAnswer
 from stoq_provider.core.lifecycle import JobProgress, Outcome, PollResult, WatchRules, advance
 from stoq_provider.core.models import JobHandle, JobState, JobStatus
@@ -24,7 +24,7 @@ READY = JobStatus(
 )
 ENDED = JobEnd(HANDLE, Outcome.SUCCEEDED, READY, "", None, 1_780_000_060.0)
 LOST = JobEnd(HANDLE, Outcome.DENIED, None, "HTTP 401: no", 401, None)
-EVENT = WaitEvent((ENDED, LOST), points_spent=7, points_left=300)
+EVENT = WaitEvent((ENDED, LOST), points_spent=7, state=NO_STATE, points_left=300)
 
 
 def broken(path, value):
@@ -47,12 +47,13 @@ def test_an_event_goes_there_and_back_without_the_secret():
 
 @pytest.mark.parametrize("outcome", Outcome)
 def test_every_outcome_travels(outcome):
-    event = WaitEvent((JobEnd(HANDLE, outcome, text="why", seen_at=1.5),), 0)
+    event = WaitEvent((JobEnd(HANDLE, outcome, text="why", seen_at=1.5),), 0, NO_STATE)
     assert WaitEvent.from_dict(json.loads(json.dumps(event.to_dict()))) == event
 
 
 def test_an_event_of_no_job_is_one():
-    assert WaitEvent.from_dict(WaitEvent((), 0).to_dict()) == WaitEvent((), 0)
+    event = WaitEvent((), 0, NO_STATE)
+    assert WaitEvent.from_dict(event.to_dict()) == event
 
 
 @pytest.mark.parametrize(
@@ -82,6 +83,7 @@ def test_an_event_of_no_job_is_one():
         pytest.param(broken(["points_spent"], "many"), id="points as text"),
         pytest.param(broken(["points_spent"], None), id="points null"),
         pytest.param(broken(["state"], ...), id="no state"),
+        pytest.param(broken(["state"], None), id="a state that is null"),
         pytest.param(broken(["state", "version"], STATE_VERSION + 1), id="a state of a later version"),
     ],
 )
