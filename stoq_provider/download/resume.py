@@ -9,12 +9,14 @@ what it has and to call :meth:`Source.chunks` once more. Bytes of two versions a
 from __future__ import annotations
 
 import logging
-import random
 import re
 import time
 from collections.abc import Callable, Generator
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
+
+from tenacity import RetryCallState, Retrying
+from tenacity.wait import wait_exponential_jitter
 
 from stoq_provider.download import responses
 from stoq_provider.download.options import DownloadOptions, download_error
@@ -272,8 +274,10 @@ def _next_chunk(raw: Any) -> tuple[bytes, str, bool]:
 
 def _backoff(failures: int) -> float:
     """Return seconds to wait, doubled with every failure in a row, with jitter."""
-    jitter = random.uniform(0, _BACKOFF_SECONDS)  # noqa: S311 - no secret
-    return min(_MAX_BACKOFF_SECONDS, _BACKOFF_SECONDS * 2.0 ** min(failures - 1, 10) + jitter)
+    state = RetryCallState(Retrying(), None, (), {})
+    state.attempt_number = failures
+    wait = wait_exponential_jitter(_BACKOFF_SECONDS, max=_MAX_BACKOFF_SECONDS, jitter=_BACKOFF_SECONDS)
+    return wait(state)
 
 
 def _error_code(response: requests.Response) -> str:
