@@ -53,7 +53,7 @@ def is_text(value: Any) -> bool:
 
 def some(items: Sequence[Any], shown: int = 5, between: str = ", ") -> str:
     """Name the first items of a list, and count the others."""
-    more = f"{between}and {len(items) - shown:,} more" if len(items) > shown else ""
+    more = f"{between.strip(', ')} and {len(items) - shown:,} more" if len(items) > shown else ""
     return between.join(map(str, items[:shown])) + more
 
 

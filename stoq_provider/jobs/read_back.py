@@ -7,7 +7,7 @@ are read again: by list where that costs fewer points than item by item, one by 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -89,10 +89,3 @@ def _single(client: ListClient, action: BulkAction, item_id: int) -> Mapping[str
             return None
         raise
     return payload if isinstance(payload, Mapping) else {}
-
-
-def summary(found: Iterable[Any], shown: int = 5) -> str:
-    """Name the first items of a list."""
-    items = list(found)
-    text = ", ".join(str(item) for item in items[:shown])
-    return text + (f" and {len(items) - shown} more" if len(items) > shown else "")

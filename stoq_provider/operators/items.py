@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from stoq_provider.core.estimate import estimate
 from stoq_provider.core.lifecycle import Outcome
 from stoq_provider.core.submission import Submission
-from stoq_provider.core.validation import InvalidInput
+from stoq_provider.core.validation import InvalidInput, some
 from stoq_provider.exceptions import ItemsUnchanged
 from stoq_provider.jobs.errors import NOTHING_SENT, typed
-from stoq_provider.jobs.read_back import ReadBack, summary
+from stoq_provider.jobs.read_back import ReadBack
 from stoq_provider.jobs.results import store_items
 from stoq_provider.operators.base import JobOperator
 from stoq_provider.triggers.deferral import H
@@ -171,7 +171,7 @@ class ItemsOperator(JobOperator[H]):
                 len(found.unclear),
                 self.doing,
                 self.reads,
-                summary(found.unclear),
+                some(found.unclear),
             )
         if self.verify == "fail":
             left = set(found.unchanged)
@@ -218,7 +218,7 @@ class ItemsOperator(JobOperator[H]):
             return left
         text = (
             f"{self.doing} completed at {self.hook.system.label}, and a read-back found {len(left):,} items "
-            f"that it did not change: {summary(left)}."
+            f"that it did not change: {some(left)}."
         )
         if self.verify == "warn":
             self.log.warning("%s", text)

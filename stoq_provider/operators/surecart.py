@@ -58,7 +58,7 @@ class SureCartBulkActionOperator(ItemsOperator[SureCartHook]):
         record_ids: Any,
         verify: Literal["warn", "fail"] | None = None,
         dry_run: bool = False,
-        chunk_size: int = int(surecart.ASSUMPTIONS["bulk.cap"].value),
+        chunk_size: int = surecart.ASSUMPTIONS["bulk.cap"].value,
         extra_body: Mapping[str, Any] | None = None,
         surecart_conn_id: str = SureCartHook.default_conn_name,
         **kwargs: Any,

@@ -19,10 +19,10 @@ from airflow.providers.common.compat.sdk import (
 from stoq_provider.core.events import JobEnd, WaitEvent, WaitState
 from stoq_provider.core.lifecycle import JobProgress, Outcome
 from stoq_provider.core.models import JobHandle
+from stoq_provider.core.validation import some
 from stoq_provider.exceptions import StoqProviderError
 from stoq_provider.jobs import results
 from stoq_provider.jobs.errors import typed
-from stoq_provider.jobs.read_back import summary
 from stoq_provider.triggers.deferral import H, WaitingTask
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ class JobSensor(WaitingTask[H], BaseSensorOperator):
                 raise
             # Empty where silent_fail passed over jobs that ended badly.
             jobs = [progress.handle.job_id for progress in self._poller.jobs if not progress.ended]
-            still = f" Jobs that have not ended: {summary(jobs)}. They go on." if jobs else ""
+            still = f" Jobs that have not ended: {some(jobs)}. They go on." if jobs else ""
             problem = AirflowSensorTimeout(f"{error}{still} {CLEAR}")
         raise problem
 
@@ -201,8 +201,8 @@ def _timed_out(ends: Iterable[JobEnd], label: str) -> str | None:
             bad.append(_described(end))
     if not late:
         return None
-    others = f" Of the others, these did not end well: {summary(bad)}." if bad else ""
-    return f"These jobs at {label} did not end in time: {summary(late)}. They go on.{others} {CLEAR}"
+    others = f" Of the others, these did not end well: {some(bad)}." if bad else ""
+    return f"These jobs at {label} did not end in time: {some(late)}. They go on.{others} {CLEAR}"
 
 
 def _described(end: JobEnd) -> str:

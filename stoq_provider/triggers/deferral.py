@@ -15,11 +15,11 @@ from airflow.providers.common.compat.sdk import AirflowException, BaseOperator, 
 from stoq_provider.core.error_text import sentences
 from stoq_provider.core.events import WaitEvent, WaitState
 from stoq_provider.core.http import MalformedAnswer
+from stoq_provider.core.validation import some
 from stoq_provider.download.options import DownloadOptions
 from stoq_provider.exceptions import PollingUnhealthy, ProtocolError, StoqProviderError
 from stoq_provider.jobs import config, results
 from stoq_provider.jobs.errors import WAIT_AGAIN
-from stoq_provider.jobs.read_back import summary
 from stoq_provider.triggers.jobs import JobTrigger, job_arguments
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def trigger_failure(task: Any, details: Mapping[str, Any], context: Mapping[str,
         ti = context["ti"]
         # Without an index, Airflow 2 answers with the ids of all indexes of a mapped task, a list of each.
         job_ids = ti.xcom_pull(task_ids=task.task_id, key="job_ids", map_indexes=ti.map_index)
-    jobs = f" {summary(job_ids)}" if job_ids else ""
+    jobs = f" {some(job_ids)}" if job_ids else ""
     return (
         f"Waiting in the triggerer for the jobs{jobs} at {label} ended without a result "
         f"({details.get('error', 'unknown')}). Nothing is known against the jobs themselves; they go on."

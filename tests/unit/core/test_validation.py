@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stoq_provider.core.validation import IdList, InvalidInput, check_ids, chunks, read_ids
+from stoq_provider.core.validation import IdList, InvalidInput, check_ids, chunks, read_ids, some
 
 MANY = 10**6
 
@@ -204,3 +204,9 @@ def test_what_was_written_is_read(ids):
     text = "".join(f"{item}\n" for item in ids)
     assert lines(text) == check(ids)
     assert lines("order_id,n\n" + re.sub("\n", ",x\n", text), column="order_id") == check(ids)
+
+
+def test_the_first_of_many_are_named():
+    assert some(range(1, 4)) == "1, 2, 3"
+    assert some(range(1, 9)) == "1, 2, 3, 4, 5 and 3 more"
+    assert some(range(1, 9), between="; ") == "1; 2; 3; 4; 5; and 3 more"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stoq_provider.exceptions import AuthenticationError, ProtocolError
-from stoq_provider.jobs.read_back import IDS_IN_A_QUERY, most_reads, read_back, summary
+from stoq_provider.jobs.read_back import IDS_IN_A_QUERY, most_reads, read_back
 from stoq_provider.systems.stoq.bulk import ORDER_ACTIONS, VARIANT_ACTIONS
 from tests.unit.hooks.conftest import API
 
@@ -154,8 +154,3 @@ def test_a_list_that_ignores_the_filter_names_no_foreign_items(hook, api):
 )
 def test_the_price_of_reading_back(action, items, reads):
     assert most_reads(action, items) == reads
-
-
-def test_summary_names_the_first():
-    assert summary(range(1, 4)) == "1, 2, 3"
-    assert summary(range(1, 9)) == "1, 2, 3, 4, 5 and 3 more"
