@@ -217,7 +217,9 @@ class TestShared:
     def test_a_loop_that_has_ended_is_held_by_nothing(self):
         async def wait():
             async with shared_transport(settings(), STOQ) as shared, shared.scheduler.subscribe(shared):
-                await asyncio.sleep(0.01)  # what polls waits by now
+                for _ in range(10):  # turns of the loop, after which what polls waits
+                    await asyncio.sleep(0)
+                assert shared.scheduler._changed._waiters
 
         async def run():
             await asyncio.gather(wait(), wait())
