@@ -50,6 +50,30 @@ class PolledJob:
     rate_limit: RateLimit
 
 
+@dataclass(slots=True)
+class _Alarm:
+    """Wakes the one that waits. An ``asyncio.Event`` takes a kilobyte, and every waiting task has one."""
+
+    _woken: asyncio.Future[None] | None = None
+
+    def ring(self) -> None:
+        if self._woken is not None and not self._woken.done():
+            self._woken.set_result(None)
+
+    async def wait(self, seconds: float | None) -> None:
+        """Wait until it rings, or so many seconds."""
+        loop = asyncio.get_running_loop()
+        self._woken = loop.create_future()
+        # Not wait_for(): before Python 3.12 it can swallow a cancellation.
+        timer = None if seconds is None else loop.call_later(max(0.0, seconds), self.ring)
+        try:
+            await self._woken
+        finally:
+            self._woken = None
+            if timer is not None:
+                timer.cancel()
+
+
 @dataclass(slots=True, eq=False)
 class Subscription:
     """What one waiting task has of the scheduler. Made by :meth:`PollScheduler.subscribe`."""
@@ -60,7 +84,7 @@ class Subscription:
     """The jobs that it waits for, as it calls them."""
     _inbox: list[PolledJob] = field(default_factory=list)
     _error: BaseException | None = None
-    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+    _alarm: _Alarm = field(default_factory=_Alarm)
 
     def add(self, poll: ScheduledPoll) -> None:
         """
@@ -81,7 +105,7 @@ class Subscription:
         :raises Exception: what went wrong in us while we polled; servers and networks raise nothing.
         """
         if not self._inbox and self._error is None:
-            await _change(self._changed, until - self._scheduler.clock())
+            await self._alarm.wait(until - self._scheduler.clock())
         if self._error is not None:
             raise self._error
         come, self._inbox = self._inbox, []
@@ -90,24 +114,12 @@ class Subscription:
     def give(self, polled: PolledJob) -> None:
         """Hand over what came."""
         self._inbox.append(polled)
-        self._changed.set()
+        self._alarm.ring()
 
     def fail(self, error: BaseException) -> None:
         """Hand over what went wrong in us."""
         self._error = error
-        self._changed.set()
-
-
-async def _change(event: asyncio.Event, seconds: float | None) -> None:
-    """Wait until the event is set anew, or so many seconds."""
-    # Not wait_for(): before Python 3.12 it can swallow a cancellation.
-    event.clear()
-    timer = None if seconds is None else asyncio.get_running_loop().call_later(max(0.0, seconds), event.set)
-    try:
-        await event.wait()
-    finally:
-        if timer is not None:
-            timer.cancel()
+        self._alarm.ring()
 
 
 IN_FLIGHT = 8
@@ -140,7 +152,7 @@ class PollScheduler:
         self._calls: dict[asyncio.Task[None], tuple[Subscription, list[Key]]] = {}
         """Those under way: over whose transport each is made, and for which jobs."""
         self._runner: asyncio.Task[None] | None = None
-        self._changed = asyncio.Event()
+        self._alarm = _Alarm()
         self._waits_since: float | None = None
         """Since when a poll that is due waits for points."""
 
@@ -173,8 +185,6 @@ class PollScheduler:
         if not self._subscriptions and self._runner is not None:
             ending.append(self._runner)
             self._runner = None
-            # One that was waited for holds its event loop, and a scheduler outlives its users.
-            self._changed = asyncio.Event()
         for task in ending:
             task.cancel()
         await asyncio.gather(*ending, return_exceptions=True)
@@ -188,7 +198,7 @@ class PollScheduler:
             self._waiters.setdefault(key, []).append(subscription)
         subscription.handles[key] = poll.handle
         self._queue.add(key, poll.due_at, priority=poll.priority)
-        self._changed.set()
+        self._alarm.ring()
 
     def discard(self, subscription: Subscription, key: Key) -> None:
         """Poll a job no longer for a subscription."""
@@ -204,7 +214,7 @@ class PollScheduler:
             while True:
                 wait = self._step()
                 # After a call, let it begin: the next step must know of the points that it spends.
-                await (asyncio.sleep(0) if wait == 0 else _change(self._changed, wait))
+                await (asyncio.sleep(0) if wait == 0 else self._alarm.wait(wait))
         except Exception as error:
             for subscription in self._subscriptions:
                 subscription.fail(error)
@@ -262,7 +272,7 @@ class PollScheduler:
             for key in keys:
                 if key in self._waiters:
                     self._queue.add(key, self.clock(), priority=True)
-        self._changed.set()
+        self._alarm.ring()
 
 
 def _detached(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

@@ -219,7 +219,7 @@ class TestShared:
             async with shared_transport(settings(), STOQ) as shared, shared.scheduler.subscribe(shared):
                 for _ in range(10):  # turns of the loop, after which what polls waits
                     await asyncio.sleep(0)
-                assert shared.scheduler._changed._waiters
+                assert shared.scheduler._alarm._woken
 
         async def run():
             await asyncio.gather(wait(), wait())
