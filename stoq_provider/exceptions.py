@@ -38,12 +38,12 @@ class StoqProviderError(AirflowException):
 
     :param message: what happened, what becomes of the remote job, what a retry will do.
     :param system: the remote system, such as ``"stoq"``.
-    :param http_status: status code of the answer, where there was one.
+    :param http_status: status code of the response, where there was one.
     :param server_messages: the server's own words, without markup, shortened.
     :param job_id: the remote job that is concerned.
     :param points_left: points left in the shop's window by the last response.
     :param job_started: ``False`` where surely no remote job came of the call; ``None``: not known.
-    :param maybe_processed: whether a write without a clear answer may have taken effect.
+    :param maybe_processed: whether a write without a clear response may have taken effect.
     """
 
     def __init__(
@@ -114,11 +114,11 @@ class RateLimited(StoqProviderError):
 
 
 class ServiceUnavailable(StoqProviderError):
-    """The server could not be reached, or answered 5xx, as often as we tried."""
+    """The server could not be reached, or responded with 5xx, as often as we tried."""
 
 
 class ProtocolError(StoqProviderError):
-    """An answer that makes no sense: not JSON, cut short, a redirect, a field of the wrong kind."""
+    """A response that makes no sense: not JSON, cut short, a redirect, a field of the wrong kind."""
 
 
 class SubmissionUncertain(StoqProviderError, AirflowFailException):
@@ -170,7 +170,7 @@ class FinalJobTimeout(JobTimeout, AirflowFailException):
 
 
 class PollingUnhealthy(StoqProviderError):
-    """No good answer about the job for too long. Nothing is known against the job itself."""
+    """No good response about the job for too long. Nothing is known against the job itself."""
 
 
 class FinalPollingUnhealthy(PollingUnhealthy, AirflowFailException):

@@ -20,7 +20,7 @@ def _field(label: str, description: str, type_: str, default: Any = None) -> dic
 
 
 CONN_FIELDS: dict[str, dict[str, Any]] = {
-    "timeout": _field("Timeout", "Seconds to wait for a connection and for each answer.", "number", 30),
+    "timeout": _field("Timeout", "Seconds to wait for a connection and for each response.", "number", 30),
     "verify": _field("Verify TLS", "true, false, or the path of a CA bundle.", "string", "true"),
     "proxy": _field("Proxy", "URL of an HTTP proxy; empty: as the environment says.", "string"),
     "allow_http": _field(
@@ -145,7 +145,7 @@ CONFIG: dict[str, Any] = {
                 "30",
             ),
             "unhealthy_after": _option(
-                "Seconds without any good answer about a job after which a task stops waiting and fails, "
+                "Seconds without any good response about a job after which a task stops waiting and fails, "
                 "without claiming that the job failed.",
                 "float",
                 "900",

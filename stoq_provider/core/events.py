@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stoq_provider.core.forms import JsonForm, Time, VersionedForm
-from stoq_provider.core.http import MalformedAnswer
+from stoq_provider.core.http import MalformedResponse
 from stoq_provider.core.lifecycle import JobProgress, Outcome
 from stoq_provider.core.models import JobHandle, JobStatus
 
@@ -82,11 +82,11 @@ class WaitState(JsonForm):
         """
         Read the JSON form.
 
-        :raises MalformedAnswer: where it is not that, or of another version.
+        :raises MalformedResponse: where it is not that, or of another version.
         """
         state = super(WaitState, cls).from_dict(value)
         if state.version != STATE_VERSION:
-            raise MalformedAnswer(f"the state of a task is of version {state.version}, not {STATE_VERSION}")
+            raise MalformedResponse(f"the state of a task is of version {state.version}, not {STATE_VERSION}")
         return state
 
 
@@ -113,10 +113,10 @@ class WaitEvent(VersionedForm):
         """
         Read the JSON form.
 
-        :raises MalformedAnswer: where it is not that, or of another version.
+        :raises MalformedResponse: where it is not that, or of another version.
         """
         form = {**value, "ends": value["jobs"]} if isinstance(value, Mapping) and "jobs" in value else value
         try:
             return super(WaitEvent, cls).from_dict(form)
-        except MalformedAnswer as error:
-            raise MalformedAnswer(f"not a trigger event of this package: {error}") from error
+        except MalformedResponse as error:
+            raise MalformedResponse(f"not a trigger event of this package: {error}") from error

@@ -2,7 +2,7 @@
 Reads and writes the JSON forms that this package makes itself: handles, events, records, notes.
 
 They cross processes, databases and releases, so each field is checked, and what is not as it must be is a
-:class:`~stoq_provider.core.http.MalformedAnswer` that names it.
+:class:`~stoq_provider.core.http.MalformedResponse` that names it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from functools import cache
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Union, get_args, get_origin, get_type_hints
 
-from stoq_provider.core.http import MalformedAnswer
+from stoq_provider.core.http import MalformedResponse
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -47,7 +47,7 @@ class JsonForm:
         """
         Read the JSON form.
 
-        :raises MalformedAnswer: where a field is missing or of the wrong kind.
+        :raises MalformedResponse: where a field is missing or of the wrong kind.
         """
         form = Form(value, f"a {cls.__name__}")
         return cls(
@@ -102,13 +102,13 @@ class VersionedForm(JsonForm):
         """
         Read the JSON form.
 
-        :raises MalformedAnswer: where it is not that, or of another version.
+        :raises MalformedResponse: where it is not that, or of another version.
         """
         if not isinstance(value, Mapping) or value.get("version") != cls.VERSION:
-            raise MalformedAnswer(f"not a {cls.__name__} of version {cls.VERSION}")
+            raise MalformedResponse(f"not a {cls.__name__} of version {cls.VERSION}")
         missing = [name for name in cls._kinds() if name not in value and name not in cls.added]
         if missing:
-            raise MalformedAnswer(f"a {cls.__name__} without {', '.join(missing)}")
+            raise MalformedResponse(f"a {cls.__name__} without {', '.join(missing)}")
         return super().from_dict(value)
 
 
@@ -117,12 +117,12 @@ class Form:
     A JSON object whose fields are read by name and type.
 
     :param what: what it is the form of, for messages.
-    :raises MalformedAnswer: where it is no object; so do the methods, where a field is not what it must be.
+    :raises MalformedResponse: where it is no object; so do the methods, where a field is not what it must be.
     """
 
     def __init__(self, value: Any, what: str) -> None:
         if not isinstance(value, Mapping):
-            raise MalformedAnswer(f"{what} is a mapping, not {type(value).__name__}")
+            raise MalformedResponse(f"{what} is a mapping, not {type(value).__name__}")
         self._value = value
         self._what = what
 
@@ -136,11 +136,11 @@ class Form:
         if value is None and default is not MISSING:
             return default
         if name not in self._value or (value == "" and default is MISSING):
-            raise MalformedAnswer(f"{self._what} needs {name!r}; it has {sorted(map(str, self._value))}")
+            raise MalformedResponse(f"{self._what} needs {name!r}; it has {sorted(map(str, self._value))}")
         # True is an int to Python, and no number to JSON.
         if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
             kinds = " or ".join(kind.__name__ for kind in types)
-            raise MalformedAnswer(f"{name!r} of {self._what} must be {kinds}, not {type(value).__name__}")
+            raise MalformedResponse(f"{name!r} of {self._what} must be {kinds}, not {type(value).__name__}")
         return value
 
     def listed(self, name: str, *types: type, default: Any = MISSING) -> tuple[Any, ...]:
@@ -166,7 +166,7 @@ class Form:
             try:
                 return kind(value)
             except ValueError:
-                raise MalformedAnswer(f"{name!r} of {self._what} can't be {value!r}") from None
+                raise MalformedResponse(f"{name!r} of {self._what} can't be {value!r}") from None
         return self.get(name, *((int, float) if kind is float else (kind,)), default=default)
 
     def time(self, name: str) -> float | None:
@@ -184,12 +184,12 @@ def from_iso(text: Any) -> float:
     """
     Read ISO 8601 with an offset.
 
-    :raises MalformedAnswer: where it is not that.
+    :raises MalformedResponse: where it is not that.
     """
     try:
         at = datetime.fromisoformat(str(text).replace("Z", "+00:00"))
     except ValueError as error:
-        raise MalformedAnswer(f"not an ISO 8601 time: {text!r}") from error
+        raise MalformedResponse(f"not an ISO 8601 time: {text!r}") from error
     if at.tzinfo is None:
-        raise MalformedAnswer(f"a time without an offset: {text!r}")
+        raise MalformedResponse(f"a time without an offset: {text!r}")
     return at.timestamp()

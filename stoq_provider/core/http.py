@@ -1,9 +1,9 @@
 """
-Requests, responses, and what an answer means.
+Requests, responses, and what a response means.
 
-STOQ answers success with a bare payload and errors with ``{"errors": [...]}``; its rate-limit page shows
+STOQ reports success with a bare payload and errors with ``{"errors": [...]}``; its rate-limit page shows
 ``{"error", "message", "retry_after"}`` for 429 (documented: getting-started, rate-limits). Proxies and
-crashed servers answer whatever they like, so every other body is read as text.
+crashed servers send whatever they like, so every other body is read as text.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ LONGEST_WAIT = 3600.0
 """Most seconds that a server may make us wait: a broken figure must not stop a shop for good."""
 
 MESSAGES = 5
-"""Messages that are kept of one answer."""
+"""Messages that are kept of one response."""
 
 
-class MalformedAnswer(ValueError):
+class MalformedResponse(ValueError):
     """The server's JSON lacks a field, or a field has the wrong kind."""
 
 
@@ -57,7 +57,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """One whole answer; header names in lower case."""
+    """One whole response; header names in lower case."""
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -69,7 +69,7 @@ class RateLimit:
     """
     What the headers say of the shop's points.
 
-    ``limit`` and ``remaining`` in points, ``reset_in`` and ``retry_after`` in seconds from the answer.
+    ``limit`` and ``remaining`` in points, ``reset_in`` and ``retry_after`` in seconds from the response.
     Each is ``None`` where the server did not say.
     """
 
@@ -80,7 +80,7 @@ class RateLimit:
 
 
 class ProblemKind(str, Enum):
-    """What kind of refusal or nonsense an answer is."""
+    """What kind of refusal or nonsense a response is."""
 
     AUTHENTICATION = "authentication"
     NOT_FOUND = "not_found"
@@ -146,7 +146,7 @@ _KINDS = {
 
 def read(response: Response | Problem, *, now: float, secrets: Sequence[str] = ()) -> Decoded:
     """
-    Decode an answer, or take over the problem that there is none.
+    Decode a response, or take over the problem that there is none.
 
     :param now: Unix seconds, used where the server sent no ``Date`` of its own.
     :param secrets: strings that are struck out of payload and messages, should the server echo them.
@@ -233,7 +233,7 @@ def read_rate_limit(response: Response, payload: Any, now: float) -> RateLimit:
     """
     Read ``X-RateLimit-*`` and ``Retry-After`` (documented: rate-limits).
 
-    The reset is given in Unix seconds of the server's clock. It is compared with the answer's own
+    The reset is given in Unix seconds of the server's clock. It is compared with the response's own
     ``Date``, so that a wrong clock on either side does no harm. For a 429 the order is: ``Retry-After``,
     ``retry_after`` of the body, the reset (inferred; v2's own 429 is not documented).
     """

@@ -67,20 +67,20 @@ class PollResult:
 
     @classmethod
     def bad(cls, text: str) -> PollResult:
-        """Make the result of an answer that can't be read."""
+        """Make the result of a response that can't be read."""
         return cls(PollResultKind.BAD, None, text)
 
     @classmethod
-    def of_problem(cls, answer: Decoded) -> PollResult:
-        """Make the result of an answer that is not a status."""
-        problem = answer.problem
+    def of_problem(cls, response: Decoded) -> PollResult:
+        """Make the result of a response that is not a status."""
+        problem = response.problem
         assert problem is not None
         kind = {
             ProblemKind.NOT_FOUND: PollResultKind.MISSING,
             ProblemKind.AUTHENTICATION: PollResultKind.DENIED,
             ProblemKind.RATE_LIMITED: PollResultKind.THROTTLED,
         }.get(problem.kind, PollResultKind.BAD)
-        return cls(kind, None, problem.text, problem.http_status, answer.rate_limit.retry_after)
+        return cls(kind, None, problem.text, problem.http_status, response.rate_limit.retry_after)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +88,9 @@ class WatchRules:
     """
     Patience, in seconds.
 
-    :param grace: how long a job just submitted may be unknown to the server (whether STOQ ever answers
+    :param grace: how long a job just submitted may be unknown to the server (whether STOQ ever responds with
         so is not documented).
-    :param unhealthy_after: how long without any good answer.
+    :param unhealthy_after: how long without any good response.
     :param record_life: how long the server keeps a record after the end (24 h: documented, bulk page).
     """
 
@@ -106,7 +106,7 @@ class JobProgress:
 
     :param started_at: when this wait began.
     :param seen_at: when the server last gave a readable status, also in an earlier wait.
-    :param bad_since: when the present row of bad answers began.
+    :param bad_since: when the present row of bad responses began.
     :param status: the last readable status of this wait.
     :param text: why the wait ended, in the server's words where it had any.
     """

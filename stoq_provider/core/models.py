@@ -60,7 +60,7 @@ class JobHandle(JsonForm):
 @dataclass(frozen=True, slots=True)
 class JobStatus(JsonForm):
     """
-    One answer about a job.
+    One response about a job.
 
     ``word`` is the server's own status, ``state`` what it means. ``progress`` in percent, ``total`` and
     ``processed`` in items (attempted, not succeeded: STOQ swallows the errors of single items).

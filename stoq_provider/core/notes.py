@@ -2,7 +2,7 @@
 What a task keeps for its next try beside the records of its submissions.
 
 Each note has a JSON form, which the store of records keeps; ``jobs.records`` lays ``clears`` and ``held``
-beside it. ``from_dict`` raises :class:`~stoq_provider.core.http.MalformedAnswer` for what is no such note.
+beside it. ``from_dict`` raises :class:`~stoq_provider.core.http.MalformedResponse` for what is no such note.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from itertools import accumulate
 from typing import Any
 
 from stoq_provider.core.forms import Form, JsonForm, Time
-from stoq_provider.core.http import MalformedAnswer
+from stoq_provider.core.http import MalformedResponse
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def _unpacked(text: str) -> list[Any]:
             raise TypeError(f"a list, not {type(items).__name__}")
         return list(accumulate(items)) if all(isinstance(item, int) for item in items) else items
     except (ValueError, TypeError, zlib.error) as error:
-        raise MalformedAnswer(f"the ids of a list can't be unpacked: {error}") from error
+        raise MalformedResponse(f"the ids of a list can't be unpacked: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +69,12 @@ class PreparedNote(JsonForm):
 
 
 @dataclass(frozen=True, slots=True)
-class AnswerNote(JsonForm):
+class ResponseNote(JsonForm):
     """
-    That an action is called, and then its answer.
+    That an action is called, and then its response.
 
-    :param answered: whether there was an answer; written once before the call and once after it.
-    :param payload: the answer, as XCom may hold it.
+    :param answered: whether there was a response; written once before the call and once after it.
+    :param payload: the response, as XCom may hold it.
     """
 
     answered: bool = False
@@ -85,19 +85,19 @@ class AnswerNote(JsonForm):
         return {"answer": {"payload": self.payload} if self.answered else None}
 
     @classmethod
-    def from_dict(cls, value: Any) -> AnswerNote:
+    def from_dict(cls, value: Any) -> ResponseNote:
         """Read the JSON form."""
-        answer = Form(value, "the note of an action").get("answer", dict, type(None))
-        if answer is None:
+        response = Form(value, "the note of an action").get("answer", dict, type(None))
+        if response is None:
             return cls()
-        if "payload" not in answer:
-            raise MalformedAnswer("the note of an action has an answer without a payload")
-        return cls(answered=True, payload=answer["payload"])
+        if "payload" not in response:
+            raise MalformedResponse("the note of an action has a response without a payload")
+        return cls(answered=True, payload=response["payload"])
 
 
 @dataclass(frozen=True, slots=True)
 class PokeNote(JsonForm):
-    """What the pokes of a sensor saw of a job: when it was alive, and since when answers are bad."""
+    """What the pokes of a sensor saw of a job: when it was alive, and since when responses are bad."""
 
     try_number: int
     seen_at: Time | None = None

@@ -20,7 +20,7 @@ JITTER = 0.05
 """An interval is stretched by up to this part of itself, never shortened."""
 
 LONGEST_BACKOFF = 60.0
-"""Seconds to which the interval grows while answers are bad."""
+"""Seconds to which the interval grows while responses are bad."""
 
 SHORT_FROM = 1.5
 """
@@ -81,10 +81,10 @@ class Poller:
     """
     The jobs of one task: what is known of each, and when it is due to be polled.
 
-    A job becomes due anew with each result: after the interval of its kind and age, longer while answers are
-    bad or points are short, and once more at the deadline. Unless ``eager``, the first time is one interval
-    after the last sign of life. Where that has passed already, it is at once if the job was never polled, and
-    else (after a restart of the triggerer, say) within one interval, at random.
+    A job becomes due anew with each result: after the interval of its kind and age, longer while responses
+    are bad or points are short, and once more at the deadline. Unless ``eager``, the first time is one
+    interval after the last sign of life. Where that has passed already, it is at once if the job was never
+    polled, and else (after a restart of the triggerer, say) within one interval, at random.
 
     :param jobs: what is known so far, in the order of submission.
     :param cadence: gives the vendor's intervals by kind of job.
@@ -198,7 +198,7 @@ class Poller:
 
     def _interval(self, progress: JobProgress, result: PollResult, now: float) -> float:
         interval = self._stretched(self._wanted_interval(progress, now), progress, now)
-        # One bad answer may be chance.
+        # One bad response may be chance.
         interval = max(interval, min(interval * 2.0 ** min(progress.bad_count - 1, 6), LONGEST_BACKOFF))
         interval *= 1 + JITTER * self._jitter()
         return max(interval, result.retry_after or 0.0)
@@ -254,4 +254,4 @@ def _describe(result: PollResult) -> str:
         return "the shop's points are spent; waiting as long as the server says"
     if result.kind is PollResultKind.MISSING:
         return f"not known to the server ({result.text})"
-    return f"no good answer ({result.text})"
+    return f"no good response ({result.text})"

@@ -1,10 +1,10 @@
 """
 What is left of a shop's points.
 
-The server counts points in a window and says in each answer what is left (documented: rate-limits, 360
+The server counts points in a window and says in each response what is left (documented: rate-limits, 360
 points in 60 s for a shop, a read 1, a write 2). The documents leave open whether the window slides; it is
 taken as fixed, ending at the announced reset. Others use the same key, so within a window the estimate
-may only fall: an answer that was under way while we spent never raises it. Should the server's window slide
+may only fall: a response that was under way while we spent never raises it. Should the server's window slide
 after all, we spend no more than our part in any stretch of that length, and leave others what they spent in
 the last one, up to half of the limit.
 """
@@ -118,11 +118,11 @@ class PointsBudget:
 
     def update(self, reported: RateLimit, now: float, *, refused: bool = False, under_way: int = 0) -> None:
         """
-        Take over what an answer reports; the server is right, within a window only downwards.
+        Take over what a response reports; the server is right, within a window only downwards.
 
         :param refused: whether it was a 429. One that does not name a time allows no call for the
             rest of the window.
-        :param under_way: points of calls that were sent and have no answer yet: the server may not have
+        :param under_way: points of calls that were sent and have no response yet: the server may not have
             counted them.
         """
         late = self._is_late(reported, now)
@@ -142,7 +142,7 @@ class PointsBudget:
             self._close(self._until_end(now), now)
 
     def _is_late(self, reported: RateLimit, now: float) -> bool:
-        """Whether an answer speaks of a window that has ended since: it was long on its way."""
+        """Whether a response speaks of a window that has ended since: it was long on its way."""
         self._roll(now)
         if reported.reset_in is None or self._window_ends is None or self._assumed:
             return False
@@ -203,7 +203,7 @@ class PointsBudget:
             self._spent = self._ours.since(ends - self.rules.window)
         elif ends <= self._window_ends + SAME_WINDOW:
             self._window_ends = max(self._window_ends, ends)
-        # In between, the answer was long on its way: by so much its reset lies too far ahead.
+        # In between, the response was long on its way: by so much its reset lies too far ahead.
 
     def _roll(self, now: float) -> None:
         # A clock that was set back must not keep us waiting for longer than was ever asked for.

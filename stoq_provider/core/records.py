@@ -94,7 +94,7 @@ class SubmissionRecord(VersionedForm):
         """
         Return the end that was noted, if such a job need not be asked about again.
 
-        That is a good end, or any where the answer to the submission was the result.
+        That is a good end, or any where the response to the submission was the result.
         """
         if self.handle is None or self.outcome is None:
             return None
@@ -122,7 +122,7 @@ class RetryDecision(str, Enum):
     REATTACH = "reattach"
     """The job is known: wait for it, send nothing."""
     LOOK_UP = "look_up"
-    """It may have been sent: look for its job, then decide by :func:`after_no_answer`."""
+    """It may have been sent: look for its job, then decide by :func:`after_no_response`."""
     REPEAT = "repeat"
     """It may have been sent, or its job ended badly; sending it again does no harm."""
     STOP = "stop"
@@ -130,7 +130,7 @@ class RetryDecision(str, Enum):
 
 
 class Lookup(str, Enum):
-    """What looking for the job of a submission without an answer brought."""
+    """What looking for the job of a submission without a response brought."""
 
     FOUND = "found"
     ABSENT = "absent"
@@ -139,8 +139,8 @@ class Lookup(str, Enum):
     """The system lists no jobs, or its list could not be read."""
 
 
-def after_no_answer(lookup: Lookup, repeat: RepeatSafety) -> RetryDecision:
-    """Decide about a submission that was sent, or may have been, and has no clear answer."""
+def after_no_response(lookup: Lookup, repeat: RepeatSafety) -> RetryDecision:
+    """Decide about a submission that was sent, or may have been, and has no clear response."""
     if lookup is Lookup.UNKNOWN:
         return _again(repeat)
     return RetryDecision.REATTACH if lookup is Lookup.FOUND else RetryDecision.SUBMIT

@@ -1,5 +1,5 @@
 """
-How an answer to a request for bytes is judged, and the words for where there is none.
+How a response to a request for bytes is judged, and the words for where there is none.
 
 Pure: status and headers in, a verdict out; an exception in, words without a URL out.
 """
@@ -21,7 +21,7 @@ _GZIP = ("gzip", "x-gzip")
 
 
 class Verdict(Enum):
-    """What to do with an answer."""
+    """What to do with a response."""
 
     TAKE = "read its body: it goes on where we are"
     ANEW = "throw away what we have and ask for the whole"
@@ -51,8 +51,8 @@ class Wanted:
         """
         Return the request headers that ask for the rest.
 
-        ``If-Match`` beside ``If-Range``: object stores in use answer 412 to the first and ignore the second,
-        other servers do it the other way round. Neither is trusted, see :func:`judge`.
+        ``If-Match`` beside ``If-Range``: object stores in use respond to the first with 412 and ignore the
+        second, other servers do it the other way round. Neither is trusted, see :func:`judge`.
         """
         headers = {"Accept": "*/*", "Accept-Encoding": "identity"}
         if self.offset and self.etag:
@@ -62,7 +62,7 @@ class Wanted:
 
 def judge(status: int, headers: Mapping[str, str], wanted: Wanted) -> tuple[Verdict, str]:
     """
-    Return what to do with an answer, and the reason in words.
+    Return what to do with a response, and the reason in words.
 
     :param headers: looked up in any letter case.
     """
@@ -87,9 +87,9 @@ def _judge_body(status: int, headers: Mapping[str, str], wanted: Wanted) -> tupl
     content_range = headers.get("Content-Range")
     if not wanted.offset:
         if status == 206 or content_range is not None:
-            return Verdict.FAIL, "a part was answered where the whole was asked for"
+            return Verdict.FAIL, "a part came where the whole was asked for"
         return Verdict.TAKE, ""
-    # Some servers answer a part with 200: the header is the truth, not the status.
+    # Some servers send a part with 200: the header is the truth, not the status.
     if status == 200 and content_range is None:
         return Verdict.ANEW, "the whole file came again: the server cannot resume, or the file changed"
     if wanted.etag is None or strong_etag(headers) != wanted.etag:
@@ -124,7 +124,7 @@ def is_gzipped(headers: Mapping[str, str]) -> bool:
 
 
 def strong_etag(headers: Mapping[str, str]) -> str | None:
-    """Return the ETag if bytes of two answers that share it are the same bytes; weak ones don't say so."""
+    """Return the ETag if bytes of two responses that share it are the same bytes; weak ones don't say so."""
     etag = headers.get("ETag", "").strip()
     return etag if etag.startswith('"') else None
 
@@ -157,7 +157,7 @@ def retry_after(headers: Mapping[str, str]) -> float:
 @dataclass(frozen=True, slots=True)
 class Trouble:
     """
-    Why there is no answer.
+    Why there is no response.
 
     :param reason: in words, without the URL.
     :param final: the same request cannot fare better.

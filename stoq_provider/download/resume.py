@@ -107,7 +107,7 @@ class Source:
         self.received, self.total, self._etag = 0, None, None
         self.gzipped = self._refused = False
         while True:
-            response = self._answer()
+            response = self._response()
             with closing(response):
                 trouble = yield from self._read(response)
             missing = self._missing()
@@ -127,8 +127,8 @@ class Source:
 
     # --- asking -----------------------------------------------------------------------------------
 
-    def _answer(self) -> requests.Response:
-        """Return an answer whose body goes on at :attr:`received`."""
+    def _response(self) -> requests.Response:
+        """Return a response whose body goes on at :attr:`received`."""
         response = self._request()
         if self.received == 0:
             self.total = responses.body_length(response.headers)
@@ -143,18 +143,18 @@ class Source:
         while True:
             self.check()
             wanted = Wanted(self.received, self.total, self._etag, self.gzipped)
-            answer = self._session.get(self._current_url(), wanted.headers())
-            if not isinstance(answer, Trouble):
-                response = self._use(answer, wanted)
+            got = self._session.get(self._current_url(), wanted.headers())
+            if not isinstance(got, Trouble):
+                response = self._use(got, wanted)
                 if response is not None:
                     return response
-            elif answer.final:
-                raise self._error(f"{answer.reason}.")
+            elif got.final:
+                raise self._error(f"{got.reason}.")
             else:
-                self._again(answer.reason)
+                self._again(got.reason)
 
     def _use(self, response: requests.Response, wanted: Wanted) -> requests.Response | None:
-        """Return the answer if its body is what was asked for, or ``None`` to ask once more."""
+        """Return the response if its body is what was asked for, or ``None`` to ask once more."""
         verdict, reason = responses.judge(response.status_code, response.headers, wanted)
         if verdict is Verdict.TAKE:
             self._refused = False
@@ -186,7 +186,7 @@ class Source:
     # --- reading ----------------------------------------------------------------------------------
 
     def _read(self, response: requests.Response) -> Generator[bytes, None, str]:
-        """Yield the chunks of one answer; return why it broke off, or ``""`` at its end."""
+        """Yield the chunks of one response; return why it broke off, or ``""`` at its end."""
         while True:
             chunk, trouble, ended = _next_chunk(response.raw)
             self.check()
@@ -281,7 +281,7 @@ def _backoff(failures: int) -> float:
 
 
 def _error_code(response: requests.Response) -> str:
-    """Return the error code of an object store's answer; the rest of it may quote the signature."""
+    """Return the error code of an object store's response; the rest of it may quote the signature."""
     body, _, _ = _next_chunk(response.raw)
     match = _ERROR_CODE.search(body)
     return f" {match[1].decode()}" if match else ""

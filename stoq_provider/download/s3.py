@@ -47,8 +47,8 @@ def _in_thread(call: Callable[[], T]) -> Future[T]:
     """
     Have a call made in a daemon thread.
 
-    The threads of an executor are joined when the interpreter exits, which a store that does not answer could
-    hold up for minutes.
+    The threads of an executor are joined when the interpreter exits, which a store that does not respond
+    could hold up for minutes.
     """
     future: Future[T] = Future()
 
@@ -114,7 +114,7 @@ class S3Writer(AtomicWriter):
         wait(self._in_flight)
         upload, self._id = self._id, None
         if upload is not None:
-            # There is none if it was completed and the answer was lost.
+            # There is none if it was completed and the response was lost.
             with suppress(self._client.exceptions.NoSuchUpload):
                 self._client.abort_multipart_upload(**self._object, UploadId=upload)
 
@@ -135,9 +135,9 @@ class S3Writer(AtomicWriter):
         self._part = bytearray()
 
     def _upload_part(self, number: int, body: bytearray) -> dict[str, Any]:
-        answer = self._client.upload_part(**self._object, UploadId=self._id, PartNumber=number, Body=body)
-        checksums = {name: value for name, value in answer.items() if name.startswith("Checksum")}
-        return {"PartNumber": number, "ETag": answer["ETag"], **(checksums if self._checksum() else {})}
+        response = self._client.upload_part(**self._object, UploadId=self._id, PartNumber=number, Body=body)
+        checksums = {name: value for name, value in response.items() if name.startswith("Checksum")}
+        return {"PartNumber": number, "ETag": response["ETag"], **(checksums if self._checksum() else {})}
 
     def _checksum(self) -> dict[str, str]:
         # What botocore puts into each part by default has to be announced, and repeated at the end.

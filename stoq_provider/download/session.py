@@ -1,7 +1,7 @@
 """
 One guarded request for bytes: our own session, no token, no redirect to another host.
 
-This is the only module of the download that talks HTTP. It hands out an answer or a :class:`Trouble`, never
+This is the only module of the download that talks HTTP. It hands out a response or a :class:`Trouble`, never
 an exception of the HTTP library: those carry the URL. It loads requests, so who needs it imports it late.
 """
 
@@ -62,13 +62,13 @@ class GuardedSession:
             self._socket.close()
 
     def get(self, url: SignedUrl, headers: dict[str, str]) -> requests.Response | Trouble:
-        """Ask for ``url`` and return the answer with its body unread, or why there is none."""
+        """Ask for ``url`` and return the response with its body unread, or why there is none."""
         for _ in range(MAX_REDIRECTS + 1):
-            answer = self._get_once(url, headers)
-            if isinstance(answer, Trouble) or answer.status_code not in _REDIRECTS:
-                return answer
-            location = answer.headers.get("Location", "")
-            answer.close()
+            response = self._get_once(url, headers)
+            if isinstance(response, Trouble) or response.status_code not in _REDIRECTS:
+                return response
+            location = response.headers.get("Location", "")
+            response.close()
             moved = redirect_target(url, location)
             if isinstance(moved, Trouble):
                 return moved
@@ -102,7 +102,7 @@ class GuardedSession:
         # A connection of its own for every request: the peer check belongs to this URL, and a kept connection
         # that the server has closed meanwhile would look like a broken transfer.
         self.close()
-        answer = session.get(
+        response = session.get(
             url.text,
             headers=headers,
             stream=True,
@@ -111,8 +111,8 @@ class GuardedSession:
             proxies=settings["proxies"],
             verify=settings["verify"],
         )
-        answer.raw.enforce_content_length = True  # urllib3 1.26 does not do it by itself
-        return answer
+        response.raw.enforce_content_length = True  # urllib3 1.26 does not do it by itself
+        return response
 
     def _connected(self, sock: socket.socket) -> None:
         """Check the other end of a new connection; that of a connection to a proxy is the proxy."""

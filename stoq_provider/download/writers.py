@@ -185,12 +185,12 @@ def says_exists(error: BaseException | None) -> bool:
     """
     Whether a store refused a conditional put because the object is there.
 
-    s3fs takes only some servers' words for it; of others only the answer tells that it wraps (412, or 409
+    s3fs takes only some servers' words for it; of others only the response tells that it wraps (412, or 409
     while two put at a time).
     """
     while error is not None:
-        answer = getattr(error, "response", None)
-        code = answer.get("Error", {}).get("Code") if isinstance(answer, Mapping) else None
+        response = getattr(error, "response", None)
+        code = response.get("Error", {}).get("Code") if isinstance(response, Mapping) else None
         if isinstance(error, FileExistsError) or code in ("PreconditionFailed", "ConditionalRequestConflict"):
             return True
         error = error.__cause__

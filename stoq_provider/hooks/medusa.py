@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from stoq_provider.core.http import Decoded, MalformedAnswer, ProblemKind
+from stoq_provider.core.http import Decoded, MalformedResponse, ProblemKind
 from stoq_provider.core.models import JobHandle
 from stoq_provider.core.submission import Submission
 from stoq_provider.exceptions import ProtocolError, StoqProviderError, ValidationRejected
@@ -43,11 +43,11 @@ class MedusaHook(JobHook):
         super().__init__(medusa_conn_id)
 
     def try_out(self) -> str:
-        """Ask for one batch job: a small, authenticated read whose answer holds no secret."""
+        """Ask for one batch job: a small, authenticated read whose response holds no secret."""
         payload = self.request("GET", PATH, params={"limit": 1})
         count = payload.get("count") if isinstance(payload, Mapping) else None
         if not isinstance(count, int):
-            raise ProtocolError("The host answered, but not as Medusa v1 does: no list of batch jobs came")
+            raise ProtocolError("The host responded, but not as Medusa v1 does: no list of batch jobs came")
         return f"Medusa accepted the credentials; this user has made {count} batch jobs"
 
     @property
@@ -98,7 +98,7 @@ class MedusaHook(JobHook):
         """
         Let a job go on that waits for a decision; return the handle to wait for it by.
 
-        :raises StoqProviderError: it does not wait, or the answer was lost: ask for its status.
+        :raises StoqProviderError: it does not wait, or the response was lost: ask for its status.
         """
         known, _ = self._ask(handle, self.system.confirm_request)
         return self.system.confirmed(known)
@@ -107,7 +107,7 @@ class MedusaHook(JobHook):
         """
         Cancel a job.
 
-        :raises StoqProviderError: it has ended, or the answer was lost: ask for its status.
+        :raises StoqProviderError: it has ended, or the response was lost: ask for its status.
         """
         self._ask(handle, self.system.cancel_request)
 
@@ -144,26 +144,26 @@ class MedusaHook(JobHook):
         from stoq_provider.transport.upload import Upload  # parsing a DAG needs no requests
 
         path = _existing(source)
-        # The field is called "files" even for one (M); with another name the server answers 500.
+        # The field is called "files" even for one (M); with another name the server responds with 500.
         route = "/admin/uploads/protected" if protected else "/admin/uploads"
         url = self.system.url(self.settings.origin, route)
         upload = Upload("POST", url, path=path, field="files")
         for attempt in range(1, UPLOAD_ATTEMPTS + 1):
-            answer = self.transport.send(upload, NO_RETRY)
-            if answer.problem is None:
-                return self._file_key(answer.payload)
-            if not answer.problem.maybe_processed or attempt == UPLOAD_ATTEMPTS:
+            response = self.transport.send(upload, NO_RETRY)
+            if response.problem is None:
+                return self._file_key(response.payload)
+            if not response.problem.maybe_processed or attempt == UPLOAD_ATTEMPTS:
                 break
-            self.log.warning("The upload of %s broke (%s); once more.", path.name, answer.problem.text)
+            self.log.warning("The upload of %s broke (%s); once more.", path.name, response.problem.text)
             self.sleep(random.uniform(0.5, 1.5) * attempt)  # noqa: S311 - jitter
-        raise self._not_uploaded(answer, path.name)
+        raise self._not_uploaded(response, path.name)
 
-    def _not_uploaded(self, answer: Decoded, name: str) -> StoqProviderError:
-        assert answer.problem is not None
-        final = answer.problem.kind in (ProblemKind.AUTHENTICATION, ProblemKind.VALIDATION)
+    def _not_uploaded(self, response: Decoded, name: str) -> StoqProviderError:
+        assert response.problem is not None
+        final = response.problem.kind in (ProblemKind.AUTHENTICATION, ProblemKind.VALIDATION)
         then = "The task is not retried, since it would be refused again" if final else "A retry uploads it"
         return of_problem(
-            answer.problem,
+            response.problem,
             system=self.system.name,
             doing=f"{name} could not be uploaded to {self.system.label}",
             fate=f"No remote job was started. {then}.",
@@ -172,10 +172,10 @@ class MedusaHook(JobHook):
 
     def _file_key(self, payload: Any) -> str:
         with typed(self.system.name, "No remote job was started. A retry uploads the file again."):
-            uploads = rows(payload, "uploads", "the answer to the upload")
+            uploads = rows(payload, "uploads", "the response to the upload")
             if len(uploads) != 1:
-                raise MalformedAnswer("the answer to the upload does not name one file")
-            return require(uploads[0], "key", "the answer to the upload")
+                raise MalformedResponse("the response to the upload does not name one file")
+            return require(uploads[0], "key", "the response to the upload")
 
     def download_url(self, file_key: str) -> str:
         """

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
 from typing import Any
 
-from stoq_provider.core.http import MalformedAnswer
+from stoq_provider.core.http import MalformedResponse
 from stoq_provider.core.models import JobHandle
 from stoq_provider.core.submission import Submission
 from stoq_provider.core.validation import InvalidInput, near_misses
@@ -165,7 +165,7 @@ class StoqHook(JobHook):
             meta = payload.get("meta")
             pages = optional_int(meta, "total_pages") if isinstance(meta, Mapping) else None
             if pages is None:
-                raise MalformedAnswer(f"GET {path} does not say how many pages there are")
+                raise MalformedResponse(f"GET {path} does not say how many pages there are")
             return listed, pages
 
     # -- any action ---------------------------------------------------------------------------------

@@ -56,8 +56,8 @@ _FATES = {
     "ended": "there is nothing to cancel; a retry looks how it ended.",
     "refused": "the cancellation failed; it goes on, and a retry waits for it.",
     "unanswered": (
-        f"no answer to the cancellation within {STOP_SECONDS:g} s, as while a job is being processed; it may "
-        "go on to its end. A retry looks how it ended."
+        f"no response to the cancellation within {STOP_SECONDS:g} s, as while a job is being processed; it "
+        "may go on to its end. A retry looks how it ended."
     ),
 }
 
@@ -69,10 +69,10 @@ def _stop(client: JobClient, job: Submitted, records: Submitter | None, fates: l
     request = client.system.cancel_request(client.settings.origin, job.handle)
     if request is None:
         return
-    answer = client.transport.send(request, NO_RETRY)
-    if answer.problem is not None:
-        fates[index] = "ended" if answer.problem.kind in _NOTHING_TO_CANCEL else "refused"
-    elif not client.system.was_stopped(answer.payload):
+    response = client.transport.send(request, NO_RETRY)
+    if response.problem is not None:
+        fates[index] = "ended" if response.problem.kind in _NOTHING_TO_CANCEL else "refused"
+    elif not client.system.was_stopped(response.payload):
         fates[index] = "cancelled"
     else:
         fates[index] = "stopped_unrecorded"

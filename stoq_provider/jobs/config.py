@@ -31,7 +31,7 @@ def poll_interval(given: float | None) -> float | None:
 
 def unhealthy_after(given: float | None) -> float:
     """
-    Return the seconds without a good answer after which waiting ends.
+    Return the seconds without a good response after which waiting ends.
 
     :raises ValidationRejected: where it is not a number above zero.
     """

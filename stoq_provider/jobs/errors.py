@@ -11,7 +11,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 from stoq_provider.core.error_text import sentences
 from stoq_provider.core.events import JobEnd
-from stoq_provider.core.http import MalformedAnswer, Problem, ProblemKind
+from stoq_provider.core.http import MalformedResponse, Problem, ProblemKind
 from stoq_provider.core.lifecycle import Outcome
 from stoq_provider.core.records import RepeatSafety, SubmissionRecord
 from stoq_provider.core.validation import InvalidInput
@@ -92,7 +92,7 @@ def typed(system: str, fate: str) -> Iterator[None]:
         return
     except InvalidInput as caught:
         error = ValidationRejected(sentences(str(caught), fate), system=system, job_started=False)
-    except MalformedAnswer as caught:
+    except MalformedResponse as caught:
         error = ProtocolError(sentences(str(caught), fate), system=system)
     raise error from None
 
@@ -174,8 +174,8 @@ _BAD_ENDS = {
     ),
     Outcome.UNHEALTHY: _BadEnd(
         PollingUnhealthy,
-        "No good answer about job {job} from {label} for {unhealthy:.0f} s{cause}. Nothing is known against "
-        "the job itself; it goes on.",
+        "No good response about job {job} from {label} for {unhealthy:.0f} s{cause}. Nothing is known "
+        "against the job itself; it goes on.",
         f"{WAIT_AGAIN} {{clear}}",
         unrecorded=NO_RECORD,
         final=FinalPollingUnhealthy,
@@ -259,7 +259,7 @@ def must_not_repeat(system: System, kind: str, record: SubmissionRecord, on_clea
     job_id = record.handle.job_id if record.handle else None
     unsafe = f"repeating {kind} is not safe"
     lost = (
-        f"An earlier try was about to send {kind} to {label} and was lost before it had an answer. The job "
+        f"An earlier try was about to send {kind} to {label} and was lost before it had a response. The job "
         f"perhaps runs. Nothing was sent now, because {unsafe}."
     )
     known: dict[Outcome | None, tuple[type[StoqProviderError], str]] = {

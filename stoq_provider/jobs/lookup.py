@@ -1,5 +1,5 @@
 """
-Looking for a job whose submission got no clear answer.
+Looking for a job whose submission got no clear response.
 
 Some systems list their jobs, and a submission can carry a mark that the list shows. Then an ambiguous
 submission need not stay one: the job is there, or it is not.
@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from stoq_provider.core.http import MalformedAnswer
+from stoq_provider.core.http import MalformedResponse
 from stoq_provider.core.records import Lookup
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def _look(client: JobClient, submission: Submission, correlation: str, since: fl
             return Found(Lookup.UNKNOWN, text=decoded.problem.text)
         try:
             page = client.system.read_found(decoded.payload, submission, correlation, since, offset)
-        except MalformedAnswer as error:
+        except MalformedResponse as error:
             return Found(Lookup.UNKNOWN, text=str(error))
         if page.handle is not None:
             return Found(Lookup.FOUND, page.handle)

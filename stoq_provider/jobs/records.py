@@ -11,7 +11,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 from stoq_provider.core.events import JobEnd
 from stoq_provider.core.forms import JsonForm
-from stoq_provider.core.http import MalformedAnswer
+from stoq_provider.core.http import MalformedResponse
 from stoq_provider.core.notes import PlanNote
 from stoq_provider.core.records import GONE, RepeatSafety, SubmissionRecord, can_be_reused, counts
 from stoq_provider.core.submission import Submission
@@ -110,7 +110,7 @@ class Records:
         """Read a record or a note: one that can't be read is not "no record"."""
         try:
             return from_dict(value)
-        except MalformedAnswer as error:
+        except MalformedResponse as error:
             problem = ProtocolError(
                 f"The record of an earlier try can't be understood ({error}); it may be of another version "
                 "of this package. Nothing was sent; jobs that were submitted go on. A retry looks again.",
@@ -200,7 +200,7 @@ class Records:
         return record
 
     def was_lost(self, submission: Submission) -> bool:
-        """Whether an earlier try was about to send it, had no answer, and it must not be repeated."""
+        """Whether an earlier try was about to send it, had no response, and it must not be repeated."""
         record = self._counting(submission) if self.never_repeats(submission.kind) else None
         return record is not None and record.handle is None
 

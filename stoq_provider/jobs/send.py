@@ -2,7 +2,7 @@
 One submission: sent, and sent again where that does no harm.
 
 Where it is unclear whether a call was processed (time-out, reset, 5xx, a response that can't be read), the
-job is looked for, if the system lists its jobs; what follows stands in ``core.records.after_no_answer``.
+job is looked for, if the system lists its jobs; what follows stands in ``core.records.after_no_response``.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from stoq_provider.core.http import Decoded, MalformedAnswer, Problem, ProblemKind
-from stoq_provider.core.records import Lookup, RetryDecision, after_no_answer, new_correlation
+from stoq_provider.core.http import Decoded, MalformedResponse, Problem, ProblemKind
+from stoq_provider.core.records import Lookup, RetryDecision, after_no_response, new_correlation
 from stoq_provider.core.validation import InvalidInput
 from stoq_provider.exceptions import Detached, StoqProviderError, SubmissionUncertain
 from stoq_provider.jobs.errors import of_problem
@@ -43,7 +43,7 @@ def send(
     """
     Start a job.
 
-    :param busy_patience: seconds to wait while the server answers 409 because of another job.
+    :param busy_patience: seconds to wait while the server responds with 409 because of another job.
     :param correlation: a text of which no other submission has the same, carried along where the system has a
         place for it; default: one made here.
     :raises SubmissionUncertain: it may run, and repeating it is not safe.
@@ -83,7 +83,7 @@ class _Sending:
             if not problem.maybe_processed:
                 raise self._refused(problem, decoded)
             found = look_up(self._client, self._submission, self._correlation, since)
-            decision = after_no_answer(found.lookup, repeat)
+            decision = after_no_response(found.lookup, repeat)
             if decision is RetryDecision.REATTACH:
                 return self._adopt(found, problem)
             if decision is RetryDecision.STOP:
@@ -113,7 +113,7 @@ class _Sending:
         try:
             handle = self._system.read_submission(decoded.payload, self._submission, time.time())
             self._system.status_request(self._client.settings.origin, handle)
-        except (MalformedAnswer, InvalidInput) as error:
+        except (MalformedResponse, InvalidInput) as error:
             return None, Problem(ProblemKind.PROTOCOL, (str(error),))
         sent, accepted = self._submission.item_count, handle.item_count
         if None not in (sent, accepted) and sent != accepted:
@@ -154,7 +154,7 @@ class _Sending:
             then = "The task is not retried, since it would be refused again."
         else:
             then = "A retry submits it."
-        # An attempt before this one got no clear answer: its job may be what the server is busy with.
+        # An attempt before this one got no clear response: its job may be what the server is busy with.
         job = PERHAPS_A_JOB if self._doubtful else NO_JOB
         doing = f"{self._request.target}: {self._system.label} did not accept the submission"
         return self._error(problem, decoded, doing, f"{job} {then}")
@@ -163,7 +163,7 @@ class _Sending:
         fate = "No remote job was started: none is in the list of jobs. A retry submits it."
         if self._doubtful:
             fate = "A job may run that nobody waits for, which does no harm. A retry submits again."
-        doing = f"{self._request.target}: no clear answer in {ATTEMPTS} attempts"
+        doing = f"{self._request.target}: no clear response in {ATTEMPTS} attempts"
         return self._error(problem, decoded, doing, fate)
 
     def _error(self, problem: Problem, decoded: Decoded, doing: str, fate: str) -> StoqProviderError:
@@ -180,9 +180,10 @@ class _Sending:
         kind, label = self._submission.kind, self._system.label
         list_too = f", and its list of jobs could not be read ({found.text})" if found.text else ""
         return SubmissionUncertain(
-            f"{kind} was sent to {label}, and no clear answer came back ({problem.text}){list_too}. The job "
-            f"perhaps runs. It is not sent again, because repeating {kind} is not safe, and the task is not "
-            f"retried. Look in {label} whether it took effect; if it did not, clear the task to submit it.",
+            f"{kind} was sent to {label}, and no clear response came back ({problem.text}){list_too}. The "
+            f"job perhaps runs. It is not sent again, because repeating {kind} is not safe, and the task is "
+            f"not retried. Look in {label} whether it took effect; if it did not, clear the task to submit "
+            "it.",
             system=self._system.name,
             http_status=problem.http_status,
             server_messages=problem.messages,

@@ -134,7 +134,7 @@ class PathStateStore(StateStore):
     def _read(self, key: str) -> Any:
         path = self._path(key)
         try:
-            # cat_file asks the store itself; exists() might answer from a cached listing.
+            # cat_file asks the store itself; exists() might read from a cached listing.
             data = path.fs.cat_file(path.path)
         except FileNotFoundError:
             return None

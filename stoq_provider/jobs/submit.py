@@ -20,7 +20,7 @@ from stoq_provider.core.records import (
     RepeatSafety,
     RetryDecision,
     SubmissionRecord,
-    after_no_answer,
+    after_no_response,
     decide,
     new_correlation,
 )
@@ -99,7 +99,7 @@ class Submitter(Records):
             return self._send(key, submission, known=record is not None)
         if decision is RetryDecision.LOOK_UP:
             found = look_up(self.client, submission, record.correlation, record.intent_at)
-            decision = after_no_answer(found.lookup, repeat)
+            decision = after_no_response(found.lookup, repeat)
             if found.handle is not None:
                 return self._found(key, record, found.handle)
             if decision is RetryDecision.SUBMIT:

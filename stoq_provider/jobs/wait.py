@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from stoq_provider.core.events import NO_STATE, JobEnd, WaitEvent, WaitState
-from stoq_provider.core.http import MalformedAnswer
+from stoq_provider.core.http import MalformedResponse
 from stoq_provider.core.lifecycle import JobProgress
 from stoq_provider.core.models import JobHandle
 from stoq_provider.core.notes import PokeNote
@@ -51,7 +51,7 @@ def make_poller(
     """
     Return the poller of a task's jobs at a system.
 
-    :param unhealthy_after: seconds without a good answer after which waiting ends.
+    :param unhealthy_after: seconds without a good response after which waiting ends.
 
     The other parameters are those of :class:`~stoq_provider.core.polling.Poller`.
     """
@@ -91,9 +91,9 @@ def poll_due(poller: Poller, client: JobClient) -> bool:
             poller.expire()
             break
         transport.limiter.meter.polled()
-        answer = transport.send(request, NO_RETRY)
-        for handle, result in zip(handles, system.poll_results(answer, handles), strict=True):
-            write(client.log, poller.record(handle.job_id, result, answer.rate_limit, time.time()))
+        response = transport.send(request, NO_RETRY)
+        for handle, result in zip(handles, system.poll_results(response, handles), strict=True):
+            write(client.log, poller.record(handle.job_id, result, response.rate_limit, time.time()))
     if due and poller.done:
         transport.limiter.meter.finished(len(poller.jobs), poller.polls)
     return poller.done
@@ -150,7 +150,7 @@ def event_of(poller: Poller, points_spent: int, state: WaitState = NO_STATE) -> 
 
 
 class PokeMemory:
-    """Keeps, by job id, when a job was last seen and since when answers have been bad."""
+    """Keeps, by job id, when a job was last seen and since when responses have been bad."""
 
     def __init__(self, context: Mapping[str, Any], conn_id: str, log: logging.Logger) -> None:
         ti = context["ti"]
@@ -166,7 +166,7 @@ class PokeMemory:
         try:
             known = self._store.load(self._key) or {}
             notes = {job_id: PokeNote.from_dict(note) for job_id, note in known.items()}
-        except (StoqProviderError, MalformedAnswer) as error:
+        except (StoqProviderError, MalformedResponse) as error:
             self._log.debug("Earlier pokes could not be recalled: %s", error)
             notes = {}
         return tuple(self._with(progress, notes.get(progress.handle.job_id)) for progress in jobs)
@@ -186,6 +186,6 @@ class PokeMemory:
         if note is None:
             return job
         if note.try_number != self._try_number:
-            # A new try has patience of its own with bad answers.
+            # A new try has patience of its own with bad responses.
             return replace(job, seen_at=note.seen_at)
         return replace(job, seen_at=note.seen_at, bad_since=note.bad_since, bad_count=note.bad_count)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from stoq_provider.core.error_text import hide_queries
-from stoq_provider.core.notes import AnswerNote
+from stoq_provider.core.notes import ResponseNote
 from stoq_provider.core.validation import InvalidInput, check_json, read_mapping
 from stoq_provider.exceptions import StoqProviderError, SubmissionUncertain
 from stoq_provider.hooks.stoq import StoqHook
@@ -27,7 +27,7 @@ class StoqActionOperator(BaseOperator):
     Call one action of STOQ that is no bulk job, such as enabling an offer or charging a balance.
 
     The action is looked up in the live manifest (``GET /help``, 1 point) and its body checked against the
-    action's own JSON Schema before anything is sent. The return value is the decoded answer.
+    action's own JSON Schema before anything is sent. The return value is the decoded response.
 
     :param action: ``"POST /preorders/offers/:id/enable"``, or a name or alias that fits one action.
     :param path_params: values of the placeholders in the path.
@@ -70,12 +70,12 @@ class StoqActionOperator(BaseOperator):
         repeat_safe = self.repeat_safe or self.action.strip().upper().startswith("GET ")
         submitter = Submitter.of(hook, context, on_clear="resubmit", log=None if repeat_safe else self.log)
         key = submitter.name(f"action:{self._digest(given)}")
-        earlier = submitter.load_note(key, AnswerNote)
+        earlier = submitter.load_note(key, ResponseNote)
         if earlier is not None and not repeat_safe:
             return self._earlier(earlier)
-        submitter.save_note(key, AnswerNote())
+        submitter.save_note(key, ResponseNote())
         try:
-            answer = hook.call(self.action, **given)
+            response = hook.call(self.action, **given)
         except StoqProviderError as error:
             if not error.maybe_processed:
                 submitter.drop([key])
@@ -88,9 +88,9 @@ class StoqActionOperator(BaseOperator):
                 **error.details(),
             )
         else:
-            self._tell(answer)
-            clean = without_secrets(answer)
-            submitter.save_note(key, AnswerNote(answered=True, payload=clean))
+            self._tell(response)
+            clean = without_secrets(response)
+            submitter.save_note(key, ResponseNote(answered=True, payload=clean))
             return clean
         finally:
             hook.close()
@@ -108,20 +108,20 @@ class StoqActionOperator(BaseOperator):
         parts = json.dumps([self.action, *given.values()], sort_keys=True, default=str)
         return sha256(parts.encode()).hexdigest()
 
-    def _earlier(self, note: AnswerNote) -> Any:
+    def _earlier(self, note: ResponseNote) -> Any:
         if not note.answered:
             raise SubmissionUncertain(
-                f"An earlier try was about to call {self.action} and was lost before it had an answer. "
+                f"An earlier try was about to call {self.action} and was lost before it had a response. "
                 "Whether it took effect is unknown. Nothing was sent now, and the task is not retried. Look "
                 "in STOQ; clearing the task calls it again.",
                 system=StoqHook.system.name,
             )
-        self.log.info("An earlier try called %s and had this answer; nothing is sent.", self.action)
+        self.log.info("An earlier try called %s and had this response; nothing is sent.", self.action)
         return note.payload
 
-    def _tell(self, answer: Any) -> None:
-        if isinstance(answer, Mapping) and answer.get("job_id"):
-            self.log.info("STOQ started job %s; a StoqJobSensor can wait for it.", answer["job_id"])
+    def _tell(self, response: Any) -> None:
+        if isinstance(response, Mapping) and response.get("job_id"):
+            self.log.info("STOQ started job %s; a StoqJobSensor can wait for it.", response["job_id"])
         elif any(name in self.action for name in FAN_OUTS):
             self.log.warning(
                 "%s goes on in the background at STOQ, which gives no handle for it: that it was accepted "
@@ -131,7 +131,7 @@ class StoqActionOperator(BaseOperator):
 
 
 def without_secrets(value: Any) -> Any:
-    """Return an answer as XCom may hold it: without download URLs, and URLs without their queries."""
+    """Return a response as XCom may hold it: without download URLs, and URLs without their queries."""
     if isinstance(value, Mapping):
         return {key: without_secrets(item) for key, item in value.items() if key != "download_url"}
     if isinstance(value, list):

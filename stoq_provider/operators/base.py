@@ -68,7 +68,7 @@ class JobOperator(WaitingOperator[H]):
         self._records: Submitter | None = None
         # Records of what earlier tries sent, where this one goes on with what they left to do.
         self._earlier: list[str] = []
-        # Names of submissions that had no clear answer, where others were sent all the same.
+        # Names of submissions that had no clear response, where others were sent all the same.
         self._doubtful: list[str] = []
 
     def records(self, context: Context, *, begins: bool = False) -> Submitter:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from stoq_provider.jobs.submit import Submitter
 
 CONFIRM_ATTEMPTS = 3
-"""How often a decision is sent while its answer is lost. Confirming twice is refused (M), so it is safe."""
+"""How often a decision is sent while its response is lost. Confirming twice is refused (M), so it is safe."""
 
 
 class _DecidingOperator(WaitingOperator[MedusaHook]):
@@ -110,7 +110,7 @@ class _DecidingOperator(WaitingOperator[MedusaHook]):
         """
         Bring a job to where the policy wants it; return the handle to wait for it by.
 
-        An earlier try, or a person, may have done so already, and an answer may get lost: the job's own
+        An earlier try, or a person, may have done so already, and a response may get lost: the job's own
         status is what counts.
 
         :raises StoqProviderError: where it still waits after some attempts.

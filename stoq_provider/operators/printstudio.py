@@ -119,8 +119,8 @@ class PrintStudioPrintJobsOperator(PrintStudioOperator, ItemsOperator[PrintStudi
     """
     Base of the operators that act on print jobs, 100 in a call.
 
-    What such a call answers is not documented (U); ``verify`` reads each print job back. It also settles a
-    call whose answer was lost and which is sent again: a server may refuse to do what it has done.
+    What such a call returns is not documented (U); ``verify`` reads each print job back. It also settles a
+    call whose response was lost and which is sent again: a server may refuse to do what it has done.
 
     :param job_ids: ids of print jobs as a list; the path of a file (one a line); or ``{"path", "column"}`` of
         a CSV.

@@ -1,4 +1,4 @@
-"""What PrintStudio's operators share: bulk calls that are answered with their result."""
+"""What PrintStudio's operators share: bulk calls whose response is their result."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class PrintStudioOperator(JobOperator[PrintStudioHook]):
     """
     Base of PrintStudio's operators.
 
-    A bulk call is answered with its result, so nothing is waited for, and parameters of waiting have no
-    effect. Each call is noted before it is sent and after its answer, and is sent once: a new try goes on
+    The response to a bulk call is its result, so nothing is waited for, and parameters of waiting have no
+    effect. Each call is noted before it is sent and after its response, and is sent once: a new try goes on
     with the calls that were surely not sent, and ends by saying which are uncertain.
 
     :param extra_body: laid over the body of each call; ``None`` takes a key away. For what is not documented.
@@ -52,7 +52,7 @@ class PrintStudioOperator(JobOperator[PrintStudioHook]):
         super().__init__(**kwargs)
         self.extra_body = extra_body
         self.printstudio_conn_id = printstudio_conn_id
-        # What an earlier try was about to send, and had no answer to.
+        # What an earlier try was about to send, and had no response to.
         self._lost: list[Submission] = []
 
     @cached_property
@@ -109,13 +109,13 @@ def _names(submissions: Sequence[Submission], noun: str) -> list[str]:
 
 
 def _interrupted(error: StoqProviderError, doubtful: Sequence[str], behind: int) -> StoqProviderError:
-    """Return the error of a try that got no answer and has more to send: a retry sends what is behind."""
+    """Return the error of a try that got no response and has more to send: a retry sends what is behind."""
     *others, here = doubtful
     before = f" Before, the same happened to {', '.join(others)}." if others else ""
     details = {**error.details(), "maybe_processed": True}
     return SubmissionInterrupted(
-        f"{_begin(here)} were sent, and no clear answer came back "
-        f"({'; '.join(error.server_messages) or 'no answer'}). They perhaps took effect and are not sent "
+        f"{_begin(here)} were sent, and no clear response came back "
+        f"({'; '.join(error.server_messages) or 'no response'}). They perhaps took effect and are not sent "
         f"again.{before} {behind} submissions behind them were surely not sent; a retry sends those, and "
         "then says again what is uncertain. Clearing the task sends the uncertain ones too: look first.",
         **details,
@@ -127,8 +127,8 @@ def _uncertain(system: System, doubtful: Sequence[str], on_clear: str) -> Submis
     again = "with on_clear='resubmit' clearing the task" if on_clear == "reuse" else "clearing the task"
     return SubmissionUncertain(
         f"{_begin(', '.join(doubtful))} were sent, or about to be sent, to {system.label}, and no clear "
-        f"answer came back. They perhaps took effect; they are not sent again, and the task is not retried. "
-        f"Look in {system.label} what is there; if they are missing, {again} sends them.",
+        f"response came back. They perhaps took effect; they are not sent again, and the task is not "
+        f"retried. Look in {system.label} what is there; if they are missing, {again} sends them.",
         system=system.name,
         maybe_processed=True,
     )

@@ -27,7 +27,7 @@ class SureCartBulkActionOperator(ItemsOperator[SureCartHook]):
     ``succeeded``: all fitting records are gone. ``completed``: the action ran, perhaps with errors; the
     outcome is ``partial``, and only a read-back tells which records are left. ``invalid``: no record fits the
     action, so the job failed. Records that were skipped stand in the manifest, in the ``details`` of each
-    job. Deleting again does no harm, so a submission whose answer was lost is sent again.
+    job. Deleting again does no harm, so a submission whose response was lost is sent again.
 
     :param action_type: ``delete_customers`` or ``delete_products``.
     :param record_ids: UUIDs as a list; the path of a file (one a line); or ``{"path", "column"}`` of a CSV.

@@ -54,9 +54,9 @@ class JobSensor(WaitingTask[H], BaseSensorOperator):
 
     :param job: a handle, a list of handles (an operator's return value), or a ``status_url``.
     :param poll_interval: seconds between polls while deferred.
-    :param unhealthy_after: seconds without any good answer after which the task fails, without claiming
+    :param unhealthy_after: seconds without any good response after which the task fails, without claiming
         that the job failed. In mode ``reschedule`` every poke is a process of its own; without a store
-        for records (see ``[stoq] state_path``), only ``timeout`` ends a row of bad answers there.
+        for records (see ``[stoq] state_path``), only ``timeout`` ends a row of bad responses there.
 
     The other parameters are those of :class:`~stoq_provider.triggers.deferral.WaitingTask`.
     """

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urljoin, urlsplit
 
 from stoq_provider.core.error_text import hide_queries
-from stoq_provider.core.http import Decoded, MalformedAnswer, Request
+from stoq_provider.core.http import Decoded, MalformedResponse, Request
 from stoq_provider.core.lifecycle import PollResult, PollResultKind, WatchRules
 from stoq_provider.core.models import JobHandle, JobState, JobStatus
 from stoq_provider.core.polling import Cadence
@@ -80,8 +80,8 @@ class System(ABC):
         return None
 
     def read_login(self, payload: Any) -> str:
-        """Read the token from the answer to a login; a :class:`MalformedAnswer` where there is none."""
-        raise MalformedAnswer(f"{self.label} has no login")
+        """Read the token from the response to a login; a :class:`MalformedResponse` where there is none."""
+        raise MalformedResponse(f"{self.label} has no login")
 
     def token_headers(self, token: str) -> dict[str, str]:
         """Return the headers that carry a token, such as one that a login gave."""
@@ -107,29 +107,29 @@ class System(ABC):
     @abstractmethod
     def read_submission(self, payload: Any, submission: Submission, now: float) -> JobHandle:
         """
-        Read the answer to a submission.
+        Read the response to a submission.
 
-        :raises MalformedAnswer: where it holds no job.
+        :raises MalformedResponse: where it holds no job.
         """
 
     @abstractmethod
     def read_status(self, payload: Any, handle: JobHandle) -> JobStatus:
         """
-        Read the answer to a poll.
+        Read the response to a poll.
 
-        :raises MalformedAnswer: where it holds no status.
+        :raises MalformedResponse: where it holds no status.
         """
 
     def read_word(self, job: Any, handle: JobHandle, id_key: str = "id") -> tuple[str, JobState]:
         """
         Return the status of a job as the server spells it, and what :attr:`status_words` make of it.
 
-        :raises MalformedAnswer: where there is none, or it is that of another job.
+        :raises MalformedResponse: where there is none, or it is that of another job.
         """
         word = require(job, "status", "the status of the job")
         named = job.get(id_key, handle.job_id)
         if named != handle.job_id:
-            raise MalformedAnswer(f"the server answered for another job: {str(named)[:80]}")
+            raise MalformedResponse(f"the server responded for another job: {str(named)[:80]}")
         return hide_queries(word)[:80], self.status_words.get(word, JobState.UNKNOWN)
 
     def url(self, origin: str, path: str) -> str:
@@ -177,17 +177,17 @@ class System(ABC):
         query = self.job_list.query([handle.job_id for handle in handles])
         return Request("GET", self.url(origin, self.job_list.path), params=query)
 
-    def poll_results(self, answer: Decoded, handles: Sequence[JobHandle]) -> list[PollResult]:
-        """Return what the answer to :meth:`poll_request` tells of each job, in their order."""
+    def poll_results(self, response: Decoded, handles: Sequence[JobHandle]) -> list[PollResult]:
+        """Return what the response to :meth:`poll_request` tells of each job, in their order."""
         if len(handles) == 1:
-            return [self.poll_result(answer, handles[0])]
-        if answer.problem is not None:
-            result = PollResult.of_problem(answer)
+            return [self.poll_result(response, handles[0])]
+        if response.problem is not None:
+            result = PollResult.of_problem(response)
             # That the list itself is not found says nothing about the jobs.
             return [PollResult.bad(result.text) if result.kind is MISSING else result] * len(handles)
         try:
-            found = self.job_list.by_id(answer.payload)
-        except MalformedAnswer as error:
+            found = self.job_list.by_id(response.payload)
+        except MalformedResponse as error:
             return [PollResult.bad(str(error))] * len(handles)
         absent = PollResult(MISSING, text=self.job_list.absent)
         return [
@@ -228,7 +228,7 @@ class System(ABC):
             raise InvalidInput(f"a job is a handle or a status URL, not {type(item).__name__}")
         try:
             handle = JobHandle.from_dict(item)
-        except MalformedAnswer as error:
+        except MalformedResponse as error:
             raise InvalidInput(str(error)) from None
         if handle.system != self.name:
             raise InvalidInput(f"job {handle.job_id} belongs to {handle.system!r}, not to {self.name!r}")
@@ -238,10 +238,10 @@ class System(ABC):
         """
         Make a handle of a job's id, where the route is documented.
 
-        :raises MalformedAnswer: where it can't be one.
+        :raises MalformedResponse: where it can't be one.
         """
         if not _JOB_ID.fullmatch(job_id):
-            raise MalformedAnswer(f"not the id of a job at {self.label}: {job_id[:80]!r}")
+            raise MalformedResponse(f"not the id of a job at {self.label}: {job_id[:80]!r}")
         url = f"{self.base_path}{self.job_list.path}/{job_id}"
         return JobHandle(self.name, kind, job_id, url, submitted_at=submitted_at)
 
@@ -265,13 +265,13 @@ class System(ABC):
             )
         return JobHandle(self.name, "job", path.rpartition("/")[2], url)
 
-    def poll_result(self, answer: Decoded, handle: JobHandle) -> PollResult:
+    def poll_result(self, response: Decoded, handle: JobHandle) -> PollResult:
         """Return what one poll brought."""
-        if answer.problem is not None:
-            return PollResult.of_problem(answer)
+        if response.problem is not None:
+            return PollResult.of_problem(response)
         try:
-            return PollResult.seen(self.read_status(answer.payload, handle))
-        except MalformedAnswer as error:
+            return PollResult.seen(self.read_status(response.payload, handle))
+        except MalformedResponse as error:
             return PollResult.bad(str(error))
 
     # -- what only some systems can do: find a job, cancel it, give the URL of a file ---------------
@@ -295,16 +295,16 @@ class System(ABC):
         """
         Look for the job that carries ``correlation`` on one page of the list.
 
-        :raises MalformedAnswer: where it is no such list: then nothing is known.
+        :raises MalformedResponse: where it is no such list: then nothing is known.
         """
-        raise MalformedAnswer("this system lists no jobs")
+        raise MalformedResponse("this system lists no jobs")
 
     def cancel_request(self, origin: str, handle: JobHandle) -> Request | None:
         """Return the call that cancels a job; ``None``: the system has none."""
         return None
 
     def was_stopped(self, payload: Any) -> bool:
-        """Whether the answer to :meth:`cancel_request` says that the job ended before it did anything."""
+        """Whether the response to :meth:`cancel_request` says that the job ended before it did anything."""
         return False
 
     def file_request(self, origin: str, status: JobStatus) -> Request | None:
@@ -312,5 +312,5 @@ class System(ABC):
         return None
 
     def read_file_url(self, payload: Any) -> str:
-        """Read the answer to :meth:`file_request`; a :class:`MalformedAnswer` where it holds no URL."""
-        raise MalformedAnswer("this system gives no download URLs beside a job's status")
+        """Read the response to :meth:`file_request`; a :class:`MalformedResponse` where it holds no URL."""
+        raise MalformedResponse("this system gives no download URLs beside a job's status")

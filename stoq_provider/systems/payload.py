@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from stoq_provider.core.http import MalformedAnswer
+from stoq_provider.core.http import MalformedResponse
 from stoq_provider.core.models import JobHandle
 
 
@@ -37,11 +37,11 @@ def require(payload: Any, key: str, what: str) -> str:
     """
     Return a text field of a payload.
 
-    :raises MalformedAnswer: where it is missing, empty or no text.
+    :raises MalformedResponse: where it is missing, empty or no text.
     """
     value = payload.get(key) if isinstance(payload, Mapping) else None
     if not isinstance(value, str) or not value:
-        raise MalformedAnswer(f"{what} has no {key!r}")
+        raise MalformedResponse(f"{what} has no {key!r}")
     return value
 
 
@@ -49,11 +49,11 @@ def rows(payload: Any, key: str, what: str) -> list[dict[str, Any]]:
     """
     Return the rows of a list.
 
-    :raises MalformedAnswer: where there is no list of objects under ``key``.
+    :raises MalformedResponse: where there is no list of objects under ``key``.
     """
     found = payload.get(key) if isinstance(payload, Mapping) else None
     if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
-        raise MalformedAnswer(f"{what} has no list {key!r}")
+        raise MalformedResponse(f"{what} has no list {key!r}")
     return found
 
 
@@ -80,8 +80,8 @@ class JobList:
 
     :param path: relative to the API's base path.
     :param ids_key: the query's name for the ids.
-    :param rows_key: the answer's name for the jobs.
-    :param row_key: under which an answer about one job holds it; empty: it is the answer.
+    :param rows_key: the response's name for the jobs.
+    :param row_key: under which a response about one job holds it; empty: it is the response.
     :param absent: what is said of a job that is not in the list.
     """
 
@@ -97,9 +97,9 @@ class JobList:
 
     def by_id(self, payload: Any) -> dict[Any, Any]:
         """
-        Return each job of the list, as an answer about it alone has it.
+        Return each job of the list, as a response about it alone has it.
 
-        :raises MalformedAnswer: where it is no list.
+        :raises MalformedResponse: where it is no list.
         """
         listed = rows(payload, self.rows_key, "the list of jobs")
         return {row.get("id"): {self.row_key: row} if self.row_key else row for row in listed}

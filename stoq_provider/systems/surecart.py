@@ -109,7 +109,7 @@ class SureCart(System):
 
     def read_submission(self, payload: Any, submission: Submission, now: float) -> JobHandle:
         """Read the bare object with ``id`` and ``status`` (D [bulk-actions/create])."""
-        job_id = require(payload, "id", f"the answer to {submission.kind}")
+        job_id = require(payload, "id", f"the response to {submission.kind}")
         return replace(self.handle(job_id, submission.kind, now), item_count=submission.item_count)
 
     def read_status(self, payload: Any, handle: JobHandle) -> JobStatus:

@@ -10,7 +10,7 @@ import httpx
 
 from stoq_provider.core.http import Decoded, Problem, ProblemKind, Request, Response
 from stoq_provider.transport.auth import Login
-from stoq_provider.transport.flow import RequestFlow, no_answer
+from stoq_provider.transport.flow import RequestFlow, no_response
 from stoq_provider.transport.log_filter import quietly
 from stoq_provider.transport.poll_scheduler import PollScheduler
 from stoq_provider.transport.retry import RetryPolicy
@@ -54,7 +54,7 @@ class AsyncTransport(RequestFlow):
 
     async def send(self, request: Request, policy: RetryPolicy | None = None) -> Decoded:
         """
-        Send a request, again where the policy says so, and return the last answer.
+        Send a request, again where the policy says so, and return the last response.
 
         Problems are values: nothing is raised for what the server or the network does.
         """
@@ -82,7 +82,7 @@ class AsyncTransport(RequestFlow):
                 ),
             )
         except httpx.HTTPError as error:
-            return no_answer(error, self._settings.timeout, connected=not isinstance(error, NOT_CONNECTED))
+            return no_response(error, self._settings.timeout, connected=not isinstance(error, NOT_CONNECTED))
         except httpx.InvalidURL:
             return Problem(ProblemKind.PROTOCOL, ("the address is none that can be used",))
         return Response(response.status_code, dict(response.headers), response.content)

@@ -6,18 +6,18 @@ A token is fetched when it is first needed, kept in memory, and renewed once whe
 
 from __future__ import annotations
 
-from stoq_provider.core.http import Decoded, MalformedAnswer, Problem, ProblemKind, RateLimit, Request
+from stoq_provider.core.http import Decoded, MalformedResponse, Problem, ProblemKind, RateLimit, Request
 from stoq_provider.systems.base import System
 from stoq_provider.systems.payload import origin_of
 from stoq_provider.transport.settings import ConnectionSettings
 
 
 class LoginFailed(Exception):
-    """No token could be had, so the call it was for was not sent. Carries what to answer for it."""
+    """No token could be had, so the call it was for was not sent. Carries what counts as its response."""
 
     def __init__(self, problem: Problem, rate_limit: RateLimit = RateLimit()) -> None:  # noqa: B008 - frozen
         super().__init__(problem.text)
-        self.answer = Decoded(problem=problem, rate_limit=rate_limit)
+        self.response = Decoded(problem=problem, rate_limit=rate_limit)
 
 
 class Login:
@@ -59,26 +59,26 @@ class Login:
             return self._system.auth_headers(self._settings.key)
         return {} if self.token is None else self._system.token_headers(self.token)
 
-    def accept_token(self, answer: Decoded) -> None:
+    def accept_token(self, response: Decoded) -> None:
         """
-        Keep the token of an answer to :attr:`pending_request`.
+        Keep the token of a response to :attr:`pending_request`.
 
         :raises LoginFailed: where there is none.
         """
-        if answer.problem is not None:
-            raise LoginFailed(_for_the_call_behind_it(answer.problem), answer.rate_limit)
+        if response.problem is not None:
+            raise LoginFailed(_for_the_call_behind_it(response.problem), response.rate_limit)
         try:
-            self.token = self._system.read_login(answer.payload)
-        except MalformedAnswer as error:
+            self.token = self._system.read_login(response.payload)
+        except MalformedResponse as error:
             raise LoginFailed(Problem(ProblemKind.NOT_SENT, (f"the login gave no token: {error}",))) from None
 
-    def discard_if_refused(self, answer: Decoded, token: str | None) -> bool:
+    def discard_if_refused(self, response: Decoded, token: str | None) -> bool:
         """
         Forget the token that a call was refused for; return whether that was the reason.
 
         Where another call has fetched a new one already, the new one stays.
         """
-        if token is None or answer.problem is None or answer.problem.http_status != 401:
+        if token is None or response.problem is None or response.problem.http_status != 401:
             return False
         if token == self.token:
             self.token = None

@@ -43,21 +43,21 @@ class RequestFlow(ABC):
 
     @abstractmethod
     async def _exchange(self, request: Request) -> Response | Problem:
-        """Send a request once, with the headers of the login; return the problem where there is no answer."""
+        """Send a request once, with the headers of the login; return the problem where none came."""
 
     @abstractmethod
     async def _pause(self, seconds: float) -> None:
         """Let time pass."""
 
     async def _send(self, request: Request, policy: RetryPolicy) -> Decoded:
-        """Send a request, again where the policy allows it, and return the last answer."""
+        """Send a request, again where the policy allows it, and return the last response."""
         retries = Retries(policy, request)
         while True:
             await self._wait(request)
-            answer = await self._send_now(request)
-            pause = retries.pause_after(answer)
+            response = await self._send_now(request)
+            pause = retries.pause_after(response)
             if pause is None:
-                return answer
+                return response
             await self._pause(pause)
 
     async def _wait(self, request: Request, until: float = inf) -> bool:
@@ -83,51 +83,51 @@ class RequestFlow(ABC):
         Where a token has expired, so that the call did nothing, it is sent once more with a new one, as soon
         as there are points for it.
         """
-        answer, token = await self._call(request)
-        if self.login.discard_if_refused(answer, token):
+        response, token = await self._call(request)
+        if self.login.discard_if_refused(response, token):
             await self._wait(request)
-            answer, _ = await self._call(request)
-        return answer
+            response, _ = await self._call(request)
+        return response
 
     async def _sign_in(self) -> Decoded | None:
-        """Fetch a token, unless another user has; return the answer for the call where none could be had."""
+        """Fetch a token, unless another user has; return what the call gets where none could be had."""
         request = self.login.pending_request
         if request is None:
             return None
         self.limiter.spend(request, self._clock())
         try:
-            self.login.accept_token(await self._answer(request))
+            self.login.accept_token(await self._response(request))
         except LoginFailed as error:
-            return error.answer
+            return error.response
         finally:
             self.limiter.finish(request)
         return None
 
     async def _call(self, request: Request) -> tuple[Decoded, str | None]:
-        """Return the answer, and the token that the request carried."""
+        """Return the response, and the token that the request carried."""
         cost = self.limiter.spend(request, self._clock())
         token = None
         try:
-            answer = await self._sign_in() if self.login.pending_request else None
-            if answer is None:
+            response = await self._sign_in() if self.login.pending_request else None
+            if response is None:
                 token = self.login.token
-                answer = await self._answer(request)
+                response = await self._response(request)
             else:
                 cost = 0
         finally:
             self.limiter.finish(request)
-        if answer.problem is None or answer.problem.kind not in _COSTS_NOTHING:
+        if response.problem is None or response.problem.kind not in _COSTS_NOTHING:
             self.points_spent += cost
-        self.limiter.update(request, answer, self._clock())
-        return answer, token
+        self.limiter.update(request, response, self._clock())
+        return response, token
 
-    async def _answer(self, request: Request) -> Decoded:
+    async def _response(self, request: Request) -> Decoded:
         return read(await self._exchange(request), now=self._clock(), secrets=self.login.secrets)
 
 
-def no_answer(error: Exception, timeout: float, *, connected: bool) -> Problem:
+def no_response(error: Exception, timeout: float, *, connected: bool) -> Problem:
     """
-    Return why a request has no answer, and whether it may have left.
+    Return why a request has no response, and whether it may have left.
 
     The text names no URL: the error's own text might.
     """
@@ -138,9 +138,9 @@ def no_answer(error: Exception, timeout: float, *, connected: bool) -> Problem:
     elif not connected:
         text = f"no connection came about ({name})"
     elif name.endswith("Timeout"):  # as both libraries call it
-        text = f"no answer within {timeout:g} s"
+        text = f"no response within {timeout:g} s"
     else:
-        text = f"the connection broke before the answer was whole ({name})"
+        text = f"the connection broke before the response was whole ({name})"
     return Problem(kind, (text,))
 
 

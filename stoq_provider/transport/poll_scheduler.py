@@ -28,7 +28,7 @@ Key = tuple[str, str]
 
 
 def key_of(handle: JobHandle) -> Key:
-    """Name what is polled: what the answer means depends on what was asked of the job."""
+    """Name what is polled: what the response means depends on what was asked of the job."""
     return handle.status_url, handle.kind
 
 
@@ -254,8 +254,8 @@ class PollScheduler:
         self, transport: PollSender, request: Request, keys: list[Key], handles: list[JobHandle]
     ) -> None:
         try:
-            answer = await transport.send_now(request)
-            results = list(zip(keys, self._system.poll_results(answer, handles), strict=True))
+            response = await transport.send_now(request)
+            results = list(zip(keys, self._system.poll_results(response, handles), strict=True))
         except Exception as error:
             for key in keys:
                 for subscription in self._waiters.get(key, ()):
@@ -263,7 +263,7 @@ class PollScheduler:
             return
         for key, result in results:
             for subscription in self._waiters.get(key, ()):
-                subscription.give(PolledJob(subscription.handles[key], result, answer.rate_limit))
+                subscription.give(PolledJob(subscription.handles[key], result, response.rate_limit))
 
     def _ended(self, call: asyncio.Task[None]) -> None:
         _, keys = self._calls.pop(call)

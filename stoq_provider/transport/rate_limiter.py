@@ -34,7 +34,7 @@ TRIGGERER = SharingPolicy(free=0.0, portion=1.0)
 """A triggerer polls all the time: the more evenly, the earlier the end of a job is noticed."""
 
 BURST = 0.02
-"""The part of our points that reads may be early: an answer that was slow is made up for."""
+"""The part of our points that reads may be early: a response that was slow is made up for."""
 
 
 class RateLimiter:
@@ -84,13 +84,13 @@ class RateLimiter:
         return cost
 
     def finish(self, request: Request) -> None:
-        """Note that a call is over, with an answer or without."""
+        """Note that a call is over, with a response or without."""
         self._under_way -= self._price(request)
 
-    def update(self, request: Request, answer: Decoded, now: float) -> None:
-        """Take over what an answer reports of the points; the call is finished already."""
-        refused = answer.problem is not None and answer.problem.kind is ProblemKind.RATE_LIMITED
-        route_limit, reported = self._route_limit(request), answer.rate_limit
+    def update(self, request: Request, response: Decoded, now: float) -> None:
+        """Take over what a response reports of the points; the call is finished already."""
+        refused = response.problem is not None and response.problem.kind is ProblemKind.RATE_LIMITED
+        route_limit, reported = self._route_limit(request), response.rate_limit
         common = self.budget.rules.limit
         if route_limit is not None and reported.limit is not None and reported.limit < common:
             # Headers of a route that is limited by itself, and a limit too small to be the common one. If it
@@ -104,7 +104,7 @@ class RateLimiter:
                 reported, refused = replace(reported, retry_after=None), False
             self.budget.update(reported, now, refused=refused, under_way=self._under_way)
         self.meter.points_left(self.budget.available(now))
-        if answer.problem is not None and answer.problem.kind is ProblemKind.RATE_LIMITED:
+        if response.problem is not None and response.problem.kind is ProblemKind.RATE_LIMITED:
             self.meter.throttled()
 
     def round(self, calls: int) -> float:
@@ -124,16 +124,16 @@ class Meter:
     """Takes measurements, and does nothing with them; one that does must neither block nor raise."""
 
     def points_left(self, points: int) -> None:
-        """Points that may still be spent, after an answer."""
+        """Points that may still be spent, after a response."""
 
     def waited(self, seconds: float) -> None:
         """Seconds that a call waited for points."""
 
     def throttled(self) -> None:
-        """An answer was a 429."""
+        """A response was a 429."""
 
     def polled(self) -> None:
         """A call asked for the status of jobs."""
 
     def finished(self, jobs: int, polls: int) -> None:
-        """A wait for so many jobs has ended, after so many answers about them."""
+        """A wait for so many jobs has ended, after so many responses about them."""

@@ -33,11 +33,11 @@ class RetryPolicy:
     attempts: int = 4
     patience: float = 600.0
 
-    def again(self, request: Request, answer: Decoded) -> bool:
-        """Whether this answer to this request is worth another try."""
-        if answer.problem is None:
+    def again(self, request: Request, response: Decoded) -> bool:
+        """Whether this response to this request is worth another try."""
+        if response.problem is None:
             return False
-        kind = answer.problem.kind
+        kind = response.problem.kind
         if kind in (ProblemKind.RATE_LIMITED, ProblemKind.NOT_SENT):
             return True
         return request.reads_only and kind in _PASSING
@@ -53,16 +53,16 @@ class Retries:
         self._throttled = 0
         self._waited = 0.0
 
-    def pause_after(self, answer: Decoded) -> float | None:
-        """Return the seconds until the call is sent again; ``None``: this answer is the last one."""
-        if not self._policy.again(self._request, answer):
+    def pause_after(self, response: Decoded) -> float | None:
+        """Return the seconds until the call is sent again; ``None``: this response is the last one."""
+        if not self._policy.again(self._request, response):
             return None
         pause = random.uniform(0, min(LONGEST_PAUSE, 0.5 * 2 ** min(self._attempts, 6)))  # noqa: S311 - jitter
         self._attempts += 1
-        if answer.problem is not None and answer.problem.kind is ProblemKind.RATE_LIMITED:
+        if response.problem is not None and response.problem.kind is ProblemKind.RATE_LIMITED:
             self._throttled += 1
             # A little later than asked for, each task a little differently: all wait for the same window.
-            retry_after = answer.rate_limit.retry_after
+            retry_after = response.rate_limit.retry_after
             pause += UNKNOWN_WAIT if retry_after is None else retry_after
         self._waited += pause
         if self._waited > self._policy.patience or self._attempts - self._throttled >= self._policy.attempts:

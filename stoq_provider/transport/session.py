@@ -13,7 +13,7 @@ from stoq_provider.core.http import Problem, Request, Response, read
 from stoq_provider.systems.base import System
 from stoq_provider.systems.payload import origin_of
 from stoq_provider.transport.auth import Login
-from stoq_provider.transport.flow import no_answer
+from stoq_provider.transport.flow import no_response
 from stoq_provider.transport.log_filter import quietly
 from stoq_provider.transport.settings import ConnectionSettings
 
@@ -27,7 +27,7 @@ class ShopSession(Session):
     A session that carries the key, the user agent, TLS and proxy settings of a connection.
 
     The connection has the last word, also where its user follows redirects. No cookies are kept: some
-    servers set one with every answer, and would take it for a login.
+    servers set one with every response, and would take it for a login.
     """
 
     def __init__(self, settings: ConnectionSettings, system: System) -> None:
@@ -80,7 +80,7 @@ def sign_nothing(request: PreparedRequest) -> PreparedRequest:
 
 def exchange(session: Session, request: Request, timeout: float, **options: Any) -> Response | Problem:
     """
-    Send a request once; that it got no answer is a value.
+    Send a request once; that it got no response is a value.
 
     :param options: more for ``session.request``.
     """
@@ -96,7 +96,7 @@ def exchange(session: Session, request: Request, timeout: float, **options: Any)
             **options,
         )
     except exceptions.RequestException as error:
-        return no_answer(error, timeout, connected=not _never_connected(error))
+        return no_response(error, timeout, connected=not _never_connected(error))
     headers = {name.lower(): value for name, value in response.headers.items()}
     return Response(response.status_code, headers, response.content)
 

@@ -23,7 +23,7 @@ class ConnectionSettings:
     :param origin: scheme, host and port, without a path.
     :param key: the API key, or the password where there is a ``login``; in no repr.
     :param login: user name, for systems that trade it for a token; elsewhere not used.
-    :param timeout: seconds to wait for a connection, and for each piece of an answer.
+    :param timeout: seconds to wait for a connection, and for each piece of a response.
     :param verify: whether TLS certificates are checked, or the path of a CA bundle.
     :param allow_private: whether files may lie at private addresses; only Medusa's hook asks for it.
     :param points_share: the part of the shop's points that is ours.

@@ -43,7 +43,7 @@ class SyncTransport(RequestFlow):
 
     def send(self, request: Request, policy: RetryPolicy | None = None) -> Decoded:
         """
-        Send a request, again where the policy says so, and return the last answer.
+        Send a request, again where the policy says so, and return the last response.
 
         Problems are values: nothing is raised for what the server or the network does.
         """

@@ -14,7 +14,7 @@ from airflow.providers.common.compat.sdk import AirflowException, BaseOperator, 
 
 from stoq_provider.core.error_text import sentences
 from stoq_provider.core.events import WaitEvent, WaitState
-from stoq_provider.core.http import MalformedAnswer
+from stoq_provider.core.http import MalformedResponse
 from stoq_provider.core.validation import some
 from stoq_provider.download.options import DownloadOptions
 from stoq_provider.exceptions import PollingUnhealthy, ProtocolError, StoqProviderError
@@ -57,7 +57,7 @@ def trigger_failure(task: Any, details: Mapping[str, Any], context: Mapping[str,
     job_ids = None
     with suppress(Exception):  # the message is worth more than the ids in it
         ti = context["ti"]
-        # Without an index, Airflow 2 answers with the ids of all indexes of a mapped task, a list of each.
+        # Without an index, Airflow 2 returns the ids of all indexes of a mapped task, a list of each.
         job_ids = ti.xcom_pull(task_ids=task.task_id, key="job_ids", map_indexes=ti.map_index)
     jobs = f" {some(job_ids)}" if job_ids else ""
     return (
@@ -76,7 +76,7 @@ class WaitingTask(BaseOperator, Generic[H]):
         cleaned file name is appended. None: nothing is downloaded.
     :param deferrable: wait in the triggerer instead of on the worker.
     :param poll_interval: seconds between polls; default: the cadence the vendor documents.
-    :param unhealthy_after: seconds without any good answer after which the task fails, without claiming
+    :param unhealthy_after: seconds without any good response after which the task fails, without claiming
         that the job failed; default: ``[stoq] unhealthy_after``.
     :param overwrite: whether an object that stands at the destination is replaced: ``True``, ``False``, or
         ``"if_different"``.
@@ -124,7 +124,7 @@ class WaitingTask(BaseOperator, Generic[H]):
         """Go on where the trigger fired."""
         try:
             ended = WaitEvent.from_dict(event)
-        except MalformedAnswer as error:
+        except MalformedResponse as error:
             text = sentences(str(error), "The remote jobs go on")
         else:
             return self._finish(context, ended)

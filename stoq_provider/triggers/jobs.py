@@ -33,7 +33,7 @@ class JobTrigger(BaseTrigger):
     :param state: what the task wants to find again when it is resumed; comes back in the event. Keyword
         arguments of ``defer()`` would do, but ``dag.test()`` of Airflow 3 loses them.
     :param poll_interval: seconds between polls; ``None``: as the vendor documents.
-    :param unhealthy_after: seconds without a good answer after which waiting ends.
+    :param unhealthy_after: seconds without a good response after which waiting ends.
     """
 
     hook_class: ClassVar[type[JobHook] | str]

@@ -62,7 +62,7 @@ def test_submit_ambiguous_repeat_safe_is_sent_again(
 def test_submit_ambiguous_repeat_safe_gives_up_and_the_next_try_sends_again(bench, sandbox):
     sandbox.arm("reset_after", path=POST, times=3)
     run = bench.bulk("release", [1])
-    fails(run.execute, ServiceUnavailable, "no clear answer in 3 attempts", "A retry submits again")
+    fails(run.execute, ServiceUnavailable, "no clear response in 3 attempts", "A retry submits again")
     assert run.retry()["jobs"][0]["outcome"] == "succeeded"
     assert len(bench.sent()) == 4
 

@@ -84,7 +84,7 @@ def test_submit_ambiguous_and_the_list_can_not_be_read_the_next_try_finds_the_jo
     sandbox.arm("status", origin="medusa", method="GET", path=SUBMIT, status=503, times=None)
     run = medusa.imports()
     fails(run.execute, SubmissionUncertain, final=True)
-    fails(run.retry, SubmissionUncertain, "was lost before it had an answer", final=True)
+    fails(run.retry, SubmissionUncertain, "was lost before it had a response", final=True)
     sandbox.disarm()
     assert outcome(run.retry()) == "succeeded"
     assert (medusa.submissions, medusa.uploads) == (1, 1)

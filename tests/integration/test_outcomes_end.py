@@ -180,4 +180,4 @@ def test_status_text_nobody_listed_that_ends_well_after_all(bench, sandbox, mode
 def test_status_of_another_job_is_a_bad_answer_not_this_jobs_end(bench, sandbox, mode, logs):
     sandbox.arm("json", path=POLL, body={"status": "failed", "job_id": "exp_other"}, times=2)
     assert bench.export(mode).execute()["jobs"][0]["outcome"] == "succeeded"
-    assert logs.warnings("answered for another job")
+    assert logs.warnings("responded for another job")

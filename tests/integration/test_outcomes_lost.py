@@ -76,7 +76,9 @@ def test_worker_killed_after_the_intent_the_next_try_stops_where_repeating_is_no
         kill_at_post(patch, after=after)
         with pytest.raises(Killed):
             submit()
-    error = fails(submit, SubmissionUncertain, "was lost before it had an answer", "perhaps runs", final=True)
+    error = fails(
+        submit, SubmissionUncertain, "was lost before it had a response", "perhaps runs", final=True
+    )
     assert "Nothing was sent now" in str(error)
     assert bench.submissions == int(after)
 

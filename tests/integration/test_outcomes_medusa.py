@@ -346,7 +346,7 @@ def test_task_killed_while_its_job_is_processed_waits_only_so_long(medusa, clock
         run.task.on_kill()
 
     clock.at(1, kill)
-    fails(run.execute, Detached, "no answer to the cancellation")
+    fails(run.execute, Detached, "no response to the cancellation")
     wait_until(lambda: medusa.state["waiting_calls"])
     medusa.sandbox.advance(400)
     wait_until(lambda: medusa.job["canceled_at"])

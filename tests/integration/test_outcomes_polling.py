@@ -86,7 +86,7 @@ def test_5xx_reset_or_timeout_while_polling_is_passed_over(bench, sandbox, mode,
     sandbox.arm(fault["fault"], path=POLL, times=2, **{k: v for k, v in fault.items() if k != "fault"})
     run = bench.export(mode)
     assert run.execute()["jobs"][0]["outcome"] == "succeeded"
-    assert logs.warnings("no good answer")
+    assert logs.warnings("no good response")
     assert bench.submissions == 1
 
 
@@ -123,7 +123,7 @@ def test_5xx_for_unhealthy_after_fails_without_blaming_the_job_and_reattaches(be
     error = fails(
         run.execute,
         PollingUnhealthy,
-        "No good answer about job",
+        "No good response about job",
         "Nothing is known against the job itself; it goes on",
         "A retry waits for the same job and submits nothing",
     )

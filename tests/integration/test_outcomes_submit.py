@@ -147,7 +147,9 @@ def test_submit_ambiguous_repeat_safe_gives_up_and_the_next_try_submits_again(
 ):
     sandbox.arm(fault, path=SUBMIT, times=3)
     run = bench.export()
-    raised = fails(run.execute, error, "no clear answer in 3 attempts", "which does no harm", "submits again")
+    raised = fails(
+        run.execute, error, "no clear response in 3 attempts", "which does no harm", "submits again"
+    )
     assert raised.job_started is None
     (record,) = run.store.records()
     assert record["handle"] is None
@@ -175,7 +177,7 @@ def test_submit_ambiguous_never_repeat_fails_and_the_next_try_stops(bench, sandb
     fails(
         submit,
         SubmissionUncertain,
-        "no clear answer came back",
+        "no clear response came back",
         "The job perhaps runs",
         "It is not sent again",
         "not retried",

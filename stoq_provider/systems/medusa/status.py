@@ -7,7 +7,7 @@ from typing import Any
 
 from stoq_provider.core.error_text import hide_queries, message_of
 from stoq_provider.core.forms import from_iso
-from stoq_provider.core.http import MalformedAnswer
+from stoq_provider.core.http import MalformedResponse
 from stoq_provider.systems.payload import optional_int, optional_text
 
 LONGEST_LIST, LONGEST_TEXT = 20, 500
@@ -16,13 +16,13 @@ LONGEST_LIST, LONGEST_TEXT = 20, 500
 
 def job_of(payload: Any) -> Mapping[str, Any]:
     """
-    Return the job of an answer.
+    Return the job of a response.
 
-    :raises MalformedAnswer: where there is none.
+    :raises MalformedResponse: where there is none.
     """
     job = payload.get("batch_job") if isinstance(payload, Mapping) else None
     if not isinstance(job, Mapping):
-        raise MalformedAnswer("the answer has no 'batch_job'")
+        raise MalformedResponse("the response has no 'batch_job'")
     return job
 
 
@@ -63,7 +63,7 @@ def is_before(first: Any, second: Any) -> bool:
     """Whether both times are set, and the first is not the later one."""
     try:
         return bool(first and second) and from_iso(first) <= from_iso(second)
-    except MalformedAnswer:
+    except MalformedResponse:
         return False
 
 

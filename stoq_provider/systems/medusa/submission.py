@@ -22,7 +22,7 @@ DRY_RUN = ":dry_run"
 
 PATH = "/admin/batch-jobs"
 LARGEST_BODY = 100_000
-"""Bytes of JSON. The server takes 100 kB, else it answers 413 (M); our mark and a file key need some."""
+"""Bytes of JSON. The server takes 100 kB, else it refuses it (413, M); our mark and a file key need some."""
 
 FILE_KEY = "fileKey"
 IMPORTS = ("product-import", "price-list-import")
@@ -38,7 +38,7 @@ REFUSED_KEYS: Mapping[str, str] = {
         "fields and expand; give those instead"
     ),
     "shape": "the server works it out itself and overwrites what is sent",
-    CORRELATION: "it is set by this package, to find the job again when an answer is lost",
+    CORRELATION: "it is set by this package, to find the job again when a response is lost",
 }
 """Keys of ``context`` that are not sent, and why (M)."""
 

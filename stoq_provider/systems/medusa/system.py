@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from stoq_provider.core.forms import iso
-from stoq_provider.core.http import Decoded, MalformedAnswer, ProblemKind, Request
+from stoq_provider.core.http import Decoded, MalformedResponse, ProblemKind, Request
 from stoq_provider.core.lifecycle import PollResult, PollResultKind, WatchRules
 from stoq_provider.core.models import JobHandle, JobState, JobStatus
 from stoq_provider.core.polling import Cadence
@@ -69,7 +69,7 @@ class Medusa(System):
 
     def read_login(self, payload: Any) -> str:
         """Read ``{"access_token"}`` (M)."""
-        return require(payload, "access_token", "the answer to the login")
+        return require(payload, "access_token", "the response to the login")
 
     def repeat_safety(self, kind: str) -> RepeatSafety:
         """Exports may be repeated; imports never, nor what a plugin does that we do not know."""
@@ -80,7 +80,7 @@ class Medusa(System):
     def read_submission(self, payload: Any, submission: Submission, now: float) -> JobHandle:
         """Read ``{"batch_job": {"id", ...}}`` (M)."""
         job = job_of(payload)
-        return self.handle(require(job, "id", f"the answer to {submission.kind}"), submission.kind, now)
+        return self.handle(require(job, "id", f"the response to {submission.kind}"), submission.kind, now)
 
     def take_apart(self, job: Any) -> list[Any]:
         """
@@ -96,12 +96,12 @@ class Medusa(System):
             self.handle(str(entry.get("job_id")), str(job.get("kind"))).to_dict() for entry in job["jobs"]
         ]
 
-    def poll_result(self, answer: Decoded, handle: JobHandle) -> PollResult:
+    def poll_result(self, response: Decoded, handle: JobHandle) -> PollResult:
         """Take ``400 not_allowed`` for what it is: the job of another user (M)."""
-        problem = answer.problem
+        problem = response.problem
         if problem is not None and problem.kind is ProblemKind.VALIDATION and problem.code == "not_allowed":
             return PollResult(PollResultKind.DENIED, text=problem.text, http_status=problem.http_status)
-        return super().poll_result(answer, handle)
+        return super().poll_result(response, handle)
 
     def read_status(self, payload: Any, handle: JobHandle) -> JobStatus:
         """
@@ -154,14 +154,14 @@ class Medusa(System):
         self, payload: Any, submission: Submission, correlation: str, since: float, offset: int
     ) -> FoundPage:
         """Look for the mark; the oldest job that carries it counts."""
-        jobs = rows(payload, "batch_jobs", "the answer")
+        jobs = rows(payload, "batch_jobs", "the response")
         for job in reversed(jobs):
             context = job.get("context")
             if isinstance(context, Mapping) and context.get(CORRELATION) == correlation:
                 return FoundPage(self.handle(require(job, "id", "the batch job"), submission.kind, since))
         count = optional_int(payload, "count")
         if count is None:
-            raise MalformedAnswer("the list of batch jobs does not say how many there are")
+            raise MalformedResponse("the list of batch jobs does not say how many there are")
         seen = offset + len(jobs)
         return FoundPage(next_offset=seen if jobs and seen < count else None)
 
@@ -196,7 +196,7 @@ class Medusa(System):
 
     def read_file_url(self, payload: Any) -> str:
         """Read ``{"download_url"}`` (M)."""
-        return require(payload, "download_url", "the answer about the file")
+        return require(payload, "download_url", "the response about the file")
 
 
 def _dry_run_or_cancelled(word: str, job: Mapping[str, Any], handle: JobHandle) -> JobState | None:

@@ -1,10 +1,10 @@
 """
-What the answer to a bulk call of PrintStudio tells.
+What the response to a bulk call of PrintStudio tells.
 
-Every bulk call is answered with its result; there is no job to wait for (I: the page [bulk] of
-printstudio-docs.pages.dev shows none). Only the answer to new orders is documented. The others are read
+The response to every bulk call is its result; there is no job to wait for (I: the page [bulk] of
+printstudio-docs.pages.dev shows none). Only the response to new orders is documented. The others are read
 leniently (U): counts or lists of what was done and of what ``failed``, rows with an ``error``, and an
-``error`` or ``success: false`` of the whole are looked for; an answer of another shape counts as success.
+``error`` or ``success: false`` of the whole are looked for; a response of another shape counts as success.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from stoq_provider.core.http import MalformedAnswer
+from stoq_provider.core.http import MalformedResponse
 from stoq_provider.core.models import JobState, JobStatus
 from stoq_provider.core.submission import Submission
 
@@ -38,30 +38,30 @@ _ROWS = ("orders", "jobs", "skus", "results")
 
 def read_result(payload: Any, submission: Submission, job_id: str) -> JobStatus:
     """
-    Read the answer as the end of a job.
+    Read the response as the end of a job.
 
     New orders: ``{"created", "failed", "orders": [{"id", "status"}]}`` (D [bulk]). ``details`` holds
     ``counts``, ``orders`` and ``errors``, each where there are any.
 
     :param job_id: our name of the call.
-    :raises MalformedAnswer: where an answer to new orders does not say how many there are.
+    :raises MalformedResponse: where a response to new orders does not say how many there are.
     """
-    answer = payload if isinstance(payload, Mapping) else {}
-    counts = _counts(answer)
-    rows = _rows(answer)
-    errors = _errors(answer, rows)
+    response = payload if isinstance(payload, Mapping) else {}
+    counts = _counts(response)
+    rows = _rows(response)
+    errors = _errors(response, rows)
     total = submission.item_count or 0
     done = [value for key, value in counts.items() if key != "failed"]
     failed = max(counts.get("failed", 0), len(errors))
-    if answer.get("success") is False or (answer.get("error") and not any(done) and not rows):
+    if response.get("success") is False or (response.get("error") and not any(done) and not rows):
         failed = total
-        errors = errors or [_error(answer)]
+        errors = errors or [_error(response)]
     elif done and submission.kind.partition(":")[0] in _COUNTED:
         failed = max(failed, total - sum(done))
     details: dict[str, Any] = {"counts": counts, "errors": errors[:ERRORS_KEPT]}
     if submission.kind == "create_orders":
         if "created" not in counts:
-            raise MalformedAnswer("the answer does not say how many orders were created")
+            raise MalformedResponse("the response does not say how many orders were created")
         failed = max(failed, total - counts["created"])
         details["orders"] = [{"id": row.get("id"), "status": row.get("status")} for row in rows]
     state = _state(failed, total, done)
@@ -91,20 +91,22 @@ def _state(failed: int, total: int, done: Sequence[int]) -> JobState:
     return JobState.FAILED if none_done else JobState.PARTIAL
 
 
-def _counts(answer: Mapping[str, Any]) -> dict[str, int]:
-    given = {key: answer.get(key) for key in (*_DONE, "failed")}
+def _counts(response: Mapping[str, Any]) -> dict[str, int]:
+    given = {key: response.get(key) for key in (*_DONE, "failed")}
     sizes = {key: len(value) if isinstance(value, list) else value for key, value in given.items()}
     return {key: size for key, size in sizes.items() if type(size) is int and size >= 0}
 
 
-def _rows(answer: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    rows = next((answer[key] for key in _ROWS if isinstance(answer.get(key), list)), ())
+def _rows(response: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    rows = next((response[key] for key in _ROWS if isinstance(response.get(key), list)), ())
     return [row for row in rows if isinstance(row, Mapping)]
 
 
-def _errors(answer: Mapping[str, Any], rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return ``{"id", "message"}`` of each item that failed, wherever the answer says so."""
-    listed = [answer[key] for key in ("errors", "failures", "failed") if isinstance(answer.get(key), list)]
+def _errors(response: Mapping[str, Any], rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return ``{"id", "message"}`` of each item that failed, wherever the response says so."""
+    listed = [
+        response[key] for key in ("errors", "failures", "failed") if isinstance(response.get(key), list)
+    ]
     found = [_error(entry) for entries in listed for entry in entries]
     return found or [_error(row) for row in rows if _is_bad(row)]
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from stoq_provider.core.http import MalformedAnswer, Request
+from stoq_provider.core.http import MalformedResponse, Request
 from stoq_provider.core.lifecycle import WatchRules
 from stoq_provider.core.models import JobHandle, JobStatus
 from stoq_provider.core.polling import Cadence
@@ -28,8 +28,10 @@ from stoq_provider.systems.printstudio.responses import read_result
 from stoq_provider.systems.printstudio.states import COURSES, Goal
 
 ASSUMPTIONS: Mapping[str, Assumption] = {
-    "bulk.synchronous": Assumption("yes", "I", "no page shows a handle, every example ends with the answer"),
-    "bulk.answers": Assumption("lenient", "U", "only the answer to new orders is shown"),
+    "bulk.synchronous": Assumption(
+        "yes", "I", "no page shows a handle, every example ends with the response"
+    ),
+    "bulk.answers": Assumption("lenient", "U", "only the response to new orders is shown"),
     "advance.repeat": Assumption("safe", "I", "a state is set, not counted up"),
     "cancel.repeat": Assumption("safe", "I", "a cancelled job stays cancelled"),
     "skus.repeat": Assumption("safe", "I", "upsert and append go by id"),
@@ -47,13 +49,13 @@ _SECONDS = ASSUMPTIONS["poll.seconds"].value
 
 
 class PrintStudio(System):
-    """PrintStudio: bulk calls that answer at once, print jobs and orders that can be waited for."""
+    """PrintStudio: bulk calls without jobs, print jobs and orders that can be waited for."""
 
     name = "printstudio"
     label = "PrintStudio"
     base_path = "/api"
     key_header = "X-API-Key"
-    """The key has a role, and too low a role answers 403 (D [authentication])."""
+    """The key has a role, and too low a role is refused with 403 (D [authentication])."""
     points = PointsRules(limit=ASSUMPTIONS["rate.standard"].value, window=60.0)
     route_limits = ROUTE_LIMITS
     rules = WatchRules(record_life=math.inf)
@@ -91,7 +93,7 @@ class PrintStudio(System):
         """
         goal = Goal.of_kind(handle.kind)
         if goal is None:
-            raise MalformedAnswer(
+            raise MalformedResponse(
                 f"{handle.kind} at PrintStudio is answered at once; there is no job to ask for"
             )
         found = unwrapped(payload)

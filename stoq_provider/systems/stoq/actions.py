@@ -18,7 +18,7 @@ from jsonschema import Draft202012Validator, SchemaError
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
-from stoq_provider.core.http import MalformedAnswer
+from stoq_provider.core.http import MalformedResponse
 from stoq_provider.core.validation import InvalidInput, near_misses
 
 
@@ -69,7 +69,7 @@ class Action:
             errors = sorted(validator.iter_errors(dict(body)), key=lambda e: list(e.path))
         except (SchemaError, Unresolvable) as error:
             reason = str(getattr(error, "message", error))[:200]
-            raise MalformedAnswer(f"the manifest's schema of {self.key} is broken: {reason}") from None
+            raise MalformedResponse(f"the manifest's schema of {self.key} is broken: {reason}") from None
         if errors:
             violations = "; ".join(
                 f"{'.'.join(map(str, e.path)) or 'body'}: {e.message[:200]}" for e in errors[:5]
@@ -81,11 +81,11 @@ def read_manifest(payload: Any) -> tuple[Action, ...]:
     """
     Read the manifest.
 
-    :raises MalformedAnswer: where it has no list of actions.
+    :raises MalformedResponse: where it has no list of actions.
     """
     listed = payload.get("actions") if isinstance(payload, Mapping) else None
     if not isinstance(listed, list):
-        raise MalformedAnswer("the manifest has no list 'actions'")
+        raise MalformedResponse("the manifest has no list 'actions'")
     return tuple(_action(entry) for entry in listed if isinstance(entry, Mapping))
 
 

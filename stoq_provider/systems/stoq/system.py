@@ -33,7 +33,7 @@ ASSUMPTIONS: Mapping[str, Assumption] = {
     "export.offer_ids": Assumption("offer_ids", "I", "offer_ids[] of the query is a plain list in JSON"),
     "orders.path": Assumption(bulk.ORDERS.path, "I", "bulk: preorders/orders/bulk_*; a POST"),
     "orders.ids": Assumption(
-        bulk.ORDERS.ids_key, "I", "bulk speaks of order IDs, and answers order_count; Shopify's ids"
+        bulk.ORDERS.ids_key, "I", "bulk speaks of order IDs, and returns order_count; Shopify's ids"
     ),
     "orders.tags": Assumption("tags", "U", "name and meaning (replace or add) are not documented"),
     "orders.force": Assumption("force", "U", "documented for the release of one order only"),
@@ -85,9 +85,9 @@ class Stoq(System):
         """
         Read ``{"job_id", "status_url", "order_count" | "variant_count"}`` (D [bulk]).
 
-        Every write answers 202, so only these keys tell a job from a finished action.
+        Every write returns 202, so only these keys tell a job from a finished action.
         """
-        what = f"the answer to {submission.kind}"
+        what = f"the response to {submission.kind}"
         return JobHandle(
             system=self.name,
             kind=submission.kind,
@@ -98,7 +98,7 @@ class Stoq(System):
         )
 
     def read_status(self, payload: Any, handle: JobHandle) -> JobStatus:
-        """Read the poll's answer (D [bulk]; the type of ``error`` is inferred)."""
+        """Read the poll's response (D [bulk]; the type of ``error`` is inferred)."""
         word, state = self.read_word(payload, handle, "job_id")
         error = payload.get("error")
         return JobStatus(

@@ -8,7 +8,7 @@ import json
 import pytest
 
 from stoq_provider.core.events import NO_STATE, STATE_VERSION, JobEnd, WaitEvent, WaitState
-from stoq_provider.core.http import MalformedAnswer
+from stoq_provider.core.http import MalformedResponse
 from stoq_provider.core.lifecycle import JobProgress, Outcome, PollResult, WatchRules, advance
 from stoq_provider.core.models import JobHandle, JobState, JobStatus
 
@@ -88,7 +88,7 @@ def test_an_event_of_no_job_is_one():
     ],
 )
 def test_what_is_no_event(value):
-    with pytest.raises(MalformedAnswer):
+    with pytest.raises(MalformedResponse):
         WaitEvent.from_dict(value)
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from stoq_provider.core.events import WaitEvent, WaitState
-from stoq_provider.core.http import MalformedAnswer
+from stoq_provider.core.http import MalformedResponse
 from stoq_provider.core.lifecycle import Outcome
 from stoq_provider.core.models import JobHandle
-from stoq_provider.core.notes import AnswerNote, ListNote, PieceNote, PokeNote, PreparedNote
+from stoq_provider.core.notes import ListNote, PieceNote, PokeNote, PreparedNote, ResponseNote
 from stoq_provider.core.records import SubmissionRecord
 
 FOLDER = Path(__file__).parents[2] / "recordings" / "first_house"
@@ -77,7 +77,7 @@ def test_notes_of_the_first_release_are_read(name, note):
 
 
 def test_an_answer_that_the_first_release_noted_is_read():
-    note = AnswerNote.from_dict(NOTES["answer"])
+    note = ResponseNote.from_dict(NOTES["answer"])
     assert note.answered
     assert note.payload["state"] == "balance_collected"
 
@@ -91,5 +91,5 @@ def test_what_a_poke_of_the_first_release_saw_is_read():
 
 @pytest.mark.parametrize("text", ["", "no base64", "eNqLNrUwMDQyg"])
 def test_a_packed_piece_that_is_cut_is_malformed(text):
-    with pytest.raises(MalformedAnswer):
+    with pytest.raises(MalformedResponse):
         PieceNote.from_dict({"ids": text})

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stoq_provider.core.forms import from_iso, iso
-from stoq_provider.core.http import MalformedAnswer
+from stoq_provider.core.http import MalformedResponse
 from stoq_provider.core.models import JobHandle, JobState, JobStatus
 
 HANDLE = JobHandle(
@@ -70,7 +70,7 @@ def test_what_a_handle_may_lack(missing):
     ],
 )
 def test_what_is_no_handle(change):
-    with pytest.raises(MalformedAnswer):
+    with pytest.raises(MalformedResponse):
         JobHandle.from_dict({**HANDLE.to_dict(), **change})
 
 
@@ -80,7 +80,7 @@ NO_MAPPINGS = [None, "exp_a8c3", 47, ["job_id"], [["job_id", "x"]]]
 @pytest.mark.parametrize("value", NO_MAPPINGS)
 @pytest.mark.parametrize("read", [JobHandle.from_dict, JobStatus.from_dict])
 def test_what_is_no_mapping(read, value):
-    with pytest.raises(MalformedAnswer):
+    with pytest.raises(MalformedResponse):
         read(value)
 
 
@@ -110,7 +110,7 @@ def test_the_download_url_of_a_dict_is_not_taken_over():
 def test_what_is_no_status(change):
     value = {**STATUS.to_dict(), **change}
     value = {key: entry for key, entry in value.items() if entry is not ...}
-    with pytest.raises(MalformedAnswer):
+    with pytest.raises(MalformedResponse):
         JobStatus.from_dict(value)
 
 
@@ -152,7 +152,7 @@ def test_times_are_read(text, at):
     "text", ["", "2026-05-28", "2026-05-28T20:26:40", "20:26", None, 7, [], "Z", "+00:00"]
 )
 def test_what_is_no_time(text):
-    with pytest.raises(MalformedAnswer):
+    with pytest.raises(MalformedResponse):
         from_iso(text)
 
 

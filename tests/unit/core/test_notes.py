@@ -9,8 +9,8 @@ import zlib
 import pytest
 
 from stoq_provider.core.events import WaitState
-from stoq_provider.core.http import MalformedAnswer
-from stoq_provider.core.notes import AnswerNote, ListNote, PieceNote, PlanNote, PokeNote, PreparedNote
+from stoq_provider.core.http import MalformedResponse
+from stoq_provider.core.notes import ListNote, PieceNote, PlanNote, PokeNote, PreparedNote, ResponseNote
 
 NOTES = [
     PlanNote(("a", "b")),
@@ -18,9 +18,9 @@ NOTES = [
     PieceNote((1, 2)),
     PieceNote(("x", "y")),
     PreparedNote({"file_key": "k"}),
-    AnswerNote(),
-    AnswerNote(answered=True, payload=None),
-    AnswerNote(answered=True, payload=[1]),
+    ResponseNote(),
+    ResponseNote(answered=True, payload=None),
+    ResponseNote(answered=True, payload=[1]),
     PokeNote(2, seen_at=1.5, bad_since=2.5, bad_count=3),
     PokeNote(1),
 ]
@@ -33,9 +33,9 @@ def test_a_note_goes_there_and_back_with_what_lies_beside_it(note):
 
 
 @pytest.mark.parametrize("value", [None, [], "keys", 7, {}, {"keys": 7, "ids": 7, "made": 7, "answer": 7}])
-@pytest.mark.parametrize("kind", [PlanNote, ListNote, PieceNote, PreparedNote, AnswerNote, PokeNote])
+@pytest.mark.parametrize("kind", [PlanNote, ListNote, PieceNote, PreparedNote, ResponseNote, PokeNote])
 def test_what_is_no_note(kind, value):
-    with pytest.raises(MalformedAnswer):
+    with pytest.raises(MalformedResponse):
         kind.from_dict(value)
 
 
@@ -44,15 +44,15 @@ def test_what_is_no_note(kind, value):
     [{"keys": [1]}, {"keys": [None]}, {"keys": "text"}, {"ids": [True]}, {"ids": [{}]}, {"answer": {}}],
 )
 def test_what_is_wrong_within_a_note(form):
-    kind = {"keys": PlanNote, "ids": PieceNote, "answer": AnswerNote}[next(iter(form))]
-    with pytest.raises(MalformedAnswer):
+    kind = {"keys": PlanNote, "ids": PieceNote, "answer": ResponseNote}[next(iter(form))]
+    with pytest.raises(MalformedResponse):
         kind.from_dict(form)
 
 
 @pytest.mark.parametrize("packed", [{"a": 1}, "text", 7, None])
 def test_ids_of_the_first_release_that_are_no_list(packed):
     ids = base64.b64encode(zlib.compress(json.dumps(packed).encode())).decode()
-    with pytest.raises(MalformedAnswer, match="can't be unpacked"):
+    with pytest.raises(MalformedResponse, match="can't be unpacked"):
         PieceNote.from_dict({"ids": ids})
 
 
@@ -86,5 +86,5 @@ def test_a_state_needs_only_when_the_try_began():
     ids=str,
 )
 def test_what_is_no_state(change):
-    with pytest.raises(MalformedAnswer):
+    with pytest.raises(MalformedResponse):
         WaitState.from_dict({**STATE.to_dict(), **change})

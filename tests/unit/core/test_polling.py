@@ -294,8 +294,8 @@ class TestNotes:
         ("result", "text", "warning"),
         [
             pytest.param(seen("archived"), "a status this package does not know", True, id="unknown status"),
-            pytest.param(DOWN, "no good answer (broken)", True, id="5xx"),
-            pytest.param(PollResult.bad("no status"), "no good answer (no status)", True, id="garbage"),
+            pytest.param(DOWN, "no good response (broken)", True, id="5xx"),
+            pytest.param(PollResult.bad("no status"), "no good response (no status)", True, id="garbage"),
             pytest.param(MISSING, "not known to the server (broken)", True, id="404"),
             pytest.param(problem(ProblemKind.RATE_LIMITED, 9.0), "points are spent", False, id="429"),
         ],

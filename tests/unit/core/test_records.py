@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from stoq_provider.core.events import JobEnd
-from stoq_provider.core.http import MalformedAnswer
+from stoq_provider.core.http import MalformedResponse
 from stoq_provider.core.lifecycle import Outcome
 from stoq_provider.core.models import JobHandle, JobState, JobStatus
 from stoq_provider.core.records import (
@@ -161,13 +161,13 @@ def test_what_a_read_back_found_goes_there_and_back(unchanged):
 def test_a_record_that_cannot_be_read_is_not_no_record(change):
     value = {**SENT.to_dict(), **change}
     value = {key: entry for key, entry in value.items() if entry is not ...}
-    with pytest.raises(MalformedAnswer):
+    with pytest.raises(MalformedResponse):
         SubmissionRecord.from_dict(value)
 
 
 @pytest.mark.parametrize("value", [None, "x", [], 7, b"{}"])
 def test_what_is_no_mapping_is_no_record(value):
-    with pytest.raises(MalformedAnswer):
+    with pytest.raises(MalformedResponse):
         SubmissionRecord.from_dict(value)
 
 

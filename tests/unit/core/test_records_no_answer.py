@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stoq_provider.core.records import Lookup, RepeatSafety, RetryDecision, after_no_answer
+from stoq_provider.core.records import Lookup, RepeatSafety, RetryDecision, after_no_response
 
 SAFE, WARN, NEVER = RepeatSafety.SAFE, RepeatSafety.WARN, RepeatSafety.NEVER
 
@@ -24,4 +24,4 @@ SAFE, WARN, NEVER = RepeatSafety.SAFE, RepeatSafety.WARN, RepeatSafety.NEVER
     ],
 )
 def test_a_submission_without_a_clear_answer(lookup, repeat, decision):
-    assert after_no_answer(lookup, repeat) is decision
+    assert after_no_response(lookup, repeat) is decision

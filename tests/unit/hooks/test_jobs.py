@@ -160,7 +160,7 @@ def test_submit_that_may_have_arrived_is_repeated_where_that_is_safe(hook, api):
 
 def test_submit_that_may_have_arrived_is_not_repeated_where_that_is_not_safe(hook, api):
     api.post(f"{API}/preorders/orders/bulk_send_payment_collection_url", exc=requests.ReadTimeout)
-    with pytest.raises(SubmissionUncertain, match="no answer within 30 s"):
+    with pytest.raises(SubmissionUncertain, match="no response within 30 s"):
         hook.submit_orders("send_payment_collection_url", [1])
     assert api.call_count == 1
 

@@ -330,7 +330,7 @@ def test_a_kill_waits_for_all_jobs_together_and_not_for_long(medusa, api, monkey
     finally:
         release.set()
     assert list(passed) == []
-    assert fate.count("no answer to the cancellation") == 2
+    assert fate.count("no response to the cancellation") == 2
     assert "batch_1: cancelled before it did anything" in fate
 
 

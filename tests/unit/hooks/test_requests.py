@@ -55,7 +55,7 @@ ANSWERS = [
     pytest.param(
         {"exc": requests.ConnectTimeout}, ServiceUnavailable, "no connection came about", id="connect"
     ),
-    pytest.param({"exc": requests.ReadTimeout}, ServiceUnavailable, "no answer within 30 s", id="timeout"),
+    pytest.param({"exc": requests.ReadTimeout}, ServiceUnavailable, "no response within 30 s", id="timeout"),
     pytest.param({"exc": requests.ConnectionError("x")}, ServiceUnavailable, "connection broke", id="reset"),
     pytest.param(
         {"exc": requests.exceptions.ChunkedEncodingError("x")},

@@ -23,7 +23,7 @@ WHAT = {
     Outcome.CANCELLED: "was cancelled",
     Outcome.NOT_FOUND: "does not know job",
     Outcome.EXPIRED: "no longer knows job",
-    Outcome.UNHEALTHY: "No good answer",
+    Outcome.UNHEALTHY: "No good response",
     Outcome.DENIED: "refused the key",
     Outcome.TIMEOUT: "did not end in time",
 }

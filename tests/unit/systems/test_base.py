@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from stoq_provider.core.http import Decoded, MalformedAnswer, Problem, ProblemKind, RateLimit
+from stoq_provider.core.http import Decoded, MalformedResponse, Problem, ProblemKind, RateLimit
 from stoq_provider.core.lifecycle import PollResultKind
 from stoq_provider.core.models import JobHandle
 from stoq_provider.core.submission import Submission
@@ -200,7 +200,7 @@ def test_what_is_no_job(job, message):
 @pytest.mark.parametrize("payload", [None, [], "x", 7, {}, {"a": None}, {"a": ""}, {"a": 7}, {"a": ["x"]}])
 def test_a_field_that_must_be_there(payload):
     assert require({"a": "x"}, "a", "it") == "x"
-    with pytest.raises(MalformedAnswer, match="it has no 'a'"):
+    with pytest.raises(MalformedResponse, match="it has no 'a'"):
         require(payload, "a", "it")
 
 

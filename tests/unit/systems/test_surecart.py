@@ -7,7 +7,7 @@ import uuid
 
 import pytest
 
-from stoq_provider.core.http import Decoded, MalformedAnswer, Problem, ProblemKind
+from stoq_provider.core.http import Decoded, MalformedResponse, Problem, ProblemKind
 from stoq_provider.core.lifecycle import PollResultKind
 from stoq_provider.core.models import JobHandle, JobState
 from stoq_provider.core.records import RepeatSafety
@@ -84,7 +84,7 @@ def test_the_answer_to_a_submission_gives_id_and_path():
     read = SYSTEM.read_submission(action("processing"), built, 100.0)
     assert read == handle(kind="delete_products", item_count=5, submitted_at=100.0)
     assert SYSTEM.status_request(ORIGIN, read).url == f"{ORIGIN}/v1/bulk_actions/{IDS[0]}"
-    with pytest.raises(MalformedAnswer, match="no 'id'"):
+    with pytest.raises(MalformedResponse, match="no 'id'"):
         SYSTEM.read_submission({"id": None}, built, 100.0)
 
 
@@ -113,7 +113,7 @@ def test_a_status_without_lists_falls_back_on_the_handle():
 
 @pytest.mark.parametrize("payload", [None, [], {}, {"status": 1}, action("pending", IDS[1])])
 def test_what_is_no_status_of_this_action(payload):
-    with pytest.raises(MalformedAnswer):
+    with pytest.raises(MalformedResponse):
         SYSTEM.read_status(payload, handle())
 
 

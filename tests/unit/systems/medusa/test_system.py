@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from stoq_provider.core.http import Decoded, MalformedAnswer, ProblemKind, Response, read
+from stoq_provider.core.http import Decoded, MalformedResponse, ProblemKind, Response, read
 from stoq_provider.core.lifecycle import PollResultKind
 from stoq_provider.core.models import JobHandle, JobState, JobStatus
 from stoq_provider.core.records import RepeatSafety
@@ -70,7 +70,7 @@ def test_a_token_goes_in_its_own_header_and_a_login_gives_a_bearer_token():
     assert (request.method, request.url) == (asked["method"], ORIGIN + asked["path"])
     assert set(request.json) == set(asked["body"])
     assert MEDUSA.read_login(answer("07-auth").payload) == "<jwt>"
-    with pytest.raises(MalformedAnswer, match="access_token"):
+    with pytest.raises(MalformedResponse, match="access_token"):
         MEDUSA.read_login({"user": {}})
 
 
@@ -117,7 +117,7 @@ def test_a_submission_is_sent_as_recorded_and_its_answer_read():
 
 @pytest.mark.parametrize("payload", [{}, {"batch_job": 1}, {"batch_job": {"id": "../users"}}, [], None])
 def test_an_answer_without_a_job_is_none(payload):
-    with pytest.raises(MalformedAnswer):
+    with pytest.raises(MalformedResponse):
         MEDUSA.read_submission(payload, submission("product-export"), NOW)
 
 
@@ -239,7 +239,7 @@ def test_a_status_goes_through_an_event_with_its_details():
 
 def test_an_answer_about_another_job_is_no_status():
     job = course("21-export-poll")[0]
-    with pytest.raises(MalformedAnswer, match="another job"):
+    with pytest.raises(MalformedResponse, match="another job"):
         MEDUSA.read_status({"batch_job": job}, MEDUSA.handle("batch_x"))
 
 
@@ -334,7 +334,7 @@ def test_a_page_has_the_job_or_names_the_next_one():
 
 @pytest.mark.parametrize("payload", [{}, {"batch_jobs": {}}, {"batch_jobs": [1]}, {"batch_jobs": []}, None])
 def test_what_is_no_list_proves_nothing(payload):
-    with pytest.raises(MalformedAnswer):
+    with pytest.raises(MalformedResponse):
         MEDUSA.read_found(payload, submission("product-export"), "airflow-1", NOW, 0)
 
 

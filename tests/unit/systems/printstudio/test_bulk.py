@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from stoq_provider.core.http import MalformedAnswer
+from stoq_provider.core.http import MalformedResponse
 from stoq_provider.core.models import JobState
 from stoq_provider.core.submission import Submission
 from stoq_provider.core.validation import InvalidInput
@@ -149,7 +149,7 @@ def test_orders_that_are_missing_are_not_passed_over(payload, state, processed):
 
 @pytest.mark.parametrize("payload", [None, [], "ok", {}, {"orders": []}, {"created": "4"}, {"created": True}])
 def test_an_answer_to_orders_that_does_not_count_is_no_answer(payload):
-    with pytest.raises(MalformedAnswer, match="how many orders"):
+    with pytest.raises(MalformedResponse, match="how many orders"):
         result(payload)
 
 

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from stoq_provider.core.http import MalformedAnswer, Request
+from stoq_provider.core.http import MalformedResponse, Request
 from stoq_provider.core.models import JobHandle, JobState
 from stoq_provider.core.records import RepeatSafety
 from stoq_provider.core.validation import InvalidInput
@@ -104,12 +104,12 @@ def test_a_print_job_as_read(payload):
 @pytest.mark.parametrize("payload", [None, [], {}, {"status": 7}, {"id": "j2", "status": "READY"}])
 def test_what_is_no_print_job_or_another_one(payload):
     (handle,) = SYSTEM.handles(READY, ["j1"])
-    with pytest.raises(MalformedAnswer):
+    with pytest.raises(MalformedResponse):
         SYSTEM.read_status(payload, handle)
 
 
 def test_a_bulk_call_can_not_be_asked_for():
-    with pytest.raises(MalformedAnswer, match="answered at once"):
+    with pytest.raises(MalformedResponse, match="answered at once"):
         SYSTEM.read_status(
             {"status": "x"}, JobHandle("printstudio", "create_orders", "x", "/api/orders/bulk")
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stoq_provider.core.http import MalformedAnswer
+from stoq_provider.core.http import MalformedResponse
 from stoq_provider.core.validation import InvalidInput
 from stoq_provider.systems.stoq.actions import Action, find, read_manifest
 
@@ -59,7 +59,7 @@ def test_the_manifest_is_read():
 
 @pytest.mark.parametrize("payload", [None, [], {}, {"actions": None}, {"actions": {}}, "actions", 7])
 def test_what_is_no_manifest(payload):
-    with pytest.raises(MalformedAnswer, match="actions"):
+    with pytest.raises(MalformedResponse, match="actions"):
         read_manifest(payload)
 
 
@@ -231,6 +231,6 @@ def test_without_a_schema_every_body_fits():
 def test_a_broken_schema_is_the_servers_fault(schema, monkeypatch):
     asked = []
     monkeypatch.setattr("urllib.request.urlopen", lambda *args, **_: asked.append(args))
-    with pytest.raises(MalformedAnswer, match="POST /x"):
+    with pytest.raises(MalformedResponse, match="POST /x"):
         action(**schema).check({"text": "x"})
     assert asked == [], "a schema fetches nothing from the network"

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from stoq_provider.core.http import MalformedAnswer
+from stoq_provider.core.http import MalformedResponse
 from stoq_provider.core.models import JobHandle, JobState, JobStatus
 from stoq_provider.core.records import RepeatSafety
 from stoq_provider.core.submission import Submission
@@ -120,7 +120,7 @@ class TestSubmission:
         ],
     )
     def test_a_success_without_a_job(self, answer):
-        with pytest.raises(MalformedAnswer, match="bulk_release"):
+        with pytest.raises(MalformedResponse, match="bulk_release"):
             STOQ.read_submission(answer, RELEASE, NOW)
 
 
@@ -221,7 +221,7 @@ class TestStatus:
         ],
     )
     def test_no_status(self, payload):
-        with pytest.raises(MalformedAnswer):
+        with pytest.raises(MalformedResponse):
             STOQ.read_status(payload, HANDLE)
 
 
