@@ -166,7 +166,7 @@ def read(response: Response | Problem, *, now: float, secrets: Sequence[str] = (
         messages: tuple[str, ...] = (_describe_body(response),)
     else:
         kind = _kind_of(response.status)
-        messages = _said(response, payload)
+        messages = _messages(response, payload)
     messages = tuple(one_line(hide_queries(_strike_out(m, secrets))) for m in messages[:MESSAGES])
     return Decoded(problem=Problem(kind, messages, response.status, code_of(payload)), rate_limit=rate_limit)
 
@@ -199,7 +199,7 @@ def _kind_of(status: int) -> ProblemKind:
     return _KINDS.get(status, ProblemKind.VALIDATION)
 
 
-def _said(response: Response, payload: Any) -> tuple[str, ...]:
+def _messages(response: Response, payload: Any) -> tuple[str, ...]:
     text = plain_text(response.body)
     if not text and 300 <= response.status < 400:
         text = "redirects are not followed, because the key would go along"

@@ -1,7 +1,7 @@
 """
-Our durable note of a submission, and what a new try makes of it.
+The durable record of a submission, and what a new try does with it.
 
-The server has no idempotency key, so the note is written in two steps: the intent before the POST, the
+The server has no idempotency key, so the record is written in two steps: the intent before the POST, the
 handle after it. A try that finds an intent without a handle knows that the call *may* have gone out.
 """
 
@@ -33,7 +33,7 @@ class RepeatSafety(str, Enum):
 @dataclass(frozen=True, slots=True)
 class SubmissionRecord(VersionedForm):
     """
-    The note of one submission.
+    The record of one submission.
 
     :param clears: a number that changes when a person clears the task; see :func:`counts`.
     :param intent_at: Unix seconds, just before the POST.
@@ -42,7 +42,7 @@ class SubmissionRecord(VersionedForm):
     :param seen_at: when the job was last seen alive.
     :param status: the last status, once waiting has ended.
     :param unchanged: items that a read-back found unchanged; ``None`` where none was made.
-    :param held: whether the note counts even after the next clear, because its job is not the trouble.
+    :param held: whether the record counts even after the next clear, because its job is not the trouble.
     :param correlation: what the call carries, so that its job can be found in a list of jobs, where the
         system has one.
     """
@@ -92,7 +92,7 @@ class SubmissionRecord(VersionedForm):
 
     def end(self) -> JobEnd | None:
         """
-        Return the end that was noted, if such a job need not be asked about again.
+        Return the end that was recorded, if such a job need not be asked about again.
 
         That is a good end, or any where the response to the submission was the result.
         """
@@ -152,7 +152,7 @@ def _again(repeat: RepeatSafety) -> RetryDecision:
 
 def counts(record: SubmissionRecord, *, clears: int, on_clear: str) -> bool:
     """
-    Whether a note of an earlier try counts for this one.
+    Whether a record of an earlier try counts for this one.
 
     :param clears: a number that changes when a person clears the task. Tries between two clears belong
         together.
@@ -171,7 +171,7 @@ def decide(
     repeat_expired: bool,
 ) -> RetryDecision:
     """
-    Decide what a try does, given the note of the tries before it.
+    Decide what a try does, given the record of the tries before it.
 
     ``clears`` and ``on_clear`` are those of :func:`counts`.
 

@@ -122,13 +122,13 @@ _NOT_OURS_FINAL = "The task is not retried; it submits nothing in any case."
 @dataclass(frozen=True, slots=True)
 class _BadEnd:
     """
-    What is said of a job that ended badly.
+    What the message about a job that ended badly consists of.
 
     :param headline: what happened, and what becomes of the remote job.
     :param again: what a retry does, or a clear where Airflow does not retry.
     :param unrecorded: the same where the next try can't find a job that goes on; empty: it does not matter.
     :param final: the error of a task that is not retried, since submitting the job again would do harm.
-    :param never: what is said then.
+    :param never: what the message says then.
     """
 
     error: type[StoqProviderError]
@@ -157,7 +157,7 @@ _BAD_ENDS = {
     ),
     Outcome.NOT_FOUND: _BadEnd(
         JobNotFound,
-        "{label} does not know job {job}{cause}. What became of it is unknown.",
+        "{label} does not know job {job}{cause}. How it ended is unknown.",
         "The task is not retried. Check that the connection's key belongs to the shop that ran the job; "
         "clearing the task submits it again.",
     ),
@@ -271,7 +271,7 @@ def must_not_repeat(system: System, kind: str, record: SubmissionRecord, on_clea
         Outcome.CANCELLED: (JobCancelled, f"An earlier try's job {job_id} was cancelled at {label}."),
         Outcome.NOT_FOUND: (
             JobNotFound,
-            f"{label} does not know job {job_id} of an earlier try. What became of it is unknown; {unsafe}.",
+            f"{label} does not know job {job_id} of an earlier try. How it ended is unknown; {unsafe}.",
         ),
     }
     cls, text = known.get(record.outcome, (SubmissionUncertain, lost))

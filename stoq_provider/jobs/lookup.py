@@ -31,7 +31,7 @@ MOST_PAGES = 50
 @dataclass(frozen=True, slots=True)
 class Found:
     """
-    What became of a submission.
+    What looking for the job of a submission found.
 
     :param handle: its job, if it was found.
     :param text: why nothing is known; empty where the system can't find jobs at all.

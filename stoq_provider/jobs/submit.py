@@ -104,8 +104,8 @@ class Submitter(Records):
                 return self._found(key, record, found.handle)
             if decision is RetryDecision.SUBMIT:
                 self.client.log.warning(
-                    "An earlier try was lost while it sent %s. %s has no job of it in its list, so nothing "
-                    "came of that; it is submitted now.",
+                    "An earlier try was lost while it sent %s. %s lists no job of it, so it had no effect; "
+                    "it is submitted now.",
                     submission.kind,
                     self.client.system.label,
                 )

@@ -127,7 +127,7 @@ class _DecidingOperator(WaitingOperator[MedusaHook]):
             except StoqProviderError as error:
                 if attempt == CONFIRM_ATTEMPTS:
                     raise
-                self.log.warning("%s Looking what became of it.", error)
+                self.log.warning("%s Looking at the job's status.", error)
                 hook.sleep(attempt)
         raise AssertionError("unreachable")
 

@@ -82,7 +82,7 @@ class JobList:
     :param ids_key: the query's name for the ids.
     :param rows_key: the response's name for the jobs.
     :param row_key: under which a response about one job holds it; empty: it is the response.
-    :param absent: what is said of a job that is not in the list.
+    :param absent: the message about a job that is not in the list.
     """
 
     path: str

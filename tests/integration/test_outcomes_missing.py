@@ -12,7 +12,7 @@ from stoq_provider.systems.stoq.system import Stoq
 from .conftest import MODES, POLL, SENSOR_MODES, fails
 
 DAY = 24 * 3600
-UNKNOWN = ("does not know job", "What became of it is unknown", "not retried", "key belongs to the shop")
+UNKNOWN = ("does not know job", "How it ended is unknown", "not retried", "key belongs to the shop")
 
 
 @pytest.fixture

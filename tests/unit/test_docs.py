@@ -15,6 +15,7 @@ from airflow.providers.common.compat.sdk import DAG
 import stoq_provider
 from stoq_provider.core.manifest import manifest
 from stoq_provider.core.models import JobHandle
+from stoq_provider.get_provider_info import INTEGRATIONS
 from tests.documents import DOCUMENTS, NEW_SYSTEM, README, ROOT, blocks, execute
 
 PACKAGE = Path(stoq_provider.__file__).parent
@@ -131,7 +132,8 @@ def test_every_operator_sensor_and_hook_that_is_named_exists(document, known):
 
 
 def test_every_public_operator_sensor_and_hook_is_in_the_readme():
-    ours = re.compile(r"(Stoq|Medusa|SureCart|PrintStudio)\w*(Operator|Sensor|Hook)")
+    systems = "|".join(one.hook.removesuffix("Hook") for one in INTEGRATIONS.values())
+    ours = re.compile(rf"({systems})\w*(Operator|Sensor|Hook)")
     bases = {"StoqBulkOperator", "PrintStudioOperator", "PrintStudioPrintJobsOperator"}
     public = {name for name in public_classes() if ours.fullmatch(name)} - bases
     assert {name for name in public if f"`{name}" not in README.read_text()} == set()

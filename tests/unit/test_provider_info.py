@@ -12,13 +12,12 @@ import airflow
 import jsonschema
 import pytest
 
-from stoq_provider.get_provider_info import CONN_FIELDS, connection, get_provider_info
-from stoq_provider.hooks.medusa import MedusaHook
-from stoq_provider.hooks.printstudio import PrintStudioHook
-from stoq_provider.hooks.stoq import StoqHook
-from stoq_provider.hooks.surecart import SureCartHook
+from stoq_provider.get_provider_info import CONN_FIELDS, INTEGRATIONS, connection, get_provider_info
 
-HOOKS = {"stoq": StoqHook, "medusa": MedusaHook, "surecart": SureCartHook, "printstudio": PrintStudioHook}
+HOOKS = {
+    conn_type: getattr(importlib.import_module(f"stoq_provider.hooks.{conn_type}"), one.hook)
+    for conn_type, one in INTEGRATIONS.items()
+}
 SYSTEMS = pytest.mark.parametrize("system", HOOKS)
 SCHEMA = Path(airflow.__path__[0]) / "provider_info.schema.json"
 
