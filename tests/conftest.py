@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import random
 import shutil
@@ -47,3 +48,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     # The tests of a module stay together: they share servers.
     modules = {str(item.path): shuffled.random() for item in items}
     items.sort(key=lambda item: modules[str(item.path)])
+
+
+def pytest_collection_finish() -> None:
+    # The million objects of Airflow and of the tests stay to the end: no collection need look at them.
+    gc.collect()
+    gc.freeze()
