@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
+from collections.abc import Callable
+
+from tests.interpreter import PROGRAMS, Child
 
 MODULES = (
     "stoq_provider.operators.reports",
@@ -26,30 +28,21 @@ airflow.__version__
 """
 
 
-def python(code: str, *options: str) -> subprocess.CompletedProcess[str]:
-    # Bytecode is kept, as where a package is installed.
-    environment = {
-        k: v for k, v in os.environ.items() if not k.startswith("COVERAGE") and k != "PYTHONDONTWRITEBYTECODE"
-    }
-    return subprocess.run(
-        [sys.executable, *options, "-c", code],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=120,
-        env=environment,
-    )
+def telling(*steps: str) -> str:
+    """Return a program that tells what is loaded after each step."""
+    return "import sys\n" + "\n".join(f"{step}\nprint('LOADED', *sorted(sys.modules))" for step in steps)
 
 
-def loaded(*steps: str) -> list[set[str]]:
-    """Return what is loaded after each step of one process."""
-    code = "\n".join(f"{step}\nprint('LOADED', *sorted(sys.modules))" for step in steps)
-    printed = python(f"import sys\n{code}").stdout
+def loaded(printed: str) -> list[set[str]]:
+    """Read what such a program printed."""
     return [set(line.split()[1:]) for line in printed.splitlines() if line.startswith("LOADED ")]
 
 
-def test_importing_loads_no_http_library_or_other_heavy_one():
-    airflow_alone, *_, all_of_them = loaded(AIRFLOW, *(f"import {module}" for module in MODULES))
+@PROGRAMS
+def test_importing_loads_no_http_library_or_other_heavy_one(start_program):
+    child = start_program(telling(AIRFLOW, *(f"import {module}" for module in MODULES)))
+    assert child.wait() == 0, child.stderr
+    airflow_alone, *_, all_of_them = loaded(child.stdout)
     more = all_of_them - airflow_alone
     assert more > set(MODULES)
     top = {name.partition(".")[0] for name in more}
@@ -60,23 +53,27 @@ def test_importing_loads_no_http_library_or_other_heavy_one():
 
 
 def test_provider_info_imports_nothing():
-    before, after = loaded("import typing, __future__", "import stoq_provider.get_provider_info")
+    program = telling("import typing, __future__", "import stoq_provider.get_provider_info")
+    ended = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, check=True)
+    before, after = loaded(ended.stdout)
     assert {name.partition(".")[0] for name in after - before} == {"stoq_provider"}
 
 
-def test_import_time():
+@PROGRAMS
+def test_import_time(start_program):
     """Processor time beside Airflow's own; best of some runs, the first of which may compile."""
     parts: list[float] = []
     while len(parts) < 6 and min(parts, default=1.0) > LIMIT:
-        parts.append(_part())
+        parts.append(_part(start_program))
     assert min(parts) <= LIMIT
 
 
-def _part() -> float:
+def _part(start_program: Callable[[str], Child]) -> float:
     names = "; ".join(f"import {module}" for module in MODULES)
-    measured = python(
-        f"from time import process_time\nstarted = process_time()\n{AIRFLOW}\n"
-        f"began = process_time()\n{names}\n"
-        "print('TOOK', (process_time() - began) / (began - started))"
+    child = start_program(
+        f"started = time.process_time()\n{AIRFLOW}\n"
+        f"began = time.process_time()\n{names}\n"
+        "print('TOOK', (time.process_time() - began) / (began - started + AIRFLOW_SECONDS))"
     )
-    return float(measured.stdout.rpartition("TOOK ")[2])
+    assert child.wait() == 0, child.stderr
+    return float(child.stdout.rpartition("TOOK ")[2])

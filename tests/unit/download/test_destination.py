@@ -8,6 +8,7 @@ from stoq_provider.download.destination import resolve_target
 from stoq_provider.download.download import check_download
 from stoq_provider.download.options import DownloadOptions
 from stoq_provider.exceptions import ValidationRejected
+from tests.interpreter import PROGRAMS
 
 
 @pytest.fixture(autouse=True)
@@ -149,16 +150,14 @@ def test_store_whose_package_is_missing(monkeypatch):
         resolve_target("s3://bucket/x.csv", "n")
 
 
-def test_importing_the_modules_is_cheap():
-    import subprocess
-    import sys
-
-    code = (
+@PROGRAMS
+def test_importing_the_modules_is_cheap(start_program):
+    child = start_program(
         "import sys, stoq_provider.exceptions\n"
         "before = set(sys.modules)\n"
         "import stoq_provider.download.download\n"
         "new = {m.partition('.')[0] for m in set(sys.modules) - before}\n"
         "print(sorted(new & {'requests', 'urllib3', 'fsspec', 'upath', 'httpx'}))"
     )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert result.stdout.strip().splitlines()[-1] == "[]"
+    assert child.wait() == 0, child.stderr
+    assert child.stdout.strip().splitlines()[-1] == "[]"

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import http.client
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -19,6 +17,7 @@ from stoq_provider.download.resume import CHUNK_BYTES
 from stoq_provider.download.verification import CsvRecordCounter
 from stoq_provider.download.writers import LocalWriter
 from tests.harness import wait_until
+from tests.interpreter import PROGRAMS
 from tests.unit.transport.silence import PROCESS_SECONDS
 
 from .conftest import BODY, files, serve
@@ -139,25 +138,21 @@ while True:
 }
 
 
+@PROGRAMS
 @pytest.mark.parametrize("end", ENDS)
-def test_process_that_ends_leaves_nothing_and_does_not_hang(server, tmp_path, end):
+def test_process_that_ends_leaves_nothing_and_does_not_hang(server, tmp_path, start_program, end):
     (tmp_path / "x.csv").write_bytes(b"yesterday")
     server.body = bytes(3 * CHUNK_BYTES)
     server.plan = [serve(stop_after=2 * CHUNK_BYTES, how="hold")]
     server.patience = 3 * PROCESS_SECONDS
     text = PROCESS.format(run=ENDS[end], url=server.url(), folder=f"{tmp_path}/", seconds=PROCESS_SECONDS)
-    process = subprocess.Popen([sys.executable, "-c", text], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = start_program(text)
 
     def it_writes_or_is_dead():
-        return process.poll() is not None or any(name.startswith(".stoq-") for name in files(tmp_path))
+        return not process.alive or any(name.startswith(".stoq-") for name in files(tmp_path))
 
-    try:
-        wait_until(it_writes_or_is_dead, PROCESS_SECONDS)
-        process.send_signal(signal.SIGTERM)  # nothing happens where it is dead
-        _, errors = process.communicate(timeout=PROCESS_SECONDS)
-    finally:
-        process.kill()
-        process.wait()
-    assert process.returncode == 7, errors.decode()
+    wait_until(it_writes_or_is_dead, PROCESS_SECONDS)
+    process.send(signal.SIGTERM)  # nothing happens where it is dead
+    assert process.wait() == 7, process.stderr
     assert files(tmp_path) == ["x.csv"]
     assert (tmp_path / "x.csv").read_bytes() == b"yesterday"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import threading
 
 import pytest
@@ -15,7 +13,8 @@ from stoq_provider.download.destination import MAX_BYTES, clean_file_name
 from stoq_provider.download.many import DownloadPool, distinct_names
 from stoq_provider.exceptions import DownloadError
 from tests.harness import wait_until
-from tests.unit.transport.silence import HANG_SECONDS, PROCESS_SECONDS
+from tests.interpreter import PROGRAMS
+from tests.unit.transport.silence import HANG_SECONDS
 
 from .conftest import Clock
 
@@ -208,37 +207,45 @@ except Exception as error:
 STOPPED = "while not pool.stopped(): exiting.wait(0.01)"
 
 
-def at_exit(start, download, result="'ended'", *, waits=False, patience=HANG_SECONDS):
-    code = EXIT.format(start=start, download=download, result=result, waits=waits, patience=patience)
-    command = [sys.executable, "-c", code]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=PROCESS_SECONDS)
-    assert ended.returncode == 3, ended.stderr
-    return ended.stdout.split()
+@pytest.fixture
+def at_exit(start_program):
+    def run(start, download, result="'ended'", *, waits=False, patience=HANG_SECONDS):
+        code = EXIT.format(start=start, download=download, result=result, waits=waits, patience=patience)
+        child = start_program(code)
+        assert child.wait() == 3, child.stderr
+        return child.stdout.split()
+
+    return run
 
 
-def test_interpreter_that_exits_ends_what_it_does_not_wait_for():
+@PROGRAMS
+def test_interpreter_that_exits_ends_what_it_does_not_wait_for(at_exit):
     assert at_exit(DAEMON, STOPPED) == ["begun", "ended"]
 
 
-def test_at_the_exit_stores_can_still_look_up_names():
+@PROGRAMS
+def test_at_the_exit_stores_can_still_look_up_names(at_exit):
     """Their event loops use threads of a pool for that; pools are shut before exit handlers run."""
     lookup = "ThreadPoolExecutor(1).submit(lambda: 'looked-up').result()"
     assert at_exit(DAEMON, STOPPED, lookup) == ["begun", "looked-up"]
 
 
-def test_download_that_was_given_up_may_still_end_at_the_exit():
+@PROGRAMS
+def test_download_that_was_given_up_may_still_end_at_the_exit(at_exit):
     printed = at_exit(GIVES_UP, "exiting.wait()")  # with a warning in between
     assert (printed[0], printed[-1]) == ("begun", "ended")
 
 
-def test_exit_does_not_hang_where_a_call_never_returns():
+@PROGRAMS
+def test_exit_does_not_hang_where_a_call_never_returns(at_exit):
     assert at_exit(DAEMON, "threading.Event().wait()", patience=0.1) == ["begun"]
 
 
+@PROGRAMS
 @pytest.mark.parametrize(
     "start", ["threading.Thread(target=run).start()", "ThreadPoolExecutor(1).submit(run)"]
 )
-def test_download_that_the_interpreter_waits_for_is_done_to_its_end(start):
+def test_download_that_the_interpreter_waits_for_is_done_to_its_end(at_exit, start):
     assert at_exit(start, "exiting.wait()", "pool.stopped()", waits=True) == ["begun", "False"]
 
 
