@@ -64,7 +64,7 @@ class Client:
         return len(self.sent) == len(self.calls)
 
     def clock(self, now: float) -> float:
-        return now + sum(by for at, by in self.steps if START + at <= now)
+        return now + sum(by for at, by in self.steps if START + at <= now) if self.steps else now
 
     def step(self, now: float) -> Call | float | None:
         """Return the call that goes out now, or the seconds until the next look; ``None``: nothing to do."""
@@ -161,7 +161,7 @@ def simulate(
 def spend(server: Server, points: int, now: float) -> None:
     """Spend points one by one, as far as there are any."""
     for _ in range(points):
-        server.charge(1, now)
+        server.take(1, now)
 
 
 def load(seconds: float, *, cost: int = 1, a_second: float = 20.0, **way: float) -> list[Call]:

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from email.utils import formatdate
+from functools import lru_cache
 
 from stoq_provider.core.http import Response, read_rate_limit
 from stoq_provider.core.rate_limit import PointsBudget, PointsRules
@@ -34,7 +35,8 @@ class Server:
     refused: int = 0
     granted: list[tuple[float, int]] = field(default_factory=list)
 
-    def charge(self, cost: int, now: float) -> Response:
+    def take(self, cost: int, now: float) -> bool:
+        """Let somebody spend points who does not listen; return whether there were so many."""
         if now >= self.ends:
             self.spent = 0
             self.ends = (now // self.window + 1) * self.window if self.aligned else now + self.window
@@ -43,8 +45,12 @@ class Server:
             self.spent += cost
             self.granted.append((now, cost))
         self.refused += not granted
+        return granted
+
+    def charge(self, cost: int, now: float) -> Response:
+        granted = self.take(cost, now)
         headers = {
-            "date": formatdate(math.floor(now), usegmt=True),
+            "date": _date(math.floor(now)),
             "x-ratelimit-limit": str(self.limit),
             "x-ratelimit-remaining": str(self.limit - self.spent),
             "x-ratelimit-reset": str(self.rounding(self.ends)),
@@ -53,6 +59,11 @@ class Server:
             headers = {} if self.penalty else headers
             headers["retry-after"] = str(math.ceil(self.ends - now) + self.penalty)
         return Response(200 if granted else 429, headers)
+
+
+@lru_cache(8)
+def _date(second: int) -> str:
+    return formatdate(second, usegmt=True)
 
 
 @dataclass
@@ -98,7 +109,7 @@ def run(
         clock, _, what, about = heapq.heappop(events)
         number += 1
         if what == "foreign":
-            server.charge(about[0], clock)
+            server.take(about[0], clock)
         elif what == "want" and in_use >= connections:
             queue.append(about)
         elif what in ("want", "ask"):
