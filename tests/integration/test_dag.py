@@ -23,7 +23,7 @@ SCRIPT = Path(__file__).with_name("dag_run.py")
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory) -> dict[str, str]:
-    """Environment of an Airflow with a database of its own."""
+    """Environment of an Airflow with a database of its own, which the script makes."""
     folder = tmp_path_factory.mktemp("airflow")
     environment = {k: v for k, v in os.environ.items() if not k.startswith("AIRFLOW")}
     environment |= {
@@ -35,8 +35,6 @@ def home(tmp_path_factory) -> dict[str, str]:
     }
     (folder / "dags").mkdir()
     shutil.copy(SCRIPT, folder / "dags")
-    command = [sys.executable, "-m", "airflow", "db", "migrate"]
-    subprocess.run(command, env=environment, check=True, capture_output=True, timeout=180)
     return environment
 
 
