@@ -178,7 +178,8 @@ def _sendable(payload: Any, body: bytes) -> Any:
     Half of an emoji, which is what JavaScript leaves where it cuts one, is no UTF-8: in a trigger's event it
     would end Airflow's whole triggerer. NUL is what PostgreSQL can't hold.
     """
-    return _cleaned(payload) if any(mark in body for mark in (b"\\", b"\xed", b"\0")) else payload
+    marks = (b"\\ud", b"\\uD", b"\\u0000", b"\xed", b"\0")
+    return _cleaned(payload) if any(mark in body for mark in marks) else payload
 
 
 def _cleaned(value: Any) -> Any:
