@@ -82,7 +82,12 @@ def haul(sandbox: Sandbox, clock: VirtualTime, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(sandbox._world, "signature", signature)
     root = logging.getLogger()
     loggers = [logger for logger in root.manager.loggerDict.values() if isinstance(logger, logging.Logger)]
-    before = [(logger, logger.level) for logger in (root, *loggers)]
+    # The others take the level of these. Each change makes all loggers forget what they have found out.
+    before = [
+        (logger, logger.level)
+        for logger in (root, *loggers)
+        if logger.level != logging.NOTSET or logger.name in SERVER_LOGGERS
+    ]
     for logger, _ in before:
         logger.setLevel(logging.DEBUG)
     for name in SERVER_LOGGERS:
