@@ -88,8 +88,8 @@ class WatchRules:
     """
     Patience, in seconds.
 
-    :param grace: how long a job just submitted may be unknown to the server (whether STOQ ever responds with
-        so is not documented).
+    :param grace: how long a job just submitted may be unknown to the server (whether that ever
+        happens at STOQ is not documented).
     :param unhealthy_after: how long without any good response.
     :param record_life: how long the server keeps a record after the end (24 h: documented, bulk page).
     """

@@ -1,4 +1,4 @@
-"""What is done about a submission without a clear answer: the table, row by row."""
+"""What is done about a submission without a clear response: the table, row by row."""
 
 from __future__ import annotations
 
@@ -23,5 +23,5 @@ SAFE, WARN, NEVER = RepeatSafety.SAFE, RepeatSafety.WARN, RepeatSafety.NEVER
         pytest.param(Lookup.UNKNOWN, NEVER, RetryDecision.STOP, id="unknown, never"),
     ],
 )
-def test_a_submission_without_a_clear_answer(lookup, repeat, decision):
+def test_a_submission_without_a_clear_response(lookup, repeat, decision):
     assert after_no_response(lookup, repeat) is decision
