@@ -13,7 +13,12 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 from stoq_provider.core.events import JobEnd, WaitEvent, WaitState
 from stoq_provider.core.lifecycle import JobProgress, Outcome
-from stoq_provider.exceptions import FinalPollingUnhealthy, ProtocolError, StoqProviderError
+from stoq_provider.exceptions import (
+    FinalPollingUnhealthy,
+    ProtocolError,
+    StoqProviderError,
+    SubmissionUncertain,
+)
 from stoq_provider.jobs import config, results
 from stoq_provider.jobs.errors import NO_RECORD, NOT_RETRIED
 from stoq_provider.triggers.deferral import H, WaitingTask
@@ -91,7 +96,9 @@ class WaitingOperator(WaitingTask[H]):
         config.seconds("timeout", self.timeout)
         config.poll_interval(self.poll_interval)
         config.unhealthy_after(self.unhealthy_after)
-        self._check_download()
+        place = self.destination
+        # Of a task without downloads it is the folder of long lists, with or without a slash.
+        self._check_download(place if self.downloads or place is None else f"{str(place).rstrip('/')}/")
 
     def _new_state(self, kind: str, started_at: float) -> WaitState:
         """Return what is found again on resumption, beside the ends of the jobs."""
@@ -154,9 +161,12 @@ class WaitingOperator(WaitingTask[H]):
             # Good jobs are found again by the clear that is all a person can do after a final error. What
             # must never be repeated is held after any error: with ``retries=0`` a clear is the only retry.
             final = isinstance(error, AirflowFailException)
-            if records is not None and (final or records.never_repeats(event.state.kind)):
+            never = records is not None and records.never_repeats(event.state.kind)
+            if records is not None and (final or never):
                 records.hold(kept)
-            raise
+            if final or recorded or not never:
+                raise
+            raise SubmissionUncertain(f"{error.message} {NOT_RETRIED}", **error.details()) from None
         if again:
             return self._finish(context, self._wait_again(event, again))
         if records is not None:

@@ -98,7 +98,7 @@ class JobSensor(WaitingTask[H], BaseSensorOperator):
             from stoq_provider.jobs.wait import PokeMemory  # parsing a DAG needs no engine
 
             self._memory = PokeMemory(context, self.hook.conn_id, self.log)
-        self._check_download()
+        self._check_download(self.destination)
         if not self.deferrable:
             return self._execute_here(context)
         # Not a single look here: a thousand sensors that start at once know nothing of each other in their

@@ -168,11 +168,11 @@ class WaitingTask(BaseOperator, Generic[H]):
         """The destination as it is rendered now."""
         return None if self.destination is None else str(self.destination)
 
-    def _check_download(self) -> None:
+    def _check_download(self, destination: Any) -> None:
         """Check the destination, as far as it can be written to, before anything is sent."""
         from stoq_provider.download.download import check_download  # parsing a DAG needs no download
 
-        check_download(self.download, self.destination)
+        check_download(self.download, destination)
 
     def _make_poller(
         self, jobs: Iterable[JobProgress], *, deadline: float, now: float, eager: bool

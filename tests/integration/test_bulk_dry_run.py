@@ -68,3 +68,10 @@ def test_a_plan_whose_items_cannot_be_stored_says_that_nothing_was_sent(bench, t
     (tmp_path / "lake").write_text("a file in the way")
     run = bench.bulk("release", [1, 2], dry_run=True, destination=f"{(tmp_path / 'lake').as_uri()}/")
     fails(run.execute, DownloadError, "list of items could not be stored", "Nothing was sent.")
+
+
+@pytest.mark.parametrize("end", ["", "/"])
+def test_a_plan_is_stored_again_in_the_folder_that_the_first_one_made(bench, tmp_path, end):
+    for _ in range(2):
+        run = bench.bulk("release", [1, 2], dry_run=True, destination=f"{tmp_path}/lake{end}")
+        assert run.execute()["items_uri"].startswith(f"file://{tmp_path}/lake/items-")

@@ -15,6 +15,8 @@ from stoq_provider.exceptions import (
     JobCancelled,
     JobFailed,
     JobTimeout,
+    ServiceUnavailable,
+    SubmissionUncertain,
     ValidationRejected,
     VerificationError,
 )
@@ -184,6 +186,22 @@ def test_dry_run_whose_confirmation_gets_no_answer_is_confirmed_once(medusa, san
     run = medusa.imports(mode, dry_run=True, confirm=True)
     assert told_of(run.execute())["outcome"] == "succeeded"
     assert (medusa.submissions, medusa.state["products"]) == (1, 37)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("store", [None, False], ids=["recorded", "no store"])
+def test_confirmation_that_fails_is_not_retried_where_the_import_would_not_be_found(
+    medusa, sandbox, mode, store
+):
+    sandbox.arm("status", status=503, origin="medusa", method="POST", path="/confirm$", times=None)
+    run = medusa.imports(mode, dry_run=True, confirm=True, store=store)
+    if store is None:
+        fails(run.execute, ServiceUnavailable, final=False)
+        sandbox.disarm()
+        assert told_of(run.retry())["outcome"] == "succeeded"
+    else:
+        fails(run.execute, SubmissionUncertain, "The task is not retried: no record of the jobs", final=True)
+    assert medusa.submissions == 1
 
 
 # -- ended badly ----------------------------------------------------------------------------------------
