@@ -61,8 +61,14 @@ class JobHook(BaseHook):
         super().__init_subclass__(**kwargs)
         if "system" in cls.__dict__:
             name = cls.system.name
-            cls.conn_type, cls.hook_name = name, cls.system.label
-            cls.conn_name_attr, cls.default_conn_name = f"{name}_conn_id", f"{name}_default"
+            names = {
+                "conn_type": name,
+                "hook_name": cls.system.label,
+                "conn_name_attr": f"{name}_conn_id",
+                "default_conn_name": f"{name}_default",
+            }
+            for attribute in names.keys() - cls.__dict__.keys():
+                setattr(cls, attribute, names[attribute])
         for name in ("get_ui_field_behaviour", "get_connection_form_widgets"):
             if name not in cls.__dict__ and cls.conn_type in INTEGRATIONS:
                 setattr(cls, name, classmethod(getattr(cls, name).__func__))

@@ -181,3 +181,12 @@ def test_printstudio_states_one_by_one(studio, api):
     api.get(f"{STUDIO}/orders/o", json={"id": "o", "status": "paid"})
     assert list(studio.iter_states(PRINT_JOB, ["a", "b"])) == [("a", "READY"), ("b", None)]
     assert (studio.get_print_job("a")["status"], studio.get_order("o")["status"]) == ("READY", "paid")
+
+
+def test_a_hook_is_named_after_its_system_unless_it_says_otherwise():
+    class Renamed(SureCartHook):
+        system = SureCartHook.system
+        conn_name_attr = "shop"
+
+    assert (Renamed.conn_name_attr, Renamed.default_conn_name) == ("shop", "surecart_default")
+    assert SureCartHook.conn_name_attr == "surecart_conn_id"
