@@ -17,9 +17,11 @@ from math import inf
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
+from stoq_provider.core.error_text import sentences
 from stoq_provider.download.destination import add_job_id, clean_file_name
-from stoq_provider.download.options import download_error
+from stoq_provider.download.options import JOB_IS_DONE
 from stoq_provider.download.output import not_confirmed
+from stoq_provider.exceptions import DownloadError
 
 _TICK_SECONDS = 0.5
 _PATIENCE_SECONDS = 90.0
@@ -90,9 +92,10 @@ class DownloadPool(Generic[T]):
         if self._errors:
             raise self._errors[0]
         if self._begun:
-            raise not_confirmed("the file", "a call has not returned, long after the stop")
+            raise not_confirmed("the file", "a call has not returned, long after the stop or the deadline")
         if len(self._results) < len(downloads):
-            raise download_error("The task was stopped before all files were downloaded.")
+            text = "The task was stopped before all files were downloaded."
+            raise DownloadError(sentences(text, "Files that were published before stay, whole.", JOB_IS_DONE))
         return [self._results[number] for number in range(len(downloads))]
 
     def _wait(self, total: int) -> None:

@@ -87,8 +87,11 @@ class Output:
         except Exception as error:
             problem = f"{type(error).__name__}: {error}"
             if beside is not None:
-                text = f"{beside.uri} is published, but its Parquet could not be: {problem}"
-                raise DownloadError(sentences(text, JOB_IS_DONE)) from error
+                text = f"{beside.uri} is published; whether its Parquet is, was not confirmed: {problem}"
+                taken = (
+                    "" if self._overwrite else "overwrite=False refuses it on a retry: move it away first."
+                )
+                raise DownloadError(sentences(text, JOB_IS_DONE, taken)) from error
             if not self._overwrite and says_exists(error):
                 raise self._taken() from error
             if self.target.is_local:

@@ -141,9 +141,16 @@ def test_mismatch_lets_neither_be_published(fetch_both, tmp_path, monkeypatch):
 
 def test_commit_of_the_parquet_that_fails_says_what_is_there(fetch_both, tmp_path, monkeypatch):
     failing(monkeypatch, "commit", OSError("full"))
-    with pytest.raises(DownloadError, match=r"x\.csv is published, but its Parquet could not be"):
+    with pytest.raises(DownloadError, match=r"x\.csv is published; whether its Parquet is") as caught:
         fetch_both()
+    assert "move it away" not in str(caught.value)
     assert files(tmp_path) == ["out/x.csv"]
+
+
+def test_commit_of_the_parquet_that_fails_says_what_is_in_the_way(fetch_both, monkeypatch):
+    failing(monkeypatch, "commit", OSError("full"))
+    with pytest.raises(DownloadError, match=r"overwrite=False refuses it on a retry: move it away first\.$"):
+        fetch_both(overwrite=False)
 
 
 def test_download_that_starts_over_begins_another_parquet(fetch_both, server, tmp_path, monkeypatch):
