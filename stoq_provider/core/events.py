@@ -63,7 +63,7 @@ class WaitState(JsonForm):
     :param notes: keys of what else was kept for the next try.
     :param points_spent: on the worker, before the task deferred.
     :param decided: whether jobs that waited for a decision have been given it.
-    :param version: of what the keys mean; the first release wrote none.
+    :param version: of what the keys mean; the first release wrote none, and 1 is meant.
     """
 
     started_at: float
@@ -84,7 +84,8 @@ class WaitState(JsonForm):
 
         :raises MalformedResponse: where it is not that, or of another version.
         """
-        state = super(WaitState, cls).from_dict(value)
+        form = {"version": 1, **value} if isinstance(value, Mapping) else value
+        state = super(WaitState, cls).from_dict(form)
         if state.version != STATE_VERSION:
             raise MalformedResponse(f"the state of a task is of version {state.version}, not {STATE_VERSION}")
         return state

@@ -143,9 +143,9 @@ class Form:
             raise MalformedResponse(f"{name!r} of {self._what} must be {kinds}, not {type(value).__name__}")
         return value
 
-    def listed(self, name: str, *types: type, default: Any = MISSING) -> tuple[Any, ...]:
+    def listed(self, name: str, *types: type) -> tuple[Any, ...]:
         """Return a list as a tuple, each item of one of the types."""
-        items = tuple(self.get(name, list, tuple, default=default))
+        items = tuple(self.get(name, list, tuple))
         entry = Form({str(at): item for at, item in enumerate(items)}, f"{name!r} of {self._what}")
         return tuple(entry.get(str(at), *types) for at in range(len(items)))
 

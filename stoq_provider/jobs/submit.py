@@ -119,8 +119,8 @@ class Submitter(Records):
 
     def _warn_of_repeat(self, kind: str, record: SubmissionRecord, repeat: RepeatSafety) -> None:
         text = (
-            f"An earlier try was lost while it sent {kind}. A job may run that nobody waits for; repeating "
-            "it is safe, so it is submitted again."
+            f"An earlier try was lost while it sent {kind}. A job may run that nobody waits for; it is "
+            "submitted again."
         )
         if record.handle is not None:
             outcome = record.outcome.value if record.outcome else "lost"

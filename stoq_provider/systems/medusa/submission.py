@@ -1,8 +1,8 @@
 """
 What may stand in a batch job of Medusa v1, checked before anything is sent.
 
-Medusa checks that ``context`` is an object and nothing inside of it (M), so what it would answer with a
-loop, a crash or silence is refused here. What keys a filter may have depends on the shop's models and can't
+Medusa checks that ``context`` is an object and nothing inside of it (M), so what would make it
+loop, crash or fall silent is refused here. What keys a filter may have depends on the shop's models and can't
 be checked: a wrong one is taken with 201 and fails the job (M).
 """
 

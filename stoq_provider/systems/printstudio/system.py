@@ -31,7 +31,7 @@ ASSUMPTIONS: Mapping[str, Assumption] = {
     "bulk.synchronous": Assumption(
         "yes", "I", "no page shows a handle, every example ends with the response"
     ),
-    "bulk.answers": Assumption("lenient", "U", "only the response to new orders is shown"),
+    "bulk.responses": Assumption("lenient", "U", "only the response to new orders is shown"),
     "advance.repeat": Assumption("safe", "I", "a state is set, not counted up"),
     "cancel.repeat": Assumption("safe", "I", "a cancelled job stays cancelled"),
     "skus.repeat": Assumption("safe", "I", "upsert and append go by id"),
@@ -94,7 +94,7 @@ class PrintStudio(System):
         goal = Goal.of_kind(handle.kind)
         if goal is None:
             raise MalformedResponse(
-                f"{handle.kind} at PrintStudio is answered at once; there is no job to ask for"
+                f"the response to {handle.kind} at PrintStudio is its result; there is no job to ask for"
             )
         found = unwrapped(payload)
         named = str(found.get("id", handle.job_id))

@@ -109,7 +109,7 @@ def test_what_is_no_print_job_or_another_one(payload):
 
 
 def test_a_bulk_call_can_not_be_asked_for():
-    with pytest.raises(MalformedResponse, match="answered at once"):
+    with pytest.raises(MalformedResponse, match="no job to ask for"):
         SYSTEM.read_status(
             {"status": "x"}, JobHandle("printstudio", "create_orders", "x", "/api/orders/bulk")
         )
