@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
@@ -26,13 +24,14 @@ PROGRAMS = pytest.mark.xdist_group("programs")
 # A program finds AIRFLOW_SECONDS, the processor time that Airflow took. Stream 1 of the parent is a pipe to
 # the tests, which no child may hold.
 PARENT = """
-import gc, json, os, sys, time
+import gc, json, os, signal, sys, time
 began = time.process_time()
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 AIRFLOW_SECONDS = time.process_time() - began
 gc.freeze()  # else each child looks through all of it
 for line in sys.stdin:
     job = json.loads(line)
+    sys.stdout.flush()  # else a child prints that too
     child = os.fork()
     if child == 0:
         break
@@ -40,6 +39,7 @@ for line in sys.stdin:
     print("ENDED", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 else:
     sys.exit()
+signal.alarm(job["seconds"])  # it may hang, or outlive the tests, but not for long
 for stream, path in enumerate((os.devnull, job["stdout"], job["stderr"])):
     file = os.open(path, os.O_RDWR | os.O_CREAT)
     os.dup2(file, stream)
@@ -67,7 +67,9 @@ class Interpreter:
         """Run a program; what it prints goes into the folder, which exists."""
         printed = {name: str(folder / name) for name in ("stdout", "stderr")}
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps({"program": program, **printed}) + "\n")
+        self._process.stdin.write(
+            json.dumps({"program": program, "seconds": int(PROCESS_SECONDS), **printed}) + "\n"
+        )
         self._process.stdin.flush()
         return Child(self, folder)
 
@@ -96,10 +98,7 @@ class Child:
     def wait(self) -> int:
         """Return the exit status, negative where a signal ended it."""
         if self.status is None:
-            too_long = threading.Timer(PROCESS_SECONDS, self.send, (signal.SIGKILL,))
-            too_long.start()
             self.status = self._interpreter.told("ENDED")
-            too_long.cancel()
         return self.status
 
     @property
