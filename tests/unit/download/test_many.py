@@ -108,6 +108,18 @@ def test_stop_between_two_downloads_is_no_success():
         DownloadPool(stop.is_set).run([stop.set] * 6, 1)
 
 
+def test_download_that_ends_well_after_a_stop_is_good():
+    stop = threading.Event()
+    pool = DownloadPool(stop.is_set)
+
+    def published():
+        stop.set()
+        wait_until(pool.stopped, HANG_SECONDS)
+        return "published"
+
+    assert pool.run([published], 1) == ["published"]
+
+
 def test_download_that_hears_no_stop_is_left_behind(monkeypatch, caplog):
     monkeypatch.setattr(many, "_PATIENCE_SECONDS", 0.0)
     begun, returns = threading.Event(), threading.Event()

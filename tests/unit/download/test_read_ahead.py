@@ -49,6 +49,7 @@ class Source:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     monkeypatch.setattr(pipeline, "_TICK_SECONDS", 0.02)
+    monkeypatch.setattr(pipeline, "_PATIENCE_SECONDS", HANG_SECONDS)
 
 
 def test_chunks_come_in_order_from_a_thread_of_their_own():

@@ -12,7 +12,7 @@ from stoq_provider.download.destination import Target
 from stoq_provider.download.download import download_files
 from stoq_provider.download.output import Output, open_writer
 from stoq_provider.download.writers import LocalWriter
-from stoq_provider.exceptions import DownloadError
+from stoq_provider.exceptions import DownloadError, VerificationError
 
 from .conftest import BODY, serve, serve_when
 
@@ -379,3 +379,16 @@ def test_abort_twice_and_after_commit_is_harmless(tmp_path, store):
         writer.abort()
     assert names(tmp_path) == ["x"]
     assert list(store.objects) == ["bucket/key"]
+
+
+def test_abort_that_fails_hides_nothing(server, options, tmp_path, monkeypatch, caplog):
+    abort = LocalWriter.abort
+
+    def fails(writer):
+        abort(writer)
+        raise OSError("no room")
+
+    monkeypatch.setattr(LocalWriter, "abort", fails)
+    with pytest.raises(VerificationError):
+        download_files(server.url, f"{tmp_path}/", file_name="x.csv", expected_rows=5, options=options)
+    assert "could not be cleaned up: no room" in caplog.text

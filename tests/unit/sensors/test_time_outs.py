@@ -116,3 +116,10 @@ def test_event_of_another_shape_is_retried(api):
     with pytest.raises(ProtocolError, match=r"go on\. A retry waits for them\.$") as caught:
         task_run.resume_with(deferred, {"odd": 1})
     assert caught.value.system == "stoq"
+
+
+def test_failed_trigger_without_details_is_retried(api):
+    task_run = run(deferrable=True)
+    task_run.start()
+    with pytest.raises(PollingUnhealthy, match=r"\(unknown\)"):
+        task_run.task.resume_execution("__fail__", None, task_run.context())
