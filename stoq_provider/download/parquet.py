@@ -55,12 +55,13 @@ class ParquetFile:
         self._text += chunk
         while len(self._text) >= self._size:
             block = bytes(self._text[: self._size])
-            end = last_record_end(block)
-            if end:
+            # Blank lines may be those at the end of the file, which are no rows.
+            rows = block[: last_record_end(block)].rstrip(b"\r\n")
+            if rows:
                 self._size = BLOCK_BYTES
-                del self._text[:end]
+                del self._text[: len(rows) + (2 if block.startswith(b"\r\n", len(rows)) else 1)]
                 with writing(self.output.target):
-                    self._convert(block[:end])
+                    self._convert(rows)
             elif self._size >= LONGEST_RECORD:
                 text = f"The CSV has a record of more than {LONGEST_RECORD} bytes."
                 lines = b"\n" in block or b"\r" not in block
@@ -78,7 +79,7 @@ class ParquetFile:
             if self._reader is None and self._on_empty == "empty" and not self._text.strip():
                 self._writer = pq.ParquetWriter(self._file, pa.schema([]))
             else:
-                self._convert(bytes(self._text))
+                self._convert(bytes(self._text.rstrip(b"\r\n")))
             self._text.clear()
             self._writer.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -37,16 +38,18 @@ def row_problem(records: int, expected: int, header_counted: bool | None) -> str
 
 
 _OTHERS = bytes(i for i in range(256) if i not in b'"\n')
+_LONE_CR = re.compile(rb"\r(?!\n)")
+_BOM = b"\xef\xbb\xbf"
 
 
 class CsvRecordCounter:
     """
     Counts CSV records in chunks of any size, in constant memory.
 
-    A record ends at a newline with an even number of quotes before it, so a newline inside a quoted field
-    ends none; a doubled quote inside a field changes nothing about the parity. Holds for RFC 4180
-    with LF or CRLF: not for quotes escaped by a backslash, stray quotes in unquoted fields, or bare CR as
-    the end of a line. A blank line counts as a record.
+    A record ends at a line end (LF, CRLF, or CR alone) with an even number of quotes before it, so one inside
+    a quoted field ends none; a doubled quote inside a field changes nothing about the parity. Holds for RFC
+    4180: not for quotes escaped by a backslash, or stray quotes in unquoted fields. A blank line counts as a
+    record, except at the end of the file. A byte order mark is no text.
 
     ``inside_quotes``: whether the bytes so far end inside a quoted field; at the end of a file: it is cut
     short.
@@ -55,29 +58,61 @@ class CsvRecordCounter:
     def __init__(self) -> None:
         self.inside_quotes = False
         self._ended = 0
-        self._last = b"\n"
+        self._blank = 0  # of those that ended: since the last text
+        self._head = b""
+        self._seen = self._text = 0  # bytes, and those up to the last that is no line end
+        self._after_cr = False
 
     def feed(self, chunk: bytes) -> None:
         """Take the next bytes of the file."""
-        if b'"' in chunk:
-            # Without everything but quotes and newlines, the pieces between quotes are runs of newlines, and
-            # every second piece lies outside of quotes.
-            pieces = chunk.translate(None, _OTHERS).split(b'"')
-            self._ended += sum(map(len, pieces[self.inside_quotes :: 2]))
-            self.inside_quotes ^= len(pieces) % 2 == 0
-        elif not self.inside_quotes:
-            self._ended += chunk.count(b"\n")
-        self._last = chunk[-1:] or self._last
+        if not chunk:
+            return
+        self._head = (self._head + chunk[:3])[:3]
+        after_cr, self._after_cr = self._after_cr, chunk.endswith(b"\r")
+        if after_cr and chunk.startswith(b"\n"):
+            self._seen += 1  # the line end is counted
+            chunk = chunk[1:]
+        text, ends = chunk.rstrip(b"\r\n"), 0
+        if text:
+            self._text = self._seen + len(text)
+            self._ended += self._line_ends(text)
+            self._blank = 0
+        if not self.inside_quotes:
+            ends = _line_feeds(chunk[len(text) :]).count(b"\n")
+        self._ended += ends
+        self._blank += ends
+        self._seen += len(chunk)
+
+    def _line_ends(self, text: bytes) -> int:
+        """Return the number of those that are outside of quotes."""
+        text = _line_feeds(text)
+        if b'"' not in text:
+            return 0 if self.inside_quotes else text.count(b"\n")
+        # Without everything but quotes and newlines, the pieces between quotes are runs of newlines, and
+        # every second piece lies outside of quotes.
+        pieces = text.translate(None, _OTHERS).split(b'"')
+        ended = sum(map(len, pieces[self.inside_quotes :: 2]))
+        self.inside_quotes ^= len(pieces) % 2 == 0
+        return ended
 
     @property
     def records(self) -> int:
         """Records so far, the header among them; an unfinished last line counts as one."""
-        return self._ended + (self.inside_quotes or self._last != b"\n")
+        if self._text <= (len(_BOM) if self._head == _BOM else 0):
+            return 0
+        return self._ended - self._blank + 1
 
     @property
     def rows(self) -> int:
         """Records so far without the header line."""
         return max(self.records - 1, 0)
+
+
+def _line_feeds(text: bytes) -> bytes:
+    """Return a text with CR alone as LF; CRLF may stay, since its LF counts."""
+    if b"\r" not in text or _LONE_CR.search(text) is None:
+        return text
+    return text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
 
 @dataclass(frozen=True, slots=True)

@@ -151,10 +151,11 @@ def test_a_row_of_another_width(tmp_path, row):
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 @pytest.mark.parametrize(
-    "values", [["", "a"], ["a", "", "", "b"], ["a", ""], ["", ""], ["x" * 70, "", "y" * 70]]
+    "values", [["", "a"], ["a", "", "", "b"], ["a"], [], ["x" * 70, "", "y" * 70], ["x" * 58, "", "y"]]
 )
-def test_a_blank_line_is_a_row_where_there_is_one_column(tmp_path, small_blocks, values, end):
-    text = "".join(f"{line}{end}" for line in ["note", *values])
+@pytest.mark.parametrize("blank", [0, 1, 2, 200], ids="{} at the end".format)
+def test_a_blank_line_is_a_row_where_there_is_one_column(tmp_path, small_blocks, values, end, blank):
+    text = "".join(f"{line}{end}" for line in ["note", *values, *[""] * blank])
     entry, table = convert(tmp_path, text)
     assert table.column("note").to_pylist() == [value or None for value in values]
     assert entry.rows == len(values)

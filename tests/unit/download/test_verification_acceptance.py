@@ -25,7 +25,7 @@ def content(tmp_path):
 # --- files without rows -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("body", [HEADER, b"id,note", b""])
+@pytest.mark.parametrize("body", [HEADER, b"id,note", HEADER + b"\r\n\r\n", b"id,note\r", b"", b"\n\n"])
 @pytest.mark.parametrize("on_empty", ["keep", "header", "empty", "skip", "fail"])
 def test_no_rows(fetch, server, tmp_path, body, on_empty):
     server.body = body
@@ -34,7 +34,7 @@ def test_no_rows(fetch, server, tmp_path, body, on_empty):
         with pytest.raises(EmptyResult, match="nothing was published") as caught:
             run()
         assert isinstance(caught.value, AirflowSkipException)
-    elif on_empty == "fail" or (on_empty == "header" and not body):
+    elif on_empty == "fail" or (on_empty == "header" and not body.strip()):
         with pytest.raises(VerificationError, match="on_empty"):
             run()
     else:
@@ -52,6 +52,21 @@ def test_no_rows(fetch, server, tmp_path, body, on_empty):
 def test_on_empty_leaves_files_with_rows_alone(fetch, tmp_path, on_empty):
     assert fetch(on_empty=on_empty).rows == ROWS
     assert content(tmp_path) == BODY
+
+
+@pytest.mark.parametrize("on_empty", ["header", "empty", "skip", "fail"])
+def test_on_empty_leaves_rows_that_end_with_a_carriage_return_alone(fetch, server, tmp_path, on_empty):
+    server.body = b"id,note\r1,a\r2,b\r"
+    assert fetch(on_empty=on_empty, expected_rows=2, min_rows=2, header_counted=False).rows == 2
+    assert content(tmp_path) == server.body
+
+
+@pytest.mark.parametrize("end", [b"", b"\n", b"\r\n\r\n", b"\r\r\r"])
+def test_blank_lines_at_the_end_are_no_rows(fetch, server, end):
+    server.body = b"id,note\n1,a\n2,b" + end
+    assert fetch(expected_rows=2, header_counted=False).rows == 2
+    with pytest.raises(VerificationError, match="holds 2 rows, and at least 3 are wanted"):
+        fetch(expected_rows=2, min_rows=3)
 
 
 @pytest.mark.parametrize("on_empty", ["empty", "skip"])
