@@ -64,7 +64,9 @@ class DownloadOptions:
     :param encoding: what to do with a body sent with ``Content-Encoding: gzip``: ``"decode"`` it, or
         ``"keep"`` it, under a name that ends with ``.gz``. Either way rows are counted in the decoded text;
         bytes and SHA-256 are those of what is published. Compression is never asked for: it comes from
-        stores that hold the file compressed. Other encodings are refused.
+        stores that hold the file compressed. Gzip of some length that becomes 200 times as long is refused,
+        and so are other encodings, ``deflate`` too, of which there are two; what encodes nothing, such as
+        ``utf-8`` or ``aws-chunked``, is ignored.
     :param connect_timeout: seconds to wait for a connection.
     :param stall_timeout: seconds without a single byte after which the connection counts as broken.
     :param max_resumes: how often a broken transfer is taken up again, in all.

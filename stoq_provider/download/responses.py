@@ -17,7 +17,10 @@ from http.client import IncompleteRead
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
 _TRANSIENT = (408, 425, 429)
 _MAX_WAIT = 60
-_GZIP = ("gzip", "x-gzip")
+_GZIP = (["gzip"], ["x-gzip"])
+# What uploads leave behind in this header although it encodes nothing.
+_NO_CODINGS = ("", "identity", "none", "binary", "7bit", "8bit", "aws-chunked")
+_CHARSET = re.compile(r"utf-?(8|16|32)(-?[bl]e)?|(us-)?ascii|iso-?8859-?\d+|latin-?1|(windows-|cp)125\d")
 
 
 class Verdict(Enum):
@@ -67,9 +70,10 @@ def judge(status: int, headers: Mapping[str, str], wanted: Wanted) -> tuple[Verd
     :param headers: looked up in any letter case.
     """
     if status in (200, 206):
-        encoding = _encoding(headers)
-        if encoding not in ("", "identity", *_GZIP):
-            return Verdict.FAIL, f"the body is encoded ({encoding[:20]}), although identity was asked for"
+        codings = _codings(headers)
+        if codings and codings not in _GZIP:
+            named = ", ".join(codings)[:20]
+            return Verdict.FAIL, f"the body is encoded ({named}), although identity was asked for"
         transfer = headers.get("Transfer-Encoding", "").strip().lower()
         if transfer not in ("", "identity", "chunked"):
             return Verdict.FAIL, f"the body comes in a form that cannot be read ({transfer[:20]})"
@@ -114,13 +118,15 @@ def _judge_total(stated: str, known: int | None) -> tuple[Verdict, str]:
     return Verdict.TAKE, ""
 
 
-def _encoding(headers: Mapping[str, str]) -> str:
-    return headers.get("Content-Encoding", "").strip().lower()
+def _codings(headers: Mapping[str, str]) -> list[str]:
+    """Return what the body is encoded by."""
+    names = (name.strip().lower() for name in headers.get("Content-Encoding", "").split(","))
+    return [name for name in names if name not in _NO_CODINGS and not _CHARSET.fullmatch(name)]
 
 
 def is_gzipped(headers: Mapping[str, str]) -> bool:
     """Return whether the body is gzip as a form of transport, to be decoded for the file itself."""
-    return _encoding(headers) in _GZIP
+    return _codings(headers) in _GZIP
 
 
 def strong_etag(headers: Mapping[str, str]) -> str | None:

@@ -7,6 +7,7 @@ import hashlib
 
 import pytest
 
+from stoq_provider.download import gunzip
 from stoq_provider.exceptions import ValidationRejected, VerificationError
 
 from .conftest import BODY, ROWS, files, serve
@@ -44,6 +45,28 @@ def assert_kept(stored, tmp_path):
 def test_gzip_is_decoded(fetch, gzipped, tmp_path):
     assert_decoded(fetch(), tmp_path)
     assert gzipped.requests[0][1]["accept-encoding"] == "identity"
+
+
+@pytest.mark.parametrize("encoding", ["gzip,aws-chunked", "x-gzip", "gzip, identity"])
+def test_gzip_beside_what_encodes_nothing(fetch, gzipped, tmp_path, encoding):
+    gzipped.plan = [serve(stop_after=MIDDLE, Content_Encoding=encoding), serve(Content_Encoding=encoding)]
+    assert_decoded(fetch(), tmp_path)
+    assert gzipped.ranges == [None, f"bytes={MIDDLE}-"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "aws-chunked", "none", "binary"])
+def test_body_that_nothing_encodes(fetch, server, tmp_path, encoding):
+    server.plan = [serve(Content_Encoding=encoding)]
+    assert_decoded(fetch(), tmp_path)
+
+
+@pytest.mark.parametrize("encoding", ["decode", "keep"])
+def test_gzip_that_would_fill_the_disk(fetch, gzipped, tmp_path, monkeypatch, encoding):
+    monkeypatch.setattr(gunzip, "FREE_BYTES", 10**6)
+    gzipped.body = gzip.compress(bytes(2 * 10**6))
+    with pytest.raises(VerificationError, match=r"damaged gzip.*more than 200 times as long"):
+        fetch(expected_rows=None, on_mismatch="warn", encoding=encoding)
+    assert files(tmp_path) == []
 
 
 def test_gzip_is_kept_under_a_name_that_says_so(fetch, gzipped, tmp_path):

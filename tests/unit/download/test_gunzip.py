@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stoq_provider.download import gunzip
-from stoq_provider.download.gunzip import PIECE_BYTES, Gunzip
+from stoq_provider.download.gunzip import FREE_BYTES, PIECE_BYTES, Gunzip
 
 NOISE = random.Random(1).randbytes(300_000)
 
@@ -30,6 +30,7 @@ def test_decodes_what_gzip_packed_however_it_is_cut(members, step):
 
 
 def test_pieces_are_small_even_of_a_bomb():
+    assert 40 * PIECE_BYTES < FREE_BYTES
     packed = gzip.compress(bytes(40 * PIECE_BYTES))
     tracemalloc.start()
     sizes = [len(piece) for piece in Gunzip().feed(packed)]
@@ -38,6 +39,27 @@ def test_pieces_are_small_even_of_a_bomb():
     assert sum(sizes) == 40 * PIECE_BYTES
     assert max(sizes) <= PIECE_BYTES
     assert peak < 8 * PIECE_BYTES
+
+
+@pytest.mark.parametrize(
+    ("free", "size", "refused"),
+    [(500_000, 500_000, False), (500_000, 500_001, True), (0, 40_000, True)],
+    ids=["short", "long", "ratio alone"],
+)
+@pytest.mark.parametrize("step", [10, 100_000])
+def test_what_becomes_far_longer_is_refused(monkeypatch, free, size, refused, step):
+    monkeypatch.setattr(gunzip, "FREE_BYTES", free)
+    text, decoder = feed(gzip.compress(bytes(size)), step)
+    assert ("more than 200 times" in decoder.damage) is refused
+    assert refused or text == bytes(size)
+
+
+@pytest.mark.parametrize("step", [1, 1000, 10**6])
+def test_table_that_packs_well_is_taken(monkeypatch, step):
+    monkeypatch.setattr(gunzip, "FREE_BYTES", 0)
+    table = b"".join(b"%d,,,,0.00,0.00,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,\r\n" % n for n in range(20_000))
+    text, decoder = feed(gzip.compress(table), step)
+    assert (text, decoder.damage) == (table, "")
 
 
 def test_rest_that_the_decoder_holds_is_not_lost(monkeypatch):

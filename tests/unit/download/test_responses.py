@@ -3,7 +3,15 @@ from __future__ import annotations
 import pytest
 from requests.structures import CaseInsensitiveDict
 
-from stoq_provider.download.responses import Verdict, Wanted, body_length, judge, retry_after, strong_etag
+from stoq_provider.download.responses import (
+    Verdict,
+    Wanted,
+    body_length,
+    is_gzipped,
+    judge,
+    retry_after,
+    strong_etag,
+)
 
 START = Wanted()
 REST = Wanted(offset=100, total=1000, etag='"v1"')
@@ -22,6 +30,11 @@ PART = {"etag": '"v1"', "content-range": "bytes 100-999/1000"}
         (206, PART | {"transfer-encoding": "gzip"}, REST, Verdict.FAIL),
         (200, {"content-encoding": "br"}, START, Verdict.FAIL),
         (200, {"content-encoding": "gzip, gzip"}, START, Verdict.FAIL),
+        (200, {"content-encoding": "deflate"}, START, Verdict.FAIL),
+        (200, {"content-encoding": "aws-chunked, zstd"}, START, Verdict.FAIL),
+        (206, PART | {"content-encoding": "utf-8"}, REST, Verdict.TAKE),
+        (206, PART | {"content-encoding": "aws-chunked,gzip"}, REST, Verdict.ANEW),
+        (206, PART | {"content-encoding": "aws-chunked,gzip"}, GZIP_REST, Verdict.TAKE),
         (200, {"content-range": "bytes 0-9/10"}, START, Verdict.FAIL),
         (206, {"content-range": "bytes 0-9/10"}, START, Verdict.FAIL),
         (204, {}, START, Verdict.FAIL),
@@ -69,6 +82,22 @@ PART = {"etag": '"v1"', "content-range": "bytes 100-999/1000"}
 )
 def test_verdict(status, headers, wanted, verdict):
     assert judge(status, CaseInsensitiveDict(headers), wanted)[0] is verdict
+
+
+@pytest.mark.parametrize(
+    ("encoding", "gzipped"),
+    [
+        *((text, False) for text in ("", ",", "identity", "none", "None", "binary", "8bit", "aws-chunked")),
+        *((text, False) for text in ("utf-8", "UTF8", "UTF-16LE", "US-ASCII", "ISO-8859-1", "windows-1252")),
+        *((text, False) for text in ("aws-chunked, UTF-8", "identity,identity")),
+        *((text, True) for text in ("gzip", "x-gzip", "GZIP", " gzip ", "gzip,aws-chunked")),
+        *((text, True) for text in ("aws-chunked, gzip", "gzip, identity", "gzip,", "utf-8,gzip")),
+    ],
+)
+def test_what_encodes_nothing_is_ignored(encoding, gzipped):
+    headers = CaseInsensitiveDict({"content-encoding": encoding})
+    assert judge(200, headers, START)[0] is Verdict.TAKE
+    assert is_gzipped(headers) is gzipped
 
 
 def test_request_headers():
