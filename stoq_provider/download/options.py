@@ -52,7 +52,8 @@ class DownloadOptions:
     :param column_types: types of Parquet columns, by name or pattern; the others are text.
     :param on_mismatch: what to do with a complete file whose records do not fit the job's row count, or
         which ends inside a quoted field: ``"fail"``, or ``"warn"`` and publish it all the same. A
-        transfer shorter or longer than announced always fails, and so does damaged gzip.
+        transfer shorter or longer than announced always fails, and so does damaged gzip; and where no length
+        was announced, so do rows that do not fit.
     :param on_empty: what to do with a file without data rows: ``"keep"`` it as it came; ``"header"``:
         as it came too, but a file that lacks even the header line fails; ``"empty"``: publish a file of
         no bytes (of no text, if gzip is kept); ``"skip"``: publish nothing, and Airflow skips the

@@ -11,7 +11,7 @@ import logging
 import threading
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
@@ -201,7 +201,9 @@ class _Pass:
         """Check what came. After this, all that is wanted is ready to be published."""
         transfer = self._transfer
         self._check_transfer()
-        check_rows(self._rows, transfer.expected_rows, transfer.options, transfer.log)
+        # Where a cut looks like the end, rows that do not fit are one.
+        strict = transfer.options if self._source.framed else replace(transfer.options, on_mismatch="fail")
+        check_rows(self._rows, transfer.expected_rows, strict, transfer.log)
         if wants_nothing(self._rows, transfer.options.on_empty) and self._csv is not None:
             # A file without text takes the place of what was written, which is dropped at the end.
             self._csv = self._open(self._csv.target)
@@ -219,7 +221,7 @@ class _Pass:
 
     def _check_transfer(self) -> None:
         source, expected = self._source, self._transfer.expected_bytes
-        if not source.framed and source.total is None:
+        if not source.framed:
             self._transfer.log.warning(
                 "%s announced no length: only the row count can tell whether the file is whole", source.host
             )

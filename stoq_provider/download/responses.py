@@ -100,22 +100,39 @@ def _judge_body(status: int, headers: Mapping[str, str], wanted: Wanted) -> tupl
         return Verdict.ANEW, "the file changed (another ETag)"
     if is_gzipped(headers) is not wanted.gzipped:
         return Verdict.ANEW, "the rest came in another encoding"
-    match = _CONTENT_RANGE.fullmatch(content_range or "")
-    if match is None:
-        return Verdict.ANEW, "the part came without a readable Content-Range"
-    first = int(match[1])
-    if first != wanted.offset or int(match[2]) < first:
-        return Verdict.ANEW, f"another part came (from byte {first}) than was asked for ({wanted.offset})"
-    return _judge_total(match[3], wanted.total)
+    part = content_part(headers)
+    if part is None or body_length(headers) not in (None, part.end - part.first):
+        return Verdict.ANEW, "the part came without a Content-Range that can be right"
+    return _judge_part(part, wanted)
 
 
-def _judge_total(stated: str, known: int | None) -> tuple[Verdict, str]:
-    if stated == "*":
-        if known is None:
-            return Verdict.ANEW, "the part does not say how long the whole is"
-    elif known is not None and int(stated) != known:
-        return Verdict.ANEW, f"the file changed (now {stated} bytes)"
+def _judge_part(part: Part, wanted: Wanted) -> tuple[Verdict, str]:
+    if part.first != wanted.offset:
+        other = f"another part came (from byte {part.first}) than was asked for ({wanted.offset})"
+        return Verdict.ANEW, other
+    if part.total is None and wanted.total is None:
+        return Verdict.ANEW, "the part does not say how long the whole is"
+    if None not in (part.total, wanted.total) and part.total != wanted.total:
+        return Verdict.ANEW, f"the file changed (now {part.total} bytes)"
     return Verdict.TAKE, ""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What a ``Content-Range`` says: from the byte ``first`` up to before ``end``, of ``total`` if known."""
+
+    first: int
+    end: int
+    total: int | None
+
+
+def content_part(headers: Mapping[str, str]) -> Part | None:
+    """Return the part that a response announces; ``None`` where it is none that can be."""
+    match = _CONTENT_RANGE.fullmatch(headers.get("Content-Range", ""))
+    if match is None:
+        return None
+    part = Part(int(match[1]), int(match[2]) + 1, None if match[3] == "*" else int(match[3]))
+    return part if part.first < part.end <= (part.total or part.end) else None
 
 
 def _codings(headers: Mapping[str, str]) -> list[str]:
@@ -137,8 +154,9 @@ def strong_etag(headers: Mapping[str, str]) -> str | None:
 
 def body_length(headers: Mapping[str, str]) -> int | None:
     """Return the announced length of a body in bytes, or ``None``."""
-    text = headers.get("Content-Length", "")
-    if "Transfer-Encoding" in headers or not (text.isascii() and text.isdigit()):
+    # Repeated ones come joined; urllib3 refuses those that differ.
+    text, *others = {text.strip() for text in headers.get("Content-Length", "").split(",")}
+    if "Transfer-Encoding" in headers or others or not (text.isascii() and text.isdigit()):
         return None
     return int(text)
 
@@ -146,12 +164,6 @@ def body_length(headers: Mapping[str, str]) -> int | None:
 def is_chunked(headers: Mapping[str, str]) -> bool:
     """Return whether the body has an end mark of its own."""
     return "chunked" in headers.get("Transfer-Encoding", "").lower()
-
-
-def total_length(headers: Mapping[str, str]) -> int | None:
-    """Return the length of the whole file as a ``Content-Range`` gives it, or ``None``."""
-    match = _CONTENT_RANGE.fullmatch(headers.get("Content-Range", ""))
-    return int(match[3]) if match and match[3] != "*" else None
 
 
 def retry_after(headers: Mapping[str, str]) -> float:

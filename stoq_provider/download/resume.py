@@ -53,7 +53,8 @@ class Source:
 
     ``host``: for messages. ``received``: bytes of this pass. ``total``: announced length in bytes, or
     ``None``. ``framed``: whether HTTP itself tells the end of the body, by a length or by chunks; if not,
-    a cut connection looks like the end. ``gzipped``: whether the bytes are gzip, known once the first of
+    a cut connection looks like the end, over TLS as well: many servers leave its ``close_notify`` out.
+    ``gzipped``: whether the bytes are gzip, known once the first of
     them are there. ``resumes``: broken tries so far.
     """
 
@@ -73,6 +74,7 @@ class Source:
         self.framed = False
         self.gzipped = False
         self.resumes = 0
+        self._end: int | None = None  # of what the response announces
         self._get_url = get_url
         self._options = options
         self._should_stop = should_stop
@@ -110,20 +112,16 @@ class Source:
             response = self._response()
             with closing(response):
                 trouble = yield from self._read(response)
-            missing = self._missing()
-            if not trouble and missing == 0:
+            surplus = self._end is not None and self.received > self._end
+            if not trouble and not surplus and self.total in (None, self.received):
                 self._session.close()
                 return
-            if missing < 0:
+            if surplus:
                 trouble = "more bytes came than were announced"
             trouble = trouble or "the body ended early"
             self._again(trouble)
-            if missing < 0 or (self.received and self._etag is None):
+            if surplus or (self.received and self._etag is None):
                 raise StartOver(trouble)
-
-    def _missing(self) -> int:
-        """Return how many of the announced bytes have not come; 0 where nothing was announced."""
-        return 0 if self.total is None else self.total - self.received
 
     # --- asking -----------------------------------------------------------------------------------
 
@@ -131,12 +129,12 @@ class Source:
         """Return a response whose body goes on at :attr:`received`."""
         response = self._request()
         if self.received == 0:
-            self.total = responses.body_length(response.headers)
+            self.total = self._end = responses.body_length(response.headers)
             self.framed = self.total is not None or responses.is_chunked(response.headers)
             self._etag = responses.strong_etag(response.headers)
             self.gzipped = responses.is_gzipped(response.headers)
-        elif self.total is None:
-            self.total = responses.total_length(response.headers)
+        elif part := responses.content_part(response.headers):
+            self.total, self._end, self.framed = part.total or self.total, part.end, True
         return response
 
     def _request(self) -> requests.Response:
