@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
     from stoq_provider.jobs.client import JobClient
+
+FRESH_SECONDS = 60.0
+"""How long after it came the URL of a status may be used; some stores sign one for minutes."""
 
 _NOTHING_YET = "The remote jobs are done; nothing was downloaded, and nothing will be submitted again."
 
@@ -97,7 +101,8 @@ def store_all(
     """
 
     _check_places(client, handles, destination)
-    # All at once before the first byte: only the names together tell which of them collide.
+    # All before the first byte, because only the names together tell which of them collide. A URL that has
+    # become old when its turn comes is asked for again.
     lock = threading.Lock()
     fresh = [FreshUrl(client, handle, lock) for handle in handles]
     names = distinct_names([(one.first.file_name, one.first.job_id) for one in fresh])
@@ -132,9 +137,10 @@ def store_all(
 
 class FreshUrl:
     """
-    Gives the URL of the status that was asked for first, then asks for the status again each time.
+    Gives the URL of the status that was asked for first, while it is fresh; then asks for another each time.
 
-    ``first``: that status. Several may be used at a time; a client sends one request after the other.
+    ``first``: that status. Several may be used at a time: their ``lock`` has the client send one request
+    after the other.
     """
 
     def __init__(self, client: JobClient, handle: JobHandle, lock: threading.Lock | None = None) -> None:
@@ -142,7 +148,7 @@ class FreshUrl:
         self.handle = handle
         self._lock = lock or threading.Lock()
         self.first: JobStatus = client.get_job(handle)
-        self._unused: JobStatus | None = self.first
+        self._fresh_until = time.monotonic() + FRESH_SECONDS
 
     def __call__(self) -> str:
         """
@@ -151,7 +157,9 @@ class FreshUrl:
         :raises DownloadError: the job has no file.
         """
         with self._lock:
-            status, self._unused = self._unused or self._client.get_job(self.handle), None
+            fresh = time.monotonic() < self._fresh_until
+            status = self.first if fresh else self._client.get_job(self.handle)
+            self._fresh_until = 0.0
             url = self._client.file_url(status)
         if url is None:
             raise DownloadError(

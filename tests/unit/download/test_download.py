@@ -255,10 +255,13 @@ def test_fresh_url_after_expiry(fetch, server, tmp_path, status):
     assert server.ranges == [None, f"bytes={MIDDLE}-", f"bytes={MIDDLE}-"]
 
 
-@pytest.mark.parametrize("status", [400, 403])
-def test_fresh_url_where_the_first_has_expired_before_it_was_used(fetch, server, tmp_path, status):
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [(400, "ExpiredToken"), (400, "ExpiredRequest"), (400, ""), (403, "AccessDenied"), (403, "")],
+)
+def test_fresh_url_where_the_first_has_expired_before_it_was_used(fetch, server, tmp_path, status, code):
     signatures = iter(["one", "two"])
-    server.plan = [answer(status)]
+    server.plan = [answer(status, f"<Error><Code>{code}</Code></Error>".encode())]
     assert_whole(fetch(lambda: server.url(next(signatures))), tmp_path)
     assert [path.rpartition("?")[2] for path, _ in server.requests] == ["one", "two"]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -12,7 +14,7 @@ from stoq_provider.download.verification import EmptyResult
 from stoq_provider.exceptions import DownloadError, ValidationRejected
 from stoq_provider.jobs import files as module
 from stoq_provider.jobs.files import FreshUrl, _without_conn_id, store_result
-from tests.unit.download.conftest import BODY, PATIENCE, ROWS, answer, break_off, serve, server
+from tests.unit.download.conftest import BODY, PATIENCE, ROWS, Clock, answer, break_off, serve, server
 from tests.unit.download.conftest import files as stored
 from tests.unit.download.test_many import Interruption, never
 from tests.unit.transport.silence import silence
@@ -170,6 +172,38 @@ def test_refused_url_is_asked_for_again_for_that_job(hook, server, tmp_path):
     server.plan = [answer(403)]
     store_all(hook, handles("j0", "j1"), f"{tmp_path}/", at_once=1)
     assert hook.asked == ["j0", "j1", "j0"]
+
+
+def test_url_is_asked_for_again_where_its_turn_comes_late(hook, server, tmp_path, monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(module, "time", clock)
+
+    def slow(h):
+        clock.sleep(module.FRESH_SECONDS / 2)
+        serve()(h)
+
+    server.plan = [slow] * 4
+    store_all(hook, handles("j0", "j1", "j2", "j3"), f"{tmp_path}/", at_once=1)
+    assert hook.asked == ["j0", "j1", "j2", "j3", "j2", "j3"]
+
+
+@pytest.mark.parametrize("call", ["get_job", "file_url"])
+def test_client_sends_one_request_after_the_other(hook, server, tmp_path, monkeypatch, call):
+    monkeypatch.setattr(module, "FRESH_SECONDS", 0.0)
+    asks, busy, overlaps = getattr(hook, call), threading.Lock(), []
+
+    def noted(given):
+        alone = busy.acquire(blocking=False)
+        overlaps.append(not alone)
+        time.sleep(0.01)  # the others have time to come
+        if alone:
+            busy.release()
+        return asks(given)
+
+    monkeypatch.setattr(hook, call, noted)
+    store_all(hook, handles(*JOBS), f"{tmp_path}/", at_once=4)
+    assert not any(overlaps)
+    assert len(hook.asked) == 2 * len(JOBS)
 
 
 def test_files_without_rows_are_left_out(hook, server, tmp_path):
