@@ -8,10 +8,13 @@ such a file completes it, and so does its garbage collection. A :class:`AtomicWr
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import os
 import secrets
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from stoq_provider.download.destination import AZURE, Target
@@ -53,6 +56,28 @@ class AtomicWriter:
         self.abort()
 
 
+def open_part(path: str) -> BinaryIO:
+    """
+    Open a new file beside ``path``, to take its place, and remove what killed processes left of theirs.
+
+    It is locked as long as it is open, which tells it from those. No two have one name: where a file system
+    knows no locks, what is left stays, and nothing is ever mixed.
+    """
+    folder, name = os.path.split(path)
+    own = f".stoq-{hashlib.sha256(os.fsencode(name)).hexdigest()[:16]}-"
+    for left in Path(folder).glob(f"{own}*.part"):
+        with suppress(OSError), left.open("r+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            left.unlink()
+    while True:
+        part = Path(folder, f"{own}{secrets.token_hex(8)}.part").open("xb")  # noqa: SIM115
+        with suppress(OSError):
+            fcntl.flock(part, fcntl.LOCK_EX)
+        if os.fstat(part.fileno()).st_nlink:
+            return part
+        part.close()  # another took it for one that was left, before it was locked
+
+
 class LocalWriter(AtomicWriter):
     """
     Writes to a temporary name in the same folder and renames it, which no reader sees half done.
@@ -63,10 +88,9 @@ class LocalWriter(AtomicWriter):
     def __init__(self, path: str, *, overwrite: bool = True) -> None:
         self._path = path
         self._overwrite = overwrite
-        folder = os.path.dirname(path)  # noqa: PTH120
-        os.makedirs(folder, exist_ok=True)  # noqa: PTH103
-        self._part: str | None = os.path.join(folder, f".stoq-{secrets.token_hex(8)}.part")  # noqa: PTH118
-        self._file: BinaryIO = open(self._part, "xb")  # noqa: PTH123, SIM115
+        os.makedirs(os.path.dirname(path), exist_ok=True)  # noqa: PTH103, PTH120
+        self._file = open_part(path)
+        self._part: str | None = self._file.name
 
     def write(self, chunk: bytes) -> None:
         """Append bytes to the temporary file."""
@@ -77,22 +101,22 @@ class LocalWriter(AtomicWriter):
         assert self._part is not None
         self._file.flush()
         os.fsync(self._file.fileno())
-        self._file.close()
         if self._overwrite:
             os.replace(self._part, self._path)  # noqa: PTH105
         else:
             _move_unless_taken(self._part, self._path)
         self._part = None
+        self._file.close()
         _sync_folder(os.path.dirname(self._path))  # noqa: PTH120
 
     def abort(self) -> None:
         """Remove the temporary file."""
         part, self._part = self._part, None
-        with suppress(OSError):
-            self._file.close()
         if part is not None:
             with suppress(FileNotFoundError):
                 os.unlink(part)  # noqa: PTH108
+        with suppress(OSError):
+            self._file.close()
 
 
 def _move_unless_taken(part: str, path: str) -> None:

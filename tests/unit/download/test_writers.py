@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import gc
-import os
-import stat
 
 import pytest
 
@@ -299,85 +297,12 @@ def test_trouble_of_the_store(to_store, store, step, says):
     assert store.objects == {}
 
 
-# --- local --------------------------------------------------------------------------------------------
-
-
-def names(folder):
-    return sorted(p.name for p in folder.iterdir())
-
-
-def test_local_file_appears_with_its_commit_only(tmp_path):
-    path = tmp_path / "new" / "x.csv"
-    with open_writer(Target(f"file://{path}", "", str(path))) as writer:
-        writer.write(b"abc")
-        assert names(path.parent)[0].startswith(".stoq-")
-        assert not path.exists()
-        writer.commit()
-    assert names(path.parent) == ["x.csv"]
-    assert path.read_bytes() == b"abc"
-
-
-def test_local_file_has_the_usual_permissions(tmp_path):
-    old = os.umask(0o027)
-    try:
-        with LocalWriter(str(tmp_path / "x")) as writer:
-            writer.commit()
-    finally:
-        os.umask(old)
-    assert stat.S_IMODE((tmp_path / "x").stat().st_mode) == 0o640
-
-
-def test_local_file_is_on_disk_before_it_has_its_name(tmp_path, monkeypatch):
-    steps = []
-    fsync, replace = os.fsync, os.replace
-    monkeypatch.setattr(os, "fsync", lambda fd: (steps.append("fsync"), fsync(fd)))
-    monkeypatch.setattr(os, "replace", lambda a, b: (steps.append("replace"), replace(a, b)))
-    with LocalWriter(str(tmp_path / "x")) as writer:
-        writer.write(b"abc")
-        writer.commit()
-    assert steps == ["fsync", "replace", "fsync"]
-
-
-@pytest.mark.parametrize("broken", ["fsync", "replace"])
-def test_local_commit_that_fails_leaves_the_old_file(tmp_path, monkeypatch, broken):
-    def fail(*args):
-        raise OSError(28, "No space left on device")
-
-    (tmp_path / "x").write_bytes(b"old")
-    monkeypatch.setattr(os, broken, fail)
-    with pytest.raises(OSError, match="No space"):
-        publish(Target("", "", str(tmp_path / "x")), 10)
-    assert names(tmp_path) == ["x"]
-    assert (tmp_path / "x").read_bytes() == b"old"
-
-
-@pytest.mark.parametrize("links", [True, False])
-def test_local_no_overwrite(tmp_path, monkeypatch, links):
-    def no_links(*args):
-        raise PermissionError(1, "Operation not permitted")
-
-    if not links:
-        monkeypatch.setattr(os, "link", no_links)
-    for expected in (b"first", b"second"):
-        try:
-            with LocalWriter(str(tmp_path / "x"), overwrite=False) as writer:
-                writer.write(expected)
-                writer.commit()
-        except FileExistsError:
-            assert expected == b"second"
-        else:
-            assert expected == b"first"
-    assert names(tmp_path) == ["x"]
-    assert (tmp_path / "x").read_bytes() == b"first"
-
-
-def test_abort_twice_and_after_commit_is_harmless(tmp_path, store):
-    for writer in (LocalWriter(str(tmp_path / "x")), open_writer(target(store))):
-        writer.write(b"abc" * 500)
-        writer.commit()
-        writer.abort()
-        writer.abort()
-    assert names(tmp_path) == ["x"]
+def test_abort_twice_and_after_commit_is_harmless(store):
+    writer = open_writer(target(store))
+    writer.write(b"abc" * 500)
+    writer.commit()
+    writer.abort()
+    writer.abort()
     assert list(store.objects) == ["bucket/key"]
 
 
