@@ -76,8 +76,7 @@ class DownloadPool(Generic[T]):
             threading.Thread(target=self._work, args=(waiting,), name="stoq-download", daemon=True)
             for _ in range(min(at_once, len(downloads)))
         ]
-        if threading.current_thread().daemon:
-            _unattended.add(self)
+        (_unattended if threading.current_thread().daemon else _attended).add(self)
         try:
             for thread in self.threads:
                 thread.start()
@@ -87,6 +86,8 @@ class DownloadPool(Generic[T]):
             _unattended.add(self)  # another may end the wait
             self._wait(len(downloads))
             raise
+        finally:
+            _attended.discard(self)
         for other in self._errors[1:]:
             _log.warning("Another download ended as well: %s", other)
         if self._errors:
@@ -132,20 +133,24 @@ class DownloadPool(Generic[T]):
 
 # When the interpreter exits, it does not wait for daemon threads: what they have begun would be left behind.
 _unattended: set[DownloadPool[Any]] = set()
+_attended: set[DownloadPool[Any]] = set()
 
 
-def _end_unattended() -> None:
+def _end_all() -> None:
     pools = list(_unattended)
     for pool in pools:
         pool.stop()
     until = time.monotonic() + _EXIT_PATIENCE_SECONDS
     for thread in [thread for pool in pools for thread in pool.threads if thread.is_alive()]:
         thread.join(max(0.0, until - time.monotonic()))
+    # The interpreter waits for the others anyway. While this does, stores can still look up names, see below.
+    while _attended:
+        time.sleep(_TICK_SECONDS)
 
 
 # As early as possible: a store whose connection has gone looks up its name in a pool of threads, and those
 # are shut before exit handlers run. What is registered after the end of concurrent.futures runs before that.
-getattr(threading, "_register_atexit", atexit.register)(_end_unattended)
+getattr(threading, "_register_atexit", atexit.register)(_end_all)
 
 
 def distinct_names(given: Sequence[tuple[str | None, str | None]]) -> list[str]:

@@ -187,11 +187,9 @@ def test_interruption_of_the_thread_that_waits_ends_all_downloads():
 EXIT = """
 import concurrent.futures.thread, sys, threading
 from concurrent.futures import ThreadPoolExecutor
-exiting = threading.Event()
-if {waits}:
-    # Handlers run last in, first out: this one after that of the pools, before that of the executors.
-    threading._register_atexit(exiting.set)
 from stoq_provider.download import many
+exiting = threading.Event()
+threading._register_atexit(exiting.set)  # the last one in is the first one out: as the exit begins
 many._EXIT_PATIENCE_SECONDS = {patience}
 begun = threading.Event()
 pool = many.DownloadPool(lambda: False)
@@ -209,7 +207,6 @@ sys.exit(3)
 DAEMON = "threading.Thread(target=run, daemon=True).start()"
 GIVES_UP = """
 many._PATIENCE_SECONDS = 0.0
-threading._register_atexit(exiting.set)  # the last one in is the first one out: as the exit begins
 threading.Thread(target=lambda: begun.wait() and pool.stop()).start()
 try:
     run()
@@ -221,8 +218,8 @@ STOPPED = "while not pool.stopped(): exiting.wait(0.01)"
 
 @pytest.fixture
 def at_exit(start_program):
-    def run(start, download, result="'ended'", *, waits=False, patience=HANG_SECONDS):
-        code = EXIT.format(start=start, download=download, result=result, waits=waits, patience=patience)
+    def run(start, download, result="'ended'", *, patience=HANG_SECONDS):
+        code = EXIT.format(start=start, download=download, result=result, patience=patience)
         child = start_program(code)
         assert child.wait() == 3, child.stderr
         return child.stdout.split()
@@ -257,8 +254,9 @@ def test_exit_does_not_hang_where_a_call_never_returns(at_exit):
 @pytest.mark.parametrize(
     "start", ["threading.Thread(target=run).start()", "ThreadPoolExecutor(1).submit(run)"]
 )
-def test_download_that_the_interpreter_waits_for_is_done_to_its_end(at_exit, start):
-    assert at_exit(start, "exiting.wait()", "pool.stopped()", waits=True) == ["begun", "False"]
+@pytest.mark.parametrize("result", ["pool.stopped()", "ThreadPoolExecutor(1).submit(pool.stopped).result()"])
+def test_download_that_the_interpreter_waits_for_is_done_to_its_end(at_exit, start, result):
+    assert at_exit(start, "exiting.wait()", result) == ["begun", "False"]
 
 
 # --- names --------------------------------------------------------------------------------------------
