@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ from stoq_provider.core.forms import iso
 
 SCHEMA_VERSION = 1
 PARQUET = ".parquet"
+_CSV = re.compile(r"(\.csv)?(\.gz)?\Z", re.IGNORECASE)
 
 
 def manifest(
@@ -57,7 +59,11 @@ def manifest(
 
 def parquet_name(name: str) -> str:
     """Return the name of the Parquet beside a CSV of that ``name``; paths and URIs will do as well."""
-    return name if name.endswith(PARQUET) else name.removesuffix(".csv") + PARQUET
+    return name if _is_parquet(name) else _CSV.sub("", name) + PARQUET
+
+
+def _is_parquet(name: str) -> bool:
+    return name.lower().endswith(PARQUET)
 
 
 def _job(end: JobEnd) -> dict[str, Any]:
@@ -74,9 +80,7 @@ def _job(end: JobEnd) -> dict[str, Any]:
 
 def _rows(files: Iterable[Mapping[str, Any]]) -> int:
     by_uri = [(str(file["uri"]), int(file["rows"])) for file in files]
-    # Gzip that is kept has ".gz" after the name that the Parquet's is made from.
-    names = {name for uri, _ in by_uri for name in (uri, uri.removesuffix(".gz"))}
-    twins = {parquet_name(name) for name in names if not name.endswith(PARQUET)}
+    twins = {parquet_name(uri) for uri, _ in by_uri if not _is_parquet(uri)}
     return sum(rows for uri, rows in by_uri if uri not in twins)
 
 

@@ -25,6 +25,11 @@ CARRIAGE_RETURNS = (
     "feeds; format='csv' stores the bytes as they are."
 )
 
+_NOT_UTF_8 = (
+    "is not UTF-8. Name its encoding as charset, such as 'windows-1252'; format='csv' stores the bytes as "
+    "they are"
+)
+
 _DECIMAL = re.compile(r"^decimal(?:128)?\((\d+),\s*(\d+)\)$")
 _ZONED = re.compile(r"^timestamp\[(s|ms|us|ns),\s*(?:tz=)?([^\s\]]+)\]$")
 _OFFSET = re.compile(r"^[+-](?:0\d|1[0-4]):[0-5]\d$")
@@ -208,9 +213,8 @@ class BlockReader:
         if "invalid UTF8" not in message:
             return self._misfit(name, where)
         return verification_error(
-            f"The CSV can't become Parquet: column {name!r} has text in {where} that is not UTF-8. "
-            f"format='csv' stores the bytes as they are, and column_types={{{name!r}: 'binary'}} does so "
-            "with this column."
+            f"The CSV can't become Parquet: column {name!r} has text in {where} that {_NOT_UTF_8}, "
+            f"and column_types={{{name!r}: 'binary'}} does so with this column."
         )
 
     def _misfit(self, name: str, where: str) -> VerificationError:
@@ -239,10 +243,7 @@ def _read_header(header: bytes) -> tuple[list[str], str]:
     try:
         text = header.decode().rstrip("\r\n")
     except UnicodeDecodeError:
-        raise verification_error(
-            "The CSV's header line is not UTF-8, so it can't become Parquet; format='csv' stores the bytes "
-            "as they are."
-        ) from None
+        raise verification_error(f"The CSV can't become Parquet: its header line {_NOT_UTF_8}.") from None
     outside_quotes = "".join(text.split('"')[::2])
     delimiter = max(DELIMITERS, key=outside_quotes.count)
     try:

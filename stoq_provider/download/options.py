@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -68,6 +69,8 @@ class DownloadOptions:
         stores that hold the file compressed. Gzip of some length that becomes 200 times as long is refused,
         and so are other encodings, ``deflate`` too, of which there are two; what encodes nothing, such as
         ``utf-8`` or ``aws-chunked``, is ignored.
+    :param charset: encoding of the text, by Python's name for it (``"windows-1252"``): rows are counted and
+        Parquet is made of what it decodes to. A CSV is stored as it came.
     :param connect_timeout: seconds to wait for a connection.
     :param stall_timeout: seconds without a single byte after which the connection counts as broken.
     :param max_resumes: how often a broken transfer is taken up again, in all.
@@ -94,6 +97,7 @@ class DownloadOptions:
     min_rows: int | None = None
     header_counted: bool | None = None
     encoding: Literal["decode", "keep"] = "decode"
+    charset: str = "utf-8"
     connect_timeout: float = 10.0
     stall_timeout: float = 60.0
     max_resumes: int = 8
@@ -117,7 +121,7 @@ class DownloadOptions:
         given = {
             name: value
             for name, value in (given or {}).items()
-            if value is not None or name not in ("at_once", "keep_csv", "column_types")
+            if value is not None or name not in ("at_once", "keep_csv", "column_types", "charset")
         }
         for name in given:
             if name not in GIVEN:
@@ -149,6 +153,8 @@ class DownloadOptions:
             raise options_error(
                 f"at_once, the number of downloads at a time, is at least 1, not {self.at_once!r}"
             )
+        if not _is_charset(self.charset):
+            raise options_error(f"charset names an encoding of text that Python knows, not {self.charset!r}")
         if not isinstance(self.column_types, Mapping):
             raise options_error(f"column_types is a mapping, not {type(self.column_types).__name__}")
 
@@ -162,11 +168,21 @@ GIVEN = (
     "min_rows",
     "header_counted",
     "encoding",
+    "charset",
     "stall_timeout",
     "max_resumes",
     "deadline",
 )
 """Options that a task may be given as ``download_options``; the others come from the connection."""
+
+
+def _is_charset(value: Any) -> bool:
+    try:
+        codecs.getincrementaldecoder(value)
+        "a".encode(value)
+    except (LookupError, TypeError, ValueError):
+        return False
+    return True
 
 
 def _is_number(value: Any, kind: type[float]) -> bool:

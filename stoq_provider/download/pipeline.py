@@ -7,6 +7,7 @@ thread of the caller, one after the other.
 
 from __future__ import annotations
 
+import codecs
 import logging
 import threading
 from collections.abc import Callable, Generator, Iterator
@@ -152,6 +153,8 @@ class _Pass:
         self._gunzip = Gunzip() if source.gzipped else None
         self._taken = 0
         self._rows = CsvRecordCounter()
+        charset = codecs.lookup(transfer.options.charset)
+        self._charset = None if charset.name == "utf-8" else charset.incrementaldecoder()
         target = transfer.named(gzipped=self._kept)
         size = None if self._gunzip is not None and not self._kept else source.total
         self._csv = self._open(target, size) if transfer.options.stores_csv else None
@@ -183,9 +186,21 @@ class _Pass:
         for text in self._decoded(chunk):
             if self._csv is not None and not self._kept:
                 self._csv.write(text)
-            self._rows.feed(text)
-            if self._parquet is not None:
-                self._parquet.write(text)
+            self._read(text)
+
+    def _read(self, text: bytes, *, final: bool = False) -> None:
+        """Count the rows of the next text, and make Parquet of them."""
+        if self._charset is not None:
+            try:
+                text = self._charset.decode(text, final).encode()
+            except UnicodeError as error:
+                reason = getattr(error, "reason", error)
+                raise verification_error(
+                    f"The file is not text in {self._transfer.options.charset} (charset): {reason}."
+                ) from None
+        self._rows.feed(text)
+        if self._parquet is not None:
+            self._parquet.write(text)
 
     def _decoded(self, chunk: bytes) -> Iterator[bytes]:
         if self._gunzip is None:
@@ -201,6 +216,7 @@ class _Pass:
         """Check what came. After this, all that is wanted is ready to be published."""
         transfer = self._transfer
         self._check_transfer()
+        self._read(b"", final=True)
         # Where a cut looks like the end, rows that do not fit are one.
         strict = transfer.options if self._source.framed else replace(transfer.options, on_mismatch="fail")
         check_rows(self._rows, transfer.expected_rows, strict, transfer.log)

@@ -24,6 +24,7 @@ TESTED = {
     "min_rows",
     "header_counted",
     "encoding",
+    "charset",
     "stall_timeout",
     "max_resumes",
     "deadline",
@@ -53,10 +54,15 @@ def small(sandbox):
 @pytest.fixture
 def gzipped(monkeypatch):
     """The file's origin holds it compressed."""
+    held(monkeypatch, gzip.compress, {"Content-Encoding": "gzip"})
+
+
+def held(monkeypatch, form, headers):
+    """Have the file's origin hold it in another form."""
 
     def send(files, request, content, span):
-        body = gzip.compress(b"".join(chunks(content, 0, content.size)))
-        return Response(body, 200, {"ETag": content.etag, "Content-Encoding": "gzip"}, "text/csv")
+        body = form(b"".join(chunks(content, 0, content.size)))
+        return Response(body, 200, {"ETag": content.etag, **headers}, "text/csv")
 
     monkeypatch.setattr(Files, "_send", send)
 
@@ -144,6 +150,16 @@ def test_encoding_left_out_stores_text(bench, gzipped, task):
     manifest = task().execute()
     assert stored(bench, manifest).count(b"\n") == ROWS + 1
     assert manifest["files"][0]["file_name"].endswith(".csv")
+
+
+# -- text -----------------------------------------------------------------------------------------------
+
+
+def test_charset_is_that_in_which_rows_are_counted(bench, task, monkeypatch):
+    held(monkeypatch, lambda body: body.decode().encode("utf-16"), {})
+    manifest = task(charset="utf-16").execute()
+    assert stored(bench, manifest).decode("utf-16").count("\n") == ROWS + 1
+    assert manifest["files"][0]["rows"] == ROWS
 
 
 # -- patience -------------------------------------------------------------------------------------------

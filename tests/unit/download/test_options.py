@@ -31,6 +31,10 @@ def wanted(form="csv", overwrite=True, **given):
         ({"given": {"at_once": "4"}}, "at least 1, not '4'"),
         ({"given": {"on_empty": "ignore"}}, "on_empty is one of"),
         ({"given": {"on_mismatch": "ignore"}}, "on_mismatch is one of"),
+        ({"given": {"charset": "latin-99"}}, "charset names an encoding .*, not 'latin-99'"),
+        ({"given": {"charset": "hex"}}, "charset names an encoding of text that Python knows, not 'hex'"),
+        ({"given": {"charset": ""}}, "charset names an encoding of text that Python knows, not ''"),
+        ({"given": {"charset": True}}, "charset names an encoding of text that Python knows, not True"),
         ({"overwrite": "if_newer"}, "overwrite is one of"),
         ({"given": {"keep_csv": True}}, "go with format='parquet'"),
         ({"given": {"verify": False}}, "download_options has no 'verify'"),
@@ -44,7 +48,7 @@ def test_what_is_refused_when_the_operator_is_made(wrong, words):
     assert "?." not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["at_once", "keep_csv", "column_types"])
+@pytest.mark.parametrize("name", ["at_once", "keep_csv", "column_types", "charset"])
 def test_none_means_left_out_where_it_means_nothing_else(name):
     assert wanted("parquet", **{name: None}) == wanted("parquet")
 

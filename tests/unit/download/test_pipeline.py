@@ -8,6 +8,7 @@ import os
 
 import pytest
 
+from stoq_provider.download import resume
 from stoq_provider.download.download import download_files
 from stoq_provider.download.parquet import ParquetFile
 from stoq_provider.download.verification import EmptyResult
@@ -86,6 +87,62 @@ def test_a_blank_line_among_several_columns_is_refused(fetch_both, server, tmp_p
     with pytest.raises(VerificationError, match=r"holds 3 rows.* holds 2: .*has blank lines"):
         fetch_both()
     assert files(tmp_path) == []
+
+
+# --- text in another encoding --------------------------------------------------------------------------
+
+NOTES = ["Größe", "Łódź €", "“two\nlines”", "ਊ in UTF-16 is twice a line feed"]
+CHARSETS = ["windows-1252", "iso-8859-2", "UTF-16", "utf-16-be", "utf-8-sig", "utf8"]
+
+
+@pytest.mark.parametrize("charset", CHARSETS)
+@pytest.mark.parametrize("chunk_bytes", [3, 1000])
+def test_text_in_another_encoding(fetch_both, server, out, monkeypatch, charset, chunk_bytes):
+    monkeypatch.setattr(resume, "CHUNK_BYTES", chunk_bytes)
+    notes = [note for note in NOTES if note.encode(charset, "ignore").decode(charset) == note]
+    rows = [f'{n},"{note}"' for n, note in enumerate(notes)]
+    server.body = "\n".join(["id,Maß", *rows, "", ""]).encode(charset)
+    stored = fetch_both(charset=charset, expected_rows=len(notes), header_counted=False)
+    assert [one.rows for one in stored] == [len(notes)] * 2
+    assert (out / "x.csv").read_bytes() == server.body
+    assert pq.read_table(out / "x.parquet").column("Maß").to_pylist() == notes
+
+
+@pytest.mark.parametrize("body", ["größe\n1\n", "n\nGröße\n"], ids=["header", "row"])
+def test_text_that_is_not_utf_8_names_the_option(fetch_both, server, out, body):
+    server.body = body.encode("windows-1252")
+    with pytest.raises(VerificationError, match=r"is not UTF-8\. Name its encoding as charset") as caught:
+        fetch_both()
+    assert "Größe" not in str(caught.value)
+    assert files(out) == []
+    fetch_both(charset="windows-1252")
+
+
+@pytest.mark.parametrize(
+    ("charset", "body"),
+    [
+        ("utf-16", b"a,b\n"),
+        ("utf-16-le", "a,b\n".encode("utf-16-le")[:-1]),
+        ("ascii", "größe\n".encode()),
+        ("utf-8-sig", b"gr\xf6\xdfe\n"),
+    ],
+)
+def test_text_that_is_not_in_the_given_encoding(fetch_both, server, tmp_path, charset, body):
+    server.body = body
+    with pytest.raises(VerificationError, match=rf"not text in {charset} \(charset\)"):
+        fetch_both(charset=charset)
+    assert files(tmp_path) == []
+
+
+@pytest.mark.parametrize("length", [1, 131_072, 131_073, 5 * 2**20])
+def test_header_of_any_length_is_taken_or_refused(fetch_both, server, out, length):
+    server.body = b"id," + b"x" * length + b"\n1,a\n"
+    if length <= 131_072:
+        assert [one.rows for one in fetch_both()] == [1, 1]
+        return
+    with pytest.raises(VerificationError, match="its header line can't be read: field larger than"):
+        fetch_both()
+    assert files(out) == []
 
 
 # --- one published with the other -------------------------------------------------------------------
@@ -263,11 +320,38 @@ def test_same_parquet_is_left_alone(fetch_both, server, out, store):
 
 @pytest.mark.parametrize(
     ("destination", "name"),
-    [("r.parquet", "r.parquet"), ("r.csv", "r.parquet"), ("r", "r.parquet"), ("r.txt", "r.txt.parquet")],
+    [
+        ("r.parquet", "r.parquet"),
+        ("r.PARQUET", "r.PARQUET"),
+        ("r.csv", "r.parquet"),
+        ("r.CSV", "r.parquet"),
+        ("r.csv.gz", "r.parquet"),
+        ("r.gz", "r.parquet"),
+        ("r", "r.parquet"),
+        ("r.txt", "r.txt.parquet"),
+    ],
 )
 def test_suffix_of_the_parquet(fetch_both, tmp_path, destination, name):
     (stored,) = fetch_both(store=False, destination=destination)
     assert (stored.file_name, files(tmp_path)) == (name, [name])
+
+
+@pytest.mark.parametrize("gzipped", [False, True])
+@pytest.mark.parametrize(
+    ("destination", "name"),
+    [("out/", "x.csv"), ("out/", "x.csv.gz"), ("out/x.parquet", "y.csv"), ("out/x.csv.gz", "y.csv")],
+)
+def test_place_of_the_parquet_is_looked_at_first(fetch_both, server, out, destination, name, gzipped):
+    if gzipped:
+        server.body = gzip.compress(CSV)
+        server.plan = [serve(Content_Encoding="gzip")] * 2
+    given = {"store": False, "destination": destination, "file_name": name}
+    assert [one.file_name for one in fetch_both(**given)] == ["x.parquet"]
+    assert not fetch_both(**given, overwrite="if_different")[0].written
+    with pytest.raises(ValidationRejected, match=r"x\.parquet exists already"):
+        fetch_both(**given, overwrite=False)
+    assert len(server.requests) == 2
+    assert files(out) == ["x.parquet"]
 
 
 def test_place_of_the_parquet_is_not_the_csv_s(fetch_both, server, tmp_path):
