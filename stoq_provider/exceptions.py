@@ -162,7 +162,7 @@ class FinalJobExpired(JobExpired, AirflowFailException):
 
 
 class JobTimeout(StoqProviderError):
-    """The job did not end within ``timeout``; it goes on, and a retry waits for the same job."""
+    """The job did not end within ``timeout`` or ``execution_timeout``; it goes on, a retry waits for it."""
 
 
 class FinalJobTimeout(JobTimeout, AirflowFailException):

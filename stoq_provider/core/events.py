@@ -57,6 +57,7 @@ class WaitState(JsonForm):
     :param started_at: when the try began, in Unix seconds, for the manifest.
     :param destination: where files go, as it was rendered when the try began.
     :param deadline: Unix seconds; for a task that may wait once more.
+    :param limit: the parameter that set the deadline, for messages.
     :param kind: of the jobs, for the manifest; empty: that of the first job.
     :param ended: jobs that had ended before the task deferred.
     :param records: keys of the records of the jobs.
@@ -69,6 +70,7 @@ class WaitState(JsonForm):
     started_at: float
     destination: str | None = None
     deadline: float = 0.0
+    limit: str = "timeout"
     kind: str = ""
     ended: tuple[JobEnd, ...] = ()
     records: tuple[str, ...] = ()

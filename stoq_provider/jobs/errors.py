@@ -194,7 +194,7 @@ _BAD_ENDS = {
     ),
     Outcome.TIMEOUT: _BadEnd(
         JobTimeout,
-        "Job {job} at {label} did not end in time{cause}. The remote job goes on.",
+        "Job {job} at {label} did not end in time: {limit} has passed{cause}. The remote job goes on.",
         f"{WAIT_AGAIN} {{clear}}",
         unrecorded=NO_RECORD,
         final=FinalJobTimeout,
@@ -210,6 +210,7 @@ def of_end(
     own_jobs: bool,
     recorded: bool,
     unhealthy_after: float,
+    limit: str = "timeout",
     points_left: int | None = None,
 ) -> StoqProviderError:
     """
@@ -217,6 +218,7 @@ def of_end(
 
     :param own_jobs: whether the task itself submitted the job; a sensor did not, and submits nothing ever.
     :param recorded: whether the next try can find the job.
+    :param limit: the parameter that set the deadline.
     """
     kind, bad = end.handle.kind, _BAD_ENDS[end.outcome]
     never = system.repeat_safety(kind) is RepeatSafety.NEVER
@@ -238,6 +240,7 @@ def of_end(
         job=end.handle.job_id,
         kind=kind,
         cause=cause,
+        limit=limit,
         life=system.rules.record_life / 3600,
         unhealthy=unhealthy_after,
         clear=_CLEAR_WAITS if never else _CLEAR_ANEW,

@@ -40,6 +40,7 @@ def first_error(
             own_jobs=own_jobs,
             recorded=recorded,
             unhealthy_after=unhealthy_after,
+            limit=event.state.limit,
             points_left=event.points_left,
         )
         for end in event.ends

@@ -34,7 +34,8 @@ class WaitingOperator(WaitingTask[H]):
     """
     Base of the operators that wait for jobs.
 
-    :param timeout: seconds in all; a retry begins anew.
+    :param timeout: seconds in all; a retry begins anew. ``execution_timeout``, counted from the start of the
+        try, bounds the wait as well, deferred or not.
 
     The other parameters are those of :class:`~stoq_provider.triggers.deferral.WaitingTask`.
     """
@@ -102,13 +103,10 @@ class WaitingOperator(WaitingTask[H]):
 
     def _new_state(self, kind: str, started_at: float) -> WaitState:
         """Return what is found again on resumption, beside the ends of the jobs."""
-        return WaitState(
-            started_at,
-            # Templates are rendered again on resumption; what was rendered now is what counts.
-            destination=self._place,
-            deadline=time.time() + config.seconds("timeout", self.timeout),
-            kind=kind,
-        )
+        timeout_at = time.time() + config.seconds("timeout", self.timeout)
+        deadline, limit = self._deadline(started_at, timeout_at)
+        # Templates are rendered again on resumption; what was rendered now is what counts.
+        return WaitState(started_at, destination=self._place, deadline=deadline, limit=limit, kind=kind)
 
     def _wait_for(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -48,7 +48,8 @@ class JobSensor(WaitingTask[H], BaseSensorOperator):
     Base of the job sensors. A sensor reads only: it submits nothing and cancels nothing.
 
     ``poke_interval``, ``timeout``, ``soft_fail``, ``mode`` and the rest are those of
-    ``BaseSensorOperator``; ``soft_fail`` skips after every bad end of a job, in each mode alike. Deferred,
+    ``BaseSensorOperator``; ``soft_fail`` skips after every bad end of a job, in each mode alike.
+    ``execution_timeout`` bounds the wait while deferred too, and is retried, unlike ``timeout``. Deferred,
     a sensor polls at the vendor's documented cadence, or at ``poll_interval`` or ``poke_interval`` where one
     is given.
 
@@ -130,6 +131,10 @@ class JobSensor(WaitingTask[H], BaseSensorOperator):
         """Set by ``execute``; of a ``poke`` that is called by itself, the moment of the first one."""
         return time.time()
 
+    @property
+    def _limited(self) -> tuple[float, str]:
+        return self._deadline(self._started_at, self._started_at + self.timeout)
+
     @cached_property
     def _poller(self) -> Poller:
         now = self._started_at
@@ -140,7 +145,7 @@ class JobSensor(WaitingTask[H], BaseSensorOperator):
         jobs = tuple(JobProgress(handle, now) for handle in handles)
         if self._memory is not None:
             jobs = self._memory.recall(jobs)
-        return self._make_poller(jobs, deadline=now + self.timeout, now=now, eager=True)
+        return self._make_poller(jobs, deadline=self._limited[0], now=now, eager=True)
 
     def _execute_here(self, context: Context) -> Any:
         try:
@@ -158,11 +163,12 @@ class JobSensor(WaitingTask[H], BaseSensorOperator):
         return WaitState(
             self._started_at,
             destination=self._place,
+            limit=self._limited[1],
             points_spent=self.hook.transport.points_spent if self.deferrable else 0,
         )
 
     def _finish(self, context: Context, event: WaitEvent) -> dict[str, Any]:
-        late = _timed_out(event.ends, self.hook.system.label)
+        late = _timed_out(event, self.hook.system.label)
         worst = AirflowSensorTimeout(late) if late else None
         error = worst or self._worst_error(event, own_jobs=False, recorded=True)
         if error is not None:
@@ -174,9 +180,10 @@ class JobSensor(WaitingTask[H], BaseSensorOperator):
     def _without_result(
         self, context: Context, error: type[StoqProviderError], text: str, again: str, *, late: bool = False
     ) -> AirflowException:
-        if late:
+        if late and self._limited[1] == "timeout":
             return self._failed(AirflowSensorTimeout(f"{text} {CLEAR}"))
-        # A trigger that broke says nothing of the time: unlike a time-out, Airflow retries this.
+        # A trigger that broke says nothing of the time: unlike a time-out, Airflow retries this. It retries
+        # after an execution_timeout too.
         return self._failed(error(f"{text} {again}", system=self.hook.system.name))
 
     def _failed(self, error: AirflowException) -> AirflowException:
@@ -191,10 +198,16 @@ class JobSensor(WaitingTask[H], BaseSensorOperator):
         return AirflowSkipException(str(error)) if self.deferrable or not self.silent_fail else error
 
 
-def _timed_out(ends: Iterable[JobEnd], label: str) -> str | None:
-    """Return the message of a wait that the deadline ended; ``None``: every job ended by itself."""
+def _timed_out(event: WaitEvent, label: str) -> str | None:
+    """
+    Return the message of a wait that ``timeout`` ended; ``None``: it was not that.
+
+    What ``execution_timeout`` ends, Airflow retries, of sensors as well.
+    """
+    if event.state.limit != "timeout":
+        return None
     late, bad = [], []
-    for end in ends:
+    for end in event.ends:
         if end.outcome is Outcome.TIMEOUT:
             late.append(_described(end))
         elif not end.outcome.good:
@@ -202,7 +215,8 @@ def _timed_out(ends: Iterable[JobEnd], label: str) -> str | None:
     if not late:
         return None
     others = f" Of the others, these did not end well: {some(bad)}." if bad else ""
-    return f"These jobs at {label} did not end in time: {some(late)}. They go on.{others} {CLEAR}"
+    text = f"These jobs at {label} did not end in time: {some(late)}. timeout has passed; they go on."
+    return f"{text}{others} {CLEAR}"
 
 
 def _described(end: JobEnd) -> str:

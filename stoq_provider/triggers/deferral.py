@@ -174,6 +174,22 @@ class WaitingTask(BaseOperator, Generic[H]):
 
         check_download(self.download, destination)
 
+    def _deadline(self, started_at: float, timeout_at: float) -> tuple[float, str]:
+        """
+        Return when the wait ends, in Unix seconds, and by which parameter: the one that is over first.
+
+        Airflow does not apply ``execution_timeout`` while a task is deferred, and gives it anew to what runs
+        after the resumption.
+
+        :param started_at: when the try began, from when ``execution_timeout`` counts.
+        :param timeout_at: when ``timeout`` is over.
+        """
+        ends = {"timeout": timeout_at}
+        if self.execution_timeout is not None:
+            ends["execution_timeout"] = started_at + self.execution_timeout.total_seconds()
+        limit = min(ends, key=ends.__getitem__)
+        return ends[limit], limit
+
     def _make_poller(
         self, jobs: Iterable[JobProgress], *, deadline: float, now: float, eager: bool
     ) -> Poller:

@@ -34,7 +34,7 @@ def test_time_out_says_once_which_job_goes_on_and_to_clear_the_task(api, how):
     answers(api, "exp_1", "running")
     text = time_is_up(lambda: ending(run(timeout=0, **HOW[how]), "timeout"))
     assert text.startswith("These jobs at STOQ did not end in time: exp_1")
-    assert "They go on." in text
+    assert "timeout has passed; they go on." in text
     assert "that have not ended" not in text
 
 
@@ -54,7 +54,7 @@ def test_time_out_tells_of_jobs_that_ended_badly_before(api):
     answers(api, "exp_1", "running")
     answers(api, "exp_2", "failed")
     text = time_is_up(run([HANDLE, OTHER], timeout=0).execute)
-    assert "did not end in time: exp_1 (last seen as running). They go on." in text
+    assert "did not end in time: exp_1 (last seen as running). timeout has passed; they go on." in text
     assert "Of the others, these did not end well: exp_2 (failed" in text
 
 
@@ -63,7 +63,7 @@ def test_time_out_of_many_jobs_names_the_first_and_counts_the_others(api):
     for job in jobs:
         answers(api, job["job_id"], "running")
     text = time_is_up(run(jobs, timeout=0).execute)
-    assert "exp_5 (last seen as running) and 3 more. They go on." in text
+    assert "exp_5 (last seen as running) and 3 more. timeout has passed; they go on." in text
     assert "exp_6" not in text
 
 
