@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Sequence
@@ -12,8 +13,12 @@ from stoq_provider.core.http import ProblemKind
 from stoq_provider.exceptions import StoqProviderError
 
 if TYPE_CHECKING:
+    from stoq_provider.core.http import Decoded, Request
+    from stoq_provider.core.models import JobHandle
     from stoq_provider.jobs.client import JobClient
     from stoq_provider.jobs.submit import Submitted, Submitter
+    from stoq_provider.systems.base import System
+    from stoq_provider.transport.aio import AsyncTransport
 
 STOP_SECONDS = 5.0
 """How long a killed task waits for its cancellations; Medusa's blocks while a job is processed (9 s, M)."""
@@ -46,12 +51,36 @@ def stop_jobs(client: JobClient, jobs: Sequence[Submitted], records: Submitter |
         thread.start()
     for thread in threads:
         thread.join(max(0.0, give_up_at - time.monotonic()))
-    return " ".join(f"{job.handle.job_id}: {_FATES[word]}" for job, word in zip(jobs, fates, strict=True))
+    return _told([job.handle for job in jobs], fates)
+
+
+async def stop_deferred(transport: AsyncTransport, system: System, jobs: Sequence[JobHandle]) -> str:
+    """Do the same for a task that was deferred; only a worker could take away its records."""
+    from stoq_provider.transport.retry import NO_RETRY
+
+    async def stop(request: Request) -> str:
+        try:
+            response = await asyncio.wait_for(transport.send(request, NO_RETRY), STOP_SECONDS)
+        except asyncio.TimeoutError:
+            return "unanswered"
+        return _fate(response, system)
+
+    requests = {job: system.cancel_request(transport.origin, job) for job in jobs}
+    known = {job: request for job, request in requests.items() if request is not None}
+    fates = await asyncio.gather(*map(stop, known.values()))
+    return _told(list(known), fates) if known else NO_CANCEL
+
+
+def _told(jobs: Sequence[JobHandle], fates: Sequence[str]) -> str:
+    return " ".join(f"{job.job_id}: {_FATES[fate]}" for job, fate in zip(jobs, fates, strict=True))
 
 
 _FATES = {
     "stopped": "cancelled before it did anything; a retry or a clear submits it again.",
-    "stopped_unrecorded": "cancelled, which could not be written down; a retry finds it cancelled and stops.",
+    "stopped_unrecorded": (
+        "cancelled, which could not be written down; the next try may find it cancelled and stop, and "
+        "clearing the task once more submits it again."
+    ),
     "cancelled": "cancelled while it worked, and done all the same; a retry finds it so and stops.",
     "ended": "there is nothing to cancel; a retry looks how it ended.",
     "refused": "the cancellation failed; it goes on, and a retry waits for it.",
@@ -70,14 +99,15 @@ def _stop(client: JobClient, job: Submitted, records: Submitter | None, fates: l
     if request is None:
         return
     response = client.transport.send(request, NO_RETRY)
-    if response.problem is not None:
-        fates[index] = "ended" if response.problem.kind in _NOTHING_TO_CANCEL else "refused"
-    elif not client.system.was_stopped(response.payload):
-        fates[index] = "cancelled"
-    else:
-        fates[index] = "stopped_unrecorded"
+    fates[index] = _fate(response, client.system)
+    if fates[index] == "stopped_unrecorded" and records is not None:
         with suppress(StoqProviderError):
-            if records is not None:
-                records.store.delete(job.key)
-                fates[index] = "stopped"
+            records.store.delete(job.key)
+            fates[index] = "stopped"
     client.close()
+
+
+def _fate(response: Decoded, system: System) -> str:
+    if response.problem is not None:
+        return "ended" if response.problem.kind in _NOTHING_TO_CANCEL else "refused"
+    return "stopped_unrecorded" if system.was_stopped(response.payload) else "cancelled"

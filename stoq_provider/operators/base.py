@@ -33,8 +33,8 @@ class JobOperator(WaitingOperator[H]):
     XCom: ``job_id`` (the first job) and ``job_ids`` are pushed before waiting begins. The return value is
     the list of handles without waiting, and the manifest after it.
 
-    Killed while it waits on the worker, the task cancels its jobs where the vendor has a call for that.
-    While it is deferred, nobody is there to do so: its jobs go on.
+    Killed, or marked failed, the task cancels its jobs where the vendor has a call for that. While it is
+    deferred, Airflow before 3.3 tells nobody of it: its jobs go on.
 
     :param wait_for_completion: ``None``: wait if there is a destination.
     :param on_clear: what a person's clearing of the task means: ``"resubmit"`` starts a new job,

@@ -158,8 +158,8 @@ class MedusaBatchJobOperator(_DecidingOperator, JobOperator[MedusaHook]):
     :param source: the file that an import reads, an ``ObjectStoragePath`` or its URL.
     :param medusa_conn_id: the Airflow connection.
 
-    The other parameters are those of :class:`~stoq_provider.operators.base.JobOperator`. Killed on the
-    worker, the task cancels its job.
+    The other parameters are those of :class:`~stoq_provider.operators.base.JobOperator`. Killed, the task
+    cancels its job, as is said there.
     """
 
     template_fields: Sequence[str] = (

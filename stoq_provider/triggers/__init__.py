@@ -1,1 +1,1 @@
-"""Triggers: they only read, because a triggerer may run one trigger twice."""
+"""Triggers: their waiting only reads, because a triggerer may run one trigger twice."""

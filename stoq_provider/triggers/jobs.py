@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -14,18 +15,31 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from stoq_provider.core.forms import Form, iso
 from stoq_provider.core.lifecycle import JobProgress
 from stoq_provider.core.models import JobHandle
+from stoq_provider.core.validation import some
+from stoq_provider.jobs.cancel import stop_deferred
 from stoq_provider.jobs.config import user_agent
 from stoq_provider.jobs.errors import typed
 
 if TYPE_CHECKING:
     from stoq_provider.hooks.base import JobHook
+    from stoq_provider.systems.base import System
+    from stoq_provider.transport.aio import AsyncTransport
+    from stoq_provider.transport.rate_limiter import Meter
+
+ENDED_BY_HAND = ("failed", "skipped", "success")
+"""
+States that a deferred task comes into only by a person, or with its DAG run.
+
+Every other one is that of a task that waits elsewhere, was resumed, or was cleared and decides by itself.
+"""
 
 
 class JobTrigger(BaseTrigger):
     """
     Polls every unfinished job of a task and fires once, when all have ended or the deadline has passed.
 
-    It only reads. Its arguments hold the connection's id and the handles, never a secret.
+    It only reads, except in :meth:`on_kill`. Its arguments hold the connection's id and the handles, never a
+    secret.
 
     :param conn_id: the Airflow connection.
     :param jobs: handles in their XCom form, each with ``seen_at``, ISO 8601 or ``None``.
@@ -70,14 +84,9 @@ class JobTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and fire one event with a :class:`~stoq_provider.core.events.WaitEvent`."""
-        # In a thread: the imports take a tenth of a second, for which the other triggers would have to wait.
-        hook, client_pool, engine = await asyncio.to_thread(self._load)
-        dag_id = getattr(getattr(self, "task_instance", None), "dag_id", None)
-        settings = replace(await hook.asettings(), user_agent=user_agent(dag_id))
-        system, meter = hook.system, hook.meter
-        # There may be ten thousand of these: while it waits, a trigger holds no more than it needs.
-        del hook
-        async with client_pool.shared_transport(settings, system, meter=meter) as transport:
+        async with self._connected() as (transport, system, meter):
+            from stoq_provider.jobs import wait as engine  # has been loaded by now
+
             now = time.time()
             poller = engine.make_poller(
                 self._progress(system.name, now),
@@ -94,12 +103,67 @@ class JobTrigger(BaseTrigger):
         # The state goes back as it came: a newer release may have put into it what this one does not know.
         yield TriggerEvent({**event.to_dict(), "state": self.state})
 
-    def _load(self) -> tuple[Any, Any, Any]:
+    async def on_kill(self) -> None:
+        """
+        Cancel the jobs of a task that was ended by hand, where their system can; log what becomes of them.
+
+        Airflow 3.3 and later call it, also where a trigger only moved to another triggerer: then nothing is
+        cancelled, nor where the state of the task can't be known. Jobs that the task did not submit itself,
+        such as those of a sensor, are left alone.
+        """
+        if not self.state.get("records"):
+            return
+        self.log.info("This trigger was taken away from %s.", some([job["job_id"] for job in self.jobs]))
+        # Airflow 3.3 cancels again at each look, a second apart, and this as well. Then the work goes on, and
+        # its log is that of the triggerer: to be asked for a task, a triggerer may take half a minute.
+        await asyncio.shield(self._detach())
+
+    async def _detach(self) -> None:
+        state = await asyncio.to_thread(self._task_state)
+        if state not in ENDED_BY_HAND:
+            self.log.info("The task is %s, so its jobs are left alone. They go on.", state)
+            return
+        system = (await asyncio.to_thread(self.load_hook_class)).system
+        jobs = [progress.handle for progress in self._progress(system.name, time.time())]
+        try:
+            async with self._connected() as (transport, _, _):
+                fate = await stop_deferred(transport, system, jobs)
+        except Exception as error:
+            fate = f"They go on: nothing could be cancelled, because there was a {type(error).__name__}."
+        known = some([job.job_id for job in jobs])
+        self.log.info("Detached from %s; jobs submitted: %s. %s", system.label, known, fate)
+
+    def _task_state(self) -> str:
+        with suppress(Exception):  # whatever is amiss, nothing is cancelled then
+            from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance  # Airflow 3 only
+
+            ti = self.task_instance
+            states = RuntimeTaskInstance.get_task_states(
+                ti.dag_id, ti.map_index, task_ids=[ti.task_id], run_ids=[ti.run_id]
+            )
+            # There is one; it goes by the task's id, with the index behind it where the task is mapped.
+            (state,) = states[ti.run_id].values()
+            return str(state or "cleared")
+        return "in an unknown state"
+
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[tuple[AsyncTransport, System, Meter]]:
+        # In a thread: the imports take a tenth of a second, for which the other triggers would have to wait.
+        hook, client_pool = await asyncio.to_thread(self._load)
+        dag_id = getattr(getattr(self, "task_instance", None), "dag_id", None)
+        settings = replace(await hook.asettings(), user_agent=user_agent(dag_id))
+        system, meter = hook.system, hook.meter
+        # There may be ten thousand of these: while it waits, a trigger holds no more than it needs.
+        del hook
+        async with client_pool.shared_transport(settings, system, meter=meter) as transport:
+            yield transport, system, meter
+
+    def _load(self) -> tuple[Any, Any]:
         # Not at the top: workers load this module and need no httpx, and parsing a DAG needs neither.
-        from stoq_provider.jobs import wait
+        from stoq_provider.jobs import wait  # noqa: F401
         from stoq_provider.transport import client_pool
 
-        return self.load_hook_class()(self.conn_id), client_pool, wait
+        return self.load_hook_class()(self.conn_id), client_pool
 
     def _progress(self, system: str, now: float) -> list[JobProgress]:
         # What another release wrote may be of another shape; the task then fails with what this says.
@@ -141,11 +205,6 @@ class PrintStudioJobTrigger(JobTrigger):
 
 
 class MedusaJobTrigger(JobTrigger):
-    """
-    Waits for batch jobs of Medusa; parameters as in :class:`JobTrigger`.
-
-    It cancels nothing: Airflow 3.3 calls ``on_kill`` of a trigger also when it only moves to another
-    triggerer, and the trigger of a sensor is the same as that of the operator that made the job.
-    """
+    """Waits for batch jobs of Medusa; parameters as in :class:`JobTrigger`."""
 
     hook_class = "stoq_provider.hooks.medusa:MedusaHook"

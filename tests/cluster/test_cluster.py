@@ -214,6 +214,44 @@ def test_task_marked_failed(cluster: Cluster, shop: Shop) -> None:
     assert shop.sandbox.state["jobs"][job_id]["status"] == "ready"
     assert shop.job_ids() == [job_id]
     assert cluster.api.task(run)["state"] == "failed"
+    until("the last words of the trigger", lambda: f"jobs submitted: {job_id}. They go on" in words(cluster))
+
+
+def words(cluster: Cluster) -> str:
+    """What triggers wrote into the logs of their tasks, or, given up by Airflow, into the triggerer's."""
+    files = [*cluster.home.glob("logs/**/*.trigger.*.log"), cluster.home / "triggerer.log"]
+    return "".join(file.read_text() for file in files)
+
+
+def deferred_medusa(cluster: Cluster) -> Run:
+    """Start a batch job that goes on, and return once the triggerer waits for it."""
+    cluster.sandbox.control("medusa", "next_job", stuck=True)
+    run = cluster.api.trigger("deferred_medusa")
+    cluster.api.wait_task(run, "deferred")
+    until("its trigger", lambda: len(cluster.triggers()) == 1)
+    until("a poll", lambda: cluster.sandbox.state["medusa"]["requests"].get("GET /admin/batch-jobs/{id}"))
+    return run
+
+
+def batch_job(cluster: Cluster) -> dict[str, Any]:
+    (job,) = cluster.sandbox.state["medusa"]["jobs"].values()
+    return dict(job)
+
+
+def test_task_marked_failed_whose_system_can_cancel(cluster: Cluster) -> None:
+    run = deferred_medusa(cluster)
+    cluster.api.mark_failed(run)
+    cluster.api.wait(run, ("failed",))
+    until("the end of its job", lambda: batch_job(cluster)["status"] == "canceled")
+    until("the last words", lambda: f"jobs submitted: {batch_job(cluster)['id']}" in words(cluster))
+
+
+def test_trigger_that_moves_to_another_triggerer_cancels_nothing(cluster: Cluster) -> None:
+    run = deferred_medusa(cluster)
+    with cluster.triggers_elsewhere():
+        until("its words", lambda: "The task is deferred, so its jobs are left alone" in words(cluster))
+    assert batch_job(cluster)["status"] == "created"
+    assert cluster.api.task(run)["state"] == "deferred"
 
 
 def test_task_marked_failed_on_the_worker(cluster: Cluster, shop: Shop) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from airflow.sdk import DAG
 
 from stoq_provider.operators.bulk import StoqBulkOrdersOperator
+from stoq_provider.operators.medusa import MedusaBatchJobOperator
 from stoq_provider.operators.reports import StoqReportExportOperator
 
 FOLDER = Path(os.environ["STOQ_CLUSTER_FOLDER"])
@@ -70,6 +71,9 @@ with dag("deferred_export"):
 
 with dag("deferred_export_reuse"):
     export(deferrable=True, on_clear="reuse")
+
+with dag("deferred_medusa"):
+    MedusaBatchJobOperator(task_id="batch", job_type="product-export", deferrable=True)
 
 with dag("worker_export"):
     export(Export, deferrable=False, retries=1, retry_delay=RETRY)
