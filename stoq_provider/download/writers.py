@@ -88,7 +88,7 @@ class LocalWriter(AtomicWriter):
     def __init__(self, path: str, *, overwrite: bool = True) -> None:
         self._path = path
         self._overwrite = overwrite
-        os.makedirs(os.path.dirname(path), exist_ok=True)  # noqa: PTH103, PTH120
+        _make_folder(os.path.dirname(path))  # noqa: PTH120
         self._file = open_part(path)
         self._part: str | None = self._file.name
 
@@ -122,13 +122,29 @@ class LocalWriter(AtomicWriter):
 def _move_unless_taken(part: str, path: str) -> None:
     try:
         os.link(part, path)  # unlike a rename, it fails if the name is taken
+    except FileExistsError:
+        raise
     except OSError:
-        # Or this file system has no hard links: the best that is left is to look first.
-        if os.path.lexists(path):
-            raise FileExistsError(f"{path} has come into being during the download") from None
-        os.replace(part, path)  # noqa: PTH105
+        # Buckets that are mounted, and some network shares, have no hard links: an empty file takes the name.
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        try:
+            os.replace(part, path)  # noqa: PTH105
+        except OSError:
+            os.unlink(path)  # noqa: PTH108
+            raise
         return
     os.unlink(part)  # noqa: PTH108
+
+
+def _make_folder(folder: str) -> None:
+    """Make a folder and those above it; their names are as durable as that of the file is to be."""
+    if not folder or os.path.isdir(folder):  # noqa: PTH112
+        return
+    parent = os.path.dirname(folder)  # noqa: PTH120
+    _make_folder(parent)
+    with suppress(FileExistsError):  # by another worker; where it is a file, the next step says so
+        os.mkdir(folder)  # noqa: PTH102
+    _sync_folder(parent)
 
 
 def _sync_folder(folder: str) -> None:

@@ -11,19 +11,20 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, TypeVar
 
-from stoq_provider.download.writers import says_exists
+from stoq_provider.download.writers import LocalWriter, says_exists
 from stoq_provider.exceptions import StateError
 
 T = TypeVar("T")
 
 KEY_PREFIX = "airflow-provider-stoq/"
+
+
+class _NoRecordError(Exception):
+    """Something is there that is no JSON object."""
 
 
 class StateStore:
@@ -46,10 +47,10 @@ class StateStore:
         def read() -> Mapping[str, Any] | None:
             value = self._read(key)
             if value is not None and not isinstance(value, Mapping):
-                raise TypeError(type(value).__name__)
+                raise _NoRecordError
             return value
 
-        return self._reach("read", read)
+        return self._reach("read", key, read)
 
     def create(self, key: str, value: Mapping[str, Any]) -> bool:
         """Write the object unless there is one; return whether it was written."""
@@ -63,26 +64,32 @@ class StateStore:
                 raise
             return True
 
-        return self._reach("written", write)
+        return self._reach("written", key, write)
 
     def save(self, key: str, value: Mapping[str, Any]) -> None:
         """Write the object in one step: a record that is cut short would read as unreadable for ever."""
-        self._reach("written", lambda: self._write(key, value, new=False))
+        self._reach("written", key, lambda: self._write(key, value, new=False))
 
     def delete(self, key: str) -> None:
         """Take the object away, if it is there."""
-        self._reach("written", lambda: self._remove(key))
+        self._reach("written", key, lambda: self._remove(key))
 
-    def _reach(self, done: str, call: Callable[[], T]) -> T:
+    def _reach(self, done: str, key: str, call: Callable[[], T]) -> T:
+        again = "A retry looks again."
         try:
             return call()
-        except Exception as error:
-            problem = StateError(
-                f"The record of submissions could not be {done} in {self.place} ({type(error).__name__}). "
-                "Without it a job might be submitted twice, so nothing more was sent; jobs that were "
-                "submitted go on. A retry looks again."
+        except _NoRecordError:
+            cause = "what is there is damaged, or is none"
+            again = (
+                "A retry does not mend that: look in the remote system whether a job of this task was "
+                "submitted, then take the record away, and the next try submits."
             )
-        raise problem
+        except Exception as error:
+            cause = type(error).__name__
+        raise StateError(
+            f"The record of submissions {key} could not be {done} in {self.place} ({cause}). Without it a "
+            f"job might be submitted twice, so nothing more was sent; jobs that were submitted go on. {again}"
+        )
 
     def _read(self, key: str) -> Any:
         """Return what is there; ``None`` where there surely is nothing."""
@@ -120,7 +127,10 @@ class TaskStateStore(StateStore):
 
 class PathStateStore(StateStore):
     """
-    JSON objects in a folder on object storage.
+    JSON objects in a folder on object storage, or on a disk that all workers see.
+
+    On a disk, a record is written as a download is: whole, durably, and with the permissions that the umask
+    leaves. Workers that run as several users need a folder that all of them may write to.
 
     :param root: an ``ObjectStoragePath``.
     """
@@ -138,16 +148,21 @@ class PathStateStore(StateStore):
             data = path.fs.cat_file(path.path)
         except FileNotFoundError:
             return None
-        value = json.loads(data)
+        try:
+            value = json.loads(data)
+        except (ValueError, RecursionError):
+            raise _NoRecordError from None
         if value is None:
-            raise TypeError("null")  # something is there, so it is not "no record"
+            raise _NoRecordError  # something is there, so it is not "no record"
         return value
 
     def _write(self, key: str, value: Mapping[str, Any], *, new: bool) -> None:
         path = self._path(key)
         data = json.dumps(dict(value), sort_keys=True).encode()
         if path.protocol in ("", "file", "local"):
-            _put(Path(path.path), data, new=new)
+            with LocalWriter(path.path, overwrite=not new) as writer:
+                writer.write(data)
+                writer.commit()
         elif not new:
             path.fs.pipe_file(path.path, data)
         else:
@@ -187,43 +202,3 @@ def open_store(context: Mapping[str, Any], state_path: str, log: logging.Logger 
             "does not know of the job and submits another one."
         )
     return StateStore()
-
-
-def _put(path: Path, data: bytes, *, new: bool) -> None:
-    """Put a file into place whole; as a ``new`` one only where there is none."""
-    if path.parent.exists() and not path.parent.is_dir():
-        # mkdir would say FileExistsError, which here means that the record is there.
-        raise NotADirectoryError(str(path.parent))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        if new:
-            _link(temporary, path)
-        else:
-            Path(temporary).replace(path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
-
-
-def _link(temporary: str, path: Path) -> None:
-    """
-    Give a file its name if nothing has it yet.
-
-    A file system without hard links (buckets that are mounted, some network shares) has the name taken by an
-    empty file first, which is replaced at once.
-    """
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        raise
-    except OSError:
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        try:
-            Path(temporary).replace(path)
-        except OSError:
-            path.unlink(missing_ok=True)
-            raise

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
+from stoq_provider.download.writers import open_part
 from stoq_provider.exceptions import StateError
 from stoq_provider.jobs.state_store import KEY_PREFIX, PathStateStore, StateStore, TaskStateStore, open_store
 from tests.harness import MemoryStateStore
@@ -56,10 +59,21 @@ def test_of_many_workers_one_begins(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
 
 
-@pytest.fixture
-def no_hard_links(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("call", ["create", "save"])
+def test_what_a_killed_worker_left_is_removed_by_the_next_one(tmp_path: Path, call: str) -> None:
+    with open_part(str(tmp_path / "a.json")) as left:
+        left.write(b'{"n"')
+    getattr(PathStateStore(ObjectStoragePath(tmp_path.as_uri())), call)("a", {"n": 1})
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+
+
+@pytest.fixture(params=[errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK], ids=errno.errorcode.get)
+def no_hard_links(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param is None:
+        return
+
     def link(*_: Any) -> None:
-        raise PermissionError(1, "Operation not permitted")
+        raise OSError(request.param, os.strerror(request.param))
 
     monkeypatch.setattr("os.link", link)
 
@@ -67,8 +81,6 @@ def no_hard_links(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("no_hard_links")
 def test_a_file_system_without_hard_links_lets_one_worker_begin_too(tmp_path: Path) -> None:
     test_of_many_workers_one_begins(tmp_path)
-    (record,) = tmp_path.iterdir()
-    assert record.stat().st_mode & 0o777 == 0o600
     store = PathStateStore(ObjectStoragePath(tmp_path.as_uri()))
     store.delete("a")
     assert store.create("a", {"n": 2})
@@ -76,26 +88,115 @@ def test_a_file_system_without_hard_links_lets_one_worker_begin_too(tmp_path: Pa
 
 
 @pytest.mark.usefixtures("no_hard_links")
+def test_the_name_is_taken_there_before_the_record_is_put_in_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To look, and to put it there then, would replace what another worker wrote in between."""
+    replace, seen = os.replace, []
+
+    def watched(source: str, target: str) -> None:
+        seen.append(Path(target).read_bytes())
+        replace(source, target)
+
+    monkeypatch.setattr("os.replace", watched)
+    assert PathStateStore(ObjectStoragePath(tmp_path.as_uri())).create("a", {"n": 1})
+    assert seen == [b""]
+
+
+@pytest.mark.usefixtures("no_hard_links")
 def test_a_record_that_fails_there_leaves_no_name_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def replace(*_: Any) -> None:
-        raise OSError(28, "No space left on device")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     store = PathStateStore(ObjectStoragePath(tmp_path.as_uri()))
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "replace", replace)
+        patch.setattr("os.replace", replace)
         with pytest.raises(StateError, match="could not be written"):
             store.create("a", {"n": 1})
     assert list(tmp_path.iterdir()) == []
     assert store.create("a", {"n": 1})
 
 
-@pytest.mark.parametrize("content", ["", "{", "[1]", "7", "null"])
-def test_what_can_not_be_read_is_not_nothing(tmp_path: Path, content: str) -> None:
-    (tmp_path / "a.json").write_text(content)
-    with pytest.raises(StateError, match="could not be read"):
-        PathStateStore(ObjectStoragePath(tmp_path.as_uri())).load("a")
+@pytest.mark.parametrize("no_hard_links", [None, errno.EPERM], ids=["links", "no links"], indirect=True)
+@pytest.mark.parametrize("umask", [0o022, 0o002, 0o077])
+def test_a_record_may_be_read_by_whom_the_umask_lets(tmp_path: Path, no_hard_links: None, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        store = PathStateStore(ObjectStoragePath((tmp_path / "new").as_uri()))
+        store.create("a", {})
+        store.save("b", {})
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "new").iterdir()} == {0o666 & ~umask}
+
+
+@pytest.mark.parametrize("call", ["create", "save"])
+def test_a_record_is_on_the_disk_before_the_call_is_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """The file before its name, then the folder, and every folder that had to be made before it."""
+    synced: list[str] = []
+
+    def fsync(descriptor: int) -> None:
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        synced.append(path.name if path.is_dir() else f"{path.stat().st_size} bytes, {len(named())} named")
+
+    def named() -> list[Path]:
+        return list(tmp_path.rglob("*.json"))
+
+    monkeypatch.setattr("os.fsync", fsync)
+    store = PathStateStore(ObjectStoragePath((tmp_path / "new" / "newer").as_uri()))
+    getattr(store, call)("a", {"n": 1})
+    assert synced == [tmp_path.name, "new", "8 bytes, 0 named", "newer"]
+    synced.clear()
+    store.save("a", {"n": 22})
+    assert synced == ["9 bytes, 1 named", "newer"]
+
+
+DAMAGED = {
+    "empty": b"",
+    "cut short": b'{"clears": 0, "intent_a',
+    "a list": b"[1]",
+    "a number": b"7",
+    "null": b"null",
+    "a text": b'"x"',
+    "binary": b"\x80\x00\xff\xfe{",
+    "zeros": bytes(512),
+    "too deep": b"[" * 100_000,
+}
+
+
+@pytest.mark.parametrize("content", DAMAGED.values(), ids=DAMAGED)
+def test_what_is_no_record_is_not_nothing_and_it_is_said_what_to_do(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.json").write_bytes(content)
+    store = PathStateStore(ObjectStoragePath(tmp_path.as_uri()))
+    with pytest.raises(
+        StateError, match=r"record of submissions a could not be read.*damaged.*take the record"
+    ):
+        store.load("a")
+    assert not store.create("a", {"n": 1})
+    store.delete("a")
+    assert store.create("a", {"n": 1})
+
+
+@pytest.mark.parametrize("value", [[1], 7, "x", True], ids=repr)
+def test_what_is_no_record_in_the_task_state_store_is_not_nothing_either(value: Any) -> None:
+    memory = MemoryStateStore()
+    memory.set(f"{KEY_PREFIX}a", value)
+    with pytest.raises(StateError, match=r"damaged.*take the record away"):
+        TaskStateStore(memory).load("a")
+
+
+def test_a_folder_in_place_of_a_record_is_not_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a.json").mkdir()
+    store = PathStateStore(ObjectStoragePath(tmp_path.as_uri()))
+    with pytest.raises(StateError, match=r"could not be read.*IsADirectoryError"):
+        store.load("a")
+    with pytest.raises(StateError, match="could not be written"):
+        store.save("a", {"n": 1})
+    assert not store.create("a", {"n": 1})
 
 
 @pytest.mark.parametrize("call", ["load", "save", "create", "delete"])
