@@ -207,10 +207,12 @@ class JobHook(BaseHook):
         :param params: the query; lists become ``name[]``.
         :raises StoqProviderError: the typed error of what came back, with the server's words.
         """
+        return self._payload(self._request(method, path, params, json))
+
+    def _request(self, method: str, path: str, params: Mapping[str, Any] | None, json: Any) -> Request:
         with typed(self.system.name, NOTHING_SENT):
             url = self.system.url(self.settings.origin, path)
-            request = Request(method.upper(), url, query_pairs(params or {}), json)
-        return self._payload(request)
+            return Request(method.upper(), url, query_pairs(params or {}), json)
 
     def _payload(self, request: Request, job_id: str | None = None) -> Any:
         decoded = self.transport.send(request)

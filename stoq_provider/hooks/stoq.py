@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
 from typing import Any
 
-from stoq_provider.core.http import MalformedResponse
+from stoq_provider.core.http import MalformedResponse, Request
 from stoq_provider.core.models import JobHandle
 from stoq_provider.core.submission import Submission
 from stoq_provider.core.validation import InvalidInput, near_misses
@@ -183,12 +183,22 @@ class StoqHook(JobHook):
         query: Mapping[str, Any] | None = None,
         body: Mapping[str, Any] | None = None,
     ) -> Any:
+        """Call any action of the live manifest; parameters as in :meth:`prepare`; return the payload."""
+        return self.send(self.prepare(action, path_params=path_params, query=query, body=body))
+
+    def prepare(
+        self,
+        action: str,
+        *,
+        path_params: Mapping[str, Any] | None = None,
+        query: Mapping[str, Any] | None = None,
+        body: Mapping[str, Any] | None = None,
+    ) -> Request:
         """
-        Call any action of the live manifest, checked against its JSON Schema before it is sent.
+        Look an action up in the live manifest, and check the call against its JSON Schema; send nothing.
 
         :param action: ``"POST /preorders/offers/:id/enable"``, or a name or alias that fits one action.
         :param path_params: values of the placeholders in the path.
-        :return: the decoded payload.
         """
         from stoq_provider.systems.stoq import actions  # parsing a DAG needs no jsonschema
 
@@ -197,9 +207,11 @@ class StoqHook(JobHook):
             found = actions.find(actions.read_manifest(listed), action)
             path = found.fill(path_params)
             found.check({**(query or {}), **(body or {})})
-        return self.request(
-            found.method, path, params=query, json=dict(body or {}) if found.method != "GET" else None
-        )
+        return self._request(found.method, path, query, dict(body or {}) if found.method != "GET" else None)
+
+    def send(self, request: Request) -> Any:
+        """Send what :meth:`prepare` made, and return the decoded payload; errors are those of ``request``."""
+        return self._payload(request)
 
 
 def _prefix_of(action: str) -> str | None:

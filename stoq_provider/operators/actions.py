@@ -12,7 +12,7 @@ from airflow.providers.common.compat.sdk import BaseOperator
 from stoq_provider.core.error_text import hide_queries
 from stoq_provider.core.notes import ResponseNote
 from stoq_provider.core.validation import InvalidInput, check_json, read_mapping
-from stoq_provider.exceptions import StoqProviderError, SubmissionUncertain
+from stoq_provider.exceptions import StateError, StoqProviderError, SubmissionUncertain
 from stoq_provider.hooks.stoq import StoqHook
 from stoq_provider.jobs.errors import NOTHING_SENT, typed
 from stoq_provider.jobs.submit import Submitter
@@ -21,13 +21,25 @@ from stoq_provider.systems.stoq.bulk import FAN_OUTS
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
+    from stoq_provider.core.http import Request
+
+
+XCOM_BYTES = 48_000
+"""What an XCom row should not exceed."""
+
+RECORD_BYTES = 8_000
+SHORT_BYTES = 200
+"""What a record keeps at most of a response, and of one of its values where the whole is more."""
+
 
 class StoqActionOperator(BaseOperator):
     """
     Call one action of STOQ that is no bulk job, such as enabling an offer or charging a balance.
 
     The action is looked up in the live manifest (``GET /help``, 1 point) and its body checked against the
-    action's own JSON Schema before anything is sent. The return value is the decoded response.
+    action's own JSON Schema before anything is sent. The return value is the decoded response. A retry that
+    finds that an earlier try had it calls nothing, and returns what a record keeps of it: up to 8 kB, the
+    whole, of a longer one its ids and other short values.
 
     :param action: ``"POST /preorders/offers/:id/enable"``, or a name or alias that fits one action.
     :param path_params: values of the placeholders in the path.
@@ -67,20 +79,26 @@ class StoqActionOperator(BaseOperator):
         with typed(StoqHook.system.name, f"{NOTHING_SENT}; a retry would fail alike"):
             given = self._read()
         hook = StoqHook(self.stoq_conn_id)
-        repeat_safe = self.repeat_safe or self.action.strip().upper().startswith("GET ")
-        submitter = Submitter.of(hook, context, on_clear="resubmit", log=None if repeat_safe else self.log)
-        key = submitter.name(f"action:{self._digest(given)}")
-        earlier = submitter.load_note(key, ResponseNote)
-        if earlier is not None and not repeat_safe:
-            return self._earlier(earlier)
+        try:
+            request = hook.prepare(self.action, **given)
+            if request.reads_only or self.repeat_safe:
+                # What may be called again needs no record.
+                return self._told(hook.send(request))
+            submitter = Submitter.of(hook, context, on_clear="resubmit", log=self.log)
+            key = submitter.name(f"action:{self._digest(given)}")
+            earlier = submitter.load_note(key, ResponseNote)
+            return self._once(hook, request, submitter, key) if earlier is None else self._earlier(earlier)
+        finally:
+            hook.close()
+
+    def _once(self, hook: StoqHook, request: Request, submitter: Submitter, key: str) -> Any:
+        """Call what must not be called twice."""
         submitter.save_note(key, ResponseNote())
         try:
-            response = hook.call(self.action, **given)
+            response = self._told(hook.send(request))
         except StoqProviderError as error:
             if not error.maybe_processed:
                 submitter.drop([key])
-                raise
-            if repeat_safe:
                 raise
             problem = SubmissionUncertain(
                 f"{error.message} The task is not retried, because a retry would call it again; "
@@ -88,12 +106,11 @@ class StoqActionOperator(BaseOperator):
                 **error.details(),
             )
         else:
-            self._tell(response)
-            clean = without_secrets(response)
-            submitter.save_note(key, ResponseNote(answered=True, payload=clean))
-            return clean
-        finally:
-            hook.close()
+            try:
+                submitter.save_note(key, ResponseNote(answered=True, payload=bounded(response)))
+            except StateError as error:
+                self.log.error("%s was called, but that could not be written down: %s", self.action, error)
+            return response
         raise problem
 
     def _read(self) -> dict[str, Any]:
@@ -119,7 +136,8 @@ class StoqActionOperator(BaseOperator):
         self.log.info("An earlier try called %s and had this response; nothing is sent.", self.action)
         return note.payload
 
-    def _tell(self, response: Any) -> None:
+    def _told(self, response: Any) -> Any:
+        """Return the response as XCom may hold it, with a word on what goes on."""
         if isinstance(response, Mapping) and response.get("job_id"):
             self.log.info("STOQ started job %s; a StoqJobSensor can wait for it.", response["job_id"])
         elif any(name in self.action for name in FAN_OUTS):
@@ -128,6 +146,24 @@ class StoqActionOperator(BaseOperator):
                 "does not mean that it is done.",
                 self.action,
             )
+        clean = without_secrets(response)
+        if self.do_xcom_push and (size := len(json.dumps(clean))) > XCOM_BYTES:
+            self.log.warning(
+                "The response to %s takes %s kB in XCom. Ask for less of it by query, or call it by StoqHook "
+                "in a task that keeps only what is needed.",
+                self.action,
+                size // 1000,
+            )
+        return clean
+
+
+def bounded(response: Any) -> Any:
+    """Return what a record keeps of a response: the whole, or of a longer one its own short values."""
+    if len(json.dumps(response)) <= RECORD_BYTES:
+        return response
+    own = response.items() if isinstance(response, Mapping) else ()
+    short = [(key, value) for key, value in own if len(json.dumps([key, value])) <= SHORT_BYTES]
+    return dict(short[: RECORD_BYTES // SHORT_BYTES])
 
 
 def without_secrets(value: Any) -> Any:

@@ -234,3 +234,96 @@ def test_text_and_mapping_are_the_same_call_to_the_next_try(sandbox):
     run.changes = {"path_params": json.dumps({"id": held})}
     assert run.retry() == first
     assert writes(sandbox)[CHARGE] == 1
+
+
+# -- what is kept ---------------------------------------------------------------------------------------
+
+
+def running(action, **options):
+    return TaskRun(lambda: StoqActionOperator(task_id="call", action=action, **options))
+
+
+def answer(monkeypatch, payload):
+    """Let STOQ answer every call with this."""
+    monkeypatch.setattr(StoqHook, "send", lambda hook, request: payload)
+
+
+@pytest.mark.parametrize("action", ["GET /preorders/orders", "get /preorders/orders/", "summary"])
+def test_a_read_keeps_no_record_whether_by_path_or_by_name(sandbox, action):
+    run = running(action)
+    first = run.execute()
+    assert run.store.rows == {}
+    run.store.broken = True
+    assert run.retry() == first
+
+
+def test_a_write_that_is_safe_to_repeat_keeps_no_record_and_is_called_again(sandbox):
+    offer = disabled_offer()
+    run = running(ENABLE, path_params={"id": offer}, repeat_safe=True)
+    run.execute()
+    assert run.store.rows == {}
+    run.retry()
+    assert writes(sandbox) == {ENABLE: 2}
+
+
+def test_an_action_that_does_not_fit_leaves_no_record(sandbox):
+    run = running("enabel")
+    with pytest.raises(ValidationRejected):
+        run.execute()
+    assert run.store.rows == {}
+
+
+LONG = {
+    "id": 7,
+    "status": "released",
+    "job_id": None,
+    "line_items": [{"sku": "x" * 40}] * 5000,
+    "note": "x" * 100_000,
+    "shop": {"name": "s", "plan": {"limits": "x" * 9000}},
+}
+
+
+@pytest.mark.parametrize(
+    ("payload", "kept"),
+    [
+        ({"id": 7, "items": [1, 2]}, {"id": 7, "items": [1, 2]}),
+        (None, None),
+        ("ok", "ok"),
+        (LONG, {"id": 7, "status": "released", "job_id": None}),
+        ([LONG], {}),
+        ("x" * 100_000, {}),
+        ({f"key_{n}": n for n in range(10_000)}, {f"key_{n}": n for n in range(40)}),
+    ],
+    ids=["short", "nothing", "text", "long", "list", "long text", "many keys"],
+)
+def test_a_record_of_a_write_is_bounded_and_a_retry_returns_it(sandbox, monkeypatch, payload, kept):
+    run = running(CHARGE, path_params={"id": 7})
+    answer(monkeypatch, payload)
+    assert run.execute() == payload
+    assert len("".join(run.store.rows.values())) < 9000
+    answer(monkeypatch, "called twice")
+    assert run.retry() == kept
+
+
+def test_a_write_whose_response_can_not_be_kept_has_succeeded_all_the_same(sandbox, monkeypatch, logs):
+    run = running(ENABLE, path_params={"id": disabled_offer()})
+
+    def send(hook, request):
+        run.store.broken = True
+        return {"id": 7}
+
+    monkeypatch.setattr(StoqHook, "send", send)
+    assert run.execute() == {"id": 7}
+    assert logs.warnings("enable was called, but that could not be written down")
+
+
+@pytest.mark.parametrize(("push", "warned"), [(True, 1), (False, 0)])
+def test_a_response_that_is_much_for_xcom_is_warned_of(sandbox, monkeypatch, logs, push, warned):
+    answer(monkeypatch, {"orders": ["x" * 100] * 1000})
+    running("GET /preorders/orders", do_xcom_push=push).execute()
+    assert len(logs.warnings("takes 104 kB in XCom")) == warned
+
+
+def test_a_response_of_the_usual_size_is_not(sandbox, logs):
+    call("GET /preorders/orders", query={"per_page": 5})
+    assert not logs.warnings("in XCom")
