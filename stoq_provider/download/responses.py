@@ -7,12 +7,12 @@ Pure: status and headers in, a verdict out; an exception in, words without a URL
 from __future__ import annotations
 
 import re
-import socket
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from http.client import IncompleteRead
+
+from stoq_provider.transport.causes import cause_of, chain_of
 
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
 _TRANSIENT = (408, 425, 429)
@@ -187,38 +187,9 @@ class Trouble:
 
 def describe(error: BaseException) -> str:
     """Say what went wrong in words that hold no URL: an exception of the HTTP library quotes it."""
-    chain = _chain(error)
-    for cause in chain:
-        # The second is urllib3's own, of 1.26, which checks names itself.
-        if isinstance(cause, ssl.SSLCertVerificationError) or type(cause).__name__ == "CertificateError":
-            # Made by Python code (truststore), it has no message of its own.
-            message = (getattr(cause, "verify_message", "") or "no reason given").rstrip(".")
-            return f"the TLS certificate was not accepted ({message})"
-    for cause in chain:
-        if isinstance(cause, socket.gaierror):
-            return "the host name could not be resolved"
-        if isinstance(cause, TimeoutError) or type(cause).__name__ in ("ReadTimeoutError", "ConnectTimeout"):
-            return "timed out"
-        if isinstance(cause, IncompleteRead):
-            return "the body ended early"
-    for cause in chain:
-        if isinstance(cause, OSError) and isinstance(cause.errno, int) and cause.strerror:
-            return cause.strerror.lower()
-    return f"the connection broke ({type(error).__name__})"
+    return cause_of(error) or f"the connection broke ({type(error).__name__})"
 
 
 def is_final(error: BaseException) -> bool:
     """Return whether asking again is pointless: a certificate does not get better, nor does a bad URL."""
-    return any(isinstance(cause, (ssl.SSLCertVerificationError, ValueError)) for cause in _chain(error))
-
-
-def _chain(error: BaseException) -> list[BaseException]:
-    """Return an error and all that it wraps: causes, contexts, ``reason`` and arguments; outermost first."""
-    found: list[BaseException] = []
-    waiting: list[object] = [error]
-    while waiting:
-        one = waiting.pop(0)
-        if isinstance(one, BaseException) and not any(one is other for other in found):
-            found.append(one)
-            waiting += [one.__cause__, one.__context__, getattr(one, "reason", None), *one.args]
-    return found
+    return any(isinstance(cause, (ssl.SSLCertVerificationError, ValueError)) for cause in chain_of(error))
