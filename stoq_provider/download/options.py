@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from stoq_provider import __version__
 from stoq_provider.core.error_text import sentences
 from stoq_provider.core.validation import near_misses
 from stoq_provider.exceptions import DownloadError, ValidationRejected, VerificationError
@@ -84,6 +85,7 @@ class DownloadOptions:
         environment's ``REQUESTS_CA_BUNDLE`` or ``CURL_CA_BUNDLE`` is used where it is set.
     :param proxy: URL of a proxy; ``None``: what ``HTTPS_PROXY`` and ``NO_PROXY`` of the environment say.
         Behind a proxy only the name of the host can be checked, because the proxy resolves it.
+    :param user_agent: who asks, for readers of the store's logs.
     :raises ValidationRejected: naming what is wrong; a spelling mistake must not turn a check off.
     """
 
@@ -107,6 +109,7 @@ class DownloadOptions:
     allow_loopback: bool = False
     verify: bool | str = True
     proxy: str | None = field(default=None, repr=False)
+    user_agent: str = f"airflow-provider-stoq/{__version__}"
 
     @classmethod
     def of(cls, *, format: Any, overwrite: Any, given: Any) -> DownloadOptions:  # noqa: A002 - the operators' name

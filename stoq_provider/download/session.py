@@ -46,7 +46,7 @@ class GuardedSession:
         self._session = requests.Session()
         # Nothing that was not put there on purpose: no cookie policy, no library's default headers.
         self._session.headers.clear()
-        self._session.headers["User-Agent"] = "airflow-provider-stoq"
+        self._session.headers["User-Agent"] = options.user_agent
         # Else the whole body of a redirect would be read, to find out where it leads.
         self._session.get_redirect_target = lambda resp: None  # type: ignore[method-assign]
         adapter = _GuardedAdapter(self._connected)

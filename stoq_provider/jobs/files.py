@@ -79,6 +79,7 @@ def store_files(
             allow_private=client.allows_private,
             verify=settings.verify,
             proxy=settings.proxy,
+            user_agent=settings.user_agent,
         ),
         job_id=fresh.handle.job_id,
         system=client.system.name,

@@ -107,6 +107,7 @@ def test_what_a_task_may_be_given_is_no_permission_of_the_connection():
         "allow_loopback",
         "verify",
         "proxy",
+        "user_agent",
     }
 
 

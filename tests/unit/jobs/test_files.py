@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from urllib.parse import urlsplit
 
+import airflow
 import pytest
 
+from stoq_provider import __version__
 from stoq_provider.core.models import JobHandle
 from stoq_provider.download import session
 from stoq_provider.exceptions import DownloadError, VerificationError
@@ -130,6 +132,14 @@ def test_verify_of_the_connection_holds_for_its_files(store, api, verify):
     store(verify=verify)
     (request,) = asked_for_files(api)
     assert request.verify == verify
+
+
+def test_the_store_is_told_the_versions_of_package_and_airflow(store, api):
+    store()
+    (request,) = asked_for_files(api)
+    assert request.headers["User-Agent"].startswith(
+        f"airflow-provider-stoq/{__version__} apache-airflow/{airflow.__version__}"
+    )
 
 
 def test_proxy_of_the_connection_is_that_of_its_files(store, api, monkeypatch):

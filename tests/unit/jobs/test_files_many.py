@@ -26,7 +26,9 @@ class Hook:
     """A shop whose jobs are all done."""
 
     system = SimpleNamespace(name="stoq", label="STOQ")
-    settings = SimpleNamespace(allow_http=False, on_loopback=True, verify=True, proxy=None)
+    settings = SimpleNamespace(
+        allow_http=False, on_loopback=True, verify=True, proxy=None, user_agent="tests/1"
+    )
     allows_private = False
 
     def __init__(self, server):

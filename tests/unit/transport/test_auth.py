@@ -47,6 +47,7 @@ class TestTheToken:
         assert server.paths == ["POST /login", "GET /admin/batch-jobs"]
         assert server.seen[0][2] == {"email": "me@example.com", "password": PASSWORD}
         assert server.seen[1][1]["authorization"] == "Bearer token-1"
+        assert [headers["user-agent"] for _, headers, _ in server.seen] == ["tests/1", "tests/1"]
 
     def test_is_fetched_once_for_all_calls(self, send, server):
         answers = send(READ, WRITE, READ)
