@@ -22,7 +22,7 @@ def _field(label: str, description: str, type_: str, default: Any = None) -> dic
 CONN_FIELDS: dict[str, dict[str, Any]] = {
     "timeout": _field("Timeout", "Seconds to wait for a connection and for each response.", "number", 30),
     "verify": _field("Verify TLS", "true, false, or the path of a CA bundle.", "string", "true"),
-    "proxy": _field("Proxy", "URL of an HTTP proxy; empty: as the environment says.", "string"),
+    "proxy": _field("Proxy", "URL of an HTTP or SOCKS 5 proxy; empty: as the environment says.", "string"),
     "allow_http": _field(
         "Allow plain HTTP",
         "Send the key over plain http to a host that is not this machine. For tests only.",

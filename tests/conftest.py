@@ -28,8 +28,9 @@ os.environ.update(
     AIRFLOW__CORE__UNIT_TEST_MODE="False",
     AIRFLOW__LOGGING__LOGGING_LEVEL="INFO",
 )
+_BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 for _name in list(os.environ):
-    if _name.startswith(("AIRFLOW_CONN_", "AIRFLOW__STOQ__")):
+    if _name.startswith(("AIRFLOW_CONN_", "AIRFLOW__STOQ__")) or _name in _BUNDLES:
         del os.environ[_name]
 
 

@@ -82,7 +82,7 @@ class DownloadOptions:
     :param allow_loopback: addresses of the worker itself, over ``http`` as well. For an API that itself
         is on loopback (the sandbox); otherwise a remote server could point us to services of the worker.
     :param verify: check TLS certificates; a path names a bundle of authorities. With ``True`` the
-        environment's ``REQUESTS_CA_BUNDLE`` or ``CURL_CA_BUNDLE`` is used where it is set.
+        environment's bundle is used (:data:`stoq_provider.transport.route.BUNDLES`).
     :param proxy: URL of a proxy; ``None``: what ``HTTPS_PROXY`` and ``NO_PROXY`` of the environment say.
         Behind a proxy only the name of the host can be checked, because the proxy resolves it.
     :param user_agent: who asks, for readers of the store's logs.

@@ -15,9 +15,9 @@ from typing import Any
 
 import requests
 from requests.adapters import HTTPAdapter
-from requests.utils import select_proxy
 from urllib3.exceptions import HTTPError
 
+from stoq_provider.core.validation import InvalidInput
 from stoq_provider.download.options import DownloadOptions
 from stoq_provider.download.responses import Trouble, describe, is_final
 from stoq_provider.download.ssrf import (
@@ -30,6 +30,7 @@ from stoq_provider.download.ssrf import (
     resolve,
 )
 from stoq_provider.transport.log_filter import quietly
+from stoq_provider.transport.route import find_route
 
 MAX_REDIRECTS = 3
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -47,6 +48,8 @@ class GuardedSession:
         # Nothing that was not put there on purpose: no cookie policy, no library's default headers.
         self._session.headers.clear()
         self._session.headers["User-Agent"] = options.user_agent
+        # Nor what the environment says: find_route() has asked it, and a netrc entry of the host is not sent.
+        self._session.trust_env = False
         # Else the whole body of a redirect would be read, to find out where it leads.
         self._session.get_redirect_target = lambda resp: None  # type: ignore[method-assign]
         adapter = _GuardedAdapter(self._connected)
@@ -78,7 +81,7 @@ class GuardedSession:
     def _get_once(self, url: SignedUrl, headers: dict[str, str]) -> requests.Response | Trouble:
         try:
             return quietly(self._send, url, headers)
-        except Refused as error:
+        except (Refused, InvalidInput) as error:
             return Trouble(str(error), final=True)
         except (requests.RequestException, HTTPError, OSError, ValueError) as error:
             return Trouble(describe(error), final=is_final(error))
@@ -86,13 +89,8 @@ class GuardedSession:
     def _send(self, url: SignedUrl, headers: dict[str, str]) -> requests.Response:
         check_scheme(url, self._options)
         session = self._session
-        # The environment is asked for proxies and certificate authorities, then shut out: with trust_env a
-        # netrc entry of the storage host would be sent along, and a proxy of the environment would win.
-        session.trust_env = True
-        given = {"http": self._options.proxy, "https": self._options.proxy} if self._options.proxy else {}
-        settings = session.merge_environment_settings(url.text, given, True, self._options.verify, None)
-        session.trust_env = False
-        self._url, self._direct = url, not select_proxy(url.text, settings["proxies"])
+        route = find_route(url.text, self._options.verify, self._options.proxy)
+        self._url, self._direct = url, route.proxy is None
         if self._direct:
             # One bad address among them is enough to refuse.
             for address in resolve(url.host, url.port):
@@ -108,8 +106,8 @@ class GuardedSession:
             stream=True,
             allow_redirects=False,
             timeout=(self._options.connect_timeout, self._options.stall_timeout),
-            proxies=settings["proxies"],
-            verify=settings["verify"],
+            proxies=route.proxies,
+            verify=route.verify,
         )
         response.raw.enforce_content_length = True  # urllib3 1.26 does not do it by itself
         return response

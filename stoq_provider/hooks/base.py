@@ -23,7 +23,7 @@ from stoq_provider.core.validation import check_json
 from stoq_provider.download.options import DOWNLOADS_AGAIN
 from stoq_provider.exceptions import Detached, StoqProviderError
 from stoq_provider.get_provider_info import INTEGRATIONS, connection, form_widgets
-from stoq_provider.jobs.config import user_agent
+from stoq_provider.jobs.config import mask_proxy, user_agent
 from stoq_provider.jobs.errors import NOTHING_SENT, of_problem, typed
 from stoq_provider.jobs.send import send
 from stoq_provider.systems.base import System
@@ -103,20 +103,22 @@ class JobHook(BaseHook):
         return self._read_settings(self.get_connection(self.conn_id))
 
     async def asettings(self) -> ConnectionSettings:
-        """Read the connection without blocking the event loop (Airflow before 3.3.2 could deadlock)."""
+        """Read connection and bundle without blocking the event loop (Airflow before 3.3.2 could deadlock)."""
         connection = await get_async_connection(self.conn_id)
         if hasattr(connection, "aextra_dejson"):
             extra = await connection.aextra_dejson()
         else:
             # Reading extra masks its secrets, which asks the supervisor and would block the loop.
             extra = await asyncio.to_thread(lambda: connection.extra_dejson)
-        return self._read_settings(connection, extra)
+        return await asyncio.to_thread(self._read_settings, connection, extra)
 
     def _read_settings(self, connection: Any, extra: Mapping[str, Any] | None = None) -> ConnectionSettings:
         with typed(self.system.name, f"{NOTHING_SENT}; the connection is {self.conn_id!r}"):
             if extra is None:
                 extra = connection.extra_dejson
-            return read_settings(connection, extra, self.system, user_agent())
+            settings = read_settings(connection, extra, self.system, user_agent())
+        mask_proxy(settings.proxy)
+        return settings
 
     @cached_property
     def _session(self) -> ShopSession:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from datetime import timedelta
+from pkgutil import resolve_name
+from urllib.parse import unquote, urlsplit
 
 import airflow
 from airflow.providers.common.compat.sdk import conf
@@ -70,3 +73,24 @@ def user_agent(dag_id: str | None = None) -> str:
     name = f"airflow-provider-stoq/{__version__} apache-airflow/{airflow.__version__}"
     ascii_dag = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in dag_id)
     return f"{name} (dag {ascii_dag})" if ascii_dag else name
+
+
+_MASKERS = (
+    "airflow.sdk.log",
+    "airflow.sdk.execution_time.secrets_masker",
+    "airflow.utils.log.secrets_masker",
+)
+"""Where versions of Airflow have ``mask_secret``; old compatibility layers do not have it."""
+
+
+def mask_proxy(proxy: str | None) -> None:
+    """Have Airflow strike a proxy's password out of logs: it masks extra fields by their names alone."""
+    password = urlsplit(proxy or "").password
+    if not password:
+        return
+    for module in _MASKERS:
+        with suppress(ImportError, AttributeError):
+            mask = resolve_name(f"{module}:mask_secret")
+            for form in {password, unquote(password)}:
+                mask(form)
+            return

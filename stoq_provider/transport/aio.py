@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import httpx
 
 from stoq_provider.core.http import Decoded, Problem, ProblemKind, Request, Response
+from stoq_provider.core.validation import InvalidInput
 from stoq_provider.transport.auth import Login
+from stoq_provider.transport.causes import certificate_flaw
 from stoq_provider.transport.flow import RequestFlow, no_response
 from stoq_provider.transport.log_filter import quietly
 from stoq_provider.transport.poll_scheduler import PollScheduler
@@ -22,10 +25,15 @@ NOT_CONNECTED = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
 @dataclass
 class Client:
-    """A client that several users share, and the login that goes with it."""
+    """
+    A client that several users share, and the login that goes with it.
+
+    :param renew: makes another one where its bundle of authorities was renewed; may block.
+    """
 
     http: httpx.AsyncClient
     login: Login
+    renew: Callable[[], httpx.AsyncClient | None] = lambda: None
     signing_in: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -82,6 +90,13 @@ class AsyncTransport(RequestFlow):
                 ),
             )
         except httpx.HTTPError as error:
+            if certificate_flaw(error):
+                # This client may serve for days: perhaps its bundle of authorities was renewed meanwhile.
+                with suppress(InvalidInput):  # it is being written
+                    fresh = await asyncio.to_thread(self._client.renew)
+                    if fresh is not None:
+                        old, self._client.http = self._client.http, fresh
+                        await old.aclose()
             return no_response(error, self._settings.timeout, connected=not isinstance(error, NOT_CONNECTED))
         except httpx.InvalidURL:
             return Problem(ProblemKind.PROTOCOL, ("the address is none that can be used",))

@@ -8,22 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache
 from http.cookiejar import DefaultCookiePolicy
+from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 import httpx
+from requests.utils import get_auth_from_url
 
 from stoq_provider.systems.base import System
 from stoq_provider.transport.aio import AsyncTransport, Client
 from stoq_provider.transport.auth import Login
 from stoq_provider.transport.poll_scheduler import PollScheduler
 from stoq_provider.transport.rate_limiter import TRIGGERER, Meter, RateLimiter
+from stoq_provider.transport.route import bundle_version, find_route, tls_context
 from stoq_provider.transport.settings import ConnectionSettings
 
 MAX_CONNECTIONS = 8
@@ -36,29 +37,49 @@ def make_client(settings: ConnectionSettings) -> httpx.AsyncClient:
 
     Takes some hundredths of a second where authorities are loaded: not in an event loop.
     """
+    route = find_route(settings.origin, settings.verify, settings.proxy)
+    tls = tls_context(route.verify)
     client = httpx.AsyncClient(
         headers={"Accept": "application/json"},
         timeout=settings.timeout,
-        verify=_verify(settings.verify),
-        proxy=settings.proxy,
+        verify=tls,
+        proxy=_proxy(route.proxy, tls),
+        trust_env=False,
         limits=httpx.Limits(max_connections=MAX_CONNECTIONS),
     )
     client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     return client
 
 
-@lru_cache(maxsize=8)
-def _verify(setting: bool | str) -> ssl.SSLContext:
-    """
-    Take a bundle of authorities, a file or a folder; httpx is about to take no path any more.
+def _make(settings: ConnectionSettings, system: System) -> Client:
+    verify = find_route(settings.origin, settings.verify, settings.proxy).verify
+    version = bundle_version(verify)
 
-    One context serves all shops: each would hold half a megabyte of authorities.
-    """
-    if isinstance(setting, bool):
-        return httpx.create_ssl_context(verify=setting)
-    if os.path.isdir(setting):  # noqa: PTH112
-        return ssl.create_default_context(capath=setting)
-    return ssl.create_default_context(cafile=setting)
+    def renew() -> httpx.AsyncClient | None:
+        nonlocal version
+        now = bundle_version(verify)
+        if now == version:
+            return None
+        http = make_client(settings)
+        version = now
+        return http
+
+    return Client(make_client(settings), Login(settings, system), renew)
+
+
+def _proxy(url: str | None, tls: ssl.SSLContext) -> httpx.Proxy | None:
+    """Return a proxy, read as requests reads its URL."""
+    if url is None:
+        return None
+    parts = urlsplit(url)
+    # httpx resolves no name itself before it asks a SOCKS proxy, and called that so only from 0.28 on.
+    scheme = parts.scheme.replace("socks5h", "socks5")
+    user, password = get_auth_from_url(url)
+    return httpx.Proxy(
+        f"{scheme}://{parts.netloc.rpartition('@')[2]}",
+        auth=(user, password) if user else None,
+        ssl_context=tls if scheme == "https" else None,
+    )
 
 
 @dataclass
@@ -92,7 +113,8 @@ async def shared_transport(
     Lend a transport on the client, rate limiter and poll scheduler of this shop in the running event loop.
 
     A shop is an origin, a user name and a key. Connections to it that differ in TLS, proxy or time-out have
-    clients of their own, and still one limiter; the first of them says how large its share is.
+    clients of their own, and so has one after its bundle of authorities was renewed. There is still one
+    limiter; the first user says how large its share is.
 
     :param meter: what the first user of a shop gives counts.
     """
@@ -102,14 +124,15 @@ async def shared_transport(
     if scheduler is None:
         limiter = RateLimiter(system, settings.points_share, TRIGGERER, meter=meter)
         scheduler = loop.schedulers[key] = PollScheduler(system, limiter)
-    name = _digest(key, str(settings.verify), str(settings.proxy), str(settings.timeout))
+    route = find_route(settings.origin, settings.verify, settings.proxy)
+    bundle = bundle_version(route.verify)
+    name = _digest(key, str(route.verify), str(bundle), str(route.proxy), str(settings.timeout))
     shared = loop.clients.setdefault(name, _SharedClient())
     shared.users += 1
     try:
         async with shared.making:
             if shared.client is None:
-                http = await asyncio.to_thread(make_client, settings)
-                shared.client = Client(http, Login(settings, system))
+                shared.client = await asyncio.to_thread(_make, settings, system)
         yield AsyncTransport(settings, client=shared.client, scheduler=scheduler)
     finally:
         shared.users -= 1

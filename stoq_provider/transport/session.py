@@ -15,6 +15,7 @@ from stoq_provider.systems.payload import origin_of
 from stoq_provider.transport.auth import Login
 from stoq_provider.transport.flow import no_response
 from stoq_provider.transport.log_filter import quietly
+from stoq_provider.transport.route import find_route
 from stoq_provider.transport.settings import ConnectionSettings
 
 if TYPE_CHECKING:
@@ -35,13 +36,10 @@ class ShopSession(Session):
         self.login = Login(settings, system)
         self.auth = self._sign
         self._settings = settings
+        # The environment is asked in merge_environment_settings(), and for nothing else.
+        self.trust_env = False
         self.headers.update({"User-Agent": settings.user_agent, "Accept": "application/json"})
-        self.verify = settings.verify
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        if settings.proxy:
-            self.proxies.update({"http": settings.proxy, "https": settings.proxy})
-            # The environment's NO_PROXY and proxies would otherwise win over the connection's.
-            self.trust_env = False
 
     def _sign(self, request: PreparedRequest) -> PreparedRequest:
         """
@@ -67,10 +65,15 @@ class ShopSession(Session):
         return iter(()) if yield_requests else super().resolve_redirects(*args, **options)
 
     def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
-        """Let ``REQUESTS_CA_BUNDLE`` count only where the connection does not say how to verify."""
-        if verify is None and self.verify is not True:
-            verify = self.verify
-        return super().merge_environment_settings(url, proxies, stream, verify, cert)
+        """Take what the caller gave, else the way that :mod:`~stoq_provider.transport.route` finds."""
+        route = find_route(url, self._settings.verify, self._settings.proxy)
+        verify = route.verify if verify is None else verify
+        return super().merge_environment_settings(url, proxies or route.proxies, stream, verify, cert)
+
+    def rebuild_proxies(self, prepared_request: PreparedRequest, proxies: Any) -> Any:
+        """Find the way to where a redirect leads."""
+        route = find_route(prepared_request.url or "", self._settings.verify, self._settings.proxy)
+        return super().rebuild_proxies(prepared_request, route.proxies)  # type: ignore[no-untyped-call]
 
 
 def sign_nothing(request: PreparedRequest) -> PreparedRequest:

@@ -24,7 +24,9 @@ class ConnectionSettings:
     :param key: the API key, or the password where there is a ``login``; in no repr.
     :param login: user name, for systems that trade it for a token; elsewhere not used.
     :param timeout: seconds to wait for a connection, and for each piece of a response.
-    :param verify: whether TLS certificates are checked, or the path of a CA bundle.
+    :param verify: whether TLS certificates are checked, or the path of a CA bundle; as ``proxy`` what the
+        connection says, of which :mod:`~stoq_provider.transport.route` makes what counts.
+    :param conn_id: the connection, for messages.
     :param allow_private: whether files may lie at private addresses; only Medusa's hook asks for it.
     :param points_share: the part of the shop's points that is ours.
     """
@@ -39,6 +41,7 @@ class ConnectionSettings:
     points_share: float = 0.8
     user_agent: str = "airflow-provider-stoq"
     login: str | None = None
+    conn_id: str = ""
 
     @property
     def on_loopback(self) -> bool:
@@ -54,6 +57,8 @@ def read_settings(
 
     Keys of the extra that nobody here reads are only warned of: other tools may keep their own there.
 
+    Reads a bundle of authorities, where one is named: not in an event loop.
+
     :param extra: the connection's, read by the caller, which in a trigger must not block.
     :raises InvalidInput: naming the field that is missing or wrong; never its value if that is secret.
     """
@@ -64,18 +69,26 @@ def read_settings(
         raise InvalidInput("the connection has no API key; put it into the password field")
     if not (key.isascii() and key.isprintable()):
         raise InvalidInput("the API key in the password field has characters that no header can carry")
+    from stoq_provider.transport.route import find_route, tls_context  # parsing a DAG needs no requests
+
     given = {
         name: read(extra[name])
         for name, read in EXTRA.items()
         if extra.get(name) is not None and str(extra[name]).strip()
     }
-    return ConnectionSettings(
+    settings = ConnectionSettings(
         origin=_origin(connection, system, allow_http=given.get("allow_http", False)),
         key=key,
         user_agent=user_agent,
         login=(connection.login or "").strip() or None,
+        conn_id=getattr(connection, "conn_id", None) or "",
         **given,
     )
+    # What can't be used is refused here, before anything may have been sent.
+    verify = find_route(settings.origin, settings.verify, settings.proxy).verify
+    if isinstance(verify, str):
+        tls_context(verify)
+    return settings
 
 
 def is_loopback(host: str) -> bool:

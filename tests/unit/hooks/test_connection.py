@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-import ssl
 from urllib.parse import quote
 
 import pytest
+from airflow.providers.common.compat.sdk import mask_secret
+from certifi import where
 
 from stoq_provider.exceptions import ValidationRejected
 from stoq_provider.hooks.stoq import StoqHook
 
 from .conftest import CONN, KEY
+
+BUNDLE = where()
 
 
 def connect(monkeypatch, **fields) -> StoqHook:
@@ -82,7 +85,7 @@ def test_host(monkeypatch, fields, origin):
         ({"verify": "true"}, "verify", True),
         ({"verify": ""}, "verify", True),
         ({"verify": None}, "verify", True),
-        ({"verify": "/etc/ca.pem"}, "verify", "/etc/ca.pem"),
+        ({"verify": BUNDLE}, "verify", BUNDLE),
         ({"proxy": "http://proxy:3128"}, "proxy", "http://proxy:3128"),
         ({"proxy": ""}, "proxy", None),
         ({"allow_http": "no"}, "allow_http", False),
@@ -108,6 +111,8 @@ def test_extra(monkeypatch, extra, name, value):
         ({"extra": {"timeout": 0}}, "'timeout'"),
         ({"extra": {"timeout": "soon"}}, "'timeout'"),
         ({"extra": {"points_share": 2}}, "'points_share'"),
+        ({"extra": {"verify": "/no/such/ca.pem"}}, "'verify'"),
+        ({"extra": {"proxy": "foo://me:pw@proxy"}}, "the scheme 'foo'"),
     ],
 )
 def test_what_is_wrong_is_named_and_nothing_is_sent(monkeypatch, fields, words):
@@ -131,26 +136,27 @@ def test_the_triggers_way_to_the_connection_gives_the_same(monkeypatch):
 
 
 def test_session_carries_tls_and_proxy_settings(monkeypatch):
-    session = connect(monkeypatch, extra={"verify": "/etc/ca.pem", "proxy": "http://proxy:1"}).get_conn()
-    assert session.verify == "/etc/ca.pem"
-    assert session.proxies == {"http": "http://proxy:1", "https": "http://proxy:1"}
+    session = connect(monkeypatch, extra={"verify": BUNDLE, "proxy": "http://proxy:1"}).get_conn()
+    given = session.merge_environment_settings("https://app.stoqapp.com/x", {}, None, None, None)
+    assert given["verify"] == BUNDLE
+    assert given["proxies"] == {"http": "http://proxy:1", "https": "http://proxy:1"}
     assert session.trust_env is False
     assert KEY not in str(vars(session))
 
 
-@pytest.mark.parametrize("verify", [True, False, "bundle"])
-def test_async_client_takes_the_same_tls_settings(monkeypatch, verify, recwarn):
-    from stoq_provider.transport.client_pool import make_client
+def test_what_a_caller_of_the_session_says_counts(monkeypatch):
+    session = connect(monkeypatch, extra={"verify": BUNDLE, "proxy": "http://proxy:1"}).get_conn()
+    mine = {"https": "http://mine:1"}
+    given = session.merge_environment_settings("https://app.stoqapp.com/x", mine, None, False, None)
+    assert (given["verify"], given["proxies"]) == (False, mine)
 
-    bundle = ssl.get_default_verify_paths().cafile
-    if verify == "bundle" and not bundle:
-        pytest.skip("this machine has no bundle of authorities")
-    hook = connect(monkeypatch, extra={"verify": bundle if verify == "bundle" else verify})
-    client = make_client(hook.settings)
-    asyncio.run(client.aclose())
-    assert not [
-        w for w in recwarn if issubclass(w.category, DeprecationWarning) and "verify" in str(w.message)
-    ]
+
+def test_the_password_of_a_proxy_is_masked_in_logs(monkeypatch):
+    masked = []
+    monkeypatch.setattr(f"{mask_secret.__module__}.mask_secret", masked.append)
+    hook = connect(monkeypatch, extra={"proxy": "http://me:p%40ss-w0rd@proxy:1"})
+    assert hook.settings.proxy == "http://me:p%40ss-w0rd@proxy:1"
+    assert {"p%40ss-w0rd", "p@ss-w0rd"} <= {secret for secret in masked if isinstance(secret, str)}
 
 
 def test_get_conn_is_one_session_and_close_ends_it(monkeypatch):

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import airflow
 import pytest
+from certifi import where
 
 from stoq_provider import __version__
 from stoq_provider.core.models import JobHandle
@@ -21,7 +22,7 @@ PUBLIC = "93.184.215.14"
 FILE = "https://files.example/exports/x.csv?X-Amz-Signature=5ecre7"
 HANDLE = JobHandle("stoq", "export:revenue", "exp_1", f"{API}/preorders/reports/exports/exp_1")
 BODY = b"id\n1\n2\n"
-BUNDLE = "/etc/ssl/our-bundle.pem"
+BUNDLE = where()
 PROXY = "http://proxy.example:3128"
 
 
@@ -29,7 +30,7 @@ PROXY = "http://proxy.example:3128"
 def bare(monkeypatch):
     """Neither name servers nor proxies nor authorities of this machine have a say."""
     names = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
-    for name in (*names, *map(str.lower, names), "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+    for name in (*names, *map(str.lower, names), "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
         monkeypatch.delenv(name, raising=False)
     known = {"files.example": PUBLIC, "inside.example": "10.20.30.40", "localhost": "127.0.0.1"}
     monkeypatch.setattr(session, "resolve", lambda host, port: [known.get(host, host.strip("[]"))])

@@ -7,6 +7,7 @@ import logging
 from types import SimpleNamespace
 
 import pytest
+from certifi import where
 
 from stoq_provider.core.validation import InvalidInput
 from stoq_provider.get_provider_info import CONN_FIELDS
@@ -16,6 +17,7 @@ from stoq_provider.transport.settings import EXTRA, ConnectionSettings, is_loopb
 from .conftest import STOQ
 
 KEY = "stoq_api_key_0123456789abcdef"
+BUNDLE = where()
 DEFAULT = "https://app.stoqapp.com"
 
 
@@ -146,7 +148,8 @@ EXTRAS = [
     ({"verify": False}, "verify", False),
     ({"verify": "False"}, "verify", False),
     ({"verify": "0"}, "verify", False),
-    ({"verify": " /etc/ca.pem "}, "verify", "/etc/ca.pem"),
+    ({"verify": "off"}, "verify", False),
+    ({"verify": f" {BUNDLE} "}, "verify", BUNDLE),
     ({}, "allow_http", False),
     ({"allow_http": "yes"}, "allow_http", True),
     ({"allow_http": "false"}, "allow_http", False),
@@ -175,6 +178,36 @@ def test_extra(extra, name, value):
 def test_a_number_that_is_none(name, value):
     with pytest.raises(InvalidInput, match=f"'{name}' in the connection's extra must be a number from"):
         read(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("extra", "words"),
+    [
+        (
+            {"verify": "/no/such/ca.pem"},
+            r"'verify' in the connection's extra is neither .*'/no/such/ca\.pem'",
+        ),
+        ({"verify": "disabled"}, "'verify' in the connection's extra is neither true nor false nor a bundle"),
+        ({"verify": __file__}, "no certificate"),
+        ({"proxy": "foo://me:s3cret@proxy:1"}, "has the scheme 'foo'"),
+        ({"proxy": "socks4://me:s3cret@proxy:1"}, "has the scheme 'socks4'"),
+        ({"proxy": "http://me:s3cret@"}, "no URL with a host"),
+    ],
+)
+def test_what_no_request_could_be_sent_with(extra, words):
+    with pytest.raises(InvalidInput, match=words) as caught:
+        read(**extra)
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("REQUESTS_CA_BUNDLE", "/no/such/ca.pem"), ("HTTPS_PROXY", "foo://me:s3cret@proxy:1")]
+)
+def test_the_same_of_the_environment(monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(InvalidInput, match="environment") as caught:
+        read()
+    assert "s3cret" not in str(caught.value)
 
 
 @pytest.fixture
