@@ -124,6 +124,10 @@ class ProtocolError(StoqProviderError):
 class SubmissionUncertain(StoqProviderError, AirflowFailException):
     """The submission may or may not have reached the server, and repeating it is not safe."""
 
+    def __init__(self, message: str, **details: Any) -> None:
+        # Whatever is known of an error that it takes the place of.
+        super().__init__(message, **{**details, "job_started": None, "maybe_processed": True})
+
 
 class SubmissionInterrupted(StoqProviderError):
     """One of several submissions is uncertain and not repeated; a retry sends those behind it."""

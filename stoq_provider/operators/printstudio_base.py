@@ -130,7 +130,6 @@ def _uncertain(system: System, doubtful: Sequence[str], on_clear: str) -> Submis
         f"response came back. They perhaps took effect; they are not sent again, and the task is not "
         f"retried. Look in {system.label} what is there; if they are missing, {again} sends them.",
         system=system.name,
-        maybe_processed=True,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from types import SimpleNamespace
 
 import pytest
@@ -13,7 +14,7 @@ from stoq_provider.core.http import Problem, ProblemKind
 from stoq_provider.core.lifecycle import Outcome
 from stoq_provider.core.models import JobHandle
 from stoq_provider.core.records import RepeatSafety, SubmissionRecord
-from stoq_provider.exceptions import StoqProviderError
+from stoq_provider.exceptions import ServiceUnavailable, StoqProviderError, SubmissionUncertain
 from stoq_provider.jobs import errors
 
 HANDLE = JobHandle("stoq", "bulk_release", "bulk_1", "/x")
@@ -186,3 +187,16 @@ def test_a_job_that_an_earlier_try_found_unknown_is_not_called_one_without_an_an
     assert type(error) is exceptions.JobNotFound
     assert "STOQ does not know job bulk_1" in str(error)
     assert "set on_clear='resubmit'" in str(error)
+
+
+def test_an_uncertain_submission_is_one_whatever_it_takes_the_place_of():
+    before = ServiceUnavailable("refused", system="stoq", job_started=False, points_left=7)
+    error = SubmissionUncertain("perhaps", **before.details())
+    for one in (
+        SubmissionUncertain("perhaps"),
+        error,
+        pickle.loads(pickle.dumps(error)),
+        error.after(1, 2, recorded=True),
+    ):
+        assert (one.maybe_processed, one.job_started) == (True, None)
+    assert (error.system, error.points_left) == ("stoq", 7)
