@@ -103,7 +103,7 @@ class JobHook(BaseHook):
         return self._read_settings(self.get_connection(self.conn_id))
 
     async def asettings(self) -> ConnectionSettings:
-        """Read connection and bundle without blocking the event loop (Airflow before 3.3.2 could deadlock)."""
+        """Read the connection without blocking the event loop (Airflow before 3.3.2 could deadlock)."""
         connection = await get_async_connection(self.conn_id)
         if hasattr(connection, "aextra_dejson"):
             extra = await connection.aextra_dejson()
@@ -232,7 +232,7 @@ class JobHook(BaseHook):
         elif problem.maybe_processed:
             fate = "Whether it took effect is unknown; it was not sent again. Look before you repeat it."
         else:
-            fate = "It did not take effect"
+            fate = "It was not sent" if problem.kind is ProblemKind.NOT_SENT else "It did not take effect"
             fate += ". The task is not retried." if final else "; a retry sends it again."
         return of_problem(
             problem,

@@ -156,8 +156,10 @@ class _Sending:
             then = "A retry submits it."
         # An attempt before this one got no clear response: its job may be what the server is busy with.
         job = PERHAPS_A_JOB if self._doubtful else NO_JOB
-        doing = f"{self._request.target}: {self._system.label} did not accept the submission"
-        return self._error(problem, decoded, doing, f"{job} {then}")
+        doing = f"{self._system.label} did not accept the submission"
+        if problem.kind is ProblemKind.NOT_SENT:
+            doing = f"the submission was not sent to {self._system.label}"
+        return self._error(problem, decoded, f"{self._request.target}: {doing}", f"{job} {then}")
 
     def _unclear(self, problem: Problem, decoded: Decoded) -> StoqProviderError:
         fate = "No remote job was started: none is in the list of jobs. A retry submits it."

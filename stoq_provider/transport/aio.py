@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 import httpx
 
-from stoq_provider.core.http import Decoded, Problem, ProblemKind, Request, Response
+from stoq_provider.core.http import Decoded, Problem, Request, Response
 from stoq_provider.core.validation import InvalidInput
 from stoq_provider.transport.auth import Login
 from stoq_provider.transport.causes import certificate_flaw
-from stoq_provider.transport.flow import RequestFlow, no_response
+from stoq_provider.transport.flow import RequestFlow, Stage, no_response
 from stoq_provider.transport.log_filter import quietly
 from stoq_provider.transport.poll_scheduler import PollScheduler
 from stoq_provider.transport.retry import RetryPolicy
 from stoq_provider.transport.settings import ConnectionSettings
 
-NOT_CONNECTED = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
-"""Errors of a request that surely never left."""
+ERRORS = (httpx.HTTPError, httpx.InvalidURL, OSError)
+NOT_CONNECTED = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.InvalidURL)
+"""Errors of a request that did not get so far that its stage is known, and surely never left."""
 
 
 @dataclass
@@ -82,22 +84,52 @@ class AsyncTransport(RequestFlow):
     async def _exchange(self, request: Request) -> Response | Problem:
         # The client is shared, also by users of other names.
         headers = {"User-Agent": self._settings.user_agent, **self.login.headers(request.url)}
+        trace = _Trace()
         try:
             response = await quietly(
                 asyncio.ensure_future,
                 self._client.http.request(
-                    request.method, request.url, params=request.params, json=request.json, headers=headers
+                    request.method,
+                    request.url,
+                    params=request.params,
+                    json=request.json,
+                    headers=headers,
+                    extensions={"trace": trace},
                 ),
             )
-        except httpx.HTTPError as error:
-            if certificate_flaw(error):
-                # This client may serve for days: perhaps its bundle of authorities was renewed meanwhile.
-                with suppress(InvalidInput):  # it is being written
-                    fresh = await asyncio.to_thread(self._client.renew)
-                    if fresh is not None:
-                        old, self._client.http = self._client.http, fresh
-                        await old.aclose()
-            return no_response(error, self._settings.timeout, connected=not isinstance(error, NOT_CONNECTED))
-        except httpx.InvalidURL:
-            return Problem(ProblemKind.PROTOCOL, ("the address is none that can be used",))
+        except Exception as error:
+            # What a SOCKS proxy does wrong comes as what its package raises.
+            if trace.stage is not Stage.HANDSHAKE and not isinstance(error, ERRORS):
+                raise
+            return await self._no_response(error, trace.stage)
         return Response(response.status_code, dict(response.headers), response.content)
+
+    async def _no_response(self, error: Exception, stage: Stage | None) -> Problem:
+        if stage is None:
+            stage = Stage.CONNECTING if isinstance(error, NOT_CONNECTED) else Stage.SENT
+        if certificate_flaw(error):
+            # This client may serve for days: perhaps its bundle of authorities was renewed meanwhile.
+            with suppress(InvalidInput):  # it is being written
+                fresh = await asyncio.to_thread(self._client.renew)
+                if fresh is not None:
+                    old, self._client.http = self._client.http, fresh
+                    await old.aclose()
+        return no_response(error, self._settings, stage)
+
+
+class _Trace:
+    """
+    Notes how far a request got, by the events of httpcore.
+
+    ``stage``: ``None`` until there is a connection, old or new.
+    """
+
+    stage: Stage | None = None
+
+    async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
+        if event.endswith("connect_tcp.started"):
+            self.stage = Stage.CONNECTING
+        elif event.endswith("send_request_headers.started") and info["request"].method != b"CONNECT":
+            self.stage = Stage.SENT
+        elif event.endswith("connect_tcp.complete"):
+            self.stage = Stage.HANDSHAKE

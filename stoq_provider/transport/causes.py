@@ -18,7 +18,7 @@ def cause_of(error: BaseException) -> str:
     flaw, chain = certificate_flaw(error), chain_of(error)
     if flaw:
         return f"the TLS certificate was not accepted ({flaw})"
-    words = [_in_words(cause) for cause in chain] + [_of_system(cause) for cause in chain]
+    words = [of(cause) for of in (_in_words, _of_system, _of_proxy) for cause in chain]
     return next(filter(None, words), "")
 
 
@@ -41,13 +41,19 @@ def _of_system(cause: BaseException) -> str:
     return os.strerror(known).lower() if isinstance(known, int) and known > 0 else ""
 
 
+def _of_proxy(cause: BaseException) -> str:
+    name = type(cause).__name__  # those of SOCKS as well
+    return "the proxy made no connection" if name.endswith("ProxyError") or name.startswith("SOCKS") else ""
+
+
 def certificate_flaw(error: BaseException) -> str:
     """Return what is wrong with the certificate that an error is about, such as that it has expired."""
     for cause in chain_of(error):
-        # The second is urllib3's own, of 1.26, which checks names itself.
-        if isinstance(cause, ssl.SSLCertVerificationError) or type(cause).__name__ == "CertificateError":
+        if isinstance(cause, ssl.SSLCertVerificationError):
             # Made by Python code (truststore), it has no message of its own.
             return (getattr(cause, "verify_message", "") or "no reason given").rstrip(".")
+        if type(cause).__name__ == "CertificateError":  # of urllib3 1.26, which checks names itself
+            return str(cause)
     return ""
 
 

@@ -11,13 +11,18 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
+from enum import Enum
 from math import inf
 from typing import Any, TypeVar
 
 from stoq_provider.core.http import Decoded, Problem, ProblemKind, Request, Response, read
+from stoq_provider.core.validation import InvalidInput
 from stoq_provider.transport.auth import Login, LoginFailed
+from stoq_provider.transport.causes import cause_of
 from stoq_provider.transport.rate_limiter import RateLimiter
 from stoq_provider.transport.retry import Retries, RetryPolicy
+from stoq_provider.transport.route import find_route
+from stoq_provider.transport.settings import ConnectionSettings
 
 T = TypeVar("T")
 
@@ -125,23 +130,37 @@ class RequestFlow(ABC):
         return read(await self._exchange(request), now=self._clock(), secrets=self.login.secrets)
 
 
-def no_response(error: Exception, timeout: float, *, connected: bool) -> Problem:
+class Stage(Enum):
+    """How far a request got. One that was not sent, for a handshake or a proxy failed, surely did nothing."""
+
+    CONNECTING = "connecting"
+    HANDSHAKE = "handshake"
+    SENT = "sent"
+
+
+def no_response(error: Exception, settings: ConnectionSettings, stage: Stage) -> Problem:
     """
     Return why a request has no response, and whether it may have left.
 
-    The text names no URL: the error's own text might.
+    The text names no URL and no credentials: the error's own text might.
     """
     name = type(error).__name__
-    kind = ProblemKind.LOST_CONNECTION if connected else ProblemKind.NOT_SENT
-    if not connected and "CERTIFICATE_VERIFY_FAILED" in str(error):
-        text = "the server's TLS certificate was not accepted"
-    elif not connected:
-        text = f"no connection came about ({name})"
-    elif name.endswith("Timeout"):  # as both libraries call it
-        text = f"no response within {timeout:g} s"
-    else:
-        text = f"the connection broke before the response was whole ({name})"
-    return Problem(kind, (text,))
+    cause = cause_of(error) or name
+    if stage is Stage.SENT:
+        text = f"the connection broke before the response was whole ({cause})"
+        if name.endswith("Timeout"):  # as both libraries call it
+            text = f"no response within {settings.timeout:g} s"
+        return Problem(ProblemKind.LOST_CONNECTION, (text,))
+    if isinstance(error, InvalidInput):
+        return Problem(ProblemKind.VALIDATION, (str(error),))
+    if isinstance(error, ValueError) or name == "InvalidURL":
+        return Problem(ProblemKind.VALIDATION, (f"the request can't be sent as it is ({name})",))
+    through = find_route(settings.origin, settings.verify, settings.proxy).through
+    if stage is Stage.HANDSHAKE and not cause.startswith(("the ", "TLS ")):
+        cause += " in the TLS handshake" + (" or at the proxy" if through else "")
+    named = f" (connection {settings.conn_id!r})" if settings.conn_id else ""
+    text = f"no connection to {settings.origin}{named}{through} came about: {cause}"
+    return Problem(ProblemKind.NOT_SENT, (text,))
 
 
 def run_blocking(work: Coroutine[Any, Any, T]) -> T:

@@ -6,14 +6,16 @@ import time
 from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any
 
-from requests import Session, exceptions
-from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
+from requests import Session
+from requests.exceptions import ConnectTimeout
+from urllib3.exceptions import HTTPError
 
 from stoq_provider.core.http import Problem, Request, Response, read
 from stoq_provider.systems.base import System
 from stoq_provider.systems.payload import origin_of
+from stoq_provider.transport.adapter import ShopAdapter
 from stoq_provider.transport.auth import Login
-from stoq_provider.transport.flow import no_response
+from stoq_provider.transport.flow import Stage, no_response
 from stoq_provider.transport.log_filter import quietly
 from stoq_provider.transport.route import find_route
 from stoq_provider.transport.settings import ConnectionSettings
@@ -35,9 +37,12 @@ class ShopSession(Session):
         super().__init__()
         self.login = Login(settings, system)
         self.auth = self._sign
-        self._settings = settings
+        self.settings = settings
         # The environment is asked in merge_environment_settings(), and for nothing else.
         self.trust_env = False
+        self.adapter = ShopAdapter()
+        self.mount("https://", self.adapter)
+        self.mount("http://", self.adapter)
         self.headers.update({"User-Agent": settings.user_agent, "Accept": "application/json"})
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
 
@@ -49,14 +54,14 @@ class ShopSession(Session):
         """
         call = self.login.pending_request
         if call is not None:
-            result = exchange(self, call, self._settings.timeout, auth=sign_nothing)
+            result = exchange(self, call, auth=sign_nothing)
             self.login.accept_token(read(result, now=time.time(), secrets=self.login.secrets))
         request.headers.update(self.login.headers(request.url or ""))
         return request
 
     def rebuild_auth(self, prepared_request: PreparedRequest, response: RequestsResponse) -> None:
         """Take the key off a request that is redirected to another origin; ``.netrc`` is not asked."""
-        if origin_of(prepared_request.url or "") != origin_of(self._settings.origin):
+        if origin_of(prepared_request.url or "") != origin_of(self.settings.origin):
             for name in self.login.header_names:
                 prepared_request.headers.pop(name, None)
 
@@ -66,13 +71,13 @@ class ShopSession(Session):
 
     def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
         """Take what the caller gave, else the way that :mod:`~stoq_provider.transport.route` finds."""
-        route = find_route(url, self._settings.verify, self._settings.proxy)
+        route = find_route(url, self.settings.verify, self.settings.proxy)
         verify = route.verify if verify is None else verify
         return super().merge_environment_settings(url, proxies or route.proxies, stream, verify, cert)
 
     def rebuild_proxies(self, prepared_request: PreparedRequest, proxies: Any) -> Any:
         """Find the way to where a redirect leads."""
-        route = find_route(prepared_request.url or "", self._settings.verify, self._settings.proxy)
+        route = find_route(prepared_request.url or "", self.settings.verify, self.settings.proxy)
         return super().rebuild_proxies(prepared_request, route.proxies)  # type: ignore[no-untyped-call]
 
 
@@ -81,12 +86,13 @@ def sign_nothing(request: PreparedRequest) -> PreparedRequest:
     return request
 
 
-def exchange(session: Session, request: Request, timeout: float, **options: Any) -> Response | Problem:
+def exchange(session: ShopSession, request: Request, **options: Any) -> Response | Problem:
     """
     Send a request once; that it got no response is a value.
 
     :param options: more for ``session.request``.
     """
+    session.adapter.stage = None
     try:
         response = quietly(
             session.request,
@@ -94,30 +100,14 @@ def exchange(session: Session, request: Request, timeout: float, **options: Any)
             request.url,
             params=dict(request.params) if request.params else None,
             json=request.json,
-            timeout=timeout,
+            timeout=session.settings.timeout,
             allow_redirects=False,
             **options,
         )
-    except exceptions.RequestException as error:
-        return no_response(error, timeout, connected=not _never_connected(error))
+    except (OSError, HTTPError, ValueError) as error:  # those of requests are an OSError, not all are theirs
+        stage = session.adapter.stage
+        if stage is None:  # it did not get to the adapter
+            stage = Stage.CONNECTING if isinstance(error, (ConnectTimeout, ValueError)) else Stage.SENT
+        return no_response(error, session.settings, stage)
     headers = {name.lower(): value for name, value in response.headers.items()}
     return Response(response.status_code, headers, response.content)
-
-
-def _never_connected(error: exceptions.RequestException) -> bool:
-    """
-    Whether the request surely never left.
-
-    Behind a proxy that takes a look at the original error: a connection that breaks after the request was
-    sent is reported as a proxy error too.
-    """
-    if isinstance(error, exceptions.ConnectTimeout):
-        return True
-    if isinstance(error, exceptions.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
-        return True
-    cause = error.args[0] if error.args else None
-    reason = getattr(cause, "reason", cause)
-    original = getattr(reason, "original_error", reason)
-    if isinstance(original, (NewConnectionError, ConnectTimeoutError)):
-        return True
-    return isinstance(original, OSError) and "Tunnel connection failed" in str(original)

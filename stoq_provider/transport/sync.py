@@ -38,7 +38,6 @@ class SyncTransport(RequestFlow):
             session.login, RateLimiter(system, settings.points_share, WORKER, meter=meter), clock
         )
         self._session = session
-        self._timeout = settings.timeout
         self._sleep = sleep
 
     def send(self, request: Request, policy: RetryPolicy | None = None) -> Decoded:
@@ -66,7 +65,7 @@ class SyncTransport(RequestFlow):
             # On a new connection: a server may be closing a kept one this very moment, and whether it has
             # taken a write before nobody could tell.
             self._session.close()
-        send = partial(exchange, self._session, request, self._timeout, auth=sign_nothing)
+        send = partial(exchange, self._session, request, auth=sign_nothing)
         headers = self.login.headers(request.url)
         if not isinstance(request, Upload):
             return send(headers=headers)

@@ -173,7 +173,7 @@ def test_submit_refused_connection_leaves_no_record(bench, sandbox, action):
     run = bench.bulk(action, [1])
     sandbox.arm("refuse", seconds=30)
     try:
-        fails(run.execute, ServiceUnavailable, "no connection came about", "No remote job was started")
+        fails(run.execute, ServiceUnavailable, "no connection to http", "No remote job was started")
     finally:
         sandbox.stop()
         sandbox.start()

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from stoq_provider.exceptions import (
     ActionRejected,
     ProtocolError,
     ServiceUnavailable,
+    StoqProviderError,
     SubmissionUncertain,
     ValidationRejected,
 )
 from stoq_provider.hooks.stoq import StoqHook
 from tests.harness import MemoryStateStore
 
-from .conftest import MODES, SUBMIT, fails, in_turn, mail
+from .conftest import CONN, MODES, SUBMIT, fails, in_turn, mail
 
 MAIL = r"/bulk_send_payment_collection_url$"
 # How an answer gets lost on the way, and whether the server has started the job all the same.
@@ -112,7 +115,7 @@ def test_submit_refused_connection_is_tried_again_then_a_retry_submits(bench, sa
         error = fails(
             run.execute,
             ServiceUnavailable,
-            "no connection came about",
+            "no connection to http",
             "No remote job was started",
             "A retry submits it",
         )
@@ -215,6 +218,44 @@ def test_submit_refused_is_not_ambiguous_for_what_must_never_be_repeated(bench, 
     fails(submit, ActionRejected, "No remote job was started")
     assert store.records() == []
     submit()
+    assert bench.submissions == 1
+
+
+UNSENT = [
+    pytest.param({"extra": {"proxy": "foo://me:s3cret@proxy:1"}}, "the scheme 'foo'", id="no such proxy"),
+    pytest.param({"extra": {"proxy": "socks4://proxy:1"}}, "the scheme 'socks4'", id="old SOCKS"),
+    pytest.param({"extra": {"verify": "/no/such/ca.pem"}}, "/no/such/ca.pem", id="no such bundle"),
+    pytest.param({"extra": {"verify": "disabled"}}, "neither true nor false", id="no switch"),
+    pytest.param({"host": "https://{address}"}, "TLS failed", id="plain http behind https"),
+    pytest.param({"host": "http://127.0.0.1:9"}, "connection refused", id="refused"),
+    pytest.param(
+        {"extra": {"proxy": "http://me:s3cret@127.0.0.1:9"}},
+        "through the proxy http://127.0.0.1:9 came about: connection refused",
+        id="no proxy there",
+    ),
+]
+
+
+@pytest.mark.parametrize(("wrong", "says"), UNSENT)
+def test_what_surely_was_not_sent_is_sent_once_when_the_connection_is_mended(
+    bench, sandbox, monkeypatch, wrong, says
+):
+    ids = [order["shopify_order_id"] for order in StoqHook().iter_orders(state="placed")][:2]
+    good = {"conn_type": "stoq", "host": sandbox.origin, "password": sandbox.key}
+    bad = {**good, **wrong}
+    bad["host"] = bad["host"].format(address=sandbox.origin.partition("//")[2])
+    run = bench.bulk("send_payment_collection_url", ids)
+    monkeypatch.setenv(CONN, json.dumps(bad))
+    with pytest.raises(StoqProviderError, match=r"(?i)(nothing was|was not) sent") as caught:
+        run.execute()
+    assert says in str(caught.value)
+    assert "'stoq_default'" in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+    assert type(caught.value) in (ValidationRejected, ServiceUnavailable)
+    assert (caught.value.job_started, caught.value.maybe_processed) == (False, False)
+    assert (bench.submissions, run.store.records()) == (0, [])
+    monkeypatch.setenv(CONN, json.dumps(good))
+    assert run.retry()["jobs"][0]["outcome"] == "succeeded"
     assert bench.submissions == 1
 
 

@@ -20,7 +20,7 @@ LOST = "does not exist.csv"
 MINUTES = 600.0
 """Less than the server may be away for."""
 
-NOTICED = "no good response (no connection came about"
+NOTICED = "no good response (no connection to "
 
 
 @pytest.fixture(autouse=True)

@@ -117,13 +117,38 @@ def test_what_became_of_a_request(clock, error, kind):
 
 
 @pytest.mark.parametrize(
+    ("events", "kind"),
+    [
+        (["connection.connect_tcp.started"], None),
+        (["connection.connect_tcp.started", "connection.connect_tcp.complete"], ProblemKind.NOT_SENT),
+        (["connection.connect_tcp.complete", "http11.send_request_headers.started"], None),
+    ],
+    ids=["connecting", "at the proxy", "sent"],
+)
+def test_what_a_proxy_does_wrong_is_a_problem_and_a_slip_of_ours_an_error(clock, events, kind):
+    async def handler(sent):
+        for event in events:
+            await sent.extensions["trace"](event, {"request": httpx.Request("POST", ORIGIN)})
+        raise LookupError("malformed s3cret")
+
+    if kind is None:
+        with pytest.raises(LookupError):
+            exchange(clock, handler, POST, policy=NO_RETRY)
+        return
+    (answer,) = exchange(clock, handler, POST, policy=NO_RETRY)
+    assert answer.problem.kind is kind
+    assert "s3cret" not in answer.problem.text
+
+
+@pytest.mark.parametrize(
     "url",
     [f"{ORIGIN}/\x00", f"{ORIGIN}/{'x' * 70_000}", "https://[::1"],
     ids=["a control character", "too long", "half an address"],
 )
 def test_an_address_of_no_use_is_a_problem_not_an_error(clock, url):
     (answer,) = exchange(clock, lambda _: httpx.Response(200, json={}), Request("GET", url))
-    assert answer.problem.kind is ProblemKind.PROTOCOL
+    assert answer.problem.kind is ProblemKind.VALIDATION
+    assert not answer.problem.maybe_processed
     assert clock.slept == []
 
 
