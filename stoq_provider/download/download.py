@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING, Any
 from stoq_provider.download.destination import (
     PLACEHOLDERS,
     Target,
-    clean_file_name,
     refuse_existing,
     report_of,
     resolve_target,
 )
+from stoq_provider.download.names import clean_file_name
 from stoq_provider.download.options import DownloadOptions, destination_error
 from stoq_provider.download.output import Output, open_writer
 from stoq_provider.download.pipeline import Transfer

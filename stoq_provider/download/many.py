@@ -1,24 +1,19 @@
-"""Several downloads at a time, and names that keep them apart."""
+"""Several downloads at a time."""
 
 from __future__ import annotations
 
 import atexit
 import concurrent.futures.thread  # noqa: F401 - its end is registered before ours, see below
 import logging
-import re
 import threading
 import time
-import unicodedata
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from itertools import count
 from math import inf
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
 from stoq_provider.core.error_text import sentences
-from stoq_provider.download.destination import add_job_id, clean_file_name
 from stoq_provider.download.options import JOB_IS_DONE
 from stoq_provider.download.output import not_confirmed
 from stoq_provider.exceptions import DownloadError
@@ -26,8 +21,6 @@ from stoq_provider.exceptions import DownloadError
 _TICK_SECONDS = 0.5
 _PATIENCE_SECONDS = 90.0
 _EXIT_PATIENCE_SECONDS = 10.0
-# A download may add one of them or put it in place of another, such as .parquet for .csv.
-_SUFFIXES = re.compile(r"(\.(csv|gz|parquet))+\Z")
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
@@ -151,34 +144,3 @@ def _end_all() -> None:
 # As early as possible: a store whose connection has gone looks up its name in a pool of threads, and those
 # are shut before exit handlers run. What is registered after the end of concurrent.futures runs before that.
 getattr(threading, "_register_atexit", atexit.register)(_end_all)
-
-
-def distinct_names(given: Sequence[tuple[str | None, str | None]]) -> list[str]:
-    """
-    Return cleaned file names of which no two are the same, nor those of files made of them.
-
-    Names that several files share get the id of their job before the extension, all of them, so that they
-    do not depend on the order; a number follows where that is not enough.
-
-    :param given: the server's name and the job id of each file.
-    """
-    named = [
-        (clean_file_name(name, fallback=f"{job_id}.csv" if job_id else ""), job_id or "")
-        for name, job_id in given
-    ]
-    seen = Counter(_collision_key(name) for name, _ in named)
-    taken = {text for text, times in seen.items() if times == 1}
-    names = [name for name, _ in named]
-    # Sorted, so that it is not the order of the jobs that says which of them get a number.
-    for n in sorted(range(len(named)), key=named.__getitem__):
-        name, job_id = named[n]
-        if seen[_collision_key(name)] > 1:
-            candidates = (add_job_id(name, job_id, number) for number in count())
-            names[n] = next(text for text in candidates if _collision_key(text) not in taken)
-            taken.add(_collision_key(names[n]))
-    return names
-
-
-def _collision_key(name: str) -> str:
-    # Some file systems take names that differ in case, or in how accents are composed, for the same.
-    return _SUFFIXES.sub("", unicodedata.normalize("NFD", name.casefold()))

@@ -13,7 +13,8 @@ from airflow.providers.common.compat.lineage.hook import get_hook_lineage_collec
 from stoq_provider.core.models import JobHandle, JobStatus
 from stoq_provider.download.destination import fill_in, report_of
 from stoq_provider.download.download import download_files
-from stoq_provider.download.many import DownloadPool, distinct_names
+from stoq_provider.download.many import DownloadPool
+from stoq_provider.download.names import distinct_names
 from stoq_provider.download.options import DOWNLOADS_AGAIN, DownloadOptions
 from stoq_provider.download.verification import EmptyResult, StoredFile
 from stoq_provider.exceptions import DownloadError, ValidationRejected

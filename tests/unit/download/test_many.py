@@ -5,12 +5,9 @@ from __future__ import annotations
 import threading
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from stoq_provider.download import many
-from stoq_provider.download.destination import MAX_BYTES, clean_file_name
-from stoq_provider.download.many import DownloadPool, distinct_names
+from stoq_provider.download.many import DownloadPool
 from stoq_provider.exceptions import DownloadError
 from tests.harness import wait_until
 from tests.interpreter import PROGRAMS
@@ -257,89 +254,3 @@ def test_exit_does_not_hang_where_a_call_never_returns(at_exit):
 @pytest.mark.parametrize("result", ["pool.stopped()", "ThreadPoolExecutor(1).submit(pool.stopped).result()"])
 def test_download_that_the_interpreter_waits_for_is_done_to_its_end(at_exit, start, result):
     assert at_exit(start, "exiting.wait()", result) == ["begun", "False"]
-
-
-# --- names --------------------------------------------------------------------------------------------
-
-
-def test_files_of_one_name_get_their_job_ids():
-    given = [("a.csv", "j1"), ("b.csv", "j2"), ("A.csv", "j3"), (None, "j4"), ("x/a.csv", "j5"), ("c", "j6")]
-    assert distinct_names(given) == ["a-j1.csv", "b.csv", "A-j3.csv", "j4.csv", "a-j5.csv", "c"]
-
-
-@pytest.mark.parametrize(
-    ("given_files", "expected"),
-    [
-        (
-            [("same.csv", "j0"), ("same.csv", "j1"), ("same-j0.csv", "j2")],
-            ["same-j0-1.csv", "same-j1.csv", "same-j0.csv"],
-        ),
-        ([("a.csv", "J"), ("a.csv", "j")], ["a-J.csv", "a-j-1.csv"]),
-        ([("a.csv", "x/1"), ("a.csv", "y/1")], ["a-1.csv", "a-1-1.csv"]),
-        ([("a.csv", "j"), ("a.csv", "j"), ("a.csv", "j")], ["a-j.csv", "a-j-1.csv", "a-j-2.csv"]),
-        ([("a.csv", ""), ("a.csv", None), ("a.csv", "..")], ["a.csv", "a-1.csv", "a-2.csv"]),
-        ([(None, None), (None, "")], ["export.csv", "export-1.csv"]),
-        ([("STRASSE.csv", "1"), ("straße.csv", "2")], ["STRASSE-1.csv", "straße-2.csv"]),
-    ],
-)
-def test_names_that_ids_do_not_tell_apart_get_a_number(given_files, expected):
-    assert distinct_names(given_files) == expected
-
-
-@pytest.mark.parametrize(
-    ("first", "second", "expected"),
-    [
-        ("a.csv", "a", ["a-1.csv", "a-2"]),
-        ("a.CSV", "a", ["a-1.CSV", "a-2"]),
-        ("A.CSV", "a.csv.csv", ["A-1.CSV", "a.csv-2.csv"]),
-        ("a.csv", "a.csv.gz", ["a-1.csv", "a.csv-2.gz"]),
-        ("a.csv", "a.parquet", ["a-1.csv", "a-2.parquet"]),
-        ("a.csv", "a.txt", ["a.csv", "a.txt"]),
-    ],
-)
-def test_files_made_of_others_stay_apart_too(first, second, expected):
-    assert distinct_names([(first, "1"), (second, "2")]) == expected
-
-
-@pytest.mark.parametrize("character", ["n", "é", "日", "😀"])
-def test_long_names_keep_the_whole_id(character):
-    ids = [f"0190a5b2-0001-7000-8000-{end * 12}" for end in "ab"]
-    names = distinct_names([(character * 300 + ".csv", job_id) for job_id in ids])
-    assert [name.endswith(f"{character}-{ids[n]}.csv") for n, name in enumerate(names)] == [True, True]
-    assert {len(name.encode()) > MAX_BYTES - 4 for name in names} == {True}
-
-
-def test_number_is_never_cut_off():
-    names = distinct_names([("😀" * 300 + ".csv", "j" * 300 + end) for end in "ab"])
-    assert [name[-8:] for name in names] == ["jjjj.csv", "jj-1.csv"]
-
-
-LENGTHENED = st.builds(
-    lambda text, times, end: text * times + end,
-    st.text(max_size=4) | st.text(alphabet="aAßé日😀-.", max_size=4),
-    st.sampled_from([1, 2, 60, 300]),
-    st.sampled_from(["", ".csv", ".CSV", ".csv.csv", ".csv.gz", "-a.csv", "-a-1.csv", "-1", ".txt"]),
-)
-IDS = (
-    st.sampled_from(["a", "A", "a-1", "1", "a.csv", "x/a", "", "j" * 300, "J" * 301, "日" * 90]) | LENGTHENED
-)
-NAMED = st.tuples(st.none() | st.sampled_from(["a.csv", "a", "A.CSV", "a-a.csv"]) | LENGTHENED, IDS)
-
-
-def check_distinct(names):
-    assert len({name.casefold().removesuffix(".csv") for name in names}) == len(names)
-    assert all(len(name.encode()) <= MAX_BYTES for name in names)
-    # The download cleans them once more.
-    assert [clean_file_name(name) for name in names] == names
-
-
-@given(st.lists(NAMED, unique_by=lambda pair: pair[1]))
-def test_any_names_become_distinct_whatever_their_order(given_files):
-    names = distinct_names(given_files)
-    check_distinct(names)
-    assert distinct_names(given_files[::-1]) == names[::-1]
-
-
-@given(st.lists(st.tuples(NAMED.map(lambda pair: pair[0]), st.none() | st.sampled_from(["", "a", "a-1"]))))
-def test_any_names_become_distinct_without_ids_that_differ(given_files):
-    check_distinct(distinct_names(given_files))
