@@ -7,7 +7,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from airflow.providers.common.compat import sdk  # whole: its names are loaded when they are asked for
 
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 PLACEHOLDERS = ("file_name", "job_id", "kind", "report", "system")
 """What may stand in braces."""
 
-_TOKEN = re.compile(r"\{\{|\}\}|\{([A-Za-z_][A-Za-z0-9_]*)\}|[{}]")
+_TOKEN = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}|[{}]")
 
 
 def report_of(kind: str | None) -> str | None:
@@ -31,17 +30,16 @@ def report_of(kind: str | None) -> str | None:
 
 def fill_in(destination: str, values: Mapping[str, str | None]) -> str:
     """
-    Return the destination with every placeholder replaced. ``{{`` and ``}}`` become single braces.
+    Return the destination with every placeholder replaced.
 
     A value becomes one part of a path: it is cleaned as a file name is, because a server made it.
 
-    :raises ValidationRejected: a name that nobody knows, one that has no value here, or a single brace.
+    :raises ValidationRejected: a name that nobody knows, one that has no value here, or any other brace, as
+        templates have that were not rendered.
     """
 
     def value(match: re.Match[str]) -> str:
         name = _name(match)
-        if not name:
-            return match[0][0]
         text = values.get(name)
         if not text:
             raise destination_error(f"The destination has {{{name}}}, which this job has no value for.")
@@ -51,16 +49,15 @@ def fill_in(destination: str, values: Mapping[str, str | None]) -> str:
 
 
 def _name(match: re.Match[str]) -> str:
-    """Return the name in braces, or nothing for a doubled brace."""
-    name = match[1] or ""
-    known = ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)
-    if name and name not in PLACEHOLDERS:
+    name, known = match[1], ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)
+    if name is None:
+        raise destination_error(
+            f"The destination has a {match[0]!r} that is part of no placeholder. There are {known}; Jinja "
+            "templates are rendered in template fields only."
+        )
+    if name not in PLACEHOLDERS:
         raise destination_error(
             f"The destination has {{{name}}}, which is no placeholder: there are {known}."
-        )
-    if match[0] in ("{", "}"):
-        raise destination_error(
-            f"The destination has a single {match[0]!r}: write it twice for a brace, or one of {known}."
         )
     return name
 
@@ -69,7 +66,27 @@ LOCAL = ("", "file", "local")
 S3 = ("s3", "s3a")
 GCS = ("gs", "gcs")
 AZURE = ("abfs", "abfss")
-SUPPORTED = "local paths, file://, s3://, gs:// and abfs:// (with a connection: s3://conn_id@bucket/key)"
+SUPPORTED = (
+    "absolute local paths, file:///, s3://, gs:// and abfs:// (with a connection: s3://conn_id@bucket/key)"
+)
+
+_EXTRAS = {**dict.fromkeys(S3, "s3"), **dict.fromkeys(GCS, "gcs"), **dict.fromkeys(AZURE, "azure")}
+
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+
+# A scheme inside a path: what pathlib and os.path make of a URL, and drives of Windows.
+_LOST_SCHEME = re.compile(
+    r"(?:^|/)((?:s3a?|gcs?|gs|abfss?|file)(?=:)|[A-Za-z][A-Za-z0-9+.-]*(?=:(?:/|$))):/*(.*)", re.IGNORECASE
+)
+
+_ACCIDENTS = (
+    (re.compile(r"\A\s*\Z"), "is empty"),
+    (re.compile(r"\A\s|\s\Z"), "begins or ends with white space"),
+    (re.compile(r"://(?!arn:)[^/@]*:"), "has a ':' before its key: a password stands in the connection only"),
+    (re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]"), "has a character that no path can have"),
+    (re.compile(r"\\"), "has a backslash: parts of a path are separated by /"),
+    (re.compile(r"(?:\A|/)None(?:/|\Z)"), "has a part 'None', which is what a template makes of no value"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,29 +145,33 @@ def resolve_target(
     values: Mapping[str, str | None] | None = None,
 ) -> Target:
     """
-    Return the object that ``destination`` names, checked as far as that goes without writing.
+    Return the object that ``destination`` names, checked as far as that goes without asking its store.
+
+    What is returned is written under exactly that key; what a store or its file system would write elsewhere
+    is refused.
 
     :param destination: a string that ends with ``/`` is a folder, and ``file_name`` is appended. A path
         object has no trailing slash: it names the object itself.
     :param file_name: cleaned already.
     :param overwrite: ``False``: refuse what exists.
-    :param values: of the placeholders (:func:`fill_in`); ``None``: braces are just braces.
+    :param values: of the placeholders (:func:`fill_in`).
     :raises ValidationRejected: a store that is not supported or whose packages are missing, a connection
         that does not exist, no key, a folder in the way, or a file in the way.
     """
     if not isinstance(destination, (str, os.PathLike)) and not hasattr(destination, "protocol"):
         raise destination_error(f"A destination is a text or a path, not {type(destination).__name__}.")
     text = str(destination)
-    if not text.strip():
-        raise destination_error("The destination is empty.")
-    if values is not None:
-        text = fill_in(text, {**values, "file_name": file_name})
+    for pattern, problem in _ACCIDENTS:
+        if pattern.search(text):
+            raise destination_error(f"The destination {problem}.")
+    text = fill_in(text, {**(values or {}), "file_name": file_name})
     uri = text + file_name if text.endswith("/") else text
-    scheme = urlsplit(uri).scheme.lower() if "://" in uri else ""
+    url = _URL.match(uri)
+    scheme, rest = (url[1].lower(), uri[url.end() :]) if url else ("", uri)
     if scheme in LOCAL:
-        target = _local(uri, scheme)
-    elif scheme in S3 + GCS + AZURE:
-        target = _remote(uri, scheme, destination)
+        target = _local(uri, scheme, rest)
+    elif scheme in _EXTRAS:
+        target = _remote(uri, scheme, rest, destination)
     else:
         raise destination_error(f"Cannot write to {scheme}://: supported are {SUPPORTED}.")
     if not overwrite:
@@ -168,47 +189,69 @@ def refuse_existing(target: Target) -> None:
         raise destination_error(f"{target.uri} exists already, and overwrite is off.")
 
 
-def _local(uri: str, scheme: str) -> Target:
-    path = os.path.expanduser(uri)  # noqa: PTH111
+def _local(uri: str, scheme: str, path: str) -> Target:
     if scheme:
-        host, slash, rest = uri.partition("://")[2].partition("/")
+        host, slash, rest = path.partition("/")
         path = slash + rest
         if host.rpartition("@")[2] not in ("", "localhost") or not slash:
             raise destination_error(f"{uri} is not the URI of a local file: those begin with {scheme}:///.")
+    if path.startswith("~/"):  # not ~user, which a job id might be
+        path = os.path.expanduser(path)  # noqa: PTH111
+    _check_local(uri, path)
     path = os.path.abspath(path)  # noqa: PTH100
     if os.path.isdir(path):  # noqa: PTH112
         raise destination_error(f"{path} is a folder: end the destination with / to put a file into it.")
     return Target(uri=f"file://{path}", protocol=scheme, path=path)
 
 
-def _remote(uri: str, scheme: str, given: Any) -> Target:
-    if scheme not in GCS and "?versionid=" in uri.lower():
-        # The file systems take it for the version of an object: it would be written to the key before it.
-        raise destination_error(f"{uri} names a version of an object, and only an object can be written.")
-    conn_id = _conn_id(uri, given)
+def _check_local(uri: str, path: str) -> None:
+    """Refuse what is no absolute path: it would be stored on the worker's disk, where nobody looks."""
+    lost = _LOST_SCHEME.search(path)
+    if lost is not None:
+        known = {"file": "file:///", **{scheme: f"{scheme}://" for scheme in _EXTRAS}}
+        right = known.get(lost[1].lower())
+        hint = f"give it as the text {f'{right}{lost[2]}'!r}" if right else f"supported are {SUPPORTED}"
+        raise destination_error(f"{uri} looks like a URL that has lost a slash or its beginning: {hint}.")
+    if not path.startswith("/") or path.startswith("//"):
+        raise destination_error(f"{uri} is neither an absolute path nor a URL: supported are {SUPPORTED}.")
+
+
+def _remote(uri: str, scheme: str, rest: str, given: Any) -> Target:
+    authority, _, key = rest.partition("/")
+    options = dict(getattr(given, "storage_options", None) or {})
+    named, _, bucket = authority.rpartition("@")
+    conn_id = named or getattr(given, "conn_id", None) or options.get("conn_id")
+    options.pop("conn_id", None)
+    if not bucket or not key:
+        raise destination_error(f"{uri} names no object: the form is {scheme}://conn_id@bucket/key.")
+    if {"", ".", ".."} & set(key.split("/")):
+        # HTTP clients shorten them on the way, some calls and not others.
+        raise destination_error(f"{uri} has a part between slashes that is empty, '.' or '..'.")
     if conn_id:
         _check_connection(conn_id, uri)
-    path = sdk.ObjectStoragePath(uri, conn_id=conn_id) if conn_id else sdk.ObjectStoragePath(uri)
-    if not path.key:
-        raise destination_error(f"{uri} names no object, only a bucket.")
+    fs = _file_system(scheme, bucket, conn_id)
+    path = f"{bucket}/{key}"
+    if "/".join(fs.split_path(path)[:2]) != path:
+        raise destination_error(
+            f"{uri} names something else than an object to be written, such as a version."
+        )
+    at = f"{conn_id}@" if conn_id else ""
+    return Target(f"{scheme}://{at}{path}", scheme, path, fs, conn_id, bool(options))
+
+
+def _file_system(scheme: str, bucket: str, conn_id: str | None) -> Any:
+    extra = f"airflow-provider-stoq[{_EXTRAS[scheme]}]"
     try:
-        fs = path.fs
+        return sdk.ObjectStoragePath(f"{scheme}://{bucket}/", conn_id=conn_id).fs
+    except ImportError as error:
+        raise destination_error(
+            f"{scheme}:// needs packages that are missing ({error}): install {extra}."
+        ) from error
     except Exception as error:
         raise destination_error(
-            f"No file system for {scheme}:// ({type(error).__name__}: {error}): install the extra of this "
-            "package for it (s3, gcs or azure) and check the connection."
+            f"No file system for {scheme}:// ({type(error).__name__}: {error}): install {extra}, or correct "
+            "the connection."
         ) from error
-    options = dict(getattr(given, "storage_options", None) or {})
-    options.pop("conn_id", None)
-    return Target(str(path), scheme, path.path, fs, conn_id, bool(options))
-
-
-def _conn_id(uri: str, given: Any) -> str | None:
-    named = urlsplit(uri).netloc.rpartition("@")[0]
-    if named:
-        return named
-    options = getattr(given, "storage_options", None) or {}
-    return getattr(given, "conn_id", None) or options.get("conn_id")
 
 
 def _check_connection(conn_id: str, uri: str) -> None:

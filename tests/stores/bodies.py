@@ -64,17 +64,18 @@ def fetch(
     store: Store,
     file: Served,
     *,
+    key: str = KEY,
     rows: int | None = None,
     get_url: Callable[[], str] | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     **options: Any,
 ) -> StoredFile:
-    """Download ``file`` to :data:`KEY`."""
+    """Download ``file``."""
     pool: DownloadPool[list[StoredFile]] = DownloadPool(should_stop)
     call = partial(
         download_files,
         get_url or file.url,
-        store.uri(KEY),
+        store.uri(key),
         file_name=None,
         expected_rows=rows,
         options=DownloadOptions(allow_loopback=True, **options),

@@ -206,3 +206,27 @@ def test_an_object_that_appears_after_the_last_look_is_not_replaced(
         fetch(store, origin.serve(body.content), overwrite=False)
     assert len(looks) == 2
     assert store.get(KEY) == b"of somebody else"
+
+
+@pytest.mark.parametrize(
+    ("make", "key"),
+    [
+        *(
+            (small, key)
+            for key in ("#a.csv", "?a.csv", "a#b?c.csv", "a.../b..csv", "~root/a:1.csv", "a+b\u0308 ü")
+        ),
+        (small, "mail/a@b.example/x.csv"),
+        (small, "100%2F/day=1/a&b;c,d'(e)![f].csv"),
+        (large, "100%2F/~#?a@b=c +&[ü].csv"),
+    ],
+)
+def test_the_key_is_the_one_that_was_given(
+    store: Store, origin: Origin, make: Callable[[], Body], key: str
+) -> None:
+    body = make()
+    stored = fetch(store, origin.serve(body.content), key=key)
+    assert store.get(key) == body.content
+    assert store.visible() == [key]
+    assert stored.uri == store.uri(key)
+    with pytest.raises(ValidationRejected, match="exists already"):
+        fetch(store, origin.serve(body.content), key=key, overwrite=False)

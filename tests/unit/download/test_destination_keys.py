@@ -24,8 +24,6 @@ VALUES = {
         ("s3://lake/plain.csv", "s3://lake/plain.csv"),
         ("s3://lake/{report}/{job_id}.csv", "s3://lake/revenue/j-1.csv"),
         ("s3://lake/{system}/{kind}/{file_name}", "s3://lake/stoq/export_revenue/a.csv"),
-        ("s3://lake/{{literal}}/{job_id}", "s3://lake/{literal}/j-1"),
-        ("{{{job_id}}}", "{j-1}"),
         ("{job_id}{job_id}/", "j-1j-1/"),
     ],
 )
@@ -38,9 +36,12 @@ def test_placeholders_are_filled_in(destination, filled):
     [
         ("/lake/{Report}.csv", r"\{Report\}, which is no placeholder: there are \{file_name\}, \{job_id\}"),
         ("/lake/{date}/", r"\{date\}, which is no placeholder"),
-        ("/lake/{}/", "single '{'"),
-        ("/lake/{job id}/", "single '{'"),
-        ("/lake/x}y", "single '}'"),
+        ("/lake/{}/", "'{' that is part of no placeholder"),
+        ("/lake/{job id}/", "'{' that is part of no placeholder"),
+        ("/lake/x}y", "'}' that is part of no placeholder"),
+        ("/lake/{{ ds }}/x.csv", "'{' that is part of no placeholder.* rendered in template fields only"),
+        ("/lake/{{job_id}}/x.csv", "'{' that is part of no placeholder"),
+        ("/lake/{% if x %}y{% endif %}/x.csv", "'{' that is part of no placeholder"),
     ],
 )
 def test_what_is_no_placeholder_is_refused_before_anything_is_sent(destination, says):
@@ -79,12 +80,12 @@ def test_check_before_submission_fills_in_samples(tmp_path):
 def test_download_to_a_key_made_from_the_job(server, options, tmp_path):
     stored = download_files(
         server.url,
-        f"{tmp_path}/{{system}}/{{report}}/{{{{x}}}}-{{job_id}}.csv",
+        f"{tmp_path}/{{system}}/{{report}}/x-{{job_id}}.csv",
         file_name="a.csv",
         options=options,
         job_id="../j",
         system="stoq",
         kind="export:revenue",
     )[0]
-    assert stored.uri == f"file://{tmp_path}/stoq/revenue/{{x}}-j.csv"
-    assert (tmp_path / "stoq/revenue/{x}-j.csv").read_bytes() == BODY
+    assert stored.uri == f"file://{tmp_path}/stoq/revenue/x-j.csv"
+    assert (tmp_path / "stoq/revenue/x-j.csv").read_bytes() == BODY
