@@ -12,7 +12,8 @@ from airflow.providers.common.compat import sdk  # whole: its names are loaded w
 
 from stoq_provider.core.manifest import parquet_name
 from stoq_provider.download.names import clean_file_name
-from stoq_provider.download.options import Overwrite, destination_error
+from stoq_provider.download.options import Overwrite, destination_error, not_looked_at
+from stoq_provider.download.store_errors import says_no
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import ObjectStoragePath
@@ -26,6 +27,15 @@ _TOKEN = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}|[{}]")
 def report_of(kind: str | None) -> str | None:
     """Return the report of a kind like ``export:revenue``; other kinds have none."""
     return (kind or "").partition(":")[2] or None
+
+
+NOT_KNOWN = "not-known-yet"
+"""Stands in for what is not known before a submission."""
+
+
+def values_of(system: str | None, kind: str | None, job_id: str | None = NOT_KNOWN) -> dict[str, str | None]:
+    """Return the values of the placeholders for a job's file, but for its name."""
+    return {"system": system, "kind": kind, "report": report_of(kind), "job_id": job_id}
 
 
 def fill_in(destination: str, values: Mapping[str, str | None]) -> str:
@@ -127,14 +137,19 @@ class Target:
         """
         Ask whether something is there now.
 
-        S3 refuses to tell a role that may only write; then the conditional put at the end tells.
+        Some stores refuse to tell a role that may only write; then the conditional put at the end tells.
+
+        :raises DownloadError: the store did not answer.
         """
         if self.is_local:
             return os.path.lexists(self.path)
         try:
             return bool(self.fs.exists(self.path))
-        except PermissionError:
-            return False
+        except Exception as error:
+            if says_no(error):
+                return False
+            problem = f"Could not look whether {self.uri} exists: {type(error).__name__}: {error}"
+            raise not_looked_at(problem) from error
 
 
 def resolve_target(
@@ -260,3 +275,6 @@ def _check_connection(conn_id: str, uri: str) -> None:
         sdk.BaseHook.get_connection(conn_id)
     except sdk.AirflowNotFoundException as error:
         raise destination_error(f"The connection {conn_id!r} of {uri} does not exist.") from error
+    except Exception as error:
+        problem = f"Could not look up the connection {conn_id!r}: {type(error).__name__}: {error}"
+        raise not_looked_at(problem) from error

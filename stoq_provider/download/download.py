@@ -18,12 +18,13 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from stoq_provider.download.access import check_access
 from stoq_provider.download.destination import (
-    PLACEHOLDERS,
+    NOT_KNOWN,
     Target,
     refuse_existing,
-    report_of,
     resolve_target,
+    values_of,
 )
 from stoq_provider.download.names import clean_file_name
 from stoq_provider.download.options import DownloadOptions, destination_error
@@ -39,15 +40,21 @@ if TYPE_CHECKING:
     from stoq_provider.download.parquet import ParquetFile
 
 
-def check_download(options: DownloadOptions, destination: Any) -> None:
+def check_download(
+    options: DownloadOptions, destination: Any, *, system: str | None = None, kind: str | None = None
+) -> None:
     """
     Check before a job is submitted whether its files can be stored, so that none will be stranded.
 
-    What stands in for names that are not known yet is a guess, so an object that exists is refused only where
-    the destination has no placeholder.
+    Not all names are known yet, so an object that exists is refused only where the destination has no
+    placeholder.
 
     :param destination: ``None``: nothing is stored.
+    :param system: name of the remote system.
+    :param kind: of the jobs; empty: not known. ``None``: the files are none of a job, which leaves the
+        placeholders without values.
     :raises ValidationRejected: naming what is wrong.
+    :raises DownloadError: nothing could be found out; a retry looks again.
     """
     parquet_of(options)
     if destination is None:
@@ -55,8 +62,8 @@ def check_download(options: DownloadOptions, destination: Any) -> None:
     text = str(destination)
     if text.endswith("/") or "{" in text:
         options = replace(options, overwrite=True)
-    samples: Mapping[str, str] = dict.fromkeys(PLACEHOLDERS, "name")
-    _place(destination, "not-known-yet.csv", options, samples)
+    values = {} if kind is None else values_of(system, kind or NOT_KNOWN)
+    check_access(_place(destination, f"{NOT_KNOWN}.csv", options, values))
 
 
 def _place(destination: Any, name: str, options: DownloadOptions, values: Mapping[str, str | None]) -> Target:
@@ -136,8 +143,7 @@ def download_files(
     options = options or DownloadOptions()
     log = log or logging.getLogger(__name__)
     name = clean_file_name(file_name, fallback=f"{job_id}.csv" if job_id else "")
-    values = {"job_id": job_id, "kind": kind, "report": report_of(kind), "system": system}
-    target = _place(destination, name, options, values)
+    target = _place(destination, name, options, values_of(system, kind, job_id))
     with closing(Source(get_url, options, should_stop=should_stop, log=log)) as source:
         try:
             files = Transfer(

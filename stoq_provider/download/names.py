@@ -100,19 +100,20 @@ def distinct_names(given: Sequence[tuple[str | None, str | None]]) -> list[str]:
         (clean_file_name(name, fallback=f"{job_id}.csv" if job_id else ""), job_id or "")
         for name, job_id in given
     ]
-    seen = Counter(_collision_key(name) for name, _ in named)
+    seen = Counter(collision_key(name) for name, _ in named)
     taken = {text for text, times in seen.items() if times == 1}
     names = [name for name, _ in named]
     # Sorted, so that it is not the order of the jobs that says which of them get a number.
     for n in sorted(range(len(named)), key=named.__getitem__):
         name, job_id = named[n]
-        if seen[_collision_key(name)] > 1:
+        if seen[collision_key(name)] > 1:
             candidates = (add_job_id(name, job_id, number) for number in count())
-            names[n] = next(text for text in candidates if _collision_key(text) not in taken)
-            taken.add(_collision_key(names[n]))
+            names[n] = next(text for text in candidates if collision_key(text) not in taken)
+            taken.add(collision_key(names[n]))
     return names
 
 
-def _collision_key(name: str) -> str:
+def collision_key(name: str) -> str:
+    """Return what two names or paths have in common that may become the same file."""
     # Some file systems take names that differ in case, or in how accents are composed, for the same.
     return _SUFFIXES.sub("", unicodedata.normalize("NFD", name.casefold()))

@@ -213,6 +213,15 @@ def verification_error(text: str) -> VerificationError:
     return VerificationError(sentences(text, "Nothing was published.", JOB_IS_DONE))
 
 
+def not_looked_at(text: str) -> DownloadError:
+    """Return the error for a destination of which nothing could be found out now."""
+    return DownloadError(
+        sentences(
+            text, "Nothing was downloaded or published, no remote job is affected, and a retry looks again."
+        )
+    )
+
+
 def destination_error(text: str) -> ValidationRejected:
     """Return the error for a destination that cannot be written to as it stands; a retry cannot help."""
     return ValidationRejected(

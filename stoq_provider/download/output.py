@@ -12,8 +12,9 @@ from stoq_provider.core.error_text import sentences
 from stoq_provider.download.destination import Target
 from stoq_provider.download.options import JOB_IS_DONE, Overwrite, download_error
 from stoq_provider.download.s3 import S3Writer, s3_client
+from stoq_provider.download.store_errors import says_exists
 from stoq_provider.download.verification import StoredFile
-from stoq_provider.download.writers import AtomicWriter, FsspecWriter, LocalWriter, says_exists
+from stoq_provider.download.writers import AtomicWriter, FsspecWriter, LocalWriter
 from stoq_provider.exceptions import DownloadError, StoqProviderError
 
 _READ_BYTES = 8 * 1024 * 1024

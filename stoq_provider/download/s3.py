@@ -84,6 +84,11 @@ class S3Writer(AtomicWriter):
         self._sent: list[dict[str, Any]] = []
         self._in_flight: deque[Future[dict[str, Any]]] = deque()
 
+    def begin(self) -> None:
+        """Begin an upload in parts."""
+        begun = self._client.create_multipart_upload(**self._object, **self._checksum())
+        self._id = begun["UploadId"]
+
     def write(self, chunk: bytes) -> None:
         """Append bytes; sends a part when it is full and more has come."""
         rest = memoryview(chunk)
@@ -126,8 +131,7 @@ class S3Writer(AtomicWriter):
     def _send(self) -> None:
         """Hand the part over to a thread, after the oldest one on its way where there are enough."""
         if self._id is None:
-            begun = self._client.create_multipart_upload(**self._object, **self._checksum())
-            self._id = begun["UploadId"]
+            self.begin()
         if len(self._in_flight) >= AT_ONCE:
             self._sent.append(self._in_flight.popleft().result())
         number = len(self._sent) + len(self._in_flight) + 1

@@ -12,7 +12,6 @@ import fcntl
 import hashlib
 import os
 import secrets
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -30,6 +29,9 @@ each."""
 class AtomicWriter:
     """A file in the making. Use it in a ``with`` block: whatever leaves the block before commit drops it."""
 
+    def begin(self) -> None:
+        """Have the store begin what :meth:`abort` drops, to see whether it may be written to."""
+
     def write(self, chunk: bytes) -> None:
         """Append bytes."""
         raise NotImplementedError
@@ -38,7 +40,8 @@ class AtomicWriter:
         """
         Publish what was written, all at once.
 
-        :raises Exception: without ``overwrite``, one that :func:`says_exists` if the name was taken in the
+        :raises Exception: without ``overwrite``, one that
+            :func:`~stoq_provider.download.store_errors.says_exists` if the name was taken in the
             meantime, as far as the store knows a conditional put.
         """
         raise NotImplementedError
@@ -177,6 +180,19 @@ class FsspecWriter(AtomicWriter):
         self._first = bytearray()
         self._file: Any = None
 
+    def begin(self) -> None:
+        """Begin an upload; of Azure, which has no such thing, look for the container."""
+        if self._two_step:
+            self._file = self._open()
+            self._file._initiate_upload()
+        else:
+            try:
+                self._fs.info(self._path.partition("/")[0], refresh=True)
+            except Exception as error:
+                # To look at a container is a permission of its own, which writing does not need.
+                if not (getattr(error, "error_code", None) or "").startswith("Authorization"):
+                    raise
+
     def write(self, chunk: bytes) -> None:
         """Append bytes; uploads a part when a block is full."""
         if self._file is not None:
@@ -184,11 +200,14 @@ class FsspecWriter(AtomicWriter):
             return
         self._first += chunk
         if len(self._first) > FIRST_BYTES:
-            mode = "wb" if self._overwrite else "xb"
-            options = {"autocommit": False} if self._two_step else {}
-            self._file = self._fs.open(self._path, mode, block_size=BLOCK_BYTES, **options)
+            self._file = self._open()
             first, self._first = self._first, bytearray()
             self._file.write(first)
+
+    def _open(self) -> Any:
+        mode = "wb" if self._overwrite else "xb"
+        options = {"autocommit": False} if self._two_step else {}
+        return self._fs.open(self._path, mode, block_size=BLOCK_BYTES, **options)
 
     def commit(self) -> None:
         """Put the object into place."""
@@ -219,19 +238,3 @@ class FsspecWriter(AtomicWriter):
         file, self._file = self._file, None
         with suppress(AttributeError, ValueError):
             self._fs.transaction.files.remove(file)
-
-
-def says_exists(error: BaseException | None) -> bool:
-    """
-    Whether a store refused a conditional put because the object is there.
-
-    s3fs takes only some servers' words for it; of others only the response tells that it wraps (412, or 409
-    while two put at a time).
-    """
-    while error is not None:
-        response = getattr(error, "response", None)
-        code = response.get("Error", {}).get("Code") if isinstance(response, Mapping) else None
-        if isinstance(error, FileExistsError) or code in ("PreconditionFailed", "ConditionalRequestConflict"):
-            return True
-        error = error.__cause__
-    return False

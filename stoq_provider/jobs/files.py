@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.lineage.hook import get_hook_lineage_collector
 
 from stoq_provider.core.models import JobHandle, JobStatus
-from stoq_provider.download.destination import fill_in, report_of
+from stoq_provider.download.destination import fill_in, values_of
 from stoq_provider.download.download import download_files
 from stoq_provider.download.many import DownloadPool
-from stoq_provider.download.names import distinct_names
-from stoq_provider.download.options import DOWNLOADS_AGAIN, DownloadOptions
+from stoq_provider.download.names import collision_key, distinct_names
+from stoq_provider.download.options import DOWNLOADS_AGAIN, DownloadOptions, destination_error
 from stoq_provider.download.verification import EmptyResult, StoredFile
-from stoq_provider.exceptions import DownloadError, ValidationRejected
+from stoq_provider.exceptions import DownloadError
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import ObjectStoragePath
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 FRESH_SECONDS = 60.0
 """How long after it came the URL of a status may be used; some stores sign one for minutes."""
-
-_NOTHING_YET = "The remote jobs are done; nothing was downloaded, and nothing will be submitted again."
 
 _IN_THE_WAY = (
     "Files of the other jobs that were published before stay, and overwrite=False refuses them on a retry: "
@@ -101,13 +99,12 @@ def store_all(
     :raises ValidationRejected: where several files would go to one place.
     :raises EmptyResult: where ``on_empty="skip"`` and no file has rows; if some have, only those are stored.
     """
-
-    _check_places(client, handles, destination)
     # All before the first byte, because only the names together tell which of them collide. A URL that has
     # become old when its turn comes is asked for again.
     lock = threading.Lock()
     fresh = [FreshUrl(client, handle, lock) for handle in handles]
     names = distinct_names([(one.first.file_name, one.first.job_id) for one in fresh])
+    check_places(client.system.name, handles, destination, names)
     pool: DownloadPool[list[StoredFile]] = DownloadPool(lambda: client.stopped, deadline=options.deadline)
 
     def storing(one: FreshUrl, name: str) -> Callable[[], list[StoredFile]]:
@@ -173,19 +170,23 @@ class FreshUrl:
         return url
 
 
-def _check_places(client: JobClient, handles: Sequence[JobHandle], destination: str) -> None:
-    """Check that every job's file has a place of its own, taking their names to differ."""
+def check_places(
+    system: str, handles: Sequence[JobHandle], destination: str, names: Sequence[str] | None = None
+) -> None:
+    """
+    Check that every job has a value for each placeholder, and its file a place of its own.
 
+    :param names: of the files, no two alike; ``None``: not known yet.
+    :raises ValidationRejected: naming what is wrong.
+    """
     places = set()
-    for handle in handles:
-        values = {"system": client.system.name, "kind": handle.kind, "report": report_of(handle.kind)}
-        text = fill_in(destination, {**values, "job_id": handle.job_id, "file_name": handle.job_id})
-        places.add(f"{text}{handle.job_id}" if text.endswith("/") else text)
+    for handle, name in zip(handles, names or map(str, range(len(handles))), strict=True):
+        text = fill_in(destination, {**values_of(system, handle.kind, handle.job_id), "file_name": name})
+        places.add(collision_key(f"{text}{name}" if text.endswith("/") else text))
     if len(places) < len(handles):
-        raise ValidationRejected(
+        raise destination_error(
             f"{len(handles)} files can't all be stored as {destination!r}; let the destination end with '/', "
-            f"or put {{job_id}} or {{file_name}} into it. {_NOTHING_YET}",
-            system=client.system.name,
+            "or put {job_id} or {file_name} into it."
         )
 
 

@@ -15,7 +15,8 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from stoq_provider.download.writers import LocalWriter, says_exists
+from stoq_provider.download.store_errors import says_exists
+from stoq_provider.download.writers import LocalWriter
 from stoq_provider.exceptions import StateError
 
 T = TypeVar("T")

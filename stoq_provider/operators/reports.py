@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from stoq_provider.core.validation import InvalidInput, read_mapping
@@ -56,7 +57,6 @@ class StoqReportExportOperator(JobOperator["StoqHook"]):
     ui_color = "#e8f0e4"
     trigger_class = StoqJobTrigger
     downloads = True
-    kind = "export"
 
     def __init__(
         self,
@@ -80,6 +80,11 @@ class StoqReportExportOperator(JobOperator["StoqHook"]):
         self.extra_body = extra_body
         self.extra_query = extra_query
         self.stoq_conn_id = stoq_conn_id
+
+    @cached_property
+    def kind(self) -> str:
+        """The kind of its job."""
+        return f"export:{self.report}"
 
     def plan(self, context: Context, submitter: Submitter) -> list[Submission]:
         """Check report and filters; the one submission."""

@@ -99,7 +99,8 @@ class WaitingOperator(WaitingTask[H]):
         config.unhealthy_after(self.unhealthy_after)
         place = self.destination
         # Of a task without downloads it is the folder of long lists, with or without a slash.
-        self._check_download(place if self.downloads or place is None else f"{str(place).rstrip('/')}/")
+        folder = place is not None and not self.downloads
+        self._check_download(f"{str(place).rstrip('/')}/" if folder else place, None if folder else self.kind)
 
     def _new_state(self, kind: str, started_at: float) -> WaitState:
         """Return what is found again on resumption, beside the ends of the jobs."""

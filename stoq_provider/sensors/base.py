@@ -99,7 +99,6 @@ class JobSensor(WaitingTask[H], BaseSensorOperator):
             from stoq_provider.jobs.wait import PokeMemory  # parsing a DAG needs no engine
 
             self._memory = PokeMemory(context, self.hook.conn_id, self.log)
-        self._check_download(self.destination)
         if not self.deferrable:
             return self._execute_here(context)
         # Not a single look here: a thousand sensors that start at once know nothing of each other in their
@@ -142,6 +141,8 @@ class JobSensor(WaitingTask[H], BaseSensorOperator):
             handles = self.handles()
             for handle in handles:
                 self.hook.system.status_request(self.hook.settings.origin, handle)
+        self._check_places(handles)
+        self._check_download(self.destination, handles[0].kind)
         jobs = tuple(JobProgress(handle, now) for handle in handles)
         if self._memory is not None:
             jobs = self._memory.recall(jobs)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from stoq_provider.core.lifecycle import JobProgress
+    from stoq_provider.core.models import JobHandle
     from stoq_provider.core.polling import Poller
     from stoq_provider.hooks.base import JobHook
 
@@ -168,11 +169,22 @@ class WaitingTask(BaseOperator, Generic[H]):
         """The destination as it is rendered now."""
         return None if self.destination is None else str(self.destination)
 
-    def _check_download(self, destination: Any) -> None:
-        """Check the destination, as far as it can be written to, before anything is sent."""
+    def _check_download(self, destination: Any, kind: str | None) -> None:
+        """
+        Check that the destination can be written to, before anything is sent.
+
+        :param kind: of the jobs whose files go there; ``None``: other files do.
+        """
         from stoq_provider.download.download import check_download  # parsing a DAG needs no download
 
-        check_download(self.download, destination)
+        check_download(self.download, destination, system=self.hook.system.name, kind=kind)
+
+    def _check_places(self, handles: Sequence[JobHandle]) -> None:
+        """Check that the files of jobs that are known have a place each."""
+        if self.destination is not None:
+            from stoq_provider.jobs.files import check_places  # parsing a DAG needs no download
+
+            check_places(self.hook.system.name, handles, str(self.destination))
 
     def _deadline(self, started_at: float, timeout_at: float) -> tuple[float, str]:
         """

@@ -64,8 +64,9 @@ def test_a_dry_run_before_the_real_one_changes_nothing_for_it(bench):
     assert bench.sent() == [[1, 2]]
 
 
-def test_a_plan_whose_items_cannot_be_stored_says_that_nothing_was_sent(bench, tmp_path):
+def test_a_plan_whose_items_cannot_be_stored_says_that_nothing_was_sent(bench, tmp_path, monkeypatch):
     (tmp_path / "lake").write_text("a file in the way")
+    monkeypatch.setattr("stoq_provider.download.download.check_access", lambda target: None)
     run = bench.bulk("release", [1, 2], dry_run=True, destination=f"{(tmp_path / 'lake').as_uri()}/")
     fails(run.execute, DownloadError, "list of items could not be stored", "Nothing was sent.")
 

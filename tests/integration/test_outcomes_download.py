@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
@@ -161,10 +162,30 @@ def test_file_name_of_the_server_stays_within_the_destination(bench, sandbox, na
     assert not stored["file_name"].startswith(".")
 
 
-@pytest.mark.parametrize("destination", ["", "ftp://host/x", "s3://", "http://host/x"])
+@pytest.mark.parametrize(
+    "destination",
+    [
+        "",
+        "None",
+        "ftp://host/x",
+        "s3://",
+        "s3:/bucket/x/",
+        Path("s3://bucket/x"),
+        "http://host/x",
+        "lake/",
+        "{tmp}/{{date}}/",
+        "{tmp}/file/",
+        "{tmp}/file/new/x.csv",
+        "{tmp}",
+    ],
+    ids=repr,
+)
 def test_destination_that_cannot_be_written_to_is_refused_before_anything_is_sent(
-    bench, sandbox, destination
+    bench, sandbox, tmp_path, destination
 ):
+    (tmp_path / "file").write_text("in the way")
+    if isinstance(destination, str):
+        destination = destination.format(tmp=tmp_path)
     run = bench.export(destination=destination)
     fails(run.execute, ValidationRejected, "not retried", final=True)
     assert sandbox.state["requests"] == {}

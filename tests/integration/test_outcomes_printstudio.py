@@ -85,9 +85,16 @@ def test_many_orders_without_a_destination_warn(studio, unlimited, logs):
     assert logs.warnings("The manifest names the first 500 of 510 orders")
 
 
-def test_a_list_of_orders_that_cannot_be_stored_creates_none_again(studio, tmp_path, unlimited):
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder that is found to be none only when something is stored."""
     folder = tmp_path / "lake"
     folder.write_text("a file in the way")
+    monkeypatch.setattr("stoq_provider.download.download.check_access", lambda target: None)
+    return folder
+
+
+def test_a_list_of_orders_that_cannot_be_stored_creates_none_again(studio, folder, unlimited):
     run = studio.create(orders(510), destination=f"{folder.as_uri()}/")
     fails(run.execute, DownloadError, "list of orders could not be stored", "a retry submits nothing")
     fails(run.retry, DownloadError, "list of orders could not be stored")
@@ -97,17 +104,26 @@ def test_a_list_of_orders_that_cannot_be_stored_creates_none_again(studio, tmp_p
     assert len(studio.state["orders"]) == 510
 
 
-def test_a_list_of_orders_for_no_known_store_is_refused_before_any_is_created(studio, unlimited):
-    run = studio.create(orders(510), destination="ftp://lake/")
-    fails(run.execute, ValidationRejected, "Cannot write to ftp://", "correct the destination", final=True)
+@pytest.mark.parametrize(
+    ("destination", "says"),
+    [
+        ("ftp://lake/", "Cannot write to ftp://"),
+        ("{tmp}/file", "can't be written to"),
+        ("{tmp}/{{job_id}}/", "has {job_id}, which this job has no value for"),
+    ],
+)
+def test_a_list_of_orders_without_a_place_is_refused_before_any_is_created(
+    studio, unlimited, tmp_path, destination, says
+):
+    (tmp_path / "file").write_text("in the way")
+    run = studio.create(orders(510), destination=destination.format(tmp=tmp_path))
+    fails(run.execute, ValidationRejected, says, "correct the destination", final=True)
     assert studio.sent("create_orders") == []
 
 
 def test_without_records_a_list_of_orders_that_cannot_be_stored_is_no_failure(
-    studio, tmp_path, unlimited, logs
+    studio, folder, unlimited, logs
 ):
-    folder = tmp_path / "lake"
-    folder.write_text("a file in the way")
     run = studio.create(orders(510), destination=f"{folder.as_uri()}/", store=False)
     assert len(run.execute()["orders"]) == 500
     assert "could not be stored" in logs.text

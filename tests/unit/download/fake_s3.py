@@ -10,9 +10,9 @@ from typing import Any
 class Refused(Exception):
     """As botocore's ``ClientError``."""
 
-    def __init__(self, code: str) -> None:
+    def __init__(self, code: str, status: int = 403) -> None:
         super().__init__(f"An error occurred ({code})")
-        self.response = {"Error": {"Code": code}}
+        self.response = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
 
 
 class NoSuchUpload(Refused):
@@ -24,7 +24,7 @@ class FakeS3:
     The client, and the file system of a target as far as it is asked.
 
     ``objects`` by ``bucket/key``; ``uploads`` not completed; ``calls`` by name and arguments; ``refuse``:
-    name of a call to a code; ``open``: parts wait until it is set.
+    name of a call to a code, with ``status``; ``open``: parts wait until it is set.
     """
 
     exceptions = SimpleNamespace(NoSuchUpload=NoSuchUpload)
@@ -35,6 +35,7 @@ class FakeS3:
         self.uploads: dict[str, dict[int, bytes]] = {}
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.refuse: dict[str, str] = {}
+        self.status = 403
         self.open = threading.Event()
         self.open.set()
         self.at_once = self.most_at_once = 0
@@ -48,7 +49,7 @@ class FakeS3:
         with self._lock:
             self.calls.append((name, given))
             if name in self.refuse:
-                raise Refused(self.refuse[name])
+                raise Refused(self.refuse[name], self.status)
             if given.get("UploadId", "") not in ("", *self.uploads):
                 raise NoSuchUpload("NoSuchUpload")
             if "IfNoneMatch" in given and f"{given['Bucket']}/{given['Key']}" in self.objects:

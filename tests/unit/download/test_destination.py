@@ -4,11 +4,12 @@ import os
 from pathlib import Path
 
 import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
 
 from stoq_provider.download.destination import resolve_target
 from stoq_provider.download.download import check_download
 from stoq_provider.download.options import DownloadOptions
-from stoq_provider.exceptions import ValidationRejected
+from stoq_provider.exceptions import DownloadError, ValidationRejected
 from tests.interpreter import PROGRAMS
 
 
@@ -215,6 +216,28 @@ def test_a_store_that_does_not_tell_what_exists_is_asked_at_the_end_instead(s3):
     s3.exists = exists
     found = resolve_target("s3://lake@bucket/x.csv", "n", overwrite=False)
     assert not found.exists()
+
+
+@pytest.mark.parametrize(
+    "error", [TimeoutError("late"), OSError(5, "I/O error"), RuntimeError("loop")], ids=repr
+)
+def test_what_a_store_or_a_secrets_backend_raises_is_typed(s3, monkeypatch, error):
+    from airflow.providers.common.compat.sdk import BaseHook
+
+    def fail(*args):
+        raise error
+
+    def check(says):
+        with pytest.raises(DownloadError, match=says) as caught:
+            check_download(DownloadOptions(overwrite=False), "s3://lake@bucket/x.csv")
+        assert not isinstance(caught.value, AirflowFailException)
+        assert "Nothing was downloaded" in str(caught.value)
+        assert "a retry looks again." in str(caught.value)
+
+    s3.exists = fail
+    check(f"Could not look whether s3://lake@bucket/x.csv exists: {type(error).__name__}")
+    monkeypatch.setattr(BaseHook, "get_connection", fail)
+    check(f"Could not look up the connection 'lake': {type(error).__name__}")
 
 
 @pytest.mark.parametrize(

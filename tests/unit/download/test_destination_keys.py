@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from stoq_provider.download.destination import fill_in, report_of
+from stoq_provider.download.destination import PLACEHOLDERS, fill_in, report_of
 from stoq_provider.download.download import check_download, download_files
 from stoq_provider.download.options import DownloadOptions
 from stoq_provider.exceptions import ValidationRejected
@@ -48,7 +48,7 @@ def test_what_is_no_placeholder_is_refused_before_anything_is_sent(destination, 
     with pytest.raises(ValidationRejected, match=says):
         fill_in(destination, VALUES)
     with pytest.raises(ValidationRejected, match=says):
-        check_download(DownloadOptions(), destination)
+        check_download(DownloadOptions(), destination, system="stoq", kind="export:revenue")
 
 
 def test_name_that_this_job_has_no_value_for():
@@ -70,11 +70,38 @@ def test_report_of_a_kind():
     assert report_of(None) is None
 
 
-def test_check_before_submission_fills_in_samples(tmp_path):
-    (tmp_path / "name").write_text("x")
-    # The real name is not known yet.
-    check_download(DownloadOptions(overwrite=False), f"{tmp_path}/{{report}}")
-    check_download(DownloadOptions(), f"{tmp_path}/{{report}}/{{file_name}}")
+@pytest.mark.parametrize(
+    ("name", "kind", "refused"),
+    [
+        *((name, "export:revenue", False) for name in PLACEHOLDERS),
+        ("report", "product-export", True),
+        ("report", "bulk_release", True),
+        ("report", "", True),
+        ("kind", "product-export", False),
+        ("kind", "", False),
+        ("job_id", "product-export", False),
+        # The lists of a task that downloads nothing.
+        *((name, None, True) for name in PLACEHOLDERS if name != "file_name"),
+    ],
+)
+def test_placeholder_that_can_not_be_filled_is_refused_before_the_submission(tmp_path, name, kind, refused):
+    def check():
+        check_download(DownloadOptions(), f"{tmp_path}/{{{name}}}/", system="medusa", kind=kind)
+
+    if refused:
+        with pytest.raises(ValidationRejected, match=rf"{{{name}}}, which this job has no value for"):
+            check()
+    else:
+        check()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_known_before_the_submission_is_filled_in(tmp_path):
+    (tmp_path / "revenue").write_text("x")
+    check_download(DownloadOptions(overwrite=False), f"{tmp_path}/{{report}}", kind="export:revenue")
+    with pytest.raises(ValidationRejected, match="NotADirectoryError"):
+        check_download(DownloadOptions(), f"{tmp_path}/{{report}}/{{file_name}}", kind="export:revenue")
+    check_download(DownloadOptions(), f"{tmp_path}/{{report}}/{{file_name}}", kind="export:customers")
 
 
 def test_download_to_a_key_made_from_the_job(server, options, tmp_path):

@@ -92,7 +92,7 @@ def test_a_destination_of_parquet_that_exists(tmp_path, kind, destination, there
 
 def test_a_folder_of_parquet_is_checked_once_names_are_known(tmp_path):
     check_download(wanted("parquet", False), f"{tmp_path}/")
-    check_download(wanted("parquet", False, keep_csv=True), f"{tmp_path}/{{job_id}}.csv")
+    check_download(wanted("parquet", False, keep_csv=True), f"{tmp_path}/{{job_id}}.csv", kind="export")
 
 
 def test_what_a_task_may_be_given_is_no_permission_of_the_connection():

@@ -6,7 +6,7 @@ import pytest
 
 from stoq_provider.download.destination import Target
 from stoq_provider.download.output import same_content
-from stoq_provider.download.writers import says_exists
+from stoq_provider.download.store_errors import says_exists
 
 
 class Refusal(Exception):

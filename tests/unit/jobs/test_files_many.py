@@ -120,8 +120,32 @@ def test_placeholders_can_tell_files_apart(hook, tmp_path, key):
 def test_several_files_of_one_place_are_refused(hook, tmp_path, key):
     with pytest.raises(ValidationRejected, match="can't all be stored"):
         store_all(hook, handles("j0", "j1"), f"{tmp_path}/{key}")
-    assert hook.asked == []
+    assert stored(tmp_path) == []
     assert len(store_all(hook, handles("j0"), f"{tmp_path}/{key}")) == 1
+
+
+@pytest.mark.parametrize(
+    ("ids", "names", "key"),
+    [
+        (("x/1", "y/1"), ("a.csv", "b.csv"), "{job_id}.csv"),
+        (("j" * 250, "j" * 251), ("a.csv", "b.csv"), "{job_id}.csv"),
+        (("J", "j"), ("a.csv", "b.csv"), "{job_id}.csv"),
+        (("u\u0308", "\u00fc"), ("a.csv", "b.csv"), "{job_id}.csv"),
+        # A Parquet takes the place of .csv, and gzip that is kept gets .gz.
+        (("j", "j.csv"), ("a.csv", "b.csv"), "{job_id}"),
+        (("j", "j.gz"), ("a.csv", "b.csv"), "{job_id}"),
+        (("j", "j.parquet"), ("a.csv", "b.csv"), "{job_id}"),
+        (("a", "ab"), ("bc.csv", "c.csv"), "{job_id}{file_name}"),
+    ],
+)
+def test_files_that_would_take_one_place_are_refused_before_any_is_downloaded(
+    hook, tmp_path, ids, names, key
+):
+    hook.names = dict(zip(ids, names, strict=True))
+    with pytest.raises(ValidationRejected, match="2 files can't all be stored"):
+        store_all(hook, handles(*ids), f"{tmp_path}/{key}", format="parquet")
+    assert stored(tmp_path) == []
+    assert len(store_all(hook, handles(*ids), f"{tmp_path}/")) == len(stored(tmp_path)) == 2
 
 
 @pytest.mark.parametrize(("overwrite", "warns"), [(False, True), (True, False), ("if_different", False)])

@@ -65,6 +65,30 @@ def test_what_is_no_job_is_refused(api, job, words, deferrable):
     assert api.call_count == 0
 
 
+@pytest.mark.parametrize(
+    ("jobs", "destination", "words"),
+    [
+        ([HANDLE, {**HANDLE, "job_id": "exp_2"}], "one.csv", "2 files can't all be stored"),
+        ([HANDLE, {**HANDLE, "job_id": "x/exp_1"}], "{job_id}.csv", "2 files can't all be stored"),
+        ([HANDLE, {**HANDLE, "job_id": "EXP_1"}], "{job_id}", "2 files can't all be stored"),
+        (
+            [HANDLE, {**HANDLE, "job_id": "exp_2", "kind": "job"}],
+            "{report}-{job_id}",
+            "{report}, which this job",
+        ),
+        ([HANDLE], "file/x.csv", "can't be written to"),
+    ],
+)
+@pytest.mark.parametrize("deferrable", [True, False])
+def test_destination_without_a_place_for_each_file_is_refused_before_the_wait(
+    api, tmp_path, jobs, destination, words, deferrable
+):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(ValidationRejected, match=words):
+        run(jobs, destination=f"{tmp_path}/{destination}", deferrable=deferrable).execute()
+    assert api.call_count == 0
+
+
 @pytest.mark.parametrize("url", ["https://evil.example/x/exp_1", "http://app.stoqapp.com/x/exp_1"])
 def test_key_goes_to_no_other_origin(api, url):
     with pytest.raises(AirflowException, match="another origin") as caught:
