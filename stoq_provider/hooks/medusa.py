@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import random
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from tempfile import TemporaryFile
+from typing import TYPE_CHECKING, Any, BinaryIO
 
+from stoq_provider.core.error_text import sentences
 from stoq_provider.core.http import Decoded, MalformedResponse, ProblemKind
 from stoq_provider.core.models import JobHandle
 from stoq_provider.core.submission import Submission
-from stoq_provider.exceptions import ProtocolError, StoqProviderError, ValidationRejected
+from stoq_provider.exceptions import ProtocolError, ServiceUnavailable, StoqProviderError, ValidationRejected
 from stoq_provider.hooks.base import JobHook
 from stoq_provider.jobs.errors import NOTHING_SENT, of_problem, typed
 from stoq_provider.systems.medusa.submission import PATH, submission, with_file
@@ -20,6 +23,8 @@ from stoq_provider.transport.retry import NO_RETRY
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+    from stoq_provider.transport.upload import Upload
 
 UPLOAD_ATTEMPTS = 3
 """How often an upload is made: one too many leaves a file behind that nobody reads."""
@@ -139,24 +144,46 @@ class MedusaHook(JobHook):
 
         :param source: an ``ObjectStoragePath`` or its URL.
         :param protected: whether it is kept from the public, where the file service tells these apart.
-        :raises ValidationRejected: there is no such file.
+        :raises ValidationRejected: there is no such file, or it may not be read.
+        :raises ServiceUnavailable: the store of the file is in trouble.
         """
         from stoq_provider.transport.upload import Upload  # parsing a DAG needs no requests
 
-        path = _existing(source)
-        # The field is called "files" even for one (M); with another name the server responds with 500.
-        route = "/admin/uploads/protected" if protected else "/admin/uploads"
-        url = self.system.url(self.settings.origin, route)
-        upload = Upload("POST", url, path=path, field="files")
+        with TemporaryFile() as file:
+            name = self._copied(source, file)
+            # The field is called "files" even for one (M); with another name the server responds with 500.
+            route = "/admin/uploads/protected" if protected else "/admin/uploads"
+            url = self.system.url(self.settings.origin, route)
+            return self._upload(Upload("POST", url, file=file, name=name, part="files"))
+
+    def _upload(self, upload: Upload) -> str:
         for attempt in range(1, UPLOAD_ATTEMPTS + 1):
             response = self.transport.send(upload, NO_RETRY)
             if response.problem is None:
                 return self._file_key(response.payload)
             if not response.problem.maybe_processed or attempt == UPLOAD_ATTEMPTS:
                 break
-            self.log.warning("The upload of %s broke (%s); once more.", path.name, response.problem.text)
+            self.log.warning("The upload of %s broke (%s); once more.", upload.name, response.problem.text)
             self.sleep(random.uniform(0.5, 1.5) * attempt)  # noqa: S311 - jitter
-        raise self._not_uploaded(response, path.name)
+        raise self._not_uploaded(response, upload.name)
+
+    def _copied(self, source: Any, file: BinaryIO) -> str:
+        """Copy a file of any store and return its name."""
+        from airflow.providers.common.compat.sdk import ObjectStoragePath  # parsing a DAG needs no storage
+
+        from stoq_provider.download.store_errors import says_no
+
+        try:
+            path = ObjectStoragePath(str(source))
+            with path.open("rb") as original:
+                shutil.copyfileobj(original, file)
+            return str(path.name)
+        except Exception as error:
+            text = f"source {str(source)!r} can't be read: {type(error).__name__}: {error}"
+            final = says_no(error) or isinstance(error, (ImportError, IsADirectoryError, ValueError))
+        then = "Clear the task once it can" if final else "A retry reads it again"
+        error_class = ValidationRejected if final else ServiceUnavailable
+        raise error_class(sentences(text, NOTHING_SENT, then), system=self.system.name, job_started=False)
 
     def _not_uploaded(self, response: Decoded, name: str) -> StoqProviderError:
         assert response.problem is not None
@@ -201,23 +228,3 @@ class _Upload:
 
     def complete(self, submission: Submission, made: Mapping[str, Any]) -> Submission:
         return replace(submission, body=with_file(submission, str(made["file_key"])))
-
-
-def _existing(source: Any) -> Any:
-    """Return the path of a file that is there."""
-    from airflow.providers.common.compat.sdk import ObjectStoragePath  # parsing a DAG needs no storage
-
-    path = ObjectStoragePath(str(source))
-    try:
-        there = path.is_file()
-    except Exception as error:
-        problem = f"{type(error).__name__} when it was looked for"
-    else:
-        if there:
-            return path
-        problem = "there is no such file"
-    raise ValidationRejected(
-        f"source {str(source)!r} can't be read: {problem}. {NOTHING_SENT}; clear the task once it is there.",
-        system="medusa",
-        job_started=False,
-    )

@@ -69,5 +69,5 @@ class SyncTransport(RequestFlow):
         headers = self.login.headers(request.url)
         if not isinstance(request, Upload):
             return send(headers=headers)
-        with request.form() as form:
-            return send(headers={**headers, "Content-Type": form.content_type}, data=form)
+        form = request.form()
+        return send(headers={**headers, "Content-Type": form.content_type}, data=form)

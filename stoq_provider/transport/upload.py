@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from io import BytesIO
+from typing import BinaryIO
 
 from requests_toolbelt import MultipartEncoder
 
@@ -19,25 +16,17 @@ class Upload(Request):
     """
     The call that sends a file.
 
-    :param path: an ``ObjectStoragePath``.
-    :param field: the name of the part.
+    :param file: on this machine: the form has to say first how long it is, and no store breaks or stalls
+        while the server waits for the rest.
+    :param name: of the file.
+    :param part: the name of the part.
     """
 
-    path: Any = None
-    field: str = "file"
+    file: BinaryIO = field(default_factory=BytesIO, repr=False)
+    name: str = ""
+    part: str = "file"
 
-    @contextmanager
-    def form(self) -> Iterator[MultipartEncoder]:
-        """
-        Lend the body.
-
-        Out of a copy on the disk: not every store knows how long a file is, which the form has to say first,
-        and no store breaks or stalls while the server waits for the rest.
-
-        :raises OSError: the file can't be read.
-        """
-        with tempfile.TemporaryFile() as copy:
-            with self.path.open("rb") as file:
-                shutil.copyfileobj(file, copy)
-            copy.seek(0)
-            yield MultipartEncoder({self.field: (self.path.name, copy, "text/csv")})
+    def form(self) -> MultipartEncoder:
+        """Return the body."""
+        self.file.seek(0)
+        return MultipartEncoder({self.part: (self.name, self.file, "text/csv")})

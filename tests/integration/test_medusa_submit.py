@@ -211,7 +211,9 @@ def test_a_clear_makes_a_job_of_its_own_and_reuse_does_not(medusa):
             "not both",
             id="source and key",
         ),
-        pytest.param("product-import", {"source": "file:///nowhere.csv"}, "no such file", id="missing file"),
+        pytest.param(
+            "product-import", {"source": "file:///nowhere.csv"}, "FileNotFoundError", id="missing file"
+        ),
         pytest.param("price-list-import", {"context": {"fileKey": "k"}}, "price_list_id", id="no price list"),
         pytest.param("product-export", {"confirm": True}, "dry_run=True", id="confirm without a dry run"),
         pytest.param(
