@@ -8,7 +8,7 @@ validated when it is read. It holds no secret: the download URL is asked for aga
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from stoq_provider.core.forms import JsonForm, Time, VersionedForm
@@ -56,6 +56,7 @@ class WaitState(JsonForm):
 
     :param started_at: when the try began, in Unix seconds, for the manifest.
     :param destination: where files go, as it was rendered when the try began.
+    :param request: what an export was asked for, with its dates, for the manifest.
     :param deadline: Unix seconds; for a task that may wait once more.
     :param limit: the parameter that set the deadline, for messages.
     :param kind: of the jobs, for the manifest; empty: that of the first job.
@@ -77,6 +78,7 @@ class WaitState(JsonForm):
     notes: tuple[str, ...] = ()
     points_spent: int = 0
     decided: bool = False
+    request: Mapping[str, Any] | None = field(default=None, hash=False)
     version: int = STATE_VERSION
 
     @classmethod

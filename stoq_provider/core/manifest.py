@@ -21,6 +21,7 @@ def manifest(
     ends: Iterable[JobEnd],
     files: Iterable[Mapping[str, Any]] = (),
     unchanged_items: Iterable[Any] = (),
+    request: Mapping[str, Any] | None = None,
     points_spent: int = 0,
     started_at: float,
     finished_at: float,
@@ -29,6 +30,7 @@ def manifest(
     Build the manifest.
 
     :param files: ``{"uri", "file_name", "bytes", "rows", "sha256"}`` of each stored file.
+    :param request: ``{"report", "filters"}`` of an export, as it was sent; ``None``: it has none.
     :param points_spent: points of the shop that the task itself spent, polls included.
     :return: a JSON object; ``totals`` sums up ``jobs`` and ``files``. The rows of a result that is stored as
         CSV and as Parquet beside it count once, its bytes as those of two files. A job has ``details`` only
@@ -40,6 +42,7 @@ def manifest(
         "schema_version": SCHEMA_VERSION,
         "system": system,
         "kind": kind,
+        **({} if request is None else {"request": dict(request)}),
         "jobs": jobs,
         "files": stored,
         "totals": {

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 PLACEHOLDERS = ("file_name", "job_id", "kind", "report", "system")
 """What may stand in braces."""
 
+DATES = ("from", "to")
+"""May stand in braces where a report is exported; no other task knows its dates."""
+
 _TOKEN = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}|[{}]")
 
 
@@ -36,6 +39,31 @@ NOT_KNOWN = "not-known-yet"
 def values_of(system: str | None, kind: str | None, job_id: str | None = NOT_KNOWN) -> dict[str, str | None]:
     """Return the values of the placeholders for a job's file, but for its name."""
     return {"system": system, "kind": kind, "report": report_of(kind), "job_id": job_id}
+
+
+def fill_in_dates(destination: Any, filters: Mapping[str, Any]) -> Any:
+    """
+    Return the destination with ``{from}`` and ``{to}`` replaced; the rest is left to :func:`fill_in`.
+
+    :param filters: of the report: ISO dates, and times of which the date counts.
+    :return: the destination itself where it holds neither.
+    :raises ValidationRejected: the report has no such date.
+    """
+
+    def value(match: re.Match[str]) -> str:
+        name = match[1]
+        if name not in DATES:
+            return match[0]
+        if not filters.get(name):
+            raise destination_error(
+                f"The destination has {{{name}}}, but the report has no {name!r}: give it in filters, or set "
+                "window."
+            )
+        return clean_file_name(str(filters[name])[:10])
+
+    text = str(destination)
+    filled = _TOKEN.sub(value, text)
+    return destination if filled == text else filled
 
 
 def fill_in(destination: str, values: Mapping[str, str | None]) -> str:
@@ -59,7 +87,11 @@ def fill_in(destination: str, values: Mapping[str, str | None]) -> str:
 
 
 def _name(match: re.Match[str]) -> str:
-    name, known = match[1], ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)
+    name, known = match[1], ", ".join(f"{{{name}}}" for name in (*PLACEHOLDERS, *DATES))
+    if name in DATES:
+        raise destination_error(
+            f"The destination has {{{name}}}: only the task that exports a report knows its dates."
+        )
     if name is None:
         raise destination_error(
             f"The destination has a {match[0]!r} that is part of no placeholder. There are {known}; Jinja "

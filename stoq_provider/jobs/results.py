@@ -76,6 +76,7 @@ def sum_up(
         ends=event.ends,
         files=files,
         unchanged_items=unchanged_items,
+        request=state.request,
         points_spent=state.points_spent + event.points_spent + client.points_spent,
         started_at=state.started_at,
         finished_at=time.time(),

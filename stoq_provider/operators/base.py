@@ -104,7 +104,7 @@ class JobOperator(WaitingOperator[H]):
     def execute(self, context: Context) -> Any:
         """Plan, record, submit, wait, finish."""
         started_at = time.time()
-        self._check_input()
+        self._check_input(context)
         if (preview := self.preview()) is not None:
             return preview
         submitter = self.records(context, begins=True)
@@ -130,14 +130,14 @@ class JobOperator(WaitingOperator[H]):
 
     # -- steps --------------------------------------------------------------------------------------
 
-    def _check_input(self) -> None:
+    def _check_input(self, context: Context) -> None:
         with typed(self.hook.system.name, NOTHING_SENT):
             for name, known in self.choices.items():
                 if getattr(self, name) not in known:
                     raise InvalidInput(
                         f"{name} is one of {', '.join(map(repr, known))}, not {getattr(self, name)!r}"
                     )
-        super()._check_input()
+        super()._check_input(context)
 
     def _not_none(self, items: Sequence[Any], what: str, on_empty: str) -> None:
         if items:

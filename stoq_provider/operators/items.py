@@ -227,14 +227,14 @@ class ItemsOperator(JobOperator[H]):
         fate = f"The remote jobs have ended. A retry submits {again}."
         raise ItemsUnchanged(f"{text} {fate}", system=self.hook.system.name)
 
-    def _check_input(self) -> None:
+    def _check_input(self, context: Context) -> None:
         with typed(self.hook.system.name, NOTHING_SENT):
             if self.verify and not self.dry_run and not self._waits:
                 raise InvalidInput(
                     "verify reads back when the jobs have ended, so wait_for_completion must be true"
                 )
             self.check_parameters()
-        super()._check_input()
+        super()._check_input(context)
 
     def _check_store(self, submitter: Submitter) -> None:
         if self.verify and self.deferrable and not submitter.recorded and not self.items().stable:

@@ -252,7 +252,7 @@ class MedusaConfirmOperator(_DecidingOperator):
     def execute(self, context: Context) -> Any:
         """Decide, and wait for the end of the jobs that go on."""
         started_at = time.time()
-        self._check_input()
+        self._check_input(context)
         with typed(self.hook.system.name, NOTHING_SENT):
             if self._policy() is None:
                 raise InvalidInput("confirm must say what is to be done: true, false or 'max_changes: N'")

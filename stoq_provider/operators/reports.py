@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import Context
 
+    from stoq_provider.core.events import WaitState
     from stoq_provider.core.submission import Submission
     from stoq_provider.hooks.stoq import StoqHook
     from stoq_provider.jobs.submit import Submitter
@@ -32,8 +34,10 @@ class StoqReportExportOperator(JobOperator["StoqHook"]):
         looked up at STOQ before anything is sent.
     :param filters: the report's filters, such as ``{"from": "2026-05-01", "to": "2026-05-31"}``; both
         dates are inclusive. ``by_variant`` needs ``offer_id`` or ``offer_ids``.
+    :param destination: may hold ``{from}`` and ``{to}`` as well, the dates that are asked for.
     :param window: fills ``from`` and ``to``: ``"data_interval"`` with the days of the run's interval,
-        ``"previous_day"`` with the last whole day before its end.
+        ``"previous_day"`` with the last whole day before its end, or before the logical date or ``run_after``
+        of a run without an interval.
     :param timezone: where a day of ``window`` begins, such as ``"Europe/Berlin"``. STOQ does not document
         the time zone of its reports.
     :param extra_body: laid over the body; ``None`` takes a key away. For what STOQ does not document.
@@ -87,13 +91,34 @@ class StoqReportExportOperator(JobOperator["StoqHook"]):
         return f"export:{self.report}"
 
     def plan(self, context: Context, submitter: Submitter) -> list[Submission]:
-        """Check report and filters; the one submission."""
+        """Return the one submission."""
+        return [self._export]
+
+    def _check_input(self, context: Context) -> None:
+        # The report first: its dates may stand in the destination.
         hook: StoqHook = self.hook
         with typed(hook.system.name, NOTHING_SENT):
             filters = self._filters(context)
-        return [
-            hook.plan_export(self.report, filters, extra_body=self.extra_body, extra_query=self.extra_query)
-        ]
+        self._export = hook.plan_export(
+            self.report, filters, extra_body=self.extra_body, extra_query=self.extra_query
+        )
+        super()._check_input(context)
+
+    @property
+    def _known_place(self) -> Any:
+        if self.destination is None:
+            return None
+        from stoq_provider.download.destination import fill_in_dates  # parsing a DAG needs no download
+
+        return fill_in_dates(self.destination, self._asked)
+
+    def _new_state(self, kind: str, started_at: float) -> WaitState:
+        request = {"report": kind.partition(":")[2], "filters": self._asked}
+        return replace(super()._new_state(kind, started_at), request=request)
+
+    @property
+    def _asked(self) -> dict[str, Any]:
+        return {**self._export.query, **self._export.body}
 
     def _filters(self, context: Context) -> dict[str, Any]:
         filters = dict(read_mapping(self.filters, "filters") or {})
@@ -107,9 +132,9 @@ class StoqReportExportOperator(JobOperator["StoqHook"]):
         from stoq_provider.systems.stoq.reports import dates_of  # parsing a DAG needs no system
 
         start, end = context.get("data_interval_start"), context.get("data_interval_end")
-        # Airflow 2 gives every run an interval.
-        run_after = getattr(context.get("dag_run"), "run_after", None)
-        dates = dates_of(self.window, start, end, _zone(self.timezone), run_after=run_after)
+        # Airflow 2 gives every run an interval. All of these stay as they are in a retry and after a clear.
+        moment = context.get("logical_date") or getattr(context.get("dag_run"), "run_after", None)
+        dates = dates_of(self.window, start, end, _zone(self.timezone), moment=moment)
         return {**filters, **dates}
 
 

@@ -93,11 +93,11 @@ class WaitingOperator(WaitingTask[H]):
 
     # -- steps --------------------------------------------------------------------------------------
 
-    def _check_input(self) -> None:
+    def _check_input(self, context: Context) -> None:
         config.seconds("timeout", self.timeout)
         config.poll_interval(self.poll_interval)
         config.unhealthy_after(self.unhealthy_after)
-        place = self.destination
+        place = self._known_place
         # Of a task without downloads it is the folder of long lists, with or without a slash.
         folder = place is not None and not self.downloads
         self._check_download(f"{str(place).rstrip('/')}/" if folder else place, None if folder else self.kind)

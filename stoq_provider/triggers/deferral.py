@@ -165,9 +165,15 @@ class WaitingTask(BaseOperator, Generic[H]):
     # -- steps --------------------------------------------------------------------------------------
 
     @property
+    def _known_place(self) -> Any:
+        """The destination, with what is known of it before a submission."""
+        return self.destination
+
+    @property
     def _place(self) -> str | None:
         """The destination as it is rendered now."""
-        return None if self.destination is None else str(self.destination)
+        place = self._known_place
+        return None if place is None else str(place)
 
     def _check_download(self, destination: Any, kind: str | None) -> None:
         """

@@ -35,6 +35,7 @@ class Run:
 
     :param file: the file with the DAG.
     :param output: takes what the run prints.
+    :param run_after: of a run without a logical date.
     :param mark_success: regular expression of the tasks that succeed without being run.
     """
 
@@ -42,6 +43,7 @@ class Run:
     file: str
     output: str
     logical_date: str | None = None
+    run_after: str | None = None
     conf: dict[str, Any] | None = None
     mark_success: str | None = None
 
@@ -161,8 +163,12 @@ def _run(run: Run) -> Any:
     for task in dag.tasks:
         # A task that fails has failed the test; its retry might come half an hour later.
         task.retries = 0
-    date = {} if run.logical_date is None else {"logical_date": datetime.fromisoformat(run.logical_date)}
-    done = dag.test(run_conf=run.conf, mark_success_pattern=run.mark_success, **date)
+    dates: dict[str, Any] = {}
+    if run.logical_date is not None:
+        dates = {"logical_date": datetime.fromisoformat(run.logical_date)}
+    elif run.run_after is not None:
+        dates = {"logical_date": None, "run_after": datetime.fromisoformat(run.run_after)}
+    done = dag.test(run_conf=run.conf, mark_success_pattern=run.mark_success, **dates)
     return DagRunState(done.state).value
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -98,13 +99,24 @@ def fresh(airflow: Airflow) -> None:
     airflow.sandbox.reset()
 
 
-def test_daily_reports(airflow: Airflow) -> None:
-    airflow.runner.run("stoq_daily_reports", logical_date="2026-05-28T00:00:00+02:00")
+@pytest.mark.parametrize(
+    "dates",
+    [
+        pytest.param({"logical_date": "2026-05-28T00:00:00+02:00"}, id="of the schedule"),
+        pytest.param({"logical_date": "2026-05-28T09:30:00+02:00"}, id="by hand"),
+        pytest.param({"run_after": "2026-05-28T00:30:00+02:00"}, id="without a logical date"),
+    ],
+)
+def test_daily_reports(airflow: Airflow, dates: dict[str, str]) -> None:
+    shutil.rmtree(airflow.home / "reports", ignore_errors=True)
+    airflow.runner.run("stoq_daily_reports", **dates)
     manifests = json.loads((airflow.home / "reports/2026-05-27/manifest.json").read_text())
     files = [file for manifest in manifests for file in manifest["files"]]
     assert len(files) == 5
+    assert {manifest["request"]["filters"]["to"] for manifest in manifests} == {"2026-05-27"}
     for file in files:
         assert "2026-05-27_2026-05-27" in file["file_name"]
+        assert "/reports/2026-05-27/" in file["uri"]
         assert Path(file["uri"].removeprefix("file://")).stat().st_size == file["bytes"]
 
 

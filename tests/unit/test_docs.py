@@ -149,6 +149,6 @@ def test_every_make_target_that_is_named_exists(document):
 def test_the_shown_handle_and_manifest_have_the_keys_of_real_ones():
     handle, shown = map(json.loads, blocks(ROOT / "docs" / "operators.md", "json"))
     assert list(handle) == list(JobHandle("stoq", "export", "exp_1", "/exports/exp_1").to_dict())
-    real = manifest(system="stoq", kind="export", ends=(), started_at=0, finished_at=0)
+    real = manifest(system="stoq", kind="export", ends=(), request={}, started_at=0, finished_at=0)
     assert list(shown) == list(real)
     assert list(shown["totals"]) == list(real["totals"])

@@ -97,7 +97,7 @@ def dates_of(
     end: datetime | None,
     zone: tzinfo,
     *,
-    run_after: datetime | None = None,
+    moment: datetime | None = None,
 ) -> dict[str, str]:
     """
     Return ``{"from", "to"}`` as ISO dates, both inclusive.
@@ -106,12 +106,13 @@ def dates_of(
     the interval's end, for schedules without a length and for runs without an interval.
 
     :param zone: where a day begins.
-    :param run_after: stands in for the end where there is no interval: when the run was wanted.
+    :param moment: stands in for the end where there is no interval: the run's logical date, or when it was
+        wanted.
     :raises InvalidInput: where the run has no interval, or one without a length.
     """
     if window not in WINDOWS:
         raise InvalidInput(f"window is one of {', '.join(WINDOWS)}; not {window!r}")
-    before = end or run_after
+    before = end or moment
     if window == "previous_day" and before is not None:
         day = (before.astimezone(zone).date() - timedelta(days=1)).isoformat()
         return {"from": day, "to": day}

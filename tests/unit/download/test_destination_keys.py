@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from stoq_provider.download.destination import PLACEHOLDERS, fill_in, report_of
+from stoq_provider.download.destination import PLACEHOLDERS, fill_in, fill_in_dates, report_of
 from stoq_provider.download.download import check_download, download_files
 from stoq_provider.download.options import DownloadOptions
 from stoq_provider.exceptions import ValidationRejected
@@ -54,6 +56,39 @@ def test_what_is_no_placeholder_is_refused_before_anything_is_sent(destination, 
 def test_name_that_this_job_has_no_value_for():
     with pytest.raises(ValidationRejected, match="which this job has no value for"):
         fill_in("/lake/{report}", {**VALUES, "report": report_of("bulk_release")})
+
+
+DATES = {"from": "2026-05-01T00:00:00+02:00", "to": "2026-05-31"}
+
+
+@pytest.mark.parametrize(
+    ("destination", "filled"),
+    [
+        ("s3://lake/{from}/{to}.csv", "s3://lake/2026-05-01/2026-05-31.csv"),
+        ("s3://lake/{from}{from}/{job_id}", "s3://lake/2026-05-012026-05-01/{job_id}"),
+        ("s3://lake/{From}/{x", "s3://lake/{From}/{x"),
+        (Path("/lake/{to}.csv"), "/lake/2026-05-31.csv"),
+    ],
+)
+def test_dates_are_filled_in_and_the_rest_is_left(destination, filled):
+    assert fill_in_dates(destination, DATES) == filled
+
+
+@pytest.mark.parametrize("destination", ["s3://lake/x.csv", Path("/lake/{job_id}.csv")])
+def test_destination_without_dates_stays_what_it_is(destination):
+    assert fill_in_dates(destination, {}) is destination
+
+
+@pytest.mark.parametrize("filters", [{}, {"from": None}, {"from": ""}, {"to": "2026-05-31"}])
+def test_date_that_the_report_does_not_have(filters):
+    with pytest.raises(ValidationRejected, match=r"\{from\}, but the report has no 'from'"):
+        fill_in_dates("/lake/{from}", filters)
+
+
+@pytest.mark.parametrize("name", ["from", "to"])
+def test_date_of_a_task_that_exports_no_report(name):
+    with pytest.raises(ValidationRejected, match="only the task that exports a report"):
+        check_download(DownloadOptions(), f"/lake/{{{name}}}/")
 
 
 @pytest.mark.parametrize("evil", ["../../etc/passwd", "/etc/passwd", "..", "a\0b", "x/../../y", "{job_id}"])

@@ -23,7 +23,8 @@ UTC = dt.timezone.utc
 
 
 def run(**options) -> TaskRun:
-    context = {key: options.pop(key) for key in list(options) if key.startswith(("data_interval", "dag_run"))}
+    keys = ("data_interval_start", "data_interval_end", "logical_date", "dag_run")
+    context = {key: options.pop(key) for key in keys if key in options}
     given = {"report": "revenue", **options}
     return TaskRun(lambda: StoqReportExportOperator(task_id="export", **given), **context)
 
@@ -135,6 +136,7 @@ def test_xcom_after_waiting_without_a_destination_is_the_manifest(api):
         "schema_version",
         "system",
         "kind",
+        "request",
         "jobs",
         "files",
         "totals",
@@ -191,10 +193,37 @@ def test_window_fills_both_dates(api, window, timezone, expected):
     assert (body["from"], body["to"]) == expected
 
 
-def test_a_run_without_an_interval_exports_the_day_before_it_was_wanted(api):
+OTHER = dt.datetime(2020, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    "context",
+    [
+        pytest.param(
+            {
+                "data_interval_start": BERLIN_DAY[0],
+                "data_interval_end": BERLIN_DAY[1],
+                "logical_date": OTHER,
+                "dag_run": SimpleNamespace(run_after=OTHER),
+            },
+            id="data interval",
+        ),
+        pytest.param(
+            {"data_interval_start": BERLIN_DAY[1], "data_interval_end": BERLIN_DAY[1]},
+            id="data interval without a length",
+        ),
+        pytest.param(
+            {"logical_date": BERLIN_DAY[1], "dag_run": SimpleNamespace(run_after=OTHER)}, id="logical date"
+        ),
+        pytest.param(
+            {"logical_date": None, "dag_run": SimpleNamespace(run_after=BERLIN_DAY[1])}, id="run_after"
+        ),
+        pytest.param({"dag_run": SimpleNamespace(run_after=BERLIN_DAY[1])}, id="nothing but run_after"),
+    ],
+)
+def test_the_previous_day_is_that_of_the_run(api, context):
     api.post(EXPORT, status_code=202, json=JOB)
-    wanted = SimpleNamespace(run_after=BERLIN_DAY[1])
-    run(window="previous_day", timezone="Europe/Berlin", dag_run=wanted).execute()
+    run(window="previous_day", timezone="Europe/Berlin", **context).execute()
     body = api.last_request.json()
     assert (body["from"], body["to"]) == ("2026-05-28", "2026-05-28")
 

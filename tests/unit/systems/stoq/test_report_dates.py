@@ -154,8 +154,8 @@ def test_pendulum_gives_the_same(start, end, zone, first, last):
 def test_previous_day(end, zone, day, length):
     start = end if length == "none" else at("2020-01-01")
     assert dates_of("previous_day", start, end, zone) == {"from": day, "to": day}
-    assert dates_of("previous_day", start, end, zone, run_after=at("2020-01-01")) == {"from": day, "to": day}
-    assert dates_of("previous_day", None, None, zone, run_after=end) == {"from": day, "to": day}
+    assert dates_of("previous_day", start, end, zone, moment=at("2020-01-01")) == {"from": day, "to": day}
+    assert dates_of("previous_day", None, None, zone, moment=end) == {"from": day, "to": day}
 
 
 @pytest.mark.parametrize(
@@ -179,4 +179,4 @@ def test_what_has_no_dates(window, start, end, message):
 
 def test_an_interval_is_not_made_up_from_the_moment_of_the_run():
     with pytest.raises(InvalidInput, match="no data interval"):
-        dates_of("data_interval", None, None, UTC, run_after=at("2026-05-28"))
+        dates_of("data_interval", None, None, UTC, moment=at("2026-05-28"))
