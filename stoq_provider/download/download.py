@@ -68,7 +68,7 @@ def check_download(
 
 def _place(destination: Any, name: str, options: DownloadOptions, values: Mapping[str, str | None]) -> Target:
     """Return where the CSV goes, once it is known that all that is wanted can go to its place."""
-    overwrite = options.overwrite or not options.stores_csv
+    overwrite = not (options.refuses_existing and options.stores_csv)
     target = resolve_target(destination, name, overwrite=overwrite, values=values)
     if options.format == "parquet":
         parquet = target.parquet()
@@ -76,7 +76,7 @@ def _place(destination: Any, name: str, options: DownloadOptions, values: Mappin
             raise destination_error(f"{target.uri} can't be both the CSV and its Parquet.")
         if parquet.is_local and os.path.isdir(parquet.path):  # noqa: PTH112
             raise destination_error(f"{parquet.path} is a folder, and the Parquet goes there.")
-        if not options.overwrite:
+        if options.refuses_existing:
             refuse_existing(parquet)
     return target
 

@@ -43,12 +43,14 @@ class DownloadOptions:
     names of :data:`GIVEN`.
 
     :param format: ``"csv"`` as the server made it, or ``"parquet"`` (extra ``parquet``).
-    :param overwrite: ``False`` refuses, before any download, a destination that exists.
+    :param overwrite: ``False`` refuses, before any download, a destination that exists. For a ``retry``, one
+        that holds something else, after it: what holds the same may be of an earlier try, and is left alone.
         ``"if_different"`` leaves an object alone whose content is the same already (its time of
         modification stays, no event fires): the size is compared first, then the object is read back,
         streamed, and its SHA-256 compared. A digest in the object's metadata would save the reading, but
         it is known only at the end of an upload, where stores take no metadata any more, and ETags are
         no digests of large or encrypted objects.
+    :param retry: whether an earlier try of the task may have published what is there.
     :param at_once: downloads at the same time.
     :param keep_csv: whether the CSV is stored beside its Parquet.
     :param column_types: types of Parquet columns, by name or pattern; the others are text.
@@ -91,6 +93,7 @@ class DownloadOptions:
 
     format: Literal["csv", "parquet"] = "csv"
     overwrite: Overwrite = True
+    retry: bool = False
     at_once: int = 4
     keep_csv: bool = False
     column_types: Mapping[str, str] = field(default_factory=dict, hash=False)
@@ -132,6 +135,11 @@ class DownloadOptions:
         if format != "parquet" and {"keep_csv", "column_types"} & set(given):
             raise options_error("keep_csv and column_types go with format='parquet'")
         return cls(format=format, overwrite=overwrite, **given)
+
+    @property
+    def refuses_existing(self) -> bool:
+        """Whether an object that is there is refused whatever it holds."""
+        return self.overwrite is False and not self.retry
 
     @property
     def stores_csv(self) -> bool:
@@ -219,6 +227,15 @@ def not_looked_at(text: str) -> DownloadError:
         sentences(
             text, "Nothing was downloaded or published, no remote job is affected, and a retry looks again."
         )
+    )
+
+
+def taken_error(uri: str) -> ValidationRejected:
+    """Return the error for a destination that holds something else, and is not to be replaced."""
+    return ValidationRejected(
+        f"{uri} exists, holds something else than the result (or can't be read), and overwrite is off. "
+        "Nothing was published, the remote job is done, and the task is not retried: move the object away, "
+        "then clear the task."
     )
 
 

@@ -10,11 +10,11 @@ from typing import Any
 
 from stoq_provider.core.error_text import sentences
 from stoq_provider.download.destination import Target
-from stoq_provider.download.options import JOB_IS_DONE, Overwrite, download_error
+from stoq_provider.download.options import JOB_IS_DONE, DownloadOptions, download_error, taken_error
 from stoq_provider.download.s3 import S3Writer, s3_client
 from stoq_provider.download.store_errors import says_exists
 from stoq_provider.download.verification import StoredFile
-from stoq_provider.download.writers import AtomicWriter, FsspecWriter, LocalWriter
+from stoq_provider.download.writers import AtomicWriter, FsspecWriter, LocalWriter, NoWriter
 from stoq_provider.exceptions import DownloadError, StoqProviderError
 
 _READ_BYTES = 8 * 1024 * 1024
@@ -39,20 +39,23 @@ class Output:
     """
     A file in the making. Its errors name the destination, and keep the store's text.
 
-    :param overwrite: what becomes of an object that is there (``DownloadOptions``).
+    :param options: say what becomes of an object that is there.
     :param size: bytes that will be written, if known.
 
     ``bytes``: how many were written so far.
     """
 
-    def __init__(self, target: Target, overwrite: Overwrite, *, size: int | None = None) -> None:
+    def __init__(self, target: Target, options: DownloadOptions, *, size: int | None = None) -> None:
         self.target = target
         self.bytes = 0
-        self._overwrite = overwrite
+        self._overwrite = options.overwrite
         self._hash = hashlib.sha256()
         self._same = False
         with writing(target):
-            self._writer = open_writer(target, overwrite=bool(overwrite), size=size)
+            published = options.overwrite is False and options.retry and target.exists()
+            self._writer = (
+                NoWriter() if published else open_writer(target, overwrite=bool(options.overwrite), size=size)
+            )
 
     def write(self, chunk: bytes) -> None:
         """Append bytes."""
@@ -63,16 +66,17 @@ class Output:
 
     def finish(self, check: Callable[[], None]) -> None:
         """
-        Look at what is there, before anything is published: one file without the other would be in the way.
+        Look at what is there, before anything is published: one file without the other is half a result.
 
         :param check: called now and then; what it raises ends the reading.
-        :raises DownloadError: without ``overwrite``, the name was taken in the meantime.
+        :raises ValidationRejected: without ``overwrite``, something else is there.
         """
         with writing(self.target):
-            if not self._overwrite and self.target.exists():
-                raise self._taken()
-            if self._overwrite == "if_different":
-                self._same = same_content(self.target, self.bytes, self._hash.hexdigest(), check)
+            if self._overwrite is True or (not self._overwrite and not self.target.exists()):
+                return
+            self._same = same_content(self.target, self.bytes, self._hash.hexdigest(), check)
+            if not self._overwrite and not self._same:
+                raise taken_error(self.target.uri)
 
     def commit(self, rows: int, *, beside: StoredFile | None = None) -> StoredFile:
         """
@@ -89,12 +93,11 @@ class Output:
             problem = f"{type(error).__name__}: {error}"
             if beside is not None:
                 text = f"{beside.uri} is published; whether its Parquet is, was not confirmed: {problem}"
-                taken = (
-                    "" if self._overwrite else "overwrite=False refuses it on a retry: move it away first."
-                )
-                raise DownloadError(sentences(text, JOB_IS_DONE, taken)) from error
+                raise DownloadError(sentences(text, JOB_IS_DONE)) from error
             if not self._overwrite and says_exists(error):
-                raise self._taken() from error
+                # Perhaps by ourselves: a client sends a put again whose response was lost.
+                text = f"{uri} has come into being at the same moment, and overwrite is off."
+                raise download_error(text) from error
             if self.target.is_local:
                 raise _not_written(self.target, error) from error
             raise not_confirmed(uri, problem) from error
@@ -104,11 +107,6 @@ class Output:
     def abort(self) -> None:
         """Drop what was not committed."""
         self._writer.abort()
-
-    def _taken(self) -> DownloadError:
-        return download_error(
-            f"{self.target.uri} has come into being during the download, and overwrite is off."
-        )
 
 
 @contextmanager

@@ -82,7 +82,7 @@ class Transfer:
             target = target.renamed(suffix="", drop=".gz")
         elif gzipped and not gz:
             target = target.renamed(suffix=".gz")
-        if target is not self.target and self.options.stores_csv and not self.options.overwrite:
+        if target is not self.target and self.options.stores_csv and self.options.refuses_existing:
             refuse_existing(target)
         return target
 
@@ -164,7 +164,7 @@ class _Pass:
             begun.callback(self._drop, self._parquet)
 
     def _open(self, target: Target, size: int | None = None) -> Output:
-        output = Output(target, self._transfer.options.overwrite, size=size)
+        output = Output(target, self._transfer.options, size=size)
         self._begun.callback(self._drop, output)
         return output
 

@@ -59,6 +59,20 @@ class AtomicWriter:
         self.abort()
 
 
+class NoWriter(AtomicWriter):
+    """Stands in for a writer where the object is there already, and what comes is only compared with it."""
+
+    def write(self, chunk: bytes) -> None:
+        """Drop it."""
+
+    def commit(self) -> None:
+        """Tell that there is nothing any more to be compared with."""
+        raise FileNotFoundError("it was there, and has gone during the download")
+
+    def abort(self) -> None:
+        """Do nothing."""
+
+
 def open_part(path: str) -> BinaryIO:
     """
     Open a new file beside ``path``, to take its place, and remove what killed processes left of theirs.

@@ -27,11 +27,6 @@ if TYPE_CHECKING:
 FRESH_SECONDS = 60.0
 """How long after it came the URL of a status may be used; some stores sign one for minutes."""
 
-_IN_THE_WAY = (
-    "Files of the other jobs that were published before stay, and overwrite=False refuses them on a retry: "
-    "move them away first."
-)
-
 
 def store_result(
     client: JobClient,
@@ -116,14 +111,7 @@ def store_all(
 
         return store
 
-    try:
-        stored = pool.run(
-            [storing(one, name) for one, name in zip(fresh, names, strict=True)], options.at_once
-        )
-    except DownloadError as error:
-        if options.overwrite is not False or len(handles) == 1:
-            raise
-        raise type(error)(f"{error.message} {_IN_THE_WAY}", **error.details()) from error
+    stored = pool.run([storing(one, name) for one, name in zip(fresh, names, strict=True)], options.at_once)
     files = [file for each in stored for file in each]
     if handles and not files:
         raise EmptyResult(

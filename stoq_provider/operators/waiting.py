@@ -94,6 +94,7 @@ class WaitingOperator(WaitingTask[H]):
     # -- steps --------------------------------------------------------------------------------------
 
     def _check_input(self, context: Context) -> None:
+        self._note_try(context)
         config.seconds("timeout", self.timeout)
         config.poll_interval(self.poll_interval)
         config.unhealthy_after(self.unhealthy_after)
@@ -146,6 +147,7 @@ class WaitingOperator(WaitingTask[H]):
         return error(f"{text} {again}", system=self.hook.system.name)
 
     def _finish(self, context: Context, event: WaitEvent) -> dict[str, Any]:
+        self._note_try(context)
         records = self.records(context)
         recorded = records is None or records.recorded
         if records is not None:

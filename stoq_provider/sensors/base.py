@@ -99,6 +99,7 @@ class JobSensor(WaitingTask[H], BaseSensorOperator):
             from stoq_provider.jobs.wait import PokeMemory  # parsing a DAG needs no engine
 
             self._memory = PokeMemory(context, self.hook.conn_id, self.log)
+        self._note_try(context)
         if not self.deferrable:
             return self._execute_here(context)
         # Not a single look here: a thousand sensors that start at once know nothing of each other in their
@@ -169,6 +170,7 @@ class JobSensor(WaitingTask[H], BaseSensorOperator):
         )
 
     def _finish(self, context: Context, event: WaitEvent) -> dict[str, Any]:
+        self._note_try(context)
         late = _timed_out(event, self.hook.system.label)
         worst = AirflowSensorTimeout(late) if late else None
         error = worst or self._worst_error(event, own_jobs=False, recorded=True)

@@ -6,6 +6,7 @@ import time
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, NoReturn, TypeVar
@@ -174,6 +175,10 @@ class WaitingTask(BaseOperator, Generic[H]):
         """The destination as it is rendered now."""
         place = self._known_place
         return None if place is None else str(place)
+
+    def _note_try(self, context: Context) -> None:
+        """Let the download know whether an earlier try may have published files."""
+        self.download = replace(self.download, retry=context["ti"].try_number > 1)
 
     def _check_download(self, destination: Any, kind: str | None) -> None:
         """

@@ -174,7 +174,7 @@ def test_an_object_that_appears_meanwhile_is_not_replaced(
     body = make()
     file = origin.serve(body.content)
     file.breaks = [Break(body.late, then=lambda: store.put(KEY, b"of somebody else"))]
-    with pytest.raises(DownloadError, match="come into being"):
+    with pytest.raises(ValidationRejected, match="holds something else"):
         fetch(store, file, overwrite=False)
     assert store.get(KEY) == b"of somebody else"
     assert store.leftovers() == []

@@ -1,4 +1,4 @@
-"""``overwrite="if_different"``: what is the same stays as it is, what differs is replaced whole."""
+"""What is the same stays as it is; what differs is replaced whole, or not at all (``overwrite=False``)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
-from stoq_provider.exceptions import DownloadError
+from stoq_provider.exceptions import DownloadError, ValidationRejected
 from tests.stores.bodies import KEY, STANDING, Body, check_whole, fetch, large, small
 from tests.stores.choice import on_each_file_system
 from tests.stores.origin import Origin
@@ -27,6 +27,32 @@ def test_the_same_content_is_left_alone(store: Store, origin: Origin, make: Call
     check_whole(store, stored, body)
     assert not stored.written
     assert store.version(KEY) == before
+
+
+@on_each_file_system
+@pytest.mark.parametrize("make", SIZES)
+def test_what_an_earlier_try_published_counts_as_done(
+    store: Store, origin: Origin, make: Callable[[], Body]
+) -> None:
+    body = make()
+    again = {"rows": body.rows, "overwrite": False, "retry": True}
+    assert fetch(store, origin.serve(body.content), **again).written
+    before = store.version(KEY)
+    stored = fetch(store, origin.serve(body.content), **again)
+    check_whole(store, stored, body)
+    assert not stored.written
+    assert store.version(KEY) == before
+
+
+@on_each_file_system
+@pytest.mark.parametrize("make", [small, large])
+def test_a_retry_replaces_nothing_else(store: Store, origin: Origin, make: Callable[..., Body]) -> None:
+    other = make(2).content
+    store.put(KEY, other)
+    before = store.version(KEY)
+    with pytest.raises(ValidationRejected, match="holds something else"):
+        fetch(store, origin.serve(make().content), overwrite=False, retry=True)
+    assert (store.get(KEY), store.version(KEY), store.leftovers()) == (other, before, [])
 
 
 @pytest.mark.parametrize(

@@ -97,5 +97,8 @@ class FakeS3:
     def exists(self, path: str) -> bool:
         return path in self.objects
 
-    def invalidate_cache(self, path: str) -> None:
+    def info(self, path: str) -> dict[str, int]:
+        return {"size": len(self.objects[path])}
+
+    def invalidate_cache(self, path: str | None = None) -> None:
         self.calls.append(("invalidate_cache", {"path": path}))

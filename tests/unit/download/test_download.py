@@ -479,7 +479,7 @@ def test_no_overwrite_when_somebody_is_quicker(fetch, server, tmp_path):
         serve()(h)
 
     server.plan = [quicker]
-    with pytest.raises(DownloadError, match=r"come into being during the download.*Nothing was published"):
+    with pytest.raises(ValidationRejected, match=r"holds something else.*Nothing was published"):
         fetch(overwrite=False)
     assert (tmp_path / "out/result.csv").read_bytes() == b"theirs"
     assert files(tmp_path) == ["out/result.csv"]

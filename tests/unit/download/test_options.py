@@ -101,6 +101,7 @@ def test_what_a_task_may_be_given_is_no_permission_of_the_connection():
     assert fields - set(GIVEN) == {
         "format",
         "overwrite",
+        "retry",
         "connect_timeout",
         "allow_http",
         "allow_private",

@@ -36,7 +36,7 @@ def parquet(**options):
 def convert(tmp_path, text, *, pieces=7, **options):
     """Return the stored file's entry, and the table that it holds."""
     data = text if isinstance(text, bytes) else text.encode()
-    output = Output(resolve_target(str(tmp_path) + "/", "report.parquet"), overwrite=True)
+    output = Output(resolve_target(str(tmp_path) + "/", "report.parquet"), DownloadOptions())
     made = parquet(**options)(output)
     try:
         for start in range(0, len(data), pieces):

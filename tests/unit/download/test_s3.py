@@ -14,9 +14,10 @@ from stoq_provider.download import output
 from stoq_provider.download import s3 as s3_module
 from stoq_provider.download.destination import Target
 from stoq_provider.download.download import download_files
+from stoq_provider.download.options import DownloadOptions
 from stoq_provider.download.output import Output, open_writer
 from stoq_provider.download.s3 import S3Writer, s3_client
-from stoq_provider.exceptions import DownloadError, VerificationError
+from stoq_provider.exceptions import DownloadError, ValidationRejected, VerificationError
 from tests.harness import wait_until
 
 from .conftest import BODY, serve, serve_when
@@ -175,10 +176,13 @@ def published(made):
 def test_no_overwrite_of_what_came_in_between(s3, target, monkeypatch, size, seen):
     if not seen:
         monkeypatch.setattr(s3, "exists", lambda path: False)
-    made = Output(target, overwrite=False)
+    made = Output(target, DownloadOptions(overwrite=False))
     fill(made, size)
     s3.objects["lake/dir/x.csv"] = b"theirs"
-    with pytest.raises(DownloadError, match="has come into being"):
+    error, words = (
+        (ValidationRejected, "holds something else") if seen else (DownloadError, "come into being")
+    )
+    with pytest.raises(error, match=words):
         published(made)
     made.abort()
     assert s3.objects == {"lake/dir/x.csv": b"theirs"}

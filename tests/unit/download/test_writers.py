@@ -8,9 +8,10 @@ from stoq_provider.download import download as module
 from stoq_provider.download import output, writers
 from stoq_provider.download.destination import Target
 from stoq_provider.download.download import download_files
+from stoq_provider.download.options import DownloadOptions
 from stoq_provider.download.output import Output, open_writer
 from stoq_provider.download.writers import LocalWriter
-from stoq_provider.exceptions import DownloadError, VerificationError
+from stoq_provider.exceptions import DownloadError, ValidationRejected, VerificationError
 
 from .conftest import BODY, serve, serve_when
 
@@ -89,6 +90,12 @@ class FakeStore:
 
     def exists(self, path):
         return path in self.objects
+
+    def info(self, path):
+        return {"size": len(self.objects[path])}
+
+    def invalidate_cache(self):
+        pass
 
     @property
     def steps(self):
@@ -234,10 +241,10 @@ def test_no_overwrite_is_a_condition_of_the_put(store):
 
 @pytest.mark.parametrize("protocol", ["s3", "abfs"])
 def test_no_overwrite_of_what_came_in_between(store, protocol):
-    made = Output(target(store, protocol), overwrite=False)
+    made = Output(target(store, protocol), DownloadOptions(overwrite=False))
     fill(made, 5000)
     store.objects["bucket/key"] = b"theirs"
-    with pytest.raises(DownloadError, match="has come into being"):
+    with pytest.raises(ValidationRejected, match="holds something else"):
         made.finish(lambda: None)
     made.abort()
     del made
