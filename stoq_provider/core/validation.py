@@ -1,15 +1,23 @@
-"""What a user gives, checked whole before anything is sent: mappings, JSON, and lists of ids."""
+"""What a user gives, checked whole before anything is sent: texts, mappings, JSON."""
 
 from __future__ import annotations
 
 import ast
-import csv
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
 from difflib import get_close_matches
+from numbers import Integral
+from operator import index
 from typing import Any
+from uuid import UUID
+
+IF_RENDERED = "where a template makes it, render_template_as_native_obj=True of the DAG keeps it what it is"
+"""Ends messages about a text that should be something else: Jinja makes texts of all it is given."""
+
+BYTES = (bytes, bytearray, memoryview)
+"""Sequences of small numbers by accident."""
 
 
 class InvalidInput(ValueError):
@@ -33,7 +41,7 @@ def read_text(text: str, otherwise: str) -> Any:
     """
     Read JSON, or what a template renders of a Python object where templates are not native.
 
-    :param otherwise: the message where it is neither.
+    :param otherwise: the message where it is neither; a hint at native templates follows.
     :raises InvalidInput: with that message.
     """
     try:
@@ -43,12 +51,52 @@ def read_text(text: str, otherwise: str) -> Any:
     try:
         return ast.literal_eval(text.strip())
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-        raise InvalidInput(otherwise) from None
+        raise InvalidInput(f"{otherwise}; {IF_RENDERED}") from None
 
 
 def is_text(value: Any) -> bool:
     """Whether it is a text that holds more than blanks."""
     return isinstance(value, str) and bool(value.strip())
+
+
+def check_text(value: Any, what: str) -> str:
+    """
+    Return a text without blanks around it.
+
+    :raises InvalidInput: where it is no text, or a blank one.
+    """
+    if not is_text(value):
+        raise InvalidInput(f"{what} must be a text, not {value!r:.80}")
+    return str(value).strip()
+
+
+_HALF = re.compile("[\ud800-\udfff]")
+
+
+def plain(value: Any, what: str) -> Any:
+    """
+    Return a value as JSON has it, so that no other kind of object reaches what works with it.
+
+    Whole numbers of any kind (numpy's as well) become Python's, UUIDs texts, mappings and sequences objects
+    and lists. Dates stay: filters take them.
+
+    :param what: names the value in messages.
+    :raises InvalidInput: where it is, or holds, something else, such as a set.
+    """
+    if isinstance(value, str) and _HALF.search(value):
+        raise InvalidInput(f"{what} holds half of a character, which can't be written as UTF-8")
+    if value is None or isinstance(value, (str, bool, float, date)):
+        return value
+    if isinstance(value, (Integral, UUID)):
+        return index(value) if isinstance(value, Integral) else str(value)
+    if isinstance(value, Mapping):
+        odd = [key for key in value if not isinstance(key, str)]
+        if odd:
+            raise InvalidInput(f"the keys of {what} must be texts, not {odd[0]!r:.80}")
+        return {key: plain(item, f"{key!r} in {what}") for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, BYTES):
+        return [plain(item, f"an entry of {what}") for item in value]
+    raise InvalidInput(f"{what} can't be sent: JSON has nothing like {type(value).__name__}")
 
 
 def some(items: Sequence[Any], shown: int = 5, between: str = ", ") -> str:
@@ -62,8 +110,8 @@ def read_mapping(value: Any, what: str) -> Mapping[str, Any] | None:
     Read a mapping, or text that is one, as a template renders it.
 
     :param what: the parameter's name, for messages. The text is in none: it may hold what no log should show.
-    :return: the mapping itself where it is one; ``None`` only for ``None``.
-    :raises InvalidInput: where it is neither.
+    :return: the mapping as :func:`plain` gives it; ``None`` only for ``None``.
+    :raises InvalidInput: where it is neither, or holds what JSON can't.
     """
     if value is None:
         return None
@@ -74,10 +122,10 @@ def read_mapping(value: Any, what: str) -> Mapping[str, Any] | None:
             raise InvalidInput(otherwise)
     if not isinstance(value, Mapping):
         raise InvalidInput(f"{what} must be an object (a mapping), not {type(value).__name__}")
-    odd = [key for key in value if not isinstance(key, str)]
-    if odd:
-        raise InvalidInput(f"the keys of {what} must be texts, not {odd[0]!r}")
-    return value
+    try:
+        return dict(plain(value, what))
+    except RecursionError:
+        raise InvalidInput(f"{what} holds objects in objects without an end") from None
 
 
 def merge(base: Mapping[str, Any], extra: Any, what: str = "extra_body") -> dict[str, Any]:
@@ -94,156 +142,19 @@ def merge(base: Mapping[str, Any], extra: Any, what: str = "extra_body") -> dict
     return {key: value for key, value in merged.items() if value is not None}
 
 
-SHOWN = 3
-"""Offenders that a message names."""
-
-
-@dataclass(frozen=True, slots=True)
-class IdList:
-    """Ids without repetition, in the order given; ``duplicates`` counts what was dropped."""
-
-    ids: tuple[Any, ...]
-    duplicates: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class IdKind:
+def listed(values: Any, what: str, items: str) -> list[Any]:
     """
-    What ids of a system look like.
+    Return as a list what can be gone through, such as what several tasks pushed.
 
     :param items: what they are, for messages.
-    :param bad: what the others are, for messages.
-    :param read: returns an id in the one form in which it is sent, or ``None`` where it is none.
-    :param parse: the same for the text of a file.
+    :raises InvalidInput: where it is no list, but a text, bytes or a mapping, say.
     """
-
-    items: str
-    bad: str
-    read: Callable[[Any], Any]
-    parse: Callable[[str], Any]
-
-
-def _number(value: Any) -> int | None:
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    return value if whole and 0 < value < 2**63 else None
-
-
-def _number_of_text(text: str) -> int | None:
-    # Very long numbers are not even read: int() refuses some thousands of digits by a plain ValueError.
-    return _number(int(text)) if text.isascii() and text.isdigit() and len(text) < 40 else None
-
-
-_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
-
-
-def _uuid(value: Any) -> str | None:
-    text = value.strip().lower() if isinstance(value, str) else ""
-    return text if _UUID.fullmatch(text) else None
-
-
-def _opaque(value: Any) -> str | None:
-    text = value.strip() if isinstance(value, str) else ""
-    return text if 0 < len(text) <= 200 and text.isprintable() and " " not in text else None
-
-
-NUMBERS = IdKind("whole numbers", "no positive whole numbers", _number, _number_of_text)
-UUIDS = IdKind("UUIDs", "no UUIDs", _uuid, _uuid)
-"""Sent in lower case, so that two spellings are one id."""
-TEXTS = IdKind("texts", "no ids", _opaque, _opaque)
-"""Ids of which nothing is known but that they are texts without blanks."""
-
-
-def check_ids(values: Any, *, what: str, most: int, kind: IdKind = NUMBERS) -> IdList:
-    """
-    Check a list of ids.
-
-    :param what: the parameter's name, for messages.
-    :param most: how many are taken at the most.
-    :param kind: what they look like.
-    :raises InvalidInput: naming the count and the first offenders; nothing of such a list is sent.
-    """
-    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
-        raise InvalidInput(f"{what} must be a list of {kind.items}, not {type(values).__name__}")
-    given = list(values)
-    if len(given) > most:
-        raise InvalidInput(
-            f"{what} holds {len(given):,} ids; at most {most:,} are taken at a time. Split them over several "
-            "tasks, or raise max_items if that many are meant"
-        )
-    ids = [kind.read(value) for value in given]
-    bad = [position for position, found in enumerate(ids) if found is None]
-    if bad:
-        named = some([f"{given[position]!r} at position {position}" for position in bad], SHOWN)
-        texts = [given[at] for at in bad if isinstance(given[at], str) and given[at].strip().isdigit()]
-        hint = ". They are text; give numbers, such as [int(i) for i in ids]"
-        raise InvalidInput(
-            f"{what}: {len(bad):,} of {len(given):,} entries are {kind.bad}: {named}"
-            f"{hint if kind is NUMBERS and len(texts) == len(bad) else ''}"
-        )
-    unique = tuple(dict.fromkeys(ids))
-    return IdList(unique, len(given) - len(unique))
-
-
-def chunks(ids: Sequence[Any], size: int) -> list[tuple[Any, ...]]:
-    """Cut a list into pieces of at most ``size``, in order."""
-    return [tuple(ids[start : start + size]) for start in range(0, len(ids), size)]
-
-
-def read_ids(
-    lines: Iterable[str], *, column: str | None, what: str, most: int, kind: IdKind = NUMBERS
-) -> IdList:
-    """
-    Read ids from the lines of a file: one id a line, or one column of a CSV with a header.
-
-    Empty lines are passed over.
-
-    :param what: names the file in messages.
-    :raises InvalidInput: naming the first lines that hold no id; or where the column is missing.
-    """
-    found: list[Any] = []
-    bad: list[str] = []
-    count = 0
-    for number, text in _cells(lines, column, what):
-        if not text:
-            continue
-        count += 1
-        item = kind.parse(text)
-        if item is None:
-            bad.append(f"{text[:40]!r} in line {number}")
-        else:
-            found.append(item)
-        if count > most:
-            raise InvalidInput(
-                f"{what} holds more than {most:,} ids; split them over several tasks, or raise max_items if "
-                "that many are meant"
-            )
-    if bad:
-        raise InvalidInput(f"{what}: {len(bad):,} of {count:,} lines hold no id: {some(bad, SHOWN)}")
-    return check_ids(found, what=what, most=most, kind=kind)
-
-
-def _cells(lines: Iterable[str], column: str | None, what: str) -> Iterator[tuple[int, str]]:
-    if column is None:
-        for number, line in enumerate(lines, start=1):
-            yield number, line.strip().lstrip("\ufeff")
-        return
-    # Strict, because a quote that is never closed would otherwise swallow the rows behind it.
-    reader = csv.DictReader(lines, strict=True)
     try:
-        names = [(name or "").lstrip("\ufeff") for name in reader.fieldnames or ()]
-        if column not in names:
-            raise InvalidInput(
-                f"{what} has no column {column!r}; its columns are {', '.join(names) or 'none'}"
-            )
-        if names.count(column) > 1:
-            raise InvalidInput(f"{what} has {names.count(column)} columns {column!r}; which one is meant?")
-        reader.fieldnames = names
-        for row in reader:
-            yield reader.line_num, (row.get(column) or "").strip()
-    except csv.Error as error:
-        raise InvalidInput(
-            f"{what} is no CSV that can be read, in line {reader.line_num}: {error}"
-        ) from error
+        if not isinstance(values, (str, Mapping, *BYTES)):
+            return list(values)
+    except TypeError:  # so says also the output of another task where Airflow has not put its value
+        pass
+    raise InvalidInput(f"{what} must be a list of {items}, not {type(values).__name__}")
 
 
 def unknown(what: str, name: Any, known: Iterable[str], then: str = "") -> InvalidInput:
@@ -256,7 +167,7 @@ def unknown(what: str, name: Any, known: Iterable[str], then: str = "") -> Inval
     names = list(known)
     close = near_misses(str(name), names)
     listed = f"Known are {', '.join(names) or 'none'}"
-    return InvalidInput(f"{what} {name!r}{close or '.'} {listed}{then and f'. {then}'}")
+    return InvalidInput(f"{what} {name!r:.80}{close or '.'} {listed}{then and f'. {then}'}")
 
 
 def near_misses(name: str, known: Sequence[str]) -> str:

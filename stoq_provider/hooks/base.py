@@ -19,7 +19,7 @@ from airflow.providers.common.compat.sdk import BaseHook
 from stoq_provider.core.http import Decoded, ProblemKind, Request
 from stoq_provider.core.models import JobHandle, JobStatus
 from stoq_provider.core.submission import Submission
-from stoq_provider.core.validation import check_json
+from stoq_provider.core.validation import check_json, check_text
 from stoq_provider.download.options import DOWNLOADS_AGAIN
 from stoq_provider.exceptions import Detached, StoqProviderError
 from stoq_provider.get_provider_info import INTEGRATIONS, connection, form_widgets
@@ -214,7 +214,9 @@ class JobHook(BaseHook):
     def _request(self, method: str, path: str, params: Mapping[str, Any] | None, json: Any) -> Request:
         with typed(self.system.name, NOTHING_SENT):
             url = self.system.url(self.settings.origin, path)
-            return Request(method.upper(), url, query_pairs(params or {}), json)
+            request = Request(check_text(method, "method").upper(), url, query_pairs(params), json)
+            check_json(json, request.target)
+        return request
 
     def _payload(self, request: Request, job_id: str | None = None) -> Any:
         decoded = self.transport.send(request)

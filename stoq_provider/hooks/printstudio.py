@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
+from stoq_provider.core.ids import TEXTS, check_ids
 from stoq_provider.core.models import JobState, JobStatus
 from stoq_provider.core.records import RepeatSafety
 from stoq_provider.core.submission import Submission
-from stoq_provider.core.validation import InvalidInput
+from stoq_provider.core.validation import InvalidInput, listed
 from stoq_provider.exceptions import FinalJobFailed, JobFailed, ValidationRejected
 from stoq_provider.hooks.base import JobHook
 from stoq_provider.jobs.errors import NOTHING_SENT, typed
@@ -125,7 +126,9 @@ class PrintStudioHook(JobHook):
 
     def iter_states(self, course: Course, ids: Sequence[str]) -> Iterator[tuple[str, str | None]]:
         """Yield id and state of each, one read a piece; ``None`` where there is no such thing."""
-        for item in ids:
+        with typed(self.system.name, NOTHING_SENT):
+            items = listed(ids, "ids", course.label)
+        for item in items:
             try:
                 found = self._single(course, item)
             except ValidationRejected as error:
@@ -136,5 +139,7 @@ class PrintStudioHook(JobHook):
                 yield item, str(found.get("status") or found.get("state") or "")
 
     def _single(self, course: Course, item: str) -> dict[str, Any]:
+        with typed(self.system.name, NOTHING_SENT):
+            (item,) = check_ids([item], what=f"the id of one of the {course.label}", most=1, kind=TEXTS).ids
         payload = self.request("GET", f"{course.path}/{quote(item, safe='')}")
         return dict(unwrapped(payload))

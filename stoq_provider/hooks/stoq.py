@@ -9,10 +9,10 @@ from typing import Any
 from stoq_provider.core.http import MalformedResponse, Request
 from stoq_provider.core.models import JobHandle
 from stoq_provider.core.submission import Submission
-from stoq_provider.core.validation import InvalidInput, near_misses
+from stoq_provider.core.validation import InvalidInput, check_json, check_text, near_misses, read_mapping
 from stoq_provider.hooks.base import JobHook
 from stoq_provider.jobs.errors import NOTHING_SENT, typed
-from stoq_provider.systems.payload import optional_int, rows
+from stoq_provider.systems.payload import optional_int, query_pairs, rows
 from stoq_provider.systems.stoq import bulk
 from stoq_provider.systems.stoq.reports import FILTERS, export
 from stoq_provider.systems.stoq.system import Stoq
@@ -112,6 +112,8 @@ class StoqHook(JobHook):
         return [dict(r) for r in listed or () if isinstance(r, Mapping) and r.get("name")]
 
     def _report_name(self, report: str) -> str:
+        with typed(self.system.name, NOTHING_SENT):
+            report = check_text(report, "report")
         if report in FILTERS:
             return report
         known = {
@@ -123,7 +125,7 @@ class StoqHook(JobHook):
             return known[report]
         with typed(self.system.name, NOTHING_SENT):
             raise InvalidInput(
-                f"STOQ has no report {report!r}{near_misses(report, list(known)) or '.'} "
+                f"STOQ has no report {report!r:.80}{near_misses(report, list(known)) or '.'} "
                 f"Its reports are {', '.join(dict.fromkeys(known.values()))}"
             )
 
@@ -202,12 +204,19 @@ class StoqHook(JobHook):
         """
         from stoq_provider.systems.stoq import actions  # parsing a DAG needs no jsonschema
 
+        with typed(self.system.name, NOTHING_SENT):
+            action = check_text(action, "action")
+            in_query = read_mapping(query, "query") or {}
+            in_body = read_mapping(body, "body") or {}
+            in_path = read_mapping(path_params, "path_params") or {}
+            query_pairs(in_query)
+            check_json(in_body, action)
         listed = self.manifest(_prefix_of(action))
         with typed(self.system.name, NOTHING_SENT):
             found = actions.find(actions.read_manifest(listed), action)
-            path = found.fill(path_params)
-            found.check({**(query or {}), **(body or {})})
-        return self._request(found.method, path, query, dict(body or {}) if found.method != "GET" else None)
+            path = found.fill(in_path)
+            found.check({**in_query, **in_body})
+        return self._request(found.method, path, in_query, in_body if found.method != "GET" else None)
 
     def send(self, request: Request) -> Any:
         """Send what :meth:`prepare` made, and return the decoded payload; errors are those of ``request``."""

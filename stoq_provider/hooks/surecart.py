@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from stoq_provider.core.ids import UUIDS, check_ids, chunks
 from stoq_provider.core.models import JobHandle
-from stoq_provider.core.validation import chunks
 from stoq_provider.hooks.base import JobHook
 from stoq_provider.jobs.errors import NOTHING_SENT, typed
 from stoq_provider.systems import surecart
@@ -65,7 +65,8 @@ class SureCartHook(JobHook):
         """
         with typed(self.system.name, NOTHING_SENT):
             action = surecart.find_action(action_type)
-        for piece in chunks(record_ids, surecart.MOST_IN_A_QUERY):
+            ids = check_ids(record_ids, what="record_ids", most=10**6, kind=UUIDS).ids
+        for piece in chunks(ids, surecart.MOST_IN_A_QUERY):
             found: set[str] = set()
             for view in action.views:
                 found.update(self._listed(action.records, {**view, "ids": list(piece)}))

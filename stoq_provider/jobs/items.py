@@ -8,23 +8,25 @@ kept, so that a new try cuts the same chunks and finds their records again.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
+from stoq_provider.core.error_text import hide_queries, one_line
+from stoq_provider.core.ids import NUMBERS, IdKind, IdList, check_ids, read_ids
 from stoq_provider.core.notes import ListNote, PieceNote
 from stoq_provider.core.validation import (
-    NUMBERS,
-    IdKind,
-    IdList,
+    IF_RENDERED,
     InvalidInput,
-    check_ids,
-    read_ids,
+    check_text,
+    listed,
+    plain,
+    read_mapping,
     read_text,
 )
-from stoq_provider.exceptions import ValidationRejected
+from stoq_provider.exceptions import ServiceUnavailable, StoqProviderError, ValidationRejected
 
 if TYPE_CHECKING:
     from stoq_provider.jobs.client import ListClient
@@ -70,7 +72,7 @@ class Items:
         start = raw.strip()[:1] if isinstance(raw, str) else ""
         # No path is taken for one that begins so; {"path": ...} can name such a file.
         if start not in ("[", "{"):
-            return raw
+            return read_mapping(raw, self.what) if isinstance(raw, Mapping) else raw
         return read_text(
             raw,
             f"{self.what} given as text that begins with {start!r} must be a list or a mapping, as JSON or "
@@ -92,7 +94,11 @@ class Items:
             odd = [key for key in given if key not in ("path", "column")]
             if odd:
                 raise InvalidInput(f"{self.what}: a file is given as {{'path', 'column'}}; unknown: {odd}")
-            return self._from_file(str(given["path"]), given.get("column"))
+            column = given.get("column")
+            return self._from_file(
+                check_text(given["path"], f"'path' in {self.what}"),
+                None if column is None else check_text(column, f"'column' in {self.what}"),
+            )
         return self._checked(self._from_list(given))
 
     def kept(self, submitter: Submitter) -> IdList:
@@ -126,7 +132,12 @@ class Items:
         if "/" not in path:
             raise InvalidInput(
                 f"{self.what} given as text must be the path of a file: {path[:80]!r}; a list stands in "
-                "brackets"
+                f"brackets; {IF_RENDERED}"
+            )
+        if path.startswith("gid://"):
+            raise InvalidInput(
+                f"{self.what} must be a list of ids, not the id of one thing at Shopify ({path[:80]!r}), of "
+                "which the number at the end is the id"
             )
         with _lines(path) as lines:
             what = f"the file {path}"
@@ -179,12 +190,24 @@ def _is_blank(value: Any) -> bool:
     return value is None or (isinstance(value, str) and value.strip() in ("", "None"))
 
 
+AGAIN = "; a retry reads them again."
+_UNREADABLE = (
+    ValueError,
+    ImportError,
+    FileNotFoundError,
+    PermissionError,
+    IsADirectoryError,
+    NotADirectoryError,
+)
+"""What a retry would meet again: no such file or store, no package for it, no text. The rest may pass."""
+
+
 @contextmanager
 def _lines(path: str) -> Iterator[Iterator[str]]:
     """
     Open a file of ids; give its lines.
 
-    :raises ValidationRejected: where it can't be read.
+    :raises StoqProviderError: where it can't be read.
     """
     from airflow.providers.common.compat.sdk import ObjectStoragePath  # parsing a DAG needs no fsspec
 
@@ -193,9 +216,14 @@ def _lines(path: str) -> Iterator[Iterator[str]]:
             # Airflow 2.11 wraps the file in an object that can't be iterated.
             yield iter(file.readline, "")
             return
-    except (OSError, UnicodeDecodeError) as error:
-        problem = ValidationRejected(
-            f"The ids could not be read from {path} ({type(error).__name__}). Nothing was sent.",
+    except (InvalidInput, StoqProviderError):  # of what reads the lines
+        raise
+    except Exception as error:  # whatever the library of the store raises
+        final = isinstance(error, _UNREADABLE)
+        cls = ValidationRejected if final else ServiceUnavailable
+        problem = cls(
+            f"The ids could not be read from {hide_queries(path)!r:.300} ({type(error).__name__}: "
+            f"{one_line(hide_queries(str(error)))}). Nothing was sent{'.' if final else AGAIN}",
             job_started=False,
         )
     raise problem from None
@@ -240,9 +268,7 @@ def watched_ids(given: Any) -> list[str]:
         given = read_text(text, f"the ids given as text are no JSON: {text[:80]!r}")
     if isinstance(given, Mapping):
         return _of_object(given)
-    if not isinstance(given, Iterable):
-        raise InvalidInput(f"ids are given as a list, not as {type(given).__name__}")
-    return [item_id for item in given for item_id in watched_ids(item)]
+    return [item_id for item in listed(given, "what to wait for", "ids") for item_id in watched_ids(item)]
 
 
 def _of_object(given: Mapping[str, Any]) -> list[str]:
@@ -253,4 +279,5 @@ def _of_object(given: Mapping[str, Any]) -> list[str]:
         return watched_ids(given["orders"])
     if given.get("id") is None:
         raise InvalidInput(f"an object without an 'id': its keys are {sorted(map(str, given))[:10]}")
-    return [str(given["id"])]
+    found = plain(given["id"], "the 'id' of an object")
+    return [check_text(str(found) if isinstance(found, int) else found, "the 'id' of an object")]

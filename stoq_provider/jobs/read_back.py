@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from stoq_provider.core.validation import chunks
+from stoq_provider.core.ids import chunks
 from stoq_provider.exceptions import ValidationRejected
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from airflow.providers.common.compat.sdk import BaseOperator
 
 from stoq_provider.core.error_text import hide_queries
 from stoq_provider.core.notes import ResponseNote
-from stoq_provider.core.validation import InvalidInput, check_json, read_mapping
+from stoq_provider.core.validation import check_json, check_text, read_mapping
 from stoq_provider.exceptions import StateError, StoqProviderError, SubmissionUncertain
 from stoq_provider.hooks.stoq import StoqHook
 from stoq_provider.jobs.errors import NOTHING_SENT, typed
@@ -115,8 +115,7 @@ class StoqActionOperator(BaseOperator):
 
     def _read(self) -> dict[str, Any]:
         """Return what goes along with the action, with texts that templates rendered read."""
-        if not isinstance(self.action, str):
-            raise InvalidInput(f"action must be a text, such as 'enable', not {self.action!r}")
+        check_text(self.action, "action")
         given = {name: read_mapping(getattr(self, name), name) for name in ("path_params", "query", "body")}
         check_json(given["body"], self.action)
         return given

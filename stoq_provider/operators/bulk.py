@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from stoq_provider.core.validation import chunks
+from stoq_provider.core.ids import chunks
 from stoq_provider.hooks.stoq import StoqHook
 from stoq_provider.jobs.items import Selection
 from stoq_provider.jobs.read_back import ReadBack, most_reads, read_back

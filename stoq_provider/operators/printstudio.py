@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
+from stoq_provider.core.ids import TEXTS
 from stoq_provider.core.models import JobState
 from stoq_provider.core.submission import Submission
-from stoq_provider.core.validation import TEXTS
 from stoq_provider.hooks.printstudio import PrintStudioHook
 from stoq_provider.jobs.errors import NOTHING_SENT, typed
 from stoq_provider.jobs.items import Items

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from stoq_provider.core.validation import InvalidInput, read_mapping
+from stoq_provider.core.validation import InvalidInput, check_text, read_mapping
 from stoq_provider.jobs.errors import NOTHING_SENT, typed
 from stoq_provider.operators.base import JobOperator
 from stoq_provider.triggers.jobs import StoqJobTrigger
@@ -122,12 +122,13 @@ class StoqReportExportOperator(JobOperator["StoqHook"]):
 
     def _filters(self, context: Context) -> dict[str, Any]:
         filters = dict(read_mapping(self.filters, "filters") or {})
-        if not self.window:
+        if self.window is None or (isinstance(self.window, str) and not self.window):
             return filters
+        check_text(self.window, "window")
         given = [name for name in ("from", "to") if filters.get(name) is not None]
         if given:
             raise InvalidInput(
-                f"window={self.window!r} fills 'from' and 'to', but filters has {given} as well"
+                f"window={self.window!r:.80} fills 'from' and 'to', but filters has {given} as well"
             )
         from stoq_provider.systems.stoq.reports import dates_of  # parsing a DAG needs no system
 
@@ -144,5 +145,5 @@ def _zone(name: str) -> tzinfo:
     try:
         return pendulum.timezone(name)
     except Exception:
-        problem = InvalidInput(f"no time zone is called {name!r}; an example is 'Europe/Berlin'")
+        problem = InvalidInput(f"no time zone is called {name!r:.80}; an example is 'Europe/Berlin'")
     raise problem

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from stoq_provider.core.ids import UUIDS, chunks
 from stoq_provider.core.submission import Submission
-from stoq_provider.core.validation import UUIDS, InvalidInput, chunks
+from stoq_provider.core.validation import InvalidInput
 from stoq_provider.hooks.surecart import SureCartHook
 from stoq_provider.jobs.items import Items
 from stoq_provider.jobs.read_back import ReadBack

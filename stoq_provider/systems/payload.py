@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from stoq_provider.core.http import MalformedResponse
 from stoq_provider.core.models import JobHandle
+from stoq_provider.core.validation import InvalidInput, read_mapping
 
 
 def origin_of(url: str) -> tuple[str, str, int | None]:
@@ -18,19 +19,40 @@ def origin_of(url: str) -> tuple[str, str, int | None]:
     return parts.scheme, (parts.hostname or "").lower(), port
 
 
-def query_pairs(query: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return a query with lists under ``name[]`` and booleans in lower case, as Rails reads them."""
+def query_pairs(query: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """
+    Return a query with lists under ``name[]`` and booleans in lower case, as Rails reads them.
+
+    :raises InvalidInput: where a value is neither a text, a number, a date, nor a list of these.
+    """
     pairs: dict[str, Any] = {}
-    for key, value in query.items():
-        if isinstance(value, Sequence) and not isinstance(value, str):
-            pairs[key.removesuffix("[]") + "[]"] = [_query_text(item) for item in value]
+    for key, value in (read_mapping(query, "the query") or {}).items():
+        if isinstance(value, list):
+            pairs[key.removesuffix("[]") + "[]"] = [_query_text(key, item) for item in value]
         elif value is not None:
-            pairs[key] = _query_text(value)
+            pairs[key] = _query_text(key, value)
     return pairs or None
 
 
-def _query_text(value: Any) -> str:
+def _query_text(key: str, value: Any) -> str:
+    if value is None or isinstance(value, (list, dict)):
+        raise InvalidInput(f"{key!r} in the query must be a text, a number or a list of these")
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def check_handed_over(job: Any) -> None:
+    """
+    Check that what a task hands to another one is not nothing, nor the result of jobs that have ended.
+
+    :raises InvalidInput: where it is.
+    """
+    if job is None or (isinstance(job, str) and job.strip() in ("", "None")):
+        raise InvalidInput("there is no job to wait for: the task that was to hand it over pushed nothing")
+    if isinstance(job, Mapping) and "schema_version" in job:
+        raise InvalidInput(
+            "this is the manifest of a task that has waited for its jobs already; one with "
+            "wait_for_completion=False returns handles, which can be waited for"
+        )
 
 
 def require(payload: Any, key: str, what: str) -> str:
@@ -40,9 +62,11 @@ def require(payload: Any, key: str, what: str) -> str:
     :raises MalformedResponse: where it is missing, empty or no text.
     """
     value = payload.get(key) if isinstance(payload, Mapping) else None
-    if not isinstance(value, str) or not value:
-        raise MalformedResponse(f"{what} has no {key!r}")
-    return value
+    if isinstance(value, str) and value:
+        return value
+    is_there = value is not None and value != ""
+    fault = f"{key!r} as {type(value).__name__}, not as text" if is_there else f"no {key!r}"
+    raise MalformedResponse(f"{what} has {fault}")
 
 
 def rows(payload: Any, key: str, what: str) -> list[dict[str, Any]]:
@@ -58,8 +82,8 @@ def rows(payload: Any, key: str, what: str) -> list[dict[str, Any]]:
 
 
 def optional_int(payload: Mapping[str, Any], *keys: str) -> int | None:
-    """Return the first of these fields that is a whole number; ``None`` where none is."""
-    return next((value for value in map(payload.get, keys) if type(value) is int), None)
+    """Return the first of these fields that is a count, a whole number from 0 on; ``None`` where none is."""
+    return next((value for value in map(payload.get, keys) if type(value) is int and value >= 0), None)
 
 
 def optional_text(payload: Mapping[str, Any], *keys: str) -> str | None:

@@ -13,13 +13,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from stoq_provider.core.ids import UUIDS, check_ids
 from stoq_provider.core.lifecycle import WatchRules
 from stoq_provider.core.models import JobHandle, JobState, JobStatus
 from stoq_provider.core.polling import Cadence
 from stoq_provider.core.rate_limit import PointsRules
 from stoq_provider.core.records import RepeatSafety
 from stoq_provider.core.submission import Submission
-from stoq_provider.core.validation import UUIDS, InvalidInput, check_ids, merge, unknown
+from stoq_provider.core.validation import InvalidInput, merge, unknown
 from stoq_provider.systems.base import Assumption, System
 from stoq_provider.systems.payload import JobList, require
 

@@ -62,6 +62,8 @@ def read_settings(
     :param extra: the connection's, read by the caller, which in a trigger must not block.
     :raises InvalidInput: naming the field that is missing or wrong; never its value if that is secret.
     """
+    if not isinstance(extra, Mapping):
+        raise InvalidInput(f"the extra of the connection must be a JSON object, not {type(extra).__name__}")
     # First, because a slip in a key is often why the rest is refused.
     _warn_of_unknown(extra)
     key = (connection.password or "").strip()

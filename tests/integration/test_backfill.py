@@ -7,7 +7,7 @@ import tracemalloc
 
 import pytest
 
-from stoq_provider.core.validation import check_ids
+from stoq_provider.core.ids import check_ids
 from stoq_provider.testing import Sandbox
 from stoq_provider.testing.shop import ShopSize
 

@@ -65,6 +65,12 @@ PARAMETERS = [
     bad("poll_interval", RELEASE, [1], "poll_interval must be a number", poll_interval=-1),
 ]
 SELECTIONS = [
+    bad("an id of Shopify's other API", RELEASE, "gid://shopify/Order/1", "must be a list of ids", "gid://"),
+    bad("a URL without a store", RELEASE, "http://x.example/ids", "could not be read", "ValueError"),
+    bad("a path with NUL", RELEASE, "/x/\0", "could not be read", "ValueError"),
+    bad("a number as text", RELEASE, "12", "must be the path", "render_template_as_native_obj=True"),
+    bad("what a template makes of numpy", RELEASE, "[np.int64(1)]", "render_template_as_native_obj=True"),
+    bad("ids as text, as text", RELEASE, "['1','2']", "2 of 2", "render_template_as_native_obj=True"),
     bad("unknown filter", RELEASE, {"ofer_id": 1}, "takes one or more of state, offer_id", "'ofer_id'"),
     bad("no filter", SYNC, {}, "takes one or more of offer_id, product_id"),
     bad("state of variants", SYNC, {"state": "placed"}, "unknown: ['state']"),
@@ -73,7 +79,7 @@ SELECTIONS = [
         "no such file",
         RELEASE,
         "/nowhere/ids.txt",
-        "could not be read from /nowhere/ids.txt",
+        "could not be read from '/nowhere/ids.txt'",
         "FileNotFoundError",
     ),
 ]

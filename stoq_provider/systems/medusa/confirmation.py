@@ -45,8 +45,8 @@ def read_policy(value: Any) -> Policy | None:
     match = _MAX_CHANGES.fullmatch(text)
     if match is None:
         raise InvalidInput(
-            f"confirm is true, false, 'always', 'never' or 'max_changes: N', not {value!r}; left out, a dry "
-            "run waits for somebody's decision"
+            f"confirm is true, false, 'always', 'never' or 'max_changes: N', not {value!r:.80}; left out, a "
+            "dry run waits for somebody's decision"
         )
     return Policy(True, int(match[1]))
 

@@ -62,7 +62,7 @@ def submission(
     if not is_text(job_type):
         raise InvalidInput("job_type must be a text, such as 'product-export'")
     if not isinstance(dry_run, bool):
-        raise InvalidInput(f"dry_run must be true or false, not {dry_run!r}")
+        raise InvalidInput(f"dry_run must be true or false, not {dry_run!r:.80}")
     job_type = job_type.strip()
     checked = check_context(job_type, context, has_source=source is not None)
     body: dict[str, Any] = {"type": job_type, "context": checked}

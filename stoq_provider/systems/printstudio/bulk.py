@@ -7,22 +7,22 @@ read in :mod:`.responses`.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from stoq_provider.core.ids import TEXTS, check_ids, chunks
 from stoq_provider.core.rate_limit import PointsRules
 from stoq_provider.core.records import RepeatSafety
 from stoq_provider.core.submission import Submission
 from stoq_provider.core.validation import (
-    TEXTS,
     InvalidInput,
-    check_ids,
-    chunks,
+    check_json,
     is_text,
+    listed,
     merge,
+    read_mapping,
     read_text,
     some,
     unknown,
@@ -93,7 +93,7 @@ def check_skus(skus: Any, mode: Any) -> list[Mapping[str, Any]]:
 
     :raises InvalidInput: naming the first SKU that can't be right; or where ``replace`` would take two calls.
     """
-    if mode not in MODES:
+    if not isinstance(mode, str) or mode not in MODES:
         raise unknown("there is no mode", mode, MODES)
     checked = _checked(skus, "skus", _sku_fault)
     twice = [repr(sku_id) for sku_id, times in Counter(sku["id"] for sku in checked).items() if times > 1]
@@ -130,14 +130,15 @@ def check_reason(reason: Any) -> str:
 def _checked(
     values: Any, what: str, fault: Callable[[Mapping[str, Any]], str | None]
 ) -> list[Mapping[str, Any]]:
-    if isinstance(values, str) and values.strip().startswith("["):
+    if isinstance(values, str):
         values = read_text(values, f"{what} given as text must be a JSON list, and this text is none")
-    if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable):
-        raise InvalidInput(f"{what} must be a list of objects, not {type(values).__name__}")
-    given = list(values)
-    faults = [
-        f"number {number} {found}" for number, value in enumerate(given, 1) if (found := _fault(value, fault))
-    ]
+    given = listed(values, what, "objects")
+    faults: list[str] = []
+    for at, value in enumerate(given):
+        try:
+            given[at] = _checked_one(value, fault)
+        except InvalidInput as error:
+            faults.append(f"number {at + 1} {error}")
     if faults:
         raise InvalidInput(
             f"{what}: {len(faults):,} of {len(given):,} can't be sent: {some(faults, between='; ')}"
@@ -145,25 +146,37 @@ def _checked(
     return given
 
 
-def _fault(value: Any, fault: Callable[[Mapping[str, Any]], str | None]) -> str | None:
+def _checked_one(value: Any, fault: Callable[[Mapping[str, Any]], str | None]) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
-        return f"is no object, but {type(value).__name__}"
+        raise InvalidInput(f"is no object, but {type(value).__name__}")
     try:
-        json.dumps(value, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        return f"is no JSON: {error}"
-    return fault(value)
+        read = read_mapping(value, "it") or {}
+        check_json(read, "it")
+    except InvalidInput as error:
+        raise InvalidInput(f"is no JSON: {error}") from None
+    if found := fault(read):
+        raise InvalidInput(found)
+    return read
+
+
+def _id_fault(value: Any, key: str) -> str | None:
+    """Tell what is wrong with an id of PrintStudio's, which are texts."""
+    found = value.get(key) if isinstance(value, Mapping) else None
+    if is_text(found):
+        return None
+    is_there = found is not None and not isinstance(found, str)
+    return f"has the {key} {found!r:.40}, which is no text" if is_there else f"has no {key}"
 
 
 def _order_fault(order: Mapping[str, Any]) -> str | None:
-    if not is_text(order.get("customerId")):
-        return "has no customerId"
+    if found := _id_fault(order, "customerId"):
+        return found
     lines = order.get("lineItems")
-    if not isinstance(lines, (list, tuple)) or not lines:
+    if not isinstance(lines, list) or not lines:
         return "has no lineItems"
     for number, line in enumerate(lines, 1):
-        if not isinstance(line, Mapping) or not is_text(line.get("skuId")):
-            return f"has no skuId in line item {number}"
+        if found := _id_fault(line, "skuId"):
+            return f"{found}, in line item {number}"
         quantity = line.get("quantity")
         if not isinstance(quantity, int) or isinstance(quantity, bool) or quantity < 1:
             return f"has in line item {number} the quantity {quantity!r}, which is no whole number above 0"
@@ -171,7 +184,7 @@ def _order_fault(order: Mapping[str, Any]) -> str | None:
 
 
 def _sku_fault(sku: Mapping[str, Any]) -> str | None:
-    return None if is_text(sku.get("id")) else "has no id"
+    return _id_fault(sku, "id")
 
 
 # -- submissions ------------------------------------------------------------------------------------------

@@ -7,12 +7,12 @@ operator may put the print job back into the queue.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from stoq_provider.core.models import JobState
-from stoq_provider.core.validation import InvalidInput, near_misses
+from stoq_provider.core.validation import InvalidInput, listed, near_misses
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Course:
         state = self.find(word) if isinstance(word, str) else None
         if state is None or state not in among:
             close = near_misses(str(word).strip().upper(), [s.upper() for s in among])
-            raise InvalidInput(f"can't {doing} {word!r}{close or '.'} The states are {', '.join(among)}")
+            raise InvalidInput(f"can't {doing} {word!r:.80}{close or '.'} The states are {', '.join(among)}")
         return state
 
 
@@ -95,9 +95,7 @@ class Goal:
 
         :raises InvalidInput: where there is none, or an unknown one.
         """
-        given: Iterable[Any] = [states] if isinstance(states, str) else (states or ())
-        if not isinstance(given, Iterable):
-            raise InvalidInput(f"target_states must be a list of states, not {type(states).__name__}")
+        given = [states] if isinstance(states, str) else listed(states, "target_states", "states")
         found = [course.check(word, course.known, f"wait for {course.label} in state") for word in given]
         if not found:
             raise InvalidInput(f"target_states is empty. The states are {', '.join(course.known)}")

@@ -15,12 +15,12 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from stoq_provider.core.http import MalformedResponse, Request
+from stoq_provider.core.ids import TEXTS, check_ids
 from stoq_provider.core.lifecycle import WatchRules
 from stoq_provider.core.models import JobHandle, JobStatus
 from stoq_provider.core.polling import Cadence
 from stoq_provider.core.rate_limit import PointsRules
 from stoq_provider.core.submission import Submission
-from stoq_provider.core.validation import TEXTS, check_ids
 from stoq_provider.systems.base import Assumption, System
 from stoq_provider.systems.payload import optional_text
 from stoq_provider.systems.printstudio.bulk import REPEAT_SAFETY, ROUTE_LIMITS, ROUTES

@@ -43,6 +43,9 @@ class Action:
 
         :raises InvalidInput: where one is missing, empty or left over.
         """
+        odd = [name for name, value in (params or {}).items() if isinstance(value, (list, dict))]
+        if odd:
+            raise InvalidInput(f"{self.key}: the path parameter {odd[0]!r} must be a text or a number")
         given = {str(name): "" if value is None else str(value) for name, value in (params or {}).items()}
         wanted = re.findall(r":(\w+)", self.path)
         # "." and ".." are steps, not names: HTTP libraries would make another path of it.
@@ -121,7 +124,7 @@ def find(actions: Iterable[Action], wanted: str) -> Action:
     if hits:
         keys = ", ".join(a.key for a in hits[:5])
         raise InvalidInput(f"{wanted!r} fits {len(hits)} actions; name one by method and path: {keys}")
-    raise InvalidInput(f"the server's manifest has no action {wanted!r}{near_misses(wanted, known)}")
+    raise InvalidInput(f"the server's manifest has no action {wanted!r:.80}{near_misses(wanted, known)}")
 
 
 def _shape(path: str) -> str:

@@ -12,9 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from stoq_provider.core.ids import check_ids
 from stoq_provider.core.records import RepeatSafety
 from stoq_provider.core.submission import Submission
-from stoq_provider.core.validation import InvalidInput, check_ids, is_text, merge, read_mapping, unknown
+from stoq_provider.core.validation import InvalidInput, is_text, merge, read_mapping, unknown
 
 Check = Callable[[Mapping[str, Any], Mapping[str, Any]], "bool | None"]
 """Takes an item as read and the body that was sent; ``None``: the item does not tell."""
@@ -200,8 +201,8 @@ def check_body(action: BulkAction, body: Any) -> dict[str, Any]:
         if not given.get(key):
             raise InvalidInput(f"{action.name} needs {key!r}")
     tags = given.get("tags")
-    if tags is not None and not (isinstance(tags, (list, tuple)) and all(map(is_text, tags))):
-        raise InvalidInput(f"'tags' must be a list of texts, not {tags!r}")
+    if tags is not None and not (isinstance(tags, list) and all(map(is_text, tags))):
+        raise InvalidInput(f"'tags' must be a list of texts, not {tags!r:.80}")
     return given
 
 
@@ -221,9 +222,9 @@ def submission(
     :raises InvalidInput: where ids or body are not what they must be.
     """
     family = action.family
-    if not ids:
-        raise InvalidInput(f"{action.name} without ids would do nothing")
     checked = check_ids(ids, what=family.ids_key, most=family.cap)
+    if not checked.ids:
+        raise InvalidInput(f"{action.name} without ids would do nothing")
     return Submission(
         kind=action.kind,
         path=family.path.format(action=action.name),

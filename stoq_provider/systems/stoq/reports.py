@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import date, datetime, timedelta, tzinfo
 from typing import Any
 
@@ -65,7 +65,7 @@ def _iso_date(name: str, value: Any) -> str:
         datetime.fromisoformat(text.replace("Z", "+00:00"))
     except ValueError:
         raise InvalidInput(
-            f"filter {name!r} must be an ISO 8601 date, such as 2026-05-28; not {value!r}"
+            f"filter {name!r} must be an ISO 8601 date, such as 2026-05-28; not {value!r:.80}"
         ) from None
     return text
 
@@ -82,9 +82,11 @@ def _check_values(report: str, given: Mapping[str, Any]) -> None:
         raise InvalidInput("report 'revenue' needs at least one of include_deposits and include_balances")
     granularity = given.get("granularity", "day")
     if granularity not in GRANULARITIES:
-        raise InvalidInput(f"filter 'granularity' is one of {', '.join(GRANULARITIES)}; not {granularity!r}")
+        raise InvalidInput(
+            f"filter 'granularity' is one of {', '.join(GRANULARITIES)}; not {granularity!r:.80}"
+        )
     offers = given.get("offer_ids", [])
-    if isinstance(offers, (str, bytes)) or not isinstance(offers, Sequence):
+    if not isinstance(offers, list):
         raise InvalidInput(f"filter 'offer_ids' must be a list of offer UUIDs, not {type(offers).__name__}")
 
 
@@ -111,7 +113,7 @@ def dates_of(
     :raises InvalidInput: where the run has no interval, or one without a length.
     """
     if window not in WINDOWS:
-        raise InvalidInput(f"window is one of {', '.join(WINDOWS)}; not {window!r}")
+        raise InvalidInput(f"window is one of {', '.join(WINDOWS)}; not {window!r:.80}")
     before = end or moment
     if window == "previous_day" and before is not None:
         day = (before.astimezone(zone).date() - timedelta(days=1)).isoformat()

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
+from datetime import date
+from decimal import Decimal
+from uuid import UUID
 
 import pytest
 
@@ -47,9 +50,9 @@ def test_text_of_an_object_is_read_as_one(text, read):
     assert merge({"z": 0}, text) == {"z": 0, **read}
 
 
-def test_a_mapping_is_taken_as_it_is_and_none_stays_none():
-    given = OrderedDict(a=1)
-    assert read_mapping(given, "body") is given
+def test_a_mapping_is_read_as_json_has_it_and_none_stays_none():
+    assert read_mapping(OrderedDict(a=(1, date(2026, 5, 1))), "body") == {"a": [1, date(2026, 5, 1)]}
+    assert read_mapping({"a": UUID(int=1)}, "body") == {"a": str(UUID(int=1))}
     assert read_mapping(None, "body") is None
 
 
@@ -77,7 +80,7 @@ def test_other_text_is_refused_by_the_parameters_name(text):
     for refuse in (lambda: read_mapping(text, "filters"), lambda: merge({}, text, "filters")):
         with pytest.raises(InvalidInput, match=r"^filters given as text must be a JSON object") as caught:
             refuse()
-        assert len(str(caught.value)) < 100
+        assert len(str(caught.value)) < 200
 
 
 def test_a_refused_text_is_not_shown():
@@ -103,5 +106,26 @@ def test_keys_that_are_no_text_are_refused(given):
 def test_text_that_is_nothing_raises_what_the_caller_says():
     assert read_text("[1, 'a']", "no") == [1, "a"]
     assert read_text(json.dumps(["ü"]), "no") == ["ü"]
-    with pytest.raises(InvalidInput, match=r"^no$"):
+    with pytest.raises(InvalidInput, match=r"^no; where a template makes it, render_template_as"):
         read_text("[1,", "no")
+
+
+@pytest.mark.parametrize(
+    "bad", [{1}, object(), b"x", Decimal(1), [[{1}]], {"b": {1: 2}}, "\ud800", (one for one in ())], ids=repr
+)
+def test_what_json_has_nothing_like_is_refused_by_its_place(bad):
+    with pytest.raises(InvalidInput, match="'a' in body"):
+        read_mapping({"a": bad}, "body")
+
+
+def test_a_mapping_without_an_end_is_refused():
+    endless = {}
+    endless["a"] = endless
+    with pytest.raises(InvalidInput, match="without an end"):
+        read_mapping(endless, "body")
+
+
+def test_numbers_of_numpy_are_sent_as_numbers():
+    numpy = pytest.importorskip("numpy")
+    read = read_mapping({"a": [numpy.int64(7), numpy.float64(0.5)]}, "body")
+    assert json.dumps(read) == '{"a": [7, 0.5]}'

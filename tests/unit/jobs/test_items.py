@@ -8,7 +8,8 @@ import uuid
 
 import pytest
 
-from stoq_provider.core.validation import UUIDS, IdList, InvalidInput
+from stoq_provider.core.ids import UUIDS, IdList
+from stoq_provider.core.validation import InvalidInput
 from stoq_provider.exceptions import StateError, ValidationRejected
 from stoq_provider.jobs.items import PIECE, Items, Selection
 from stoq_provider.jobs.records import TaskIdentity
@@ -117,7 +118,7 @@ def test_a_file_with_a_column_as_spreadsheets_write_it(hook, tmp_path, header):
         (
             "/nowhere/ids.txt",
             ValidationRejected,
-            "could not be read from /nowhere/ids.txt .FileNotFoundError",
+            "could not be read from '/nowhere/ids.txt' .FileNotFoundError",
         ),
         ({"path": "/nowhere/x", "colunm": "id"}, InvalidInput, "unknown: .'colunm'."),
         ({"ofer_id": "x"}, InvalidInput, "one or more of state, offer_id.*unknown: .'ofer_id'."),

@@ -71,7 +71,7 @@ def test_states_are_taken_in_any_spelling(given):
         (ORDER, ["ready", "QUEUED"], "can't wait for orders in state 'QUEUED'"),
         (ORDER, [None], "None"),
         (ORDER, [], "target_states is empty"),
-        (ORDER, None, "target_states is empty"),
+        (ORDER, None, "target_states must be a list of states, not NoneType"),
         (ORDER, 7, "must be a list of states, not int"),
     ],
 )

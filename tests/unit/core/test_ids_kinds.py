@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stoq_provider.core.validation import NUMBERS, TEXTS, UUIDS, IdList, InvalidInput, check_ids, read_ids
+from stoq_provider.core.ids import NUMBERS, TEXTS, UUIDS, IdList, check_ids, read_ids
+from stoq_provider.core.validation import InvalidInput
 
 ONE, TWO = (str(uuid.UUID(int=number, version=4)) for number in (1, 2))
 

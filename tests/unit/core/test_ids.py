@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 import re
+from decimal import Decimal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stoq_provider.core.validation import IdList, InvalidInput, check_ids, chunks, read_ids, some
+from stoq_provider.core.ids import LARGEST_FIELD, IdList, check_ids, chunks, read_ids
+from stoq_provider.core.validation import InvalidInput, some
 
 MANY = 10**6
 
@@ -25,7 +28,7 @@ def refused(call, *says):
     return str(caught.value)
 
 
-@pytest.mark.parametrize("values", [[3, 1, 2], (3, 1, 2), iter([3, 1, 2]), {3: 0, 1: 0, 2: 0}])
+@pytest.mark.parametrize("values", [[3, 1, 2], (3, 1, 2), iter([3, 1, 2])])
 def test_any_iterable_of_ids_is_taken_in_its_order(values):
     assert check(values) == IdList((3, 1, 2), 0)
 
@@ -45,7 +48,24 @@ def test_ids_of_any_size_that_the_server_can_hold(good):
 
 @pytest.mark.parametrize(
     "bad",
-    [0, -1, 2**63, 1.0, 1.5, float("nan"), True, False, None, "", "x", "12.0", b"12", [12], {"id": 12}],
+    [
+        0,
+        -1,
+        2**63,
+        1.0,
+        1.5,
+        Decimal(1),
+        float("nan"),
+        True,
+        False,
+        None,
+        "",
+        "x",
+        "12.0",
+        b"12",
+        [12],
+        {"id": 12},
+    ],
     ids=repr,
 )
 def test_what_is_no_id(bad):
@@ -57,6 +77,36 @@ def test_ids_as_text_get_a_hint():
     refused(
         lambda: check(["12", " 13 "]), "2 of 2 entries", "'12' at position 0", "give numbers, such as [int(i)"
     )
+
+
+@pytest.mark.parametrize("bad", ["gid://shopify/Order/12", "gid://shopify/ProductVariant/7"])
+def test_ids_of_shopifys_other_api_get_a_hint(bad):
+    refused(lambda: check([bad]), "1 of 1 entries", "int(i.split('/')[-1])")
+    assert "int(" not in refused(lambda: check([bad, None]))
+
+
+def test_ids_as_text_are_perhaps_a_templates():
+    refused(lambda: check(["12"]), "render_template_as_native_obj=True")
+
+
+@pytest.mark.parametrize("kind", ["int8", "uint16", "int64", "uint64"])
+def test_numbers_of_numpy_are_whole_numbers(kind):
+    numpy = pytest.importorskip("numpy")
+    ids = check([getattr(numpy, kind)(3), *numpy.array([1, 3], kind)]).ids
+    assert ids == (3, 1)
+    assert {type(one) for one in ids} == {int}
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"), [("bool_", True), ("float64", 1.0), ("array", [1]), ("str_", "1")]
+)
+def test_what_else_numpy_has_is_none(kind, value):
+    numpy = pytest.importorskip("numpy")
+    refused(lambda: check([getattr(numpy, kind)(value)]), "1 of 1 entries")
+
+
+def test_a_set_is_taken_in_the_same_order_in_every_process():
+    assert check({7, 2**40, 1, 8}) == IdList((1, 7, 8, 2**40), 0)
 
 
 def test_text_among_other_offenders_gets_no_hint():
@@ -71,7 +121,9 @@ def test_the_first_offenders_are_named_and_all_are_counted():
     assert "'d'" not in text
 
 
-@pytest.mark.parametrize("values", ["12,13", b"12", 12, None, 1.5], ids=repr)
+@pytest.mark.parametrize(
+    "values", ["12,13", b"12", bytearray(b"12"), memoryview(b"12"), {3: 0}, 12, None, 1.5], ids=repr
+)
 def test_what_is_no_list(values):
     refused(lambda: check(values), "must be a list of whole numbers", type(values).__name__)
 
@@ -197,6 +249,25 @@ def test_a_bad_cell_is_named_with_its_line():
 def test_a_quote_that_is_never_closed_does_not_swallow_the_rows_behind_it(rows):
     text = 'name,order_id\nA,11\n"B,12\n' + "C,13\n" * rows
     refused(lambda: lines(text, column="order_id"), "the file f.csv is no CSV that can be read", "in line")
+
+
+@pytest.mark.parametrize("size", [2**17 - 1, 2**17, 2**17 + 1, 2**21])
+def test_a_long_field_beside_the_ids_is_no_error(size):
+    limit = csv.field_size_limit()
+    try:
+        assert lines(f"id,note\n1,{'x' * size}\n2,y\n", column="id").ids == (1, 2)
+        assert csv.field_size_limit() == max(limit, LARGEST_FIELD)
+    finally:
+        csv.field_size_limit(limit)
+
+
+def test_a_limit_that_somebody_else_raised_stays():
+    limit = csv.field_size_limit(2 * LARGEST_FIELD)
+    try:
+        lines("id\n1\n", column="id")
+        assert csv.field_size_limit() == 2 * LARGEST_FIELD
+    finally:
+        csv.field_size_limit(limit)
 
 
 @given(ids=st.lists(st.integers(1, 2**63 - 1)))
