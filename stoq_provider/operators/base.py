@@ -30,8 +30,8 @@ class JobOperator(WaitingOperator[H]):
     """
     Base of the operators that start jobs.
 
-    XCom: ``job_id`` (the first job) and ``job_ids`` are pushed before waiting begins. The return value is
-    the list of handles without waiting, and the manifest after it.
+    XCom: ``job_id`` (the first job), ``job_ids`` and ``status_urls`` are pushed before waiting begins. The
+    return value is the list of handles without waiting, and the manifest after it.
 
     Killed, or marked failed, the task cancels its jobs where the vendor has a call for that. While it is
     deferred, Airflow before 3.3 tells nobody of it: its jobs go on.
@@ -196,6 +196,10 @@ class JobOperator(WaitingOperator[H]):
         if self.do_xcom_push:
             context["ti"].xcom_push(key="job_id", value=job_ids[0])
             context["ti"].xcom_push(key="job_ids", value=job_ids)
+            # A call whose response is its result has no place where it could be asked for.
+            urls = [submitted.handle.status_url for submitted in done if submitted.handle.result is None]
+            if urls:
+                context["ti"].xcom_push(key="status_urls", value=urls)
 
     def _handles(self, done: Sequence[Submitted], submitter: Submitter) -> list[dict[str, Any]]:
         """End without waiting; return the handles."""

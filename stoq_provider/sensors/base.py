@@ -53,7 +53,8 @@ class JobSensor(WaitingTask[H], BaseSensorOperator):
     a sensor polls at the vendor's documented cadence, or at ``poll_interval`` or ``poke_interval`` where one
     is given.
 
-    :param job: a handle, a list of handles (an operator's return value), or a ``status_url``.
+    :param job: a handle, a ``status_url``, or a job's id where its place is documented; or a list of these,
+        as an operator that does not wait returns one, and pushes others as ``job_ids`` and ``status_urls``.
     :param poll_interval: seconds between polls while deferred.
     :param unhealthy_after: seconds without any good response after which the task fails, without claiming
         that the job failed. In mode ``reschedule`` every poke is a process of its own; without a store

@@ -27,6 +27,9 @@ class StoqJobSensor(JobSensor["StoqHook"]):
     """
     Wait for STOQ jobs, and store the files of exports.
 
+    A ``status_url`` is followed. A job of which only the id is given is asked for at the endpoint that STOQ
+    documents for ids that begin so (``bulk_orders_``, ``bulk_``, ``exp_``), and a line in the log says it.
+
     :param stoq_conn_id: the Airflow connection.
 
     The other parameters are those of :class:`JobSensor`.
@@ -105,7 +108,9 @@ class PrintStudioJobSensor(JobSensor["PrintStudioHook"]):
         from stoq_provider.systems.printstudio.states import ORDER, PRINT_JOB, Goal  # parsing needs no system
 
         if (self.print_jobs is None) == (self.orders is None):
-            raise InvalidInput("either print_jobs or orders is given")
+            raise InvalidInput(
+                "either print_jobs or orders is given; where it is another task's output, that pushed nothing"
+            )
         course = ORDER if self.print_jobs is None else PRINT_JOB
         goal = Goal.checked(course, self.target_states, fail_on_failed=self.fail_on_failed)
         ids = watched_ids(self.print_jobs if self.print_jobs is not None else self.orders)

@@ -8,12 +8,11 @@ not know which system they serve.
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 
 from stoq_provider.core.error_text import hide_queries
 from stoq_provider.core.http import Decoded, MalformedResponse, Request
@@ -23,13 +22,16 @@ from stoq_provider.core.polling import Cadence
 from stoq_provider.core.rate_limit import PointsRules
 from stoq_provider.core.records import RepeatSafety
 from stoq_provider.core.submission import Submission
-from stoq_provider.core.validation import InvalidInput, read_text
-from stoq_provider.systems.payload import FoundPage, JobList, origin_of, query_pairs, require
+from stoq_provider.core.validation import InvalidInput, is_text
+from stoq_provider.systems.given import JobReader
+from stoq_provider.systems.payload import (
+    FoundPage,
+    origin_of,
+    query_pairs,
+    require,
+)
 
 MISSING = PollResultKind.MISSING
-
-_JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,80}")
-"""What may become part of a path."""
 
 
 class Assumption(NamedTuple):
@@ -40,15 +42,10 @@ class Assumption(NamedTuple):
     reason: str
 
 
-class System(ABC):
+class System(JobReader, ABC):
     """One remote system. Instances hold no state."""
 
-    name: str
-    """Stands in handles, manifests and errors."""
-    label: str
-    """Stands in messages."""
     default_origin: str | None = None
-    base_path: str = ""
     key_header: str | None = None
     """Carries the key as it is; ``None``: the key is a bearer token."""
     points: PointsRules
@@ -56,10 +53,6 @@ class System(ABC):
     """Further limits, by a name of our own, for routes that the vendor limits by themselves."""
     poll_size: int = 1
     """How many jobs one request can ask for; more than one needs :attr:`job_list`."""
-    job_list: JobList
-    """Where the jobs are listed; one by itself is asked for with its id behind that path."""
-    bare_id: re.Pattern[str] | None = None
-    """Ids that a user may give alone, because a job's route is documented; needs :attr:`job_list`."""
     rules: WatchRules = WatchRules()
     usual_cadence: Cadence = Cadence(then=15.0, steps=((60.0, 5.0),))
     """How often a job is polled; the default is for a vendor that advises nothing."""
@@ -134,8 +127,8 @@ class System(ABC):
 
     def url(self, origin: str, path: str) -> str:
         """Return the address of ``path``, which is relative to the API's base path."""
-        if not path.startswith("/") or path.startswith("//"):
-            raise InvalidInput(f"a path starts with one slash: {path!r}")
+        if not is_text(path) or not path.startswith("/") or path.startswith("//"):
+            raise InvalidInput(f"a path starts with one slash: {path!r:.80}")
         return f"{origin}{self.base_path}{path}"
 
     def submit_request(self, origin: str, submission: Submission) -> Request:
@@ -193,77 +186,6 @@ class System(ABC):
         return [
             self.poll_result(Decoded(found[h.job_id]), h) if h.job_id in found else absent for h in handles
         ]
-
-    def read_handles(self, job: Any) -> list[JobHandle]:
-        """
-        Read what a user gives as jobs: a handle, a list of handles, a status URL, or JSON of these.
-
-        :raises InvalidInput: where it is none of them, or a job of another system.
-        """
-        if isinstance(job, str) and job.strip()[:1] in ("{", "["):
-            job = read_text(job, f"the text given as job is neither JSON nor a handle: {job[:80]!r}")
-        handles: dict[str, JobHandle] = {}
-        for item in self.take_apart(job):
-            handle = self._read_handle(item)
-            known = handles.setdefault(handle.job_id, handle)
-            if urlsplit(known.status_url).path != urlsplit(handle.status_url).path:
-                raise InvalidInput(f"two different jobs have the id {handle.job_id}; wait for each by itself")
-        if not handles:
-            raise InvalidInput("there is no job to wait for: the list of handles is empty")
-        return list(handles.values())
-
-    def take_apart(self, job: Any) -> list[Any]:
-        """Return handles and status URLs out of the lists of lists that mapped tasks return."""
-        if isinstance(job, (str, Mapping)):
-            return [job]
-        try:
-            return [leaf for item in job for leaf in self.take_apart(item)]
-        except TypeError:
-            raise InvalidInput(f"a job is a handle or a status URL, not {type(job).__name__}") from None
-
-    def _read_handle(self, item: Any) -> JobHandle:
-        if isinstance(item, str):
-            return self.handle_of_url(item)
-        if not isinstance(item, Mapping):
-            raise InvalidInput(f"a job is a handle or a status URL, not {type(item).__name__}")
-        try:
-            handle = JobHandle.from_dict(item)
-        except MalformedResponse as error:
-            raise InvalidInput(str(error)) from None
-        if handle.system != self.name:
-            raise InvalidInput(f"job {handle.job_id} belongs to {handle.system!r}, not to {self.name!r}")
-        return handle
-
-    def handle(self, job_id: str, kind: str = "job", submitted_at: float | None = None) -> JobHandle:
-        """
-        Make a handle of a job's id, where the route is documented.
-
-        :raises MalformedResponse: where it can't be one.
-        """
-        if not _JOB_ID.fullmatch(job_id):
-            raise MalformedResponse(f"not the id of a job at {self.label}: {job_id[:80]!r}")
-        url = f"{self.base_path}{self.job_list.path}/{job_id}"
-        return JobHandle(self.name, kind, job_id, url, submitted_at=submitted_at)
-
-    def handle_of_url(self, url: str) -> JobHandle:
-        """
-        Make a handle of a status URL, or of a :attr:`bare_id`.
-
-        :raises InvalidInput: where it is neither; no URL is built from an id whose route is not documented.
-        """
-        url = url.strip()
-        if self.bare_id is not None and self.bare_id.fullmatch(url):
-            return self.handle(url)
-        try:
-            path = urlsplit(url).path.rstrip("/")
-        except ValueError:
-            path = ""
-        if "/" not in path:
-            raise InvalidInput(
-                f"{url!r} is no status URL; give the handle that the operator returned, or the status_url "
-                "from the API, because it must not be built from a job id"
-            )
-        return JobHandle(self.name, "job", path.rpartition("/")[2], url)
 
     def poll_result(self, response: Decoded, handle: JobHandle) -> PollResult:
         """Return what one poll brought."""

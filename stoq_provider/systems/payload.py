@@ -40,21 +40,6 @@ def _query_text(key: str, value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def check_handed_over(job: Any) -> None:
-    """
-    Check that what a task hands to another one is not nothing, nor the result of jobs that have ended.
-
-    :raises InvalidInput: where it is.
-    """
-    if job is None or (isinstance(job, str) and job.strip() in ("", "None")):
-        raise InvalidInput("there is no job to wait for: the task that was to hand it over pushed nothing")
-    if isinstance(job, Mapping) and "schema_version" in job:
-        raise InvalidInput(
-            "this is the manifest of a task that has waited for its jobs already; one with "
-            "wait_for_completion=False returns handles, which can be waited for"
-        )
-
-
 def require(payload: Any, key: str, what: str) -> str:
     """
     Return a text field of a payload.

@@ -31,7 +31,9 @@ def test_completed_or_ready_is_a_success_with_manifest(bench, mode):
     assert stored["bytes"] == (bench.folder / stored["file_name"]).stat().st_size
     assert manifest["unchanged_items"] == []
     assert manifest["points_spent"] == bench.sandbox.state["points_spent"]
-    assert run.ti.xcoms == {"job_id": bench.job_id, "job_ids": [bench.job_id]}
+    path = "/api/v2/external/preorders/reports/exports"
+    urls = [f"{path}/{bench.job_id}"]
+    assert run.ti.xcoms == {"job_id": bench.job_id, "job_ids": [bench.job_id], "status_urls": urls}
     assert bool(run.triggers) is (mode == "deferred")
     assert job["status"] == "ready"
     assert [record["outcome"] for record in run.store.records()] == ["succeeded"]

@@ -57,7 +57,8 @@ def test_completed_export_is_stored_with_what_the_server_told(medusa, mode):
     assert job["details"]["file_key"].endswith(stored["file_name"])
     with (medusa.folder / stored["file_name"]).open(newline="", encoding="utf-8") as file:
         assert len(list(csv.DictReader(file, delimiter=";"))) == stored["rows"] == 72
-    assert run.ti.xcoms == {"job_id": job["job_id"], "job_ids": [job["job_id"]]}
+    urls = [f"/admin/batch-jobs/{job['job_id']}"]
+    assert run.ti.xcoms == {"job_id": job["job_id"], "job_ids": [job["job_id"]], "status_urls": urls}
     assert bool(run.triggers) is (mode == "deferred")
 
 

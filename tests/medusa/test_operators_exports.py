@@ -56,7 +56,8 @@ def test_an_export_is_stored_as_the_server_made_it(
     assert stored["sha256"] == hashlib.sha256(file).hexdigest()
     assert stored["rows"] == len(rows_of(file)) > 0
     assert job["details"]["file_key"] == made["result"]["file_key"]
-    assert run.ti.xcoms == {"job_id": made["id"], "job_ids": [made["id"]]}
+    urls = [f"/admin/batch-jobs/{made['id']}"]
+    assert run.ti.xcoms == {"job_id": made["id"], "job_ids": [made["id"]], "status_urls": urls}
     assert bool(run.triggers) is (mode == "deferred")
 
 

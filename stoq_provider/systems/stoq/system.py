@@ -7,6 +7,7 @@ caller can override it with ``extra_body`` and ``extra_query``.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -45,6 +46,19 @@ ASSUMPTIONS: Mapping[str, Assumption] = {
     "variants.metafields": Assumption("metafields", "U", "drift detection is documented, its keys are not"),
 }
 
+_PAGE = "bulk: the table of job endpoints"
+JOB_PATHS: Mapping[str, Assumption] = {
+    "bulk_orders_": Assumption("/preorders/orders/jobs/{job_id}", "D", _PAGE),
+    "bulk_": Assumption("/preorders/product_variants/jobs/{job_id}", "D", _PAGE),
+    "exp_": Assumption("/preorders/reports/exports/{job_id}", "D", _PAGE),
+}
+"""
+Where a job is asked for of which only the id is known, by what the id begins with; longer ones come first.
+
+A ``status_url`` is followed wherever there is one: other exports and bulk actions may use these prefixes too
+(I; those of back in stock).
+"""
+
 
 class Stoq(System):
     """STOQ, a preorder app for Shopify."""
@@ -58,6 +72,8 @@ class Stoq(System):
     points = PointsRules(limit=360, window=60.0, read=1, write=2)
     usual_cadence = Cadence(then=15.0, steps=((60.0, 5.0),))
     """Of bulk jobs (D [bulk])."""
+    bare_id = re.compile(rf"({'|'.join(JOB_PATHS)})[A-Za-z0-9_-]{{1,60}}")
+    """D [bulk]."""
     repeats = REPEAT_SAFETY
     status_words = {
         "running": JobState.RUNNING,
@@ -77,9 +93,14 @@ class Stoq(System):
         return kind.startswith("export")
 
     def handle_of_url(self, url: str) -> JobHandle:
-        """Make a handle of a status URL; ``/exports/`` in it tells an export (D [bulk])."""
+        """Make a handle of a status URL or a job's id; ``/exports/`` tells an export (D [bulk])."""
         handle = super().handle_of_url(url)
         return replace(handle, kind="export" if "/exports/" in handle.status_url else "bulk")
+
+    def job_path(self, job_id: str) -> str:
+        """Return the endpoint that :data:`JOB_PATHS` has for the beginning of the id."""
+        path: str = next(known.value for begin, known in JOB_PATHS.items() if job_id.startswith(begin))
+        return path.format(job_id=job_id)
 
     def read_submission(self, payload: Any, submission: Submission, now: float) -> JobHandle:
         """

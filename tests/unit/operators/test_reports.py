@@ -125,7 +125,7 @@ def test_xcom_without_waiting_is_the_list_of_handles(api):
         **JOB,
     }
     assert dt.datetime.fromisoformat(handle["submitted_at"]).utcoffset() == dt.timedelta(0)
-    assert task_run.ti.xcoms == {"job_id": "exp_1", "job_ids": ["exp_1"]}
+    assert task_run.ti.xcoms == {"job_id": "exp_1", "job_ids": ["exp_1"], "status_urls": [JOB["status_url"]]}
 
 
 def test_xcom_after_waiting_without_a_destination_is_the_manifest(api):
@@ -160,7 +160,7 @@ def test_xcom_has_the_job_before_waiting_begins(api):
     api.post(EXPORT, status_code=202, json=JOB)
     task_run = run(wait_for_completion=True, deferrable=True)
     assert isinstance(task_run.start(), TaskDeferred)
-    assert task_run.ti.xcoms == {"job_id": "exp_1", "job_ids": ["exp_1"]}
+    assert task_run.ti.xcoms == {"job_id": "exp_1", "job_ids": ["exp_1"], "status_urls": [JOB["status_url"]]}
 
 
 def test_destination_without_waiting_submits_only(api):

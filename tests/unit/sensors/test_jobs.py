@@ -22,7 +22,14 @@ from tests.unit.sensors.conftest import HANDLE, OTHER, PATH, answers, run
 
 
 # All forms stand in the test of systems' ``read_handles``; these here show that sensors go by it.
-ONE = {"handle": HANDLE, "rendered python": repr([HANDLE]), "status url": f"{PATH}exp_1"}
+ONE = {
+    "handle": HANDLE,
+    "rendered python": repr([HANDLE]),
+    "status url": f"{PATH}exp_1",
+    "status urls": [f"{PATH}exp_1"],
+    "id": "exp_1",
+    "ids": ["exp_1"],
+}
 
 
 @pytest.mark.parametrize("form", ONE)
@@ -51,9 +58,9 @@ def test_several_jobs_are_waited_for_together(api, job):
 @pytest.mark.parametrize(
     ("job", "words", "deferrable"),
     [
-        ([], "list of handles is empty", False),
-        ("exp_1", "no status URL", True),
-        (None, "not NoneType", True),
+        ([], "list of jobs is empty", False),
+        ("job_1", "neither a status URL nor an id", True),
+        (None, "pushed nothing", True),
         ({**HANDLE, "system": "medusa"}, "belongs to 'medusa'", False),
     ],
 )

@@ -11,12 +11,14 @@ from stoq_provider.core.lifecycle import PollResultKind
 from stoq_provider.core.models import JobHandle
 from stoq_provider.core.submission import Submission
 from stoq_provider.core.validation import InvalidInput
+from stoq_provider.systems.base import Assumption
 from stoq_provider.systems.payload import optional_int, origin_of, query_pairs, require
-from stoq_provider.systems.stoq.system import Stoq
+from stoq_provider.systems.stoq.system import JOB_PATHS, Stoq
 
 ORIGIN = "https://app.stoqapp.com"
 STOQ = Stoq()
 JOB = "/api/v2/external/preorders/orders/jobs/bulk_1"
+MANIFEST = {"schema_version": 1, "system": "stoq", "kind": "export", "jobs": [{"job_id": "exp_1"}]}
 
 
 def handle(status_url=JOB, job_id="bulk_1", system="stoq"):
@@ -158,6 +160,11 @@ class Lazy:
         pytest.param(JOB, ["bulk_1"], id="a status URL"),
         pytest.param(f" {ORIGIN}{JOB}/ ", ["bulk_1"], id="an absolute one"),
         pytest.param([JOB, A], ["bulk_1", "a"], id="mixed"),
+        pytest.param("exp_1", ["exp_1"], id="an id"),
+        pytest.param(["bulk_1", " bulk_orders_2"], ["bulk_1", "bulk_orders_2"], id="ids"),
+        pytest.param("['exp_1', 'exp_2']", ["exp_1", "exp_2"], id="ids, as a template renders them"),
+        pytest.param({"job_id": "exp_1"}, ["exp_1"], id="a response with an id"),
+        pytest.param({"job_id": "x", "status_url": JOB}, ["bulk_1"], id="a response with a status URL"),
         pytest.param(json.dumps(A), ["a"], id="JSON of a handle"),
         pytest.param(f"\n {json.dumps([A, B])}", ["a", "b"], id="JSON of a list"),
         pytest.param(str([A, B]), ["a", "b"], id="what a template renders"),
@@ -174,17 +181,28 @@ def test_how_jobs_are_given(job, ids):
         pytest.param([], "empty", id="an empty list"),
         pytest.param([[], []], "empty", id="empty lists"),
         pytest.param("[]", "empty", id="JSON of an empty list"),
-        pytest.param(None, "NoneType", id="nothing"),
+        pytest.param(None, "the task that was to hand it over pushed nothing", id="nothing"),
+        pytest.param(" None ", "pushed nothing", id="nothing, as a template renders it"),
+        pytest.param([None, A], "pushed nothing", id="nothing of one of several tasks"),
+        pytest.param(MANIFEST, "a task that has waited for its jobs already", id="a manifest"),
+        pytest.param([[A], MANIFEST], "has waited for its jobs already", id="a manifest in a list"),
+        pytest.param(json.dumps(MANIFEST), "has waited for its jobs already", id="JSON of a manifest"),
         pytest.param(47, "int", id="a number"),
-        pytest.param([A, None], "NoneType", id="nothing in a list"),
-        pytest.param(b"/x", "int", id="bytes"),
-        pytest.param("", "no status URL", id="empty text"),
-        pytest.param("bulk_1", "must not be built from a job id", id="a bare job id"),
-        pytest.param(ORIGIN, "no status URL", id="an origin"),
-        pytest.param("https://[x/y", "no status URL", id="a broken URL"),
+        pytest.param([A, None], "pushed nothing", id="nothing in a list"),
+        pytest.param(b"/x", "bytes", id="bytes"),
+        pytest.param("", "pushed nothing", id="empty text"),
+        pytest.param("job_1", "'job_1' is neither a status URL nor an id", id="an id of an unknown kind"),
+        pytest.param("bulk_", "neither a status URL nor an id", id="half an id"),
+        pytest.param("exp_1/../../x", "neither a status URL nor an id", id="an id with a path in it"),
+        pytest.param("exp_1\0", "neither a status URL nor an id", id="an id with NUL in it"),
+        pytest.param("x/exp_1", "neither a status URL nor an id", id="half a path"),
+        pytest.param("/x/\ud800", "neither a status URL nor an id", id="half a character"),
+        pytest.param(ORIGIN, "neither a status URL nor an id", id="an origin"),
+        pytest.param("https://[x/y", "neither a status URL nor an id", id="a broken URL"),
         pytest.param("{not json", "neither JSON nor", id="broken JSON"),
         pytest.param("[__import__('os')]", "neither JSON nor", id="code"),
-        pytest.param({"job_id": "a"}, "needs 'system'", id="half a handle"),
+        pytest.param({"job_id": "a"}, "'a' is neither", id="half a handle"),
+        pytest.param({"job_id": 7}, "JobHandle", id="an object that is no handle"),
         pytest.param({**A, "submitted_at": "x"}, "ISO 8601", id="a broken handle"),
         pytest.param(
             [A, {**A, "status_url": "/other/a"}], "two different jobs have the id a", id="one id twice"
@@ -197,7 +215,48 @@ def test_what_is_no_job(job, message):
         STOQ.read_handles(job)
 
 
-@pytest.mark.parametrize("payload", [None, [], "x", 7, {}, {"a": None}, {"a": ""}, {"a": 7}, {"a": ["x"]}])
+@pytest.mark.parametrize(
+    ("job_id", "path", "kind"),
+    [
+        ("bulk_orders_release_1", "/preorders/orders/jobs/", "bulk"),
+        ("bulk_sync_metafields_1", "/preorders/product_variants/jobs/", "bulk"),
+        ("exp_a8c3", "/preorders/reports/exports/", "export"),
+    ],
+)
+def test_a_bare_id_is_asked_for_where_its_beginning_is_documented(job_id, path, kind, caplog):
+    with caplog.at_level("INFO"):
+        (handle,) = STOQ.read_handles(job_id)
+    assert handle.status_url == f"/api/v2/external{path}{job_id}"
+    assert handle.kind == kind
+    assert f"Of job {job_id} only the id is given; {handle.status_url} is asked for" in caplog.text
+
+
+def test_the_table_of_job_endpoints_can_be_changed(monkeypatch):
+    monkeypatch.setitem(JOB_PATHS, "exp_", Assumption("/back_in_stock/exports/{job_id}", "U", "tried"))
+    (handle,) = STOQ.read_handles("exp_1")
+    assert handle.status_url == "/api/v2/external/back_in_stock/exports/exp_1"
+
+
+def test_a_status_url_is_followed_whatever_the_id_looks_like(caplog):
+    url = "/api/v2/external/back_in_stock/reports/exports/exp_1"
+    for given in (url, {"job_id": "exp_1", "status_url": url}, {**A, "job_id": "exp_1", "status_url": url}):
+        assert [handle.status_url for handle in STOQ.read_handles(given)] == [url]
+    assert "only the id" not in caplog.text
+
+
+@pytest.mark.parametrize("value", [-1, True, 1.0, "7", None, [7]])
+def test_what_is_no_count(value):
+    assert optional_int({"rows": value}, "rows") is None
+    assert optional_int({"rows": value, "other": 0}, "rows", "other") == 0
+
+
+@pytest.mark.parametrize(("payload", "fault"), [({"a": 7}, "int"), ({"a": ["x"]}, "list")])
+def test_a_field_of_another_kind_is_not_missing(payload, fault):
+    with pytest.raises(MalformedResponse, match=f"it has 'a' as {fault}, not as text"):
+        require(payload, "a", "it")
+
+
+@pytest.mark.parametrize("payload", [None, [], "x", 7, {}, {"a": None}, {"a": ""}])
 def test_a_field_that_must_be_there(payload):
     assert require({"a": "x"}, "a", "it") == "x"
     with pytest.raises(MalformedResponse, match="it has no 'a'"):

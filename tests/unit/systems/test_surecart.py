@@ -177,5 +177,5 @@ def test_handles_from_an_id_or_a_url(given):
 
 
 def test_what_is_neither_id_nor_url():
-    with pytest.raises(InvalidInput, match="no status URL"):
+    with pytest.raises(InvalidInput, match="neither a status URL nor an id"):
         SYSTEM.read_handles("12")
