@@ -10,12 +10,14 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.connection import get_async_connection
 from airflow.providers.common.compat.sdk import BaseHook
 
+from stoq_provider.core.error_text import hide_queries, sentences
 from stoq_provider.core.http import Decoded, ProblemKind, Request
 from stoq_provider.core.models import JobHandle, JobStatus
 from stoq_provider.core.submission import Submission
@@ -28,6 +30,7 @@ from stoq_provider.jobs.errors import NOTHING_SENT, of_problem, typed
 from stoq_provider.jobs.send import send
 from stoq_provider.systems.base import System
 from stoq_provider.systems.payload import query_pairs
+from stoq_provider.transport.probe import Probe
 from stoq_provider.transport.settings import ConnectionSettings, read_settings
 
 if TYPE_CHECKING:
@@ -160,16 +163,26 @@ class JobHook(BaseHook):
         if "_session" in self.__dict__:
             self._session.close()
 
-    def test_connection(self) -> tuple[bool, str]:
-        """Try the connection out, for the Test button of the form."""
-        try:
-            return True, self.try_out()
-        except Exception as error:
-            return False, str(error)
+    probe: ClassVar[Probe | None] = None
+    """What :meth:`test_connection` reads."""
 
-    def try_out(self) -> str:
-        """Make a small, authenticated read, and return what it showed; an error's text says what is wrong."""
-        return f"The settings are valid; nothing was sent to {self.settings.origin}"
+    def test_connection(self) -> tuple[bool, str]:
+        """
+        Try the connection out, for the Test button of the form.
+
+        The words are for the person there: Airflow makes up the connection's id, and there is no task.
+        """
+        try:
+            connection = self.get_connection(self.conn_id)
+            settings = read_settings(connection, connection.extra_dejson, self.system, user_agent())
+            mask_proxy(settings.proxy)
+            self.settings, origin = replace(settings, conn_id=""), settings.origin
+            ok, text = True, f"The settings are valid; nothing was sent to {origin}."
+            if self.probe is not None:
+                ok, text = self.probe.run(self.transport, self.system, origin)
+        except Exception as error:
+            ok, text = False, sentences(hide_queries(str(error)) or type(error).__name__)
+        return ok, text[:1].upper() + text[1:]
 
     # -- stopping -----------------------------------------------------------------------------------
 

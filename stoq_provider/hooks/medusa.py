@@ -13,12 +13,13 @@ from stoq_provider.core.error_text import sentences
 from stoq_provider.core.http import Decoded, MalformedResponse, ProblemKind
 from stoq_provider.core.models import JobHandle
 from stoq_provider.core.submission import Submission
-from stoq_provider.exceptions import ProtocolError, ServiceUnavailable, StoqProviderError, ValidationRejected
+from stoq_provider.exceptions import ServiceUnavailable, StoqProviderError, ValidationRejected
 from stoq_provider.hooks.base import JobHook
 from stoq_provider.jobs.errors import NOTHING_SENT, of_problem, typed
 from stoq_provider.systems.medusa.submission import PATH, submission, with_file
 from stoq_provider.systems.medusa.system import PAGE_SIZE, Medusa
-from stoq_provider.systems.payload import require, rows
+from stoq_provider.systems.payload import optional_int, require, rows
+from stoq_provider.transport.probe import Probe
 from stoq_provider.transport.retry import NO_RETRY
 
 if TYPE_CHECKING:
@@ -28,6 +29,11 @@ if TYPE_CHECKING:
 
 UPLOAD_ATTEMPTS = 3
 """How often an upload is made: one too many leaves a file behind that nobody reads."""
+
+
+def _count(payload: Any) -> int | None:
+    rows(payload, "batch_jobs", "the response")
+    return optional_int(payload, "count")
 
 
 class MedusaHook(JobHook):
@@ -43,17 +49,11 @@ class MedusaHook(JobHook):
     """
 
     system = Medusa()
+    probe = Probe(PATH, {"limit": 1}, lambda payload: f"this user has made {_count(payload)} batch jobs")
+    """Its response holds no secret."""
 
     def __init__(self, medusa_conn_id: str = "medusa_default") -> None:
         super().__init__(medusa_conn_id)
-
-    def try_out(self) -> str:
-        """Ask for one batch job: a small, authenticated read whose response holds no secret."""
-        payload = self.request("GET", PATH, params={"limit": 1})
-        count = payload.get("count") if isinstance(payload, Mapping) else None
-        if not isinstance(count, int):
-            raise ProtocolError("The host responded, but not as Medusa v1 does: no list of batch jobs came")
-        return f"Medusa accepted the credentials; this user has made {count} batch jobs"
 
     @property
     def allows_private(self) -> bool:

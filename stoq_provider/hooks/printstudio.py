@@ -17,6 +17,7 @@ from stoq_provider.jobs.errors import NOTHING_SENT, typed
 from stoq_provider.systems.printstudio import bulk
 from stoq_provider.systems.printstudio.states import ORDER, PRINT_JOB, Course
 from stoq_provider.systems.printstudio.system import PrintStudio, unwrapped
+from stoq_provider.transport.probe import Probe
 
 
 class PrintStudioHook(JobHook):
@@ -31,14 +32,11 @@ class PrintStudioHook(JobHook):
     """
 
     system = PrintStudio()
+    probe = Probe(ORDER.path, {"limit": 1})
+    """Every role of a key may do so (I)."""
 
     def __init__(self, printstudio_conn_id: str = "printstudio_default") -> None:
         super().__init__(printstudio_conn_id)
-
-    def try_out(self) -> str:
-        """Ask for one order: a small read that every role of a key may do (I)."""
-        self.request("GET", ORDER.path, params={"limit": 1})
-        return f"PrintStudio at {self.settings.origin} accepted the key"
 
     # -- bulk calls ---------------------------------------------------------------------------------
 

@@ -16,9 +16,14 @@ from stoq_provider.systems.payload import optional_int, query_pairs, rows
 from stoq_provider.systems.stoq import bulk
 from stoq_provider.systems.stoq.reports import FILTERS, export
 from stoq_provider.systems.stoq.system import Stoq
+from stoq_provider.transport.probe import Probe
 
 PAGE_SIZE = 100
 """Rows asked for in one page. The default is 25, the maximum not documented; what comes is taken."""
+
+
+def _names(payload: Any) -> str:
+    return ", ".join(str(report.get("name")) for report in rows(payload, "reports", "the response"))
 
 
 class StoqHook(JobHook):
@@ -32,14 +37,10 @@ class StoqHook(JobHook):
     """
 
     system = Stoq()
+    probe = Probe("/preorders/reports", read=lambda payload: f"its reports are {_names(payload)}")
 
     def __init__(self, stoq_conn_id: str = "stoq_default") -> None:
         super().__init__(stoq_conn_id)
-
-    def try_out(self) -> str:
-        """Ask for the list of reports: a small, authenticated read of one point."""
-        names = [report["name"] for report in self.reports()]
-        return f"STOQ accepted the key; {len(names)} reports: {', '.join(names)}"
 
     # -- submissions --------------------------------------------------------------------------------
 

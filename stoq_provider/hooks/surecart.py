@@ -11,6 +11,12 @@ from stoq_provider.hooks.base import JobHook
 from stoq_provider.jobs.errors import NOTHING_SENT, typed
 from stoq_provider.systems import surecart
 from stoq_provider.systems.payload import rows
+from stoq_provider.transport.probe import Probe
+
+
+def _listed(payload: Any) -> str:
+    rows(payload, "data", "the response")
+    return "it may ask for bulk actions"
 
 
 class SureCartHook(JobHook):
@@ -24,15 +30,11 @@ class SureCartHook(JobHook):
     """
 
     system = surecart.SureCart()
+    probe = Probe(surecart.BULK_PATH, {"limit": 1}, _listed)
+    """What the operators need."""
 
     def __init__(self, surecart_conn_id: str = "surecart_default") -> None:
         super().__init__(surecart_conn_id)
-
-    def try_out(self) -> str:
-        """Ask for one bulk action: a small, authenticated read of what the operators need."""
-        with typed(self.system.name, "Nothing was changed."):
-            rows(self.request("GET", surecart.BULK_PATH, params={"limit": 1}), "data", "the list")
-        return "SureCart accepted the key; it may ask for bulk actions"
 
     def submit_bulk_action(
         self,

@@ -153,7 +153,10 @@ def test_call_says_so_where_there_is_no_manifest(hook, api):
 
 def test_test_connection_names_the_reports(hook, api):
     api.get(f"{API}/preorders/reports", json={"reports": [{"name": "revenue"}]})
-    assert hook.test_connection() == (True, "STOQ accepted the key; 1 reports: revenue")
+    assert hook.test_connection() == (
+        True,
+        "STOQ at https://app.stoqapp.com accepted the key; its reports are revenue.",
+    )
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 500])

@@ -75,7 +75,7 @@ def test_connection_is_registered_and_has_a_test(medusa, api):
     api.get(JOBS, json={"batch_jobs": [], "count": 3})
     assert medusa.test_connection() == (
         True,
-        "Medusa accepted the credentials; this user has made 3 batch jobs",
+        f"Medusa at {ORIGIN} accepted the key; this user has made 3 batch jobs.",
     )
     api.get(JOBS, text="Unauthorized", status_code=401)
     good, text = medusa.test_connection()

@@ -99,7 +99,10 @@ def test_surecart_a_list_that_is_none_is_no_empty_list(surecart, api):
 
 def test_surecart_test_button(surecart, api):
     api.get(f"{SURECART}/bulk_actions", json={"object": "list", "data": []})
-    assert surecart.test_connection() == (True, "SureCart accepted the key; it may ask for bulk actions")
+    assert surecart.test_connection() == (
+        True,
+        "SureCart at https://api.surecart.com accepted the key; it may ask for bulk actions.",
+    )
     api.get(f"{SURECART}/bulk_actions", status_code=401, json={"message": "The API token is not valid."})
     ok, text = surecart.test_connection()
     assert not ok
@@ -119,7 +122,7 @@ def test_printstudio_needs_a_host(monkeypatch):
 
 def test_printstudio_test_button(studio, api):
     api.get(f"{STUDIO}/orders", json={"orders": []})
-    assert studio.test_connection() == (True, "PrintStudio at https://print.example accepted the key")
+    assert studio.test_connection() == (True, "PrintStudio at https://print.example accepted the key.")
     assert api.last_request.headers["X-API-Key"] == KEY
     api.get(f"{STUDIO}/orders", status_code=401, json={"error": "Unauthorized", "code": "UNAUTHORIZED"})
     assert studio.test_connection()[0] is False
