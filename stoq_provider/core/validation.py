@@ -96,7 +96,7 @@ def plain(value: Any, what: str) -> Any:
         return {key: plain(item, f"{key!r} in {what}") for key, item in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, BYTES):
         return [plain(item, f"an entry of {what}") for item in value]
-    raise InvalidInput(f"{what} can't be sent: JSON has nothing like {type(value).__name__}")
+    raise InvalidInput(f"{what} can't be sent as JSON, which has nothing like {type(value).__name__}")
 
 
 def some(items: Sequence[Any], shown: int = 5, between: str = ", ") -> str:

@@ -14,6 +14,7 @@ from stoq_provider.core.notes import ResponseNote
 from stoq_provider.core.validation import check_json, check_text, read_mapping
 from stoq_provider.exceptions import StateError, StoqProviderError, SubmissionUncertain
 from stoq_provider.hooks.stoq import StoqHook
+from stoq_provider.jobs.config import check_options
 from stoq_provider.jobs.errors import NOTHING_SENT, typed
 from stoq_provider.jobs.submit import Submitter
 from stoq_provider.systems.stoq.bulk import FAN_OUTS
@@ -72,6 +73,7 @@ class StoqActionOperator(BaseOperator):
         self.query = query
         self.body = body
         self.repeat_safe = repeat_safe
+        check_options(self, "repeat_safe")
         self.stoq_conn_id = stoq_conn_id
 
     def execute(self, context: Context) -> Any:

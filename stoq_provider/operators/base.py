@@ -6,7 +6,7 @@ import time
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.providers.common.compat.sdk import AirflowSkipException
 
@@ -14,7 +14,6 @@ from stoq_provider.core.validation import InvalidInput
 from stoq_provider.exceptions import StoqProviderError
 from stoq_provider.jobs import config
 from stoq_provider.jobs.cancel import NO_CANCEL, stop_jobs
-from stoq_provider.jobs.errors import NOTHING_SENT, typed
 from stoq_provider.operators.waiting import WaitingOperator
 from stoq_provider.triggers.deferral import H
 
@@ -46,12 +45,6 @@ class JobOperator(WaitingOperator[H]):
     are those of :class:`~stoq_provider.operators.waiting.WaitingOperator`.
     """
 
-    choices: ClassVar[dict[str, tuple[Any, ...]]] = {
-        "on_clear": ("resubmit", "reuse"),
-        "on_busy": ("fail", "wait"),
-    }
-    """Parameters that take one of a few values."""
-
     def __init__(
         self,
         *,
@@ -64,6 +57,7 @@ class JobOperator(WaitingOperator[H]):
         self.wait_for_completion = wait_for_completion
         self.on_clear = on_clear
         self.on_busy = on_busy
+        config.check_options(self, "wait_for_completion", "on_clear", "on_busy")
         self._done: list[Submitted] = []
         self._records: Submitter | None = None
         # Records of what earlier tries sent, where this one goes on with what they left to do.
@@ -129,15 +123,6 @@ class JobOperator(WaitingOperator[H]):
         self.hook.stop() if fate == NO_CANCEL else self.hook.stop(fate)
 
     # -- steps --------------------------------------------------------------------------------------
-
-    def _check_input(self, context: Context) -> None:
-        with typed(self.hook.system.name, NOTHING_SENT):
-            for name, known in self.choices.items():
-                if getattr(self, name) not in known:
-                    raise InvalidInput(
-                        f"{name} is one of {', '.join(map(repr, known))}, not {getattr(self, name)!r}"
-                    )
-        super()._check_input(context)
 
     def _not_none(self, items: Sequence[Any], what: str, on_empty: str) -> None:
         if items:

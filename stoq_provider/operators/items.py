@@ -6,13 +6,14 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import count
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from stoq_provider.core.estimate import estimate
 from stoq_provider.core.lifecycle import Outcome
 from stoq_provider.core.submission import Submission
 from stoq_provider.core.validation import InvalidInput, some
 from stoq_provider.exceptions import ItemsUnchanged
+from stoq_provider.jobs import config
 from stoq_provider.jobs.errors import NOTHING_SENT, typed
 from stoq_provider.jobs.read_back import ReadBack
 from stoq_provider.jobs.results import store_items
@@ -47,11 +48,6 @@ class ItemsOperator(JobOperator[H]):
     """
 
     ui_color = "#f4ead5"
-    choices: ClassVar = {
-        **JobOperator.choices,
-        "verify": (None, "warn", "fail"),
-        "on_empty": ("error", "skip"),
-    }
 
     def __init__(
         self,
@@ -67,6 +63,7 @@ class ItemsOperator(JobOperator[H]):
         self.dry_run = dry_run
         self.on_empty = on_empty
         self.max_items = max_items
+        config.check_options(self, "verify", "dry_run", "on_empty", "max_items")
         # What this try planned. Without a store, what a selection held would not be found again once the
         # jobs have run.
         self._submissions: list[Submission] | None = None

@@ -15,6 +15,7 @@ from stoq_provider.core.submission import Submission
 from stoq_provider.core.validation import InvalidInput
 from stoq_provider.exceptions import JobCancelled, StoqProviderError, ValidationRejected
 from stoq_provider.hooks.medusa import MedusaHook
+from stoq_provider.jobs import config
 from stoq_provider.jobs.errors import NOTHING_SENT, typed
 from stoq_provider.operators.base import JobOperator
 from stoq_provider.operators.waiting import WaitingOperator
@@ -189,6 +190,7 @@ class MedusaBatchJobOperator(_DecidingOperator, JobOperator[MedusaHook]):
         self.dry_run = dry_run
         self.confirm = confirm
         self.source = source
+        config.check_options(self, "dry_run")
         self.medusa_conn_id = medusa_conn_id
 
     @cached_property

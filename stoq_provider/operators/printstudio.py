@@ -10,6 +10,7 @@ from stoq_provider.core.ids import TEXTS
 from stoq_provider.core.models import JobState
 from stoq_provider.core.submission import Submission
 from stoq_provider.hooks.printstudio import PrintStudioHook
+from stoq_provider.jobs import config
 from stoq_provider.jobs.errors import NOTHING_SENT, typed
 from stoq_provider.jobs.items import Items
 from stoq_provider.jobs.read_back import ReadBack
@@ -55,6 +56,7 @@ class PrintStudioCreateOrdersOperator(PrintStudioOperator):
         super().__init__(**kwargs)
         self.orders = orders
         self.on_empty = on_empty
+        config.check_options(self, "on_empty")
 
     def plan(self, context: Context, submitter: Submitter) -> list[Submission]:
         """Check every order, then cut the list."""
@@ -95,6 +97,7 @@ class PrintStudioImportSkusOperator(PrintStudioOperator):
         self.skus = skus
         self.mode = mode
         self.on_empty = on_empty
+        config.check_options(self, "on_empty")
 
     @cached_property
     def kind(self) -> str:

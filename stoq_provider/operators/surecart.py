@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from stoq_provider.core.ids import UUIDS, chunks
 from stoq_provider.core.submission import Submission
-from stoq_provider.core.validation import InvalidInput
 from stoq_provider.hooks.surecart import SureCartHook
+from stoq_provider.jobs import config
 from stoq_provider.jobs.items import Items
 from stoq_provider.jobs.read_back import ReadBack
 from stoq_provider.jobs.results import LONG_LIST, keep_long
@@ -68,6 +68,7 @@ class SureCartBulkActionOperator(ItemsOperator[SureCartHook]):
         self.action_type = action_type
         self.record_ids = record_ids
         self.chunk_size = chunk_size
+        config.check_options(self, "chunk_size")
         self.extra_body = extra_body
         self.surecart_conn_id = surecart_conn_id
 
@@ -82,10 +83,8 @@ class SureCartBulkActionOperator(ItemsOperator[SureCartHook]):
         return surecart.find_action(self.action_type).reads
 
     def check_parameters(self) -> None:
-        """Check action and chunk size."""
+        """Check the action."""
         surecart.find_action(self.action_type)
-        if not isinstance(self.chunk_size, int) or isinstance(self.chunk_size, bool) or self.chunk_size < 1:
-            raise InvalidInput(f"chunk_size must be a whole number above 0, not {self.chunk_size!r}")
 
     def items(self) -> Items:
         """Return where the ids come from."""

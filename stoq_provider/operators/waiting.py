@@ -45,6 +45,7 @@ class WaitingOperator(WaitingTask[H]):
     def __init__(self, *, timeout: float | timedelta = 6 * 3600, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.timeout = timeout
+        config.check_options(self, "timeout")
 
     # -- what a subclass says -----------------------------------------------------------------------
 
@@ -95,7 +96,7 @@ class WaitingOperator(WaitingTask[H]):
 
     def _check_input(self, context: Context) -> None:
         self._note_try(context)
-        config.seconds("timeout", self.timeout)
+        config.check_options(self)
         config.poll_interval(self.poll_interval)
         config.unhealthy_after(self.unhealthy_after)
         place = self._known_place

@@ -21,7 +21,7 @@ from stoq_provider.core.lifecycle import JobProgress, Outcome
 from stoq_provider.core.models import JobHandle
 from stoq_provider.core.validation import some
 from stoq_provider.exceptions import StoqProviderError
-from stoq_provider.jobs import results
+from stoq_provider.jobs import config, results
 from stoq_provider.jobs.errors import typed
 from stoq_provider.triggers.deferral import H, WaitingTask
 
@@ -83,6 +83,7 @@ class JobSensor(WaitingTask[H], BaseSensorOperator):
         self.poll_interval = (
             poll_interval if poll_interval is not None or poke_interval is None else self.poke_interval
         )
+        config.check_options(self, "poll_interval")
         self._memory: PokeMemory | None = None
 
     def handles(self) -> list[JobHandle]:

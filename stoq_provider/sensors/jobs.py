@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from stoq_provider.core.validation import InvalidInput
+from stoq_provider.jobs.config import check_options
 from stoq_provider.jobs.items import watched_ids
 from stoq_provider.sensors.base import JobSensor
 from stoq_provider.triggers.jobs import (
@@ -101,6 +102,7 @@ class PrintStudioJobSensor(JobSensor["PrintStudioHook"]):
         self.orders = orders
         self.target_states = target_states
         self.fail_on_failed = fail_on_failed
+        check_options(self, "fail_on_failed")
         self.printstudio_conn_id = printstudio_conn_id
 
     def handles(self) -> list[JobHandle]:

@@ -107,6 +107,7 @@ class WaitingTask(BaseOperator, Generic[H]):
         self.deferrable = deferrable
         self.poll_interval = poll_interval
         self.unhealthy_after = unhealthy_after
+        config.check_options(self, "deferrable", "poll_interval", "unhealthy_after")
         self.download = DownloadOptions.of(format=format, overwrite=overwrite, given=download_options)
 
     def make_hook(self) -> H:

@@ -57,12 +57,6 @@ PARAMETERS = [
     bad("set_tags without a body", TAGS, [1], "set_tags needs 'tags'"),
     bad("set_tags without tags", TAGS, [1], "set_tags needs 'tags'", body={"tags": []}),
     bad("set_tags with text", TAGS, [1], "'tags' must be a list of texts", body={"tags": "late"}),
-    bad("verify", RELEASE, [1], "verify is one of", "'always'", verify="always"),
-    bad("on_empty", RELEASE, [1], "on_empty is one of", "'ignore'", on_empty="ignore"),
-    bad("on_busy", RELEASE, [1], "on_busy is one of 'fail', 'wait'", "'retry'", on_busy="retry"),
-    bad("on_clear", RELEASE, [1], "on_clear is one of 'resubmit', 'reuse'", "'again'", on_clear="again"),
-    bad("timeout", RELEASE, [1], "timeout must be a number of seconds above 0", timeout=0),
-    bad("poll_interval", RELEASE, [1], "poll_interval must be a number", poll_interval=-1),
 ]
 SELECTIONS = [
     bad("an id of Shopify's other API", RELEASE, "gid://shopify/Order/1", "must be a list of ids", "gid://"),

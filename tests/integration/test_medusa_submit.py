@@ -201,7 +201,9 @@ def test_a_clear_makes_a_job_of_its_own_and_reuse_does_not(medusa):
         pytest.param("product-export", {"context": {CORRELATION: "x"}}, "set by this package", id="mark"),
         pytest.param("product-export", {"context": ["x"]}, "must be an object", id="no object"),
         pytest.param("product-export", {"context": {"x": "y" * 100_001}}, "less than 100,000", id="large"),
-        pytest.param("product-export", {"context": {"x": {1, 2}}}, "can't be sent as JSON", id="a set"),
+        pytest.param(
+            "product-export", {"context": {"x": {1, 2}}}, "'x' in context can't be sent as JSON", id="a set"
+        ),
         pytest.param("product-export", {"source": "file:///x"}, "reads no file", id="source of an export"),
         pytest.param("product-import", {}, "its process dies", id="no file"),
         pytest.param("product-import", {"context": {"fileKey": ""}}, "its process dies", id="no file key"),

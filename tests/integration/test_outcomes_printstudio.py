@@ -245,12 +245,12 @@ def test_an_answer_that_no_order_was_created_fails(studio, sandbox):
     ("given", "says"),
     [
         ([], "orders is empty"),
-        ("x", "orders must be a list of objects, not str"),
+        ("x", "orders given as text must be a JSON list"),
         ([{"lineItems": [{"skuId": "a", "quantity": 1}]}], "number 1 has no customerId"),
         ([{"customerId": "c", "lineItems": []}], "number 1 has no lineItems"),
         (
             [*orders(2), {"customerId": "c", "lineItems": [{"quantity": 1}]}],
-            "number 3 has no skuId in line item 1",
+            "number 3 has no skuId, in line item 1",
         ),
         ([{"customerId": "c", "lineItems": [{"skuId": "a", "quantity": "2"}]}], "the quantity '2'"),
         ([*orders(60), "x"], "1 of 61 can't be sent: number 61 is no object, but str"),
