@@ -71,13 +71,13 @@ class WaitState(JsonForm):
     started_at: float
     destination: str | None = None
     deadline: float = 0.0
-    limit: str = "timeout"
     kind: str = ""
     ended: tuple[JobEnd, ...] = ()
     records: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     points_spent: int = 0
     decided: bool = False
+    limit: str = "timeout"
     request: Mapping[str, Any] | None = field(default=None, hash=False)
     version: int = STATE_VERSION
 

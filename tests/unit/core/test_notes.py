@@ -56,7 +56,7 @@ def test_ids_of_the_first_release_that_are_no_list(packed):
         PieceNote.from_dict({"ids": ids})
 
 
-STATE = WaitState(5.0, "s3://lake/", 10.0, "export:revenue", (), ("r",), ("n",), 3, True)
+STATE = WaitState(5.0, "s3://lake/", 10.0, "export:revenue", (), ("r",), ("n",), 3, True, "execution_timeout")
 
 
 def test_a_state_goes_there_and_back_and_passes_over_what_a_newer_release_adds():
