@@ -75,7 +75,8 @@ class DownloadOptions:
     :param charset: encoding of the text, by Python's name for it (``"windows-1252"``): rows are counted and
         Parquet is made of what it decodes to. A CSV is stored as it came.
     :param connect_timeout: seconds to wait for a connection.
-    :param stall_timeout: seconds without a single byte after which the connection counts as broken.
+    :param stall_timeout: seconds without a byte of the body, whatever else the server sends, after which the
+        connection counts as broken.
     :param max_resumes: how often a broken transfer is taken up again, in all.
     :param deadline: seconds for the whole download, waits included; ``None``: no limit. The default of six
         hours ends what nobody waits for any more: a line that lets a byte through every now and then.

@@ -30,8 +30,8 @@ DEPTH = 4
 """Chunks that may wait to be written."""
 
 _TICK_SECONDS = 0.5
-_PATIENCE_SECONDS = 2.0
-"""How long a reader that is to end is waited for: less than an exit waits, since clean-up comes after."""
+_PATIENCE_SECONDS = 1.0
+"""How long a reader that is to end is waited for: only one that looks up a name takes as long."""
 
 _EMPTY_GZIP = bytes.fromhex("1f8b08000000000000ff03000000000000000000")
 

@@ -12,7 +12,7 @@ import logging
 import re
 import time
 from collections.abc import Callable, Generator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from typing import TYPE_CHECKING, Any
 
 from tenacity import RetryCallState, Retrying
@@ -79,7 +79,7 @@ class Source:
         self._options = options
         self._should_stop = should_stop
         self._log = log
-        self._session = GuardedSession(options)
+        self._session = GuardedSession(options, self.check)
         self._url: SignedUrl | None = None
         self._etag: str | None = None
         self._refused = False
@@ -157,7 +157,11 @@ class Source:
         if verdict is Verdict.TAKE:
             self._refused = False
             return response
-        reason += _error_code(response) if response.status_code >= 400 else ""
+        if response.status_code >= 400:
+            body, _, _ = _next_chunk(response.raw, self._session.waiting())
+            # The rest of a store's response may quote the signature.
+            code = _ERROR_CODE.search(body)
+            reason += f" {code[1].decode()}" if code else ""
         response.close()
         self._session.close()
         if verdict is Verdict.ANEW:
@@ -186,7 +190,7 @@ class Source:
     def _read(self, response: requests.Response) -> Generator[bytes, None, str]:
         """Yield the chunks of one response; return why it broke off, or ``""`` at its end."""
         while True:
-            chunk, trouble, ended = _next_chunk(response.raw)
+            chunk, trouble, ended = _next_chunk(response.raw, self._session.waiting())
             self.check()
             if chunk:
                 self.received += len(chunk)
@@ -243,13 +247,14 @@ class Source:
         )
 
 
-def _next_chunk(raw: Any) -> tuple[bytes, str, bool]:
+def _next_chunk(raw: Any, limit: AbstractContextManager[None]) -> tuple[bytes, str, bool]:
     """
     Return the next bytes as sent, why the connection broke (or ``""``), and whether this was the end.
 
     On a slow line it returns with what has come, so that stops and deadlines are heard in between.
 
     :param raw: urllib3's response.
+    :param limit: raises where a byte does not come in time.
     """
     from urllib3.exceptions import HTTPError  # loads urllib3, which importing this module must not
 
@@ -259,11 +264,12 @@ def _next_chunk(raw: Any) -> tuple[bytes, str, bool]:
     missing, until = CHUNK_BYTES, time.monotonic() + _GATHER_SECONDS
     trouble, ended = "", False
     try:
-        while missing and not ended and time.monotonic() < until:
-            part = read(min(missing, most), decode_content=False) or b""
-            parts.append(part)
-            missing -= len(part)
-            ended = not part
+        with limit:
+            while missing and not ended and time.monotonic() < until:
+                part = read(min(missing, most), decode_content=False) or b""
+                parts.append(part)
+                missing -= len(part)
+                ended = not part
     except (HTTPError, OSError, ValueError) as error:
         # What came before is good: only the read that broke is lost, and will be fetched again.
         trouble = describe(error)
@@ -276,10 +282,3 @@ def _backoff(failures: int) -> float:
     state.attempt_number = failures
     wait = wait_exponential_jitter(_BACKOFF_SECONDS, max=_MAX_BACKOFF_SECONDS, jitter=_BACKOFF_SECONDS)
     return wait(state)
-
-
-def _error_code(response: requests.Response) -> str:
-    """Return the error code of an object store's response; the rest of it may quote the signature."""
-    body, _, _ = _next_chunk(response.raw)
-    match = _ERROR_CODE.search(body)
-    return f" {match[1].decode()}" if match else ""

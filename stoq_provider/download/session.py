@@ -9,12 +9,9 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from contextlib import suppress
-from functools import partial
 from typing import Any
 
 import requests
-from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError
 
 from stoq_provider.core.validation import InvalidInput
@@ -29,6 +26,7 @@ from stoq_provider.download.ssrf import (
     redirect_target,
     resolve,
 )
+from stoq_provider.transport.connections import ClosableAdapter, TimeLimit
 from stoq_provider.transport.log_filter import quietly
 from stoq_provider.transport.route import find_route
 
@@ -37,13 +35,17 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 
 
 class GuardedSession:
-    """Sends requests for one download; close it after use."""
+    """
+    Sends requests for one download; close it after use.
 
-    def __init__(self, options: DownloadOptions) -> None:
+    :param check: asked before a request goes out on a connection; raises where it is no longer wanted.
+    """
+
+    def __init__(self, options: DownloadOptions, check: Callable[[], None]) -> None:
         self._options = options
+        self._check = check
         self._url: SignedUrl | None = None
         self._direct = True
-        self._socket: socket.socket | None = None
         self._session = requests.Session()
         # Nothing that was not put there on purpose: no cookie policy, no library's default headers.
         self._session.headers.clear()
@@ -52,17 +54,18 @@ class GuardedSession:
         self._session.trust_env = False
         # Else the whole body of a redirect would be read, to find out where it leads.
         self._session.get_redirect_target = lambda resp: None  # type: ignore[method-assign]
-        adapter = _GuardedAdapter(self._connected)
+        adapter = ClosableAdapter(self._connected)
         self._session.mount("https://", adapter)
         self._session.mount("http://", adapter)
 
     def close(self) -> None:
         """Drop all connections, which ends what waits for bytes in another thread, be it for a handshake."""
         self._session.close()
-        if self._socket is not None:
-            with suppress(OSError):  # it is closed already
-                self._socket.shutdown(socket.SHUT_RDWR)
-            self._socket.close()
+
+    def waiting(self, *, connecting: bool = False) -> TimeLimit:
+        """Return the limit on a wait for bytes of a body, however the server lets it wait."""
+        seconds = self._options.stall_timeout + (self._options.connect_timeout if connecting else 0.0)
+        return TimeLimit(seconds, self.close)
 
     def get(self, url: SignedUrl, headers: dict[str, str]) -> requests.Response | Trouble:
         """Ask for ``url`` and return the response with its body unread, or why there is none."""
@@ -80,7 +83,8 @@ class GuardedSession:
 
     def _get_once(self, url: SignedUrl, headers: dict[str, str]) -> requests.Response | Trouble:
         try:
-            return quietly(self._send, url, headers)
+            with self.waiting(connecting=True):
+                return quietly(self._send, url, headers)
         except (Refused, InvalidInput) as error:
             return Trouble(str(error), final=True)
         except (requests.RequestException, HTTPError, OSError, ValueError) as error:
@@ -112,46 +116,9 @@ class GuardedSession:
         response.raw.enforce_content_length = True  # urllib3 1.26 does not do it by itself
         return response
 
-    def _connected(self, sock: socket.socket) -> None:
+    def _connected(self, _: Any, sock: socket.socket) -> None:
         """Check the other end of a new connection; that of a connection to a proxy is the proxy."""
+        self._check()
         if self._direct:
             assert self._url is not None
             check_address(sock.getpeername()[0], self._url, self._options)
-        # A second handle of the same connection: TLS takes the socket itself over.
-        self._socket = socket.fromfd(sock.fileno(), sock.family, sock.type)
-
-
-class _GuardedAdapter(HTTPAdapter):
-    """
-    A requests adapter that shows each connection to ``connected`` before anything is sent on it.
-
-    This covers whatever resolved the name, and keeps TLS names as they are.
-
-    :param connected: given the socket; what it raises ends the request.
-    """
-
-    def __init__(self, connected: Callable[[socket.socket], None]) -> None:
-        self._connected = connected
-        super().__init__()
-
-    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
-        """Return the pool for a request, direct or through a proxy; it shows the connections it makes."""
-        pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
-        pool.ConnectionCls = partial(self._made, type(pool).ConnectionCls)
-        return pool
-
-    def _made(self, kind: Callable[..., Any], **given: Any) -> Any:
-        connection = kind(**given)
-        connect = connection._new_conn
-
-        def connect_and_show() -> socket.socket:
-            sock: socket.socket = connect()
-            try:
-                self._connected(sock)
-            except BaseException:
-                sock.close()
-                raise
-            return sock
-
-        connection._new_conn = connect_and_show
-        return connection

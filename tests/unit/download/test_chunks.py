@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 from urllib3.exceptions import ProtocolError
 
@@ -59,23 +61,25 @@ def clock(monkeypatch):
 
 def test_fast_connection_is_read_in_whole_chunks(clock):
     raw = Raw(clock, 3 * CHUNK_BYTES, seconds=0.01)
-    assert [_next_chunk(raw) for _ in range(4)] == [(b"x" * CHUNK_BYTES, "", False)] * 3 + [(b"", "", True)]
+    assert [_next_chunk(raw, nullcontext()) for _ in range(4)] == [(b"x" * CHUNK_BYTES, "", False)] * 3 + [
+        (b"", "", True)
+    ]
 
 
 def test_slow_connection_returns_twice_a_second(clock):
     raw = Raw(clock, 10 * CHUNK_BYTES, seconds=0.3)
-    chunk, trouble, ended = _next_chunk(raw)
+    chunk, trouble, ended = _next_chunk(raw, nullcontext())
     assert (len(chunk), trouble, ended) == (2 * LINE_BYTES, "", False)
     assert clock.now == pytest.approx(0.6)
 
 
 def test_what_came_before_the_break_is_kept(clock):
     raw = Raw(clock, CHUNK_BYTES, seconds=0.01, breaks_at=3)
-    chunk, trouble, ended = _next_chunk(raw)
+    chunk, trouble, ended = _next_chunk(raw, nullcontext())
     assert (len(chunk), trouble, ended) == (2 * LINE_BYTES, "the connection broke (ProtocolError)", False)
 
 
 def test_old_urllib3_without_read1(clock):
     raw = OldRaw(clock, 40_000, seconds=0.01)
-    assert _next_chunk(raw) == (b"x" * 40_000, "", True)
+    assert _next_chunk(raw, nullcontext()) == (b"x" * 40_000, "", True)
     assert raw.calls > 1

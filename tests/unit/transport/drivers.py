@@ -68,7 +68,7 @@ class Download:
         troubles = []
         for number, request in enumerate(requests):
             before(number)
-            session = GuardedSession(self._options)
+            session = GuardedSession(self._options, check=lambda: None)
             response = session.get(parse_url(request.url), {})
             troubles.append(response if isinstance(response, Trouble) else None)
             session.close()
