@@ -221,7 +221,7 @@ def unframed(length: int | None = None) -> Behaviour:
     return behave
 
 
-def drip(fast: int = 0) -> Behaviour:
+def drip(fast: int) -> Behaviour:
     """Send so many bytes at once, then one every now and then, and never come to the end."""
 
     def behave(h: Handler) -> None:
