@@ -54,7 +54,7 @@ class GuardedSession:
         self._session.trust_env = False
         # Else the whole body of a redirect would be read, to find out where it leads.
         self._session.get_redirect_target = lambda resp: None  # type: ignore[method-assign]
-        adapter = ClosableAdapter(self._connected)
+        adapter = ClosableAdapter(self._made, self._connected)
         self._session.mount("https://", adapter)
         self._session.mount("http://", adapter)
 
@@ -73,7 +73,7 @@ class GuardedSession:
             response = self._get_once(url, headers)
             if isinstance(response, Trouble) or response.status_code not in _REDIRECTS:
                 return response
-            location = response.headers.get("Location", "")
+            location = response.headers.get("Location", "").encode("latin-1").decode(errors="replace")
             response.close()
             moved = redirect_target(url, location)
             if isinstance(moved, Trouble):
@@ -116,7 +116,18 @@ class GuardedSession:
         response.raw.enforce_content_length = True  # urllib3 1.26 does not do it by itself
         return response
 
-    def _connected(self, _: Any, sock: socket.socket) -> None:
+    def _made(self, connection: Any) -> None:
+        """Have the target sent as it was given: signatures are over it, and both libraries spell it anew."""
+        url, put = self._url, connection.putrequest
+        assert url is not None
+
+        def put_as_given(method: str, target: str, **skip: Any) -> None:
+            # A proxy of plain http is sent the whole URL.
+            put(method, url.target if target.startswith("/") else url.text, **skip)
+
+        connection.putrequest = put_as_given
+
+    def _connected(self, sock: socket.socket) -> None:
         """Check the other end of a new connection; that of a connection to a proxy is the proxy."""
         self._check()
         if self._direct:

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import string
 from dataclasses import dataclass
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
 from stoq_provider.download.options import DownloadOptions
 from stoq_provider.download.responses import Trouble
@@ -35,12 +36,23 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class SignedUrl:
-    """A URL that is a secret by itself. Its text is in no ``repr``, so that no log or traceback shows it."""
+    """
+    A URL that is a secret by itself. Its text is in no ``repr``, so that no log or traceback shows it.
 
-    text: str
+    ``target``: what comes after the ``origin``, to be sent as it was given, since it is what was signed. Only
+    what no request can carry is changed: other characters than ASCII are escaped, a fragment is left out.
+    """
+
+    origin: str
+    target: str
     scheme: str
     host: str
     port: int
+
+    @property
+    def text(self) -> str:
+        """The whole URL."""
+        return f"{self.origin}{self.target}"
 
     def __repr__(self) -> str:
         """Name the host only."""
@@ -67,7 +79,11 @@ def parse_url(text: object) -> SignedUrl | Trouble:
         return Trouble("the download URL names no host", final=True)
     if "@" in split.netloc:
         return Trouble(f"the download URL at {host} holds user-info", final=True)
-    return SignedUrl(text, scheme, host, _PORTS[scheme] if port is None else port)
+    start = text.index("//") + 2 + len(split.netloc)
+    target = quote(text[start:].partition("#")[0], safe=string.punctuation)
+    if not target.startswith("/"):
+        target = f"/{target}"
+    return SignedUrl(text[:start], target, scheme, host, _PORTS[scheme] if port is None else port)
 
 
 def redirect_target(url: SignedUrl, location: str) -> SignedUrl | Trouble:

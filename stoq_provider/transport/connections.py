@@ -25,13 +25,16 @@ class ClosableAdapter(HTTPAdapter):
     """
     A requests adapter whose ``close`` also ends the connection in use; for sessions that one thread uses.
 
-    :param connected: given urllib3's connection and its socket, before anything is sent; what it raises ends
-        the request.
+    :param made: given each new connection of urllib3, before it is used.
+    :param connected: given each new socket, before anything is sent on it; what it raises ends the request.
     """
 
     def __init__(
-        self, connected: Callable[[Any, socket.socket], None] = lambda connection, sock: None
+        self,
+        made: Callable[[Any], None] = lambda connection: None,
+        connected: Callable[[socket.socket], None] = lambda sock: None,
     ) -> None:
+        self._made = made
         self._connected = connected
         self._latest: socket.socket | None = None
         super().__init__()
@@ -50,10 +53,10 @@ class ClosableAdapter(HTTPAdapter):
     def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
         """Return the pool for a request, direct or through a proxy, that makes connections of ours."""
         pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
-        pool.ConnectionCls = partial(self._made, type(pool).ConnectionCls)
+        pool.ConnectionCls = partial(self._make, type(pool).ConnectionCls)
         return pool
 
-    def _made(self, kind: Callable[..., Any], **given: Any) -> Any:
+    def _make(self, kind: Callable[..., Any], **given: Any) -> Any:
         connection = kind(**given)
         connect = connection._new_conn
         # Else nobody would free a session that was not closed: urllib3 holds the connections of a pool until
@@ -63,17 +66,18 @@ class ClosableAdapter(HTTPAdapter):
         def connect_and_keep() -> socket.socket:
             sock: socket.socket = connect()
             try:
-                adapter._keep(connection, sock)
+                adapter._keep(sock)
             except BaseException:
                 sock.close()
                 raise
             return sock
 
         connection._new_conn = connect_and_keep
+        self._made(connection)
         return connection
 
-    def _keep(self, connection: Any, sock: socket.socket) -> None:
-        self._connected(connection, sock)
+    def _keep(self, sock: socket.socket) -> None:
+        self._connected(sock)
         if self._latest is not None:
             self._latest.close()
         # A second handle of the same connection: TLS takes the socket itself over.

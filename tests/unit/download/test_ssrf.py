@@ -161,6 +161,22 @@ def test_name_behind_a_proxy_that_passes(host):
 
 
 @pytest.mark.parametrize(
+    ("text", "target"),
+    [
+        ("https://h", "/"),
+        ("https://h?sig=1", "/?sig=1"),
+        ("https://h/x?", "/x?"),
+        ("https://h/x#part", "/x"),
+        ("https://h//key//", "//key//"),
+        ("https://h/ä?ü", "/%C3%A4?%C3%BC"),
+    ],
+)
+def test_target_is_what_was_given(text, target):
+    url = ssrf.parse_url(text)
+    assert (url.origin, url.target, url.text) == ("https://h", target, f"https://h{target}")
+
+
+@pytest.mark.parametrize(
     ("start", "location", "lands"),
     [
         ("https://h/a", "/b?sig=1", "https://h/b?sig=1"),

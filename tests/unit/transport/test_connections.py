@@ -135,12 +135,12 @@ def test_session_that_nobody_closes_holds_no_connection(good):
 def test_adapter_shows_a_connection_before_anything_is_sent(hostile):
     shown: list[Callable[[], object]] = []
 
-    def refuse(connection, sock):
+    def refuse(sock):
         shown.append(sock.getpeername)
         raise LookupError("not this one")
 
     with requests.Session() as session:
-        session.mount("http://", ClosableAdapter(refuse))
+        session.mount("http://", ClosableAdapter(connected=refuse))
         with pytest.raises(LookupError):
             ask(hostile, session, "")
     assert len(shown) == 1
