@@ -87,7 +87,7 @@ class DownloadOptions:
     :param verify: check TLS certificates; a path names a bundle of authorities. With ``True`` the
         environment's bundle is used (:data:`stoq_provider.transport.route.BUNDLES`).
     :param proxy: URL of a proxy; ``None``: what ``HTTPS_PROXY`` and ``NO_PROXY`` of the environment say.
-        Behind a proxy only the name of the host can be checked, because the proxy resolves it.
+        The host is checked all the same; see :func:`stoq_provider.download.ssrf.check_host`.
     :param user_agent: who asks, for readers of the store's logs.
     :raises ValidationRejected: naming what is wrong; a spelling mistake must not turn a check off.
     """

@@ -21,10 +21,8 @@ from stoq_provider.download.ssrf import (
     Refused,
     SignedUrl,
     check_address,
-    check_name,
-    check_scheme,
+    check_host,
     redirect_target,
-    resolve,
 )
 from stoq_provider.transport.connections import ClosableAdapter, TimeLimit
 from stoq_provider.transport.log_filter import quietly
@@ -91,20 +89,13 @@ class GuardedSession:
             return Trouble(describe(error), final=is_final(error))
 
     def _send(self, url: SignedUrl, headers: dict[str, str]) -> requests.Response:
-        check_scheme(url, self._options)
-        session = self._session
         route = find_route(url.text, self._options.verify, self._options.proxy)
         self._url, self._direct = url, route.proxy is None
-        if self._direct:
-            # One bad address among them is enough to refuse.
-            for address in resolve(url.host, url.port):
-                check_address(address, url, self._options)
-        else:
-            check_name(url, self._options)
+        check_host(url, self._options, proxied=not self._direct)
         # A connection of its own for every request: the peer check belongs to this URL, and a kept connection
         # that the server has closed meanwhile would look like a broken transfer.
         self.close()
-        response = session.get(
+        response = self._session.get(
             url.text,
             headers=headers,
             stream=True,

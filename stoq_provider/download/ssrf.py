@@ -10,6 +10,7 @@ is sent: a name that resolves differently the second time gains nothing.
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 import string
 from dataclasses import dataclass
@@ -21,13 +22,49 @@ from stoq_provider.download.responses import Trouble
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _PORTS = {"https": 443, "http": 80}
+_HOST = re.compile(r"[a-z0-9._:-]+")
+# Such a host is an address, but 010.0.0.1 may be 8.0.0.1 or 10.0.0.1, and 127.1 a name.
+_ENDS_IN_NUMBER = re.compile(r"(.*\.)?(\d+|0x[0-9a-f]*)\.?")
 # Where clouds hand out credentials of the machine. No export is ever there.
 _METADATA = frozenset(
     ipaddress.ip_address(text)
-    for text in ("169.254.169.254", "169.254.170.2", "169.254.170.23", "100.100.100.200", "fd00:ec2::254")
+    for text in (
+        "169.254.169.254",
+        "169.254.170.2",
+        "169.254.170.23",
+        "168.63.129.16",
+        "100.100.100.200",
+        "fd00:ec2::254",
+        "fd00:ec2::23",
+        "fd20:ce::254",
+    )
 )
 _METADATA_NAMES = frozenset({"metadata", "metadata.google.internal", "instance-data"})
+# Names that only a private network knows: RFC 6761, RFC 6762 with its appendix G, RFC 8375.
+_LOCAL_NAME = re.compile(r"[^.]+|.*\.(localhost|local|internal|intranet|private|corp|home|lan|home\.arpa)")
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
+# IANA's special-purpose registries. Python's own ``is_global`` differs from version to version.
+_NOT_PUBLIC = tuple(
+    ipaddress.ip_network(text)
+    for text in (
+        "0.0.0.0/8",
+        "10.0.0.0/8",
+        "100.64.0.0/10",
+        "169.254.0.0/16",
+        "172.16.0.0/12",
+        "192.0.0.0/24",
+        "192.0.2.0/24",
+        "192.88.99.0/24",
+        "192.168.0.0/16",
+        "198.18.0.0/15",
+        "198.51.100.0/24",
+        "203.0.113.0/24",
+        "2001::/23",
+        "2001:db8::/32",
+        "3fff::/20",
+    )
+)
 
 
 class Refused(Exception):
@@ -79,6 +116,9 @@ def parse_url(text: object) -> SignedUrl | Trouble:
         return Trouble("the download URL names no host", final=True)
     if "@" in split.netloc:
         return Trouble(f"the download URL at {host} holds user-info", final=True)
+    if not _HOST.fullmatch(host) or (_ENDS_IN_NUMBER.fullmatch(host) and not _is_address(host)):
+        problem = "the host of the download URL is spelled in a way that not all programs read alike"
+        return Trouble(problem, final=True)
     start = text.index("//") + 2 + len(split.netloc)
     target = quote(text[start:].partition("#")[0], safe=string.punctuation)
     if not target.startswith("/"):
@@ -111,33 +151,31 @@ def redirect_target(url: SignedUrl, location: str) -> SignedUrl | Trouble:
     return Trouble(problem, final=True) if problem else target
 
 
-def check_scheme(url: SignedUrl, options: DownloadOptions) -> None:
+def check_host(url: SignedUrl, options: DownloadOptions, *, proxied: bool) -> None:
     """
-    Check what needs no resolving of the name.
+    Check all addresses of the host; one bad address among them is enough to refuse.
 
-    :raises Refused: plain http that no address could make right.
+    Where only the proxy can resolve the name, which is usual in networks that are shut off, it is for the
+    proxy to refuse; but not a name that no public server has.
+
+    :raises Refused: an address that the options do not allow, or plain http that no address could make right.
+    :raises OSError: the name cannot be resolved, and there is no proxy that might.
     """
-    if url.scheme == "http" and not (options.allow_http or options.allow_loopback):
-        raise Refused(f"plain http to {url.host} is not allowed (allow_http)")
-
-
-def check_name(url: SignedUrl, options: DownloadOptions) -> None:
-    """
-    Check the host by its name only, for a connection through a proxy, which resolves it out of our sight.
-
-    :raises Refused: a literal address that is not allowed, or a name known to be local.
-    """
-    literal = _literal(url.host)
-    if literal is not None:
-        check_address(str(literal), url, options)
-        return
-    name = url.host.rstrip(".").lower()
+    name = url.host.rstrip(".")
     if name in _METADATA_NAMES:
         raise Refused(f"{url.host} is a metadata service of a cloud")
-    if name == "localhost" or name.endswith(".localhost"):
-        check_address("127.0.0.1", url, options)
-    elif url.scheme == "http" and not options.allow_http:
-        raise Refused(f"plain http to {url.host} is not allowed (allow_http)")
+    _check_scheme(url, options, loopback=options.allow_loopback)
+    try:
+        addresses = resolve(url.host, url.port)
+    except OSError:
+        if not proxied:
+            raise
+        if _LOCAL_NAME.fullmatch(name) and not options.allow_private:
+            raise Refused(f"{url.host} is a name of a private network (allow_private)") from None
+        _check_scheme(url, options, loopback=False)
+        return
+    for address in addresses:
+        check_address(address, url, options)
 
 
 def resolve(host: str, port: int) -> list[str]:
@@ -155,11 +193,15 @@ def check_address(address: str, url: SignedUrl, options: DownloadOptions) -> Non
 
     :raises Refused: an address that the options do not allow, or http to anything but loopback without leave.
     """
-    problem = _problem(_unwrap(ipaddress.ip_address(address)), options)
+    ip = _unwrap(ipaddress.ip_address(address))
+    problem = _problem(ip, options)
     if problem:
         raise Refused(f"{url.host} leads to {problem}")
-    loopback = _unwrap(ipaddress.ip_address(address)).is_loopback
-    if url.scheme == "http" and not options.allow_http and not loopback:
+    _check_scheme(url, options, loopback=ip.is_loopback)
+
+
+def _check_scheme(url: SignedUrl, options: DownloadOptions, *, loopback: bool) -> None:
+    if url.scheme == "http" and not (options.allow_http or loopback):
         raise Refused(f"plain http to {url.host} is not allowed (allow_http)")
 
 
@@ -170,8 +212,8 @@ def _problem(ip: IPAddress, options: DownloadOptions) -> str:
         return "" if options.allow_loopback else "the worker itself (a loopback address)"
     if ip.is_multicast or ip.is_unspecified or ip.is_reserved:
         return "a multicast, reserved or unspecified address"
-    site_local = isinstance(ip, ipaddress.IPv6Address) and ip.is_site_local  # counts as global otherwise
-    if (site_local or not ip.is_global) and not options.allow_private:
+    elsewhere = ip.version == 6 and ip not in _GLOBAL_UNICAST
+    if (elsewhere or any(ip in network for network in _NOT_PUBLIC)) and not options.allow_private:
         return "a private, link-local or otherwise not public address (allow_private)"
     return ""
 
@@ -187,15 +229,9 @@ def _unwrap(ip: IPAddress) -> IPAddress:
     return embedded or ip
 
 
-def _literal(host: str) -> IPAddress | None:
+def _is_address(host: str) -> bool:
     try:
-        return ipaddress.ip_address(host)
+        ipaddress.ip_address(host)
     except ValueError:
-        pass
-    # The old spellings (2130706433, 0x7f.1, 127.1) are addresses to every resolver.
-    if not all(part[:1].isdigit() for part in host.rstrip(".").split(".")):
-        return None
-    try:
-        return ipaddress.IPv4Address(socket.inet_aton(host.rstrip(".")))
-    except OSError:
-        return None
+        return False
+    return True

@@ -11,7 +11,7 @@ import traceback
 
 import pytest
 
-from stoq_provider.download import session, ssrf
+from stoq_provider.download import ssrf
 from stoq_provider.download.download import download_files
 from stoq_provider.download.options import DownloadOptions
 from stoq_provider.exceptions import DownloadError
@@ -106,7 +106,7 @@ def test_loopback_is_refused_by_default(server, out):
 
 
 def test_name_that_resolves_differently_the_second_time(server, out, monkeypatch):
-    monkeypatch.setattr(session, "resolve", lambda host, port: ["93.184.216.34"])
+    monkeypatch.setattr(ssrf, "resolve", lambda host, port: ["93.184.216.34"])
     url = server.url().replace("127.0.0.1", "localhost")
     with pytest.raises(DownloadError, match="loopback"):
         download_files(lambda: url, str(out), file_name=None, options=DownloadOptions(allow_http=True))
@@ -115,7 +115,7 @@ def test_name_that_resolves_differently_the_second_time(server, out, monkeypatch
 
 def test_address_is_checked_before_connecting(out, monkeypatch):
     connected = []
-    monkeypatch.setattr(session, "resolve", lambda host, port: ["93.184.216.34", "10.1.2.3"])
+    monkeypatch.setattr(ssrf, "resolve", lambda host, port: ["93.184.216.34", "10.1.2.3"])
     monkeypatch.setattr(socket, "create_connection", lambda *a, **k: connected.append(a))
     monkeypatch.setattr("urllib3.util.connection.create_connection", lambda *a, **k: connected.append(a))
     with pytest.raises(DownloadError, match="allow_private"):
@@ -123,11 +123,20 @@ def test_address_is_checked_before_connecting(out, monkeypatch):
     assert connected == []
 
 
-def test_name_that_does_not_resolve(out, monkeypatch):
-    def fail(host, port):
-        raise socket.gaierror(-2, f"Name or service not known {VALUE}")
+def resolver(known):
+    """Resolve these names and addresses."""
 
-    monkeypatch.setattr(session, "resolve", fail)
+    def resolve(host, port):
+        addresses = [host] if ssrf._is_address(host) else known.get(host)
+        if not addresses:
+            raise socket.gaierror(-2, f"Name or service not known {VALUE}")
+        return addresses
+
+    return resolve
+
+
+def test_name_that_does_not_resolve(out, monkeypatch):
+    monkeypatch.setattr(ssrf, "resolve", resolver({}))
     with pytest.raises(DownloadError, match=r"files\.example: the host name could not be resolved") as caught:
         download_files(
             lambda: f"https://files.example/?{SECRET}",
@@ -165,21 +174,30 @@ def test_redirect_on_the_same_host_is_followed(server, options, out):
 
 def test_redirect_is_checked_like_the_first_url(server, options, out, monkeypatch):
     answers = iter([["127.0.0.1"], ["10.0.0.1"]])
-    monkeypatch.setattr(session, "resolve", lambda host, port: next(answers))
+    monkeypatch.setattr(ssrf, "resolve", lambda host, port: next(answers))
     server.plan = [redirect("/moved")]
     with pytest.raises(DownloadError, match="allow_private"):
         download_files(server.url, str(out), file_name=None, options=options)
     assert len(server.requests) == 1
 
 
-def test_proxy_gets_the_request_and_only_the_name_is_checked(server, out, monkeypatch):
-    monkeypatch.setattr(session, "resolve", lambda host, port: pytest.fail("the proxy resolves, not we"))
-    options = DownloadOptions(allow_http=True, proxy=f"http://127.0.0.1:{server.port}")
-    download_files(lambda: "http://files.example/x.csv", str(out), file_name=None, options=options)
+def behind(server):
+    return DownloadOptions(allow_http=True, proxy=f"http://127.0.0.1:{server.port}")
+
+
+@pytest.mark.parametrize("addresses", [["93.184.216.34"], None], ids=["public", "not known here"])
+def test_proxy_gets_the_request(server, out, monkeypatch, addresses):
+    monkeypatch.setattr(ssrf, "resolve", resolver({"files.example": addresses}))
+    download_files(lambda: "http://files.example/x.csv", str(out), file_name=None, options=behind(server))
     assert server.requests[0][0] == "http://files.example/x.csv"
-    with pytest.raises(DownloadError, match="metadata"):
-        download_files(lambda: "http://169.254.169.254/x", str(out), file_name=None, options=options)
-    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("host", ["files.example", "10.0.0.1", "169.254.169.254", "minio", "db.internal"])
+def test_proxy_does_not_get_what_would_be_refused_without_it(server, out, monkeypatch, host):
+    monkeypatch.setattr(ssrf, "resolve", resolver({"files.example": ["93.184.216.34", "10.0.0.1"]}))
+    with pytest.raises(DownloadError, match=r"metadata|allow_private"):
+        download_files(lambda: f"http://{host}/x.csv", str(out), file_name=None, options=behind(server))
+    assert server.requests == []
 
 
 def test_proxy_of_the_environment(server, out, monkeypatch):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from stoq_provider.download import responses, session
+from stoq_provider.download import responses, ssrf
 from stoq_provider.download.download import download_files
 from stoq_provider.download.options import DownloadOptions
 from stoq_provider.download.resume import Source
@@ -49,7 +49,7 @@ def test_certificate_that_is_wrong(tls, certificate, tmp_path, fault):
 
 
 def test_peer_is_checked_before_the_request(tls, certificate, tmp_path, monkeypatch):
-    monkeypatch.setattr(session, "resolve", lambda host, port: ["93.184.216.34"])
+    monkeypatch.setattr(ssrf, "resolve", lambda host, port: ["93.184.216.34"])
     with pytest.raises(DownloadError, match="loopback"):
         download_files(
             lambda: secure_url(tls),

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import socket
+
 import pytest
 
 from stoq_provider.download import ssrf
@@ -42,6 +44,28 @@ def test_usable_url(text, host, port):
         ("https://h/a secret", "space"),
         ("https://h/a\nsecret", "control"),
         ("https://h:99999/secret", "cannot be read"),
+        *(
+            (f"https://{host}/secret", "not all programs read alike")
+            for host in (
+                "2130706433",
+                "0x7f000001",
+                "017700000001",
+                "127.1",
+                "127.0.0.1.",
+                "010.0.0.1",
+                "0x7f.0.0.1",
+                "files.example.127",
+                "files.example.0x7f",
+                "１２７.0.0.1",
+                "①②⑦.0.0.1",
+                "127。0。0。1",
+                "bücher.example",
+                "127%2e0.0.1",
+                "files%00.example",
+                "[fe80::1%25eth0]",
+                "files,example",
+            )
+        ),
         ("https://[::1/secret", "cannot be read"),
     ],
 )
@@ -58,7 +82,20 @@ def test_repr_names_the_host_only():
     assert repr(URL) == f"{URL}" == "<signed URL at bucket.s3.amazonaws.com>"
 
 
-PUBLIC = ["93.184.216.34", "2606:2800:220:1::1", "::ffff:93.184.216.34", "64:ff9b::5db8:d822"]
+PUBLIC = [
+    "93.184.216.34",
+    "192.88.98.1",
+    "192.88.100.1",
+    "172.32.0.1",
+    "100.128.0.1",
+    "198.20.0.1",
+    "2606:2800:220:1::1",
+    "2001:200::1",
+    "3fff:1000::1",
+    "::ffff:93.184.216.34",
+    "64:ff9b::5db8:d822",
+    "2002:5db8:d822::1",
+]
 PRIVATE = [
     "10.0.0.1",
     "172.16.0.1",
@@ -72,14 +109,34 @@ PRIVATE = [
     "64:ff9b::a00:1",
     "2002:0a00:0001::1",
     "198.18.0.1",
+    "0.1.2.3",
+    "192.0.0.192",
+    "192.0.2.1",
+    "192.88.99.1",
+    "198.51.100.1",
+    "203.0.113.1",
+    "2001:2::1",
+    "2001:20::1",
+    "2001:db8::1",
+    "2001:0:5db8:d822::f5ff:fffe",
+    "2002:c058:6301::1",
+    "3fff::1",
+    "3fff:fff::1",
+    "fe80::1%eth0",
+    "fdff::1",
 ]
-LOOPBACK = ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1", "64:ff9b::7f00:1"]
+LOOPBACK = ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::"]
 NEVER = [
     "169.254.169.254",
     "::ffff:169.254.169.254",
     "fd00:ec2::254",
     "fd00:ec2::254%1",
     "169.254.170.2",
+    "168.63.129.16",
+    "fd00:ec2::23",
+    "fd20:ce::254",
+    "64:ff9b::a9fe:a9fe",
+    "2002:a9fe:a9fe::",
     "0.0.0.0",
     "::",
     "224.0.0.1",
@@ -87,6 +144,10 @@ NEVER = [
     "240.0.0.1",
     "255.255.255.255",
     "::127.0.0.1",
+    "::ffff:0:10.0.0.1",
+    "64:ff9b:1::a00:1",
+    "100::1",
+    "5f00::1",
 ]
 EVERYTHING = DownloadOptions(allow_private=True, allow_loopback=True, allow_http=True)
 
@@ -120,44 +181,102 @@ def test_address_nobody_may_use(address):
         ssrf.check_address(address, URL, EVERYTHING)
 
 
-def test_plain_http():
-    with pytest.raises(Refused, match="plain http"):
-        ssrf.check_scheme(HTTP, STRICT)
-    ssrf.check_scheme(HTTP, DownloadOptions(allow_loopback=True))  # decided by the address
-    with pytest.raises(Refused, match="plain http"):
-        ssrf.check_address("93.184.216.34", HTTP, DownloadOptions(allow_loopback=True))
-    ssrf.check_address("93.184.216.34", HTTP, DownloadOptions(allow_http=True))
+NAMES = {
+    "files.example": ["93.184.216.34"],
+    "mixed.example": ["93.184.216.34", "10.0.0.1"],
+    "inside.example": ["10.0.0.1"],
+    "localhost": ["127.0.0.1"],
+    "localhost.": ["127.0.0.1"],
+    "metadata.google.internal": ["93.184.216.34"],
+    "1.2.3.example": ["93.184.216.34"],
+    "3com": ["10.0.0.1"],
+}
 
 
+@pytest.fixture
+def names(monkeypatch):
+    """Names that can be resolved here; literal addresses always can."""
+
+    def resolve(host, port):
+        if ssrf._is_address(host):
+            return [host]
+        if host not in NAMES:
+            raise socket.gaierror(-2, "Name or service not known")
+        return NAMES[host]
+
+    monkeypatch.setattr(ssrf, "resolve", resolve)
+
+
+def check(text, *, proxied, **options):
+    url = ssrf.parse_url(text)
+    assert not isinstance(url, Trouble), url
+    ssrf.check_host(url, DownloadOptions(**options), proxied=proxied)
+
+
+@pytest.mark.usefixtures("names")
+@pytest.mark.parametrize("proxied", [False, True], ids=["direct", "behind a proxy"])
+class TestHost:
+    @pytest.mark.parametrize("host", ["files.example", "1.2.3.example", "93.184.216.34", "[2606:2800::1]"])
+    def test_public_one_passes(self, proxied, host):
+        check(f"https://{host}/x", proxied=proxied)
+
+    @pytest.mark.parametrize("host", ["mixed.example", "inside.example", "3com", "10.0.0.1", "[fd00::1]"])
+    def test_private_one_needs_leave(self, proxied, host):
+        with pytest.raises(Refused, match="allow_private"):
+            check(f"https://{host}/x", proxied=proxied)
+        check(f"https://{host}/x", proxied=proxied, allow_private=True)
+
+    @pytest.mark.parametrize("host", ["LOCALHOST", "localhost.", "127.0.0.1", "[::1]"])
+    def test_loopback_needs_leave(self, proxied, host):
+        with pytest.raises(Refused, match="loopback"):
+            check(f"https://{host}/x", proxied=proxied)
+        check(f"https://{host}/x", proxied=proxied, allow_loopback=True)
+
+    @pytest.mark.parametrize("host", ["metadata", "Metadata.Google.Internal.", "169.254.169.254"])
+    def test_metadata_of_a_cloud_never_passes(self, proxied, host):
+        with pytest.raises(Refused, match="metadata"):
+            check(f"https://{host}/x", proxied=proxied, allow_private=True, allow_loopback=True)
+
+    @pytest.mark.parametrize("leave", [{}, {"allow_loopback": True}])
+    def test_plain_http_needs_leave(self, proxied, leave):
+        with pytest.raises(Refused, match="plain http"):
+            check("http://files.example/x", proxied=proxied, **leave)
+        check("http://files.example/x", proxied=proxied, allow_http=True)
+
+    def test_plain_http_to_loopback(self, proxied):
+        check("http://localhost/x", proxied=proxied, allow_loopback=True)
+
+
+@pytest.mark.usefixtures("names")
+def test_name_that_only_a_proxy_may_resolve():
+    with pytest.raises(OSError, match="not known"):
+        check("https://elsewhere.example/x", proxied=False)
+    check("https://elsewhere.example/x", proxied=True)
+    for leave in ({}, {"allow_loopback": True}):
+        with pytest.raises(Refused, match="plain http"):
+            check("http://elsewhere.example/x", proxied=True, **leave)
+    check("http://elsewhere.example/x", proxied=True, allow_http=True)
+
+
+@pytest.mark.usefixtures("names")
 @pytest.mark.parametrize(
     "host",
     [
-        "10.0.0.1",
-        "127.0.0.1",
-        "[::1]",
-        "2130706433",
-        "0x7f.1",
-        "127.1",
-        "127.0.0.1.",
-        "localhost",
-        "LOCALHOST.",
+        "minio",
+        "minio.",
         "a.localhost",
-        "metadata.google.internal",
-        "169.254.169.254",
+        "a.local",
+        "a.b.internal",
+        "a.corp",
+        "a.home.arpa",
+        "a.lan",
+        "a.local.",
     ],
 )
-def test_name_behind_a_proxy_that_is_refused(host):
-    with pytest.raises(Refused):
-        ssrf.check_name(ssrf.parse_url(f"https://{host}/x"), STRICT)
-
-
-@pytest.mark.parametrize(
-    "host", ["bucket.s3.amazonaws.com", "93.184.216.34", "3com.example", "1.2.3.example"]
-)
-def test_name_behind_a_proxy_that_passes(host):
-    ssrf.check_name(ssrf.parse_url(f"https://{host}/x"), STRICT)
-    with pytest.raises(Refused, match="plain http"):
-        ssrf.check_name(ssrf.parse_url(f"http://{host}/x"), DownloadOptions(allow_loopback=True))
+def test_name_of_a_private_network_that_only_a_proxy_may_resolve(host):
+    with pytest.raises(Refused, match="allow_private"):
+        check(f"https://{host}/x", proxied=True)
+    check(f"https://{host}/x", proxied=True, allow_private=True)
 
 
 @pytest.mark.parametrize(

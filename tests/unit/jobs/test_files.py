@@ -11,7 +11,7 @@ from certifi import where
 
 from stoq_provider import __version__
 from stoq_provider.core.models import JobHandle
-from stoq_provider.download import session
+from stoq_provider.download import ssrf
 from stoq_provider.exceptions import DownloadError, VerificationError
 from stoq_provider.hooks.medusa import MedusaHook
 from stoq_provider.hooks.stoq import StoqHook
@@ -33,7 +33,7 @@ def bare(monkeypatch):
     for name in (*names, *map(str.lower, names), "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
         monkeypatch.delenv(name, raising=False)
     known = {"files.example": PUBLIC, "inside.example": "10.20.30.40", "localhost": "127.0.0.1"}
-    monkeypatch.setattr(session, "resolve", lambda host, port: [known.get(host, host.strip("[]"))])
+    monkeypatch.setattr(ssrf, "resolve", lambda host, port: [known.get(host, host.strip("[]"))])
 
 
 @pytest.fixture
