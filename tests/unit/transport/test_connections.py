@@ -12,6 +12,7 @@ import requests
 import urllib3.util.connection
 
 from stoq_provider.transport import connections
+from stoq_provider.transport.adapter import ShopAdapter
 from stoq_provider.transport.connections import ClosableAdapter, TimeLimit
 
 from .hostile import DRIPS, OK, HostileServer
@@ -120,10 +121,11 @@ def test_session_that_is_closed_holds_no_connection(good, session):
     assert good.ended.wait(HANG_SECONDS)
 
 
-def test_session_that_nobody_closes_holds_no_connection(good):
+@pytest.mark.parametrize("adapter", [ClosableAdapter, ShopAdapter])
+def test_session_that_nobody_closes_holds_no_connection(good, adapter):
     def use() -> None:
         session = requests.Session()
-        session.mount("http://", ClosableAdapter())
+        session.mount("http://", adapter())
         ask(good, session, "")
 
     use()
