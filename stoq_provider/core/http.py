@@ -57,11 +57,16 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """One whole response; header names in lower case."""
+    """
+    One whole response; header names in lower case.
+
+    :param flaw: why there is no body, although one came.
+    """
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
+    flaw: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,13 +206,15 @@ def _kind_of(status: int) -> ProblemKind:
 
 
 def _messages(response: Response, payload: Any) -> tuple[str, ...]:
-    text = plain_text(response.body)
+    text = response.flaw or plain_text(response.body)
     if not text and 300 <= response.status < 400:
         text = "redirects are not followed, because the key would go along"
     return messages_of(payload) or ((text,) if text else ())
 
 
 def _describe_body(response: Response) -> str:
+    if response.flaw:
+        return response.flaw
     if not response.body.strip():
         return "the body is empty where JSON was expected"
     content_type = response.headers.get("content-type", "no content type")

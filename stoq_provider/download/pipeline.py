@@ -16,8 +16,8 @@ from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
+from stoq_provider.core.gunzip import Gunzip
 from stoq_provider.download.destination import Target, refuse_existing
-from stoq_provider.download.gunzip import Gunzip
 from stoq_provider.download.options import DownloadOptions, verification_error
 from stoq_provider.download.output import Output
 from stoq_provider.download.resume import Source, StartOver

@@ -15,6 +15,7 @@ from stoq_provider.core.validation import InvalidInput
 from stoq_provider.transport.auth import Login
 from stoq_provider.transport.causes import certificate_flaw
 from stoq_provider.transport.flow import RequestFlow, Stage, no_response
+from stoq_provider.transport.limits import Body, whole_call
 from stoq_provider.transport.log_filter import quietly
 from stoq_provider.transport.poll_scheduler import PollScheduler
 from stoq_provider.transport.retry import RetryPolicy
@@ -84,25 +85,41 @@ class AsyncTransport(RequestFlow):
     async def _exchange(self, request: Request) -> Response | Problem:
         # The client is shared, also by users of other names.
         headers = {"User-Agent": self._settings.user_agent, **self.login.headers(request.url)}
-        trace = _Trace()
+        trace, limit = _Trace(), whole_call(self._settings.timeout)
+        # Not wait_for(): before Python 3.12 it can swallow a cancellation.
+        call = quietly(asyncio.ensure_future, self._receive(request, headers, trace))
         try:
-            response = await quietly(
-                asyncio.ensure_future,
-                self._client.http.request(
-                    request.method,
-                    request.url,
-                    params=request.params,
-                    json=request.json,
-                    headers=headers,
-                    extensions={"trace": trace},
-                ),
-            )
+            done, _ = await asyncio.wait({call}, timeout=limit)
+        finally:
+            call.cancel()
+            await asyncio.gather(call, return_exceptions=True)
+        try:
+            if not done:
+                raise TimeoutError(f"not done within {limit:g} s")
+            return call.result()
         except Exception as error:
             # What a SOCKS proxy does wrong comes as what its package raises.
             if trace.stage is not Stage.HANDSHAKE and not isinstance(error, ERRORS):
                 raise
             return await self._no_response(error, trace.stage)
-        return Response(response.status_code, dict(response.headers), response.content)
+
+    async def _receive(self, request: Request, headers: dict[str, str], trace: _Trace) -> Response:
+        async with self._client.http.stream(
+            request.method,
+            request.url,
+            params=request.params,
+            json=request.json,
+            headers=headers,
+            extensions={"trace": trace},
+        ) as response:
+            body = Body(response.status_code, response.headers)
+            assert isinstance(response.stream, httpx.AsyncByteStream)
+            # As it comes: httpx would decode a chunk in one step, whatever becomes of it.
+            async for chunk in response.stream:
+                body.feed(chunk)
+                if body.flaw:
+                    break
+            return body.response()
 
     async def _no_response(self, error: Exception, stage: Stage | None) -> Problem:
         if stage is None:

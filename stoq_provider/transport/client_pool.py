@@ -22,6 +22,7 @@ from requests.utils import get_auth_from_url
 from stoq_provider.systems.base import System
 from stoq_provider.transport.aio import AsyncTransport, Client
 from stoq_provider.transport.auth import Login
+from stoq_provider.transport.limits import ACCEPT_ENCODING
 from stoq_provider.transport.poll_scheduler import PollScheduler
 from stoq_provider.transport.rate_limiter import TRIGGERER, Meter, RateLimiter
 from stoq_provider.transport.route import bundle_version, find_route, tls_context
@@ -40,7 +41,7 @@ def make_client(settings: ConnectionSettings) -> httpx.AsyncClient:
     route = find_route(settings.origin, settings.verify, settings.proxy)
     tls = tls_context(route.verify)
     client = httpx.AsyncClient(
-        headers={"Accept": "application/json"},
+        headers={"Accept": "application/json", "Accept-Encoding": ACCEPT_ENCODING},
         timeout=settings.timeout,
         verify=tls,
         proxy=_proxy(route.proxy, tls),

@@ -148,7 +148,9 @@ def no_response(error: Exception, settings: ConnectionSettings, stage: Stage) ->
     cause = cause_of(error) or name
     if stage is Stage.SENT:
         text = f"the connection broke before the response was whole ({cause})"
-        if name.endswith("Timeout"):  # as both libraries call it
+        if isinstance(error, TimeoutError):
+            text = f"the call was {error}"
+        elif name.endswith("Timeout"):  # as both libraries call it
             text = f"no response within {settings.timeout:g} s"
         return Problem(ProblemKind.LOST_CONNECTION, (text,))
     if isinstance(error, InvalidInput):

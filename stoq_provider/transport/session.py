@@ -7,15 +7,17 @@ from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any
 
 from requests import Session
-from requests.exceptions import ConnectTimeout
-from urllib3.exceptions import HTTPError
+from requests.exceptions import ConnectTimeout, ReadTimeout
+from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from stoq_provider.core.http import Problem, Request, Response, read
 from stoq_provider.systems.base import System
 from stoq_provider.systems.payload import origin_of
 from stoq_provider.transport.adapter import ShopAdapter
 from stoq_provider.transport.auth import Login
+from stoq_provider.transport.connections import TimeLimit
 from stoq_provider.transport.flow import Stage, no_response
+from stoq_provider.transport.limits import ACCEPT_ENCODING, Body, whole_call
 from stoq_provider.transport.log_filter import quietly
 from stoq_provider.transport.route import find_route
 from stoq_provider.transport.settings import ConnectionSettings
@@ -23,6 +25,9 @@ from stoq_provider.transport.settings import ConnectionSettings
 if TYPE_CHECKING:
     from requests import PreparedRequest
     from requests import Response as RequestsResponse
+
+
+CHUNK_BYTES = 64 * 1024
 
 
 class ShopSession(Session):
@@ -44,6 +49,7 @@ class ShopSession(Session):
         self.mount("https://", self.adapter)
         self.mount("http://", self.adapter)
         self.headers.update({"User-Agent": settings.user_agent, "Accept": "application/json"})
+        self.headers["Accept-Encoding"] = ACCEPT_ENCODING
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
 
     def _sign(self, request: PreparedRequest) -> PreparedRequest:
@@ -86,28 +92,41 @@ def sign_nothing(request: PreparedRequest) -> PreparedRequest:
     return request
 
 
-def exchange(session: ShopSession, request: Request, **options: Any) -> Response | Problem:
+def exchange(
+    session: ShopSession, request: Request, *, upload: int = 0, **options: Any
+) -> Response | Problem:
     """
     Send a request once; that it got no response is a value.
 
+    :param upload: bytes of a body that is a file.
     :param options: more for ``session.request``.
     """
     session.adapter.stage = None
     try:
-        response = quietly(
-            session.request,
-            request.method,
-            request.url,
-            params=dict(request.params) if request.params else None,
-            json=request.json,
-            timeout=session.settings.timeout,
-            allow_redirects=False,
-            **options,
-        )
+        with TimeLimit(whole_call(session.settings.timeout, upload), session.close):
+            return quietly(_receive, session, request, timeout=session.settings.timeout, **options)
     except (OSError, HTTPError, ValueError) as error:  # those of requests are an OSError, not all are theirs
         stage = session.adapter.stage
         if stage is None:  # it did not get to the adapter
             stage = Stage.CONNECTING if isinstance(error, (ConnectTimeout, ValueError)) else Stage.SENT
         return no_response(error, session.settings, stage)
-    headers = {name.lower(): value for name, value in response.headers.items()}
-    return Response(response.status_code, headers, response.content)
+
+
+def _receive(session: Session, request: Request, **options: Any) -> Response:
+    with session.request(
+        request.method,
+        request.url,
+        params=dict(request.params) if request.params else None,
+        json=request.json,
+        allow_redirects=False,
+        stream=True,
+        **options,
+    ) as response:
+        body = Body(response.status_code, response.headers)
+        try:
+            # Not stream(), which takes a line between two chunks however long it is.
+            while not body.flaw and (chunk := response.raw.read(CHUNK_BYTES, decode_content=False)):
+                body.feed(chunk)
+        except ReadTimeoutError:
+            raise ReadTimeout from None
+        return body.response()

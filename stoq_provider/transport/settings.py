@@ -23,7 +23,8 @@ class ConnectionSettings:
     :param origin: scheme, host and port, without a path.
     :param key: the API key, or the password where there is a ``login``; in no repr.
     :param login: user name, for systems that trade it for a token; elsewhere not used.
-    :param timeout: seconds to wait for a connection, and for each piece of a response.
+    :param timeout: seconds to wait for a connection, and for each piece of a response; a whole call takes
+        three times as long at the most (:mod:`~stoq_provider.transport.limits`).
     :param verify: whether TLS certificates are checked, or the path of a CA bundle; as ``proxy`` what the
         connection says, of which :mod:`~stoq_provider.transport.route` makes what counts.
     :param conn_id: the connection, for messages.

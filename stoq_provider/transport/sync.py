@@ -70,4 +70,5 @@ class SyncTransport(RequestFlow):
         if not isinstance(request, Upload):
             return send(headers=headers)
         form = request.form()
-        return send(headers={**headers, "Content-Type": form.content_type}, data=form)
+        headers = {**headers, "Content-Type": form.content_type}
+        return send(headers=headers, data=form, upload=form.len)

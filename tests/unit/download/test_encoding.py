@@ -7,7 +7,7 @@ import hashlib
 
 import pytest
 
-from stoq_provider.download import gunzip
+from stoq_provider.core import gunzip
 from stoq_provider.exceptions import ValidationRejected, VerificationError
 
 from .conftest import BODY, ROWS, files, serve

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import selectors
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from email.utils import formatdate
 from typing import Any, TypeVar
 
@@ -132,7 +133,11 @@ class Shop:
         self.scheduler = PollScheduler(system, self.limiter, clock=clock)
         self.client = Client(self, Login(self.settings, system))  # type: ignore[arg-type]
 
-    async def request(self, method: str, url: str, **_: Any) -> httpx.Response:
+    @asynccontextmanager
+    async def stream(self, method: str, url: str, **_: Any) -> AsyncIterator[httpx.Response]:
+        yield await self._answer(url)
+
+    async def _answer(self, url: str) -> httpx.Response:
         job_id = url.rpartition("/")[2]
         self.asked.append((clock() - START, job_id))
         self.in_flight += 1

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stoq_provider.download import gunzip
-from stoq_provider.download.gunzip import FREE_BYTES, PIECE_BYTES, Gunzip
+from stoq_provider.core import gunzip
+from stoq_provider.core.gunzip import FREE_BYTES, PIECE_BYTES, Gunzip
 
 NOISE = random.Random(1).randbytes(300_000)
 
