@@ -17,7 +17,8 @@ import selectors
 import socket
 import sys
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from datetime import datetime, timezone
 from types import SimpleNamespace
 from typing import Any, TypeVar
@@ -211,20 +212,24 @@ class _Jumping(selectors.DefaultSelector):
 
 @pytest.fixture
 def virtual_time(monkeypatch: pytest.MonkeyPatch) -> VirtualTime:
-    send = httpx.AsyncClient.send
+    stream = httpx.AsyncClient.stream
 
-    async def counted(client: httpx.AsyncClient, *args: Any, **options: Any) -> httpx.Response:
+    @asynccontextmanager
+    async def counted(client: httpx.AsyncClient, *args: Any, **options: Any) -> AsyncIterator[httpx.Response]:
         loop = asyncio.get_running_loop()
         if not isinstance(loop, JumpingLoop):
-            return await send(client, *args, **options)
+            async with stream(client, *args, **options) as response:
+                yield response
+            return
         loop.under_way += 1
         try:
-            return await send(client, *args, **options)
+            async with stream(client, *args, **options) as response:
+                yield response
         except httpx.ReadTimeout:
             loop.virtual.gave_up()
             raise
         finally:
             loop.under_way -= 1
 
-    monkeypatch.setattr(httpx.AsyncClient, "send", counted)
+    monkeypatch.setattr(httpx.AsyncClient, "stream", counted)
     return VirtualTime(monkeypatch)

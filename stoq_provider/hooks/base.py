@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from airflow.providers.common.compat.connection import get_async_connection
 from airflow.providers.common.compat.sdk import BaseHook
@@ -27,6 +27,7 @@ from stoq_provider.exceptions import Detached, StoqProviderError
 from stoq_provider.get_provider_info import INTEGRATIONS, connection, form_widgets
 from stoq_provider.jobs.config import mask_proxy, user_agent
 from stoq_provider.jobs.errors import NOTHING_SENT, of_problem, typed
+from stoq_provider.jobs.patience import patiently
 from stoq_provider.jobs.send import send
 from stoq_provider.systems.base import System
 from stoq_provider.systems.payload import query_pairs
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
     from stoq_provider.transport.session import ShopSession
     from stoq_provider.transport.sync import SyncTransport
 
+T = TypeVar("T")
+
 DETACHED = "A remote job that was submitted goes on; it can't be cancelled from here."
 
 
@@ -58,6 +61,9 @@ class JobHook(BaseHook):
     conn_name_attr: ClassVar[str]
     default_conn_name: ClassVar[str]
     hook_name: ClassVar[str]
+
+    patience = 0.0
+    """Seconds for which reads are repeated while responses are bad; a task whose jobs have ended sets it."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Name the class after its system; give it its own form, since Airflow 2 sees none inherited."""
@@ -224,18 +230,32 @@ class JobHook(BaseHook):
         """
         return self._payload(self._request(method, path, params, json))
 
-    def _request(self, method: str, path: str, params: Mapping[str, Any] | None, json: Any) -> Request:
+    def _request(
+        self, method: str, path: str, params: Mapping[str, Any] | None = None, json: Any = None
+    ) -> Request:
         with typed(self.system.name, NOTHING_SENT):
             url = self.system.url(self.settings.origin, path)
             request = Request(check_text(method, "method").upper(), url, query_pairs(params), json)
             check_json(json, request.target)
         return request
 
-    def _payload(self, request: Request, job_id: str | None = None) -> Any:
-        decoded = self.transport.send(request)
-        if decoded.problem is not None:
-            raise self._error(decoded, request, job_id)
-        return decoded.payload
+    def _payload(
+        self,
+        request: Request,
+        job_id: str | None = None,
+        read: Callable[[Any], T] = lambda payload: payload,
+        fate: str = "Reading stopped; nothing was changed.",
+    ) -> T:
+        """Make a call and return what ``read`` makes of the payload; ``fate`` is said where it can't."""
+
+        def once() -> T:
+            decoded = self.transport.send(request)
+            if decoded.problem is not None:
+                raise self._error(decoded, request, job_id)
+            with typed(self.system.name, fate):
+                return read(decoded.payload)
+
+        return patiently(self, once, known=job_id is not None) if request.reads_only else once()
 
     def _error(self, decoded: Decoded, request: Request, job_id: str | None) -> StoqProviderError:
         problem = decoded.problem
@@ -285,18 +305,20 @@ class JobHook(BaseHook):
         :param handle: a handle, or its form in XCom.
         :raises StoqProviderError: the typed error of what came back.
         """
-        known, payload = self._ask(handle, self.system.status_request)
-        with typed(self.system.name, f"Job {known.job_id} goes on; a retry asks again."):
-            return self.system.read_status(payload, known)
+        return self._ask(handle, self.system.status_request, self.system.read_status)[1]
 
     def _ask(
-        self, handle: JobHandle | Mapping[str, Any], make: Callable[[str, JobHandle], Request]
-    ) -> tuple[JobHandle, Any]:
-        """Make a call about a job; return its handle and the decoded payload."""
+        self,
+        handle: JobHandle | Mapping[str, Any],
+        make: Callable[[str, JobHandle], Request],
+        read: Callable[[Any, JobHandle], T] = lambda payload, _: payload,
+    ) -> tuple[JobHandle, T]:
+        """Make a call about a job; return its handle, and what ``read`` makes of the payload."""
         with typed(self.system.name, "The remote job goes on; nothing was sent."):
             known = JobHandle.of(handle)
             request = make(self.settings.origin, known)
-        return known, self._payload(request, known.job_id)
+        fate = f"Job {known.job_id} goes on; a retry asks again."
+        return known, self._payload(request, known.job_id, lambda payload: read(payload, known), fate)
 
     def file_url(self, status: JobStatus) -> str | None:
         """
@@ -309,9 +331,8 @@ class JobHook(BaseHook):
         request = self.system.file_request(self.settings.origin, status)
         if request is None:
             return status.download_url
-        payload = self._payload(request, status.job_id)
-        with typed(self.system.name, f"Job {status.job_id} is done; {DOWNLOADS_AGAIN}"):
-            return self.system.read_file_url(payload)
+        fate = f"Job {status.job_id} is done; {DOWNLOADS_AGAIN}"
+        return self._payload(request, status.job_id, self.system.read_file_url, fate)
 
     def download(
         self, handle: JobHandle | Mapping[str, Any], destination: str | ObjectStoragePath

@@ -211,9 +211,10 @@ class MedusaHook(JobHook):
         With the store on the server's own disk it begins with the ``backend_url`` that the server is
         configured with, and is made for a file that does not exist as well (M).
         """
-        payload = self._payload(self.system.url_request(self.settings.origin, file_key))
-        with typed(self.system.name, "Nothing was changed; a retry asks again."):
-            return self.system.read_file_url(payload)
+        request = self.system.url_request(self.settings.origin, file_key)
+        return self._payload(
+            request, None, self.system.read_file_url, "Nothing was changed; a retry asks again."
+        )
 
 
 class _Upload:

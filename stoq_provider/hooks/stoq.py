@@ -162,14 +162,17 @@ class StoqHook(JobHook):
     ) -> tuple[list[dict[str, Any]], int]:
         """Return the rows of one page of a list, and how many pages there are (1 point)."""
         query = {name.rstrip("_"): value for name, value in filters.items()}
-        payload = self.request("GET", path, params={"per_page": PAGE_SIZE, **query, "page": page})
-        with typed(self.system.name, "Reading stopped; nothing was changed."):
+
+        def read(payload: Any) -> tuple[list[dict[str, Any]], int]:
             listed = rows(payload, key, f"GET {path}")
             meta = payload.get("meta")
             pages = optional_int(meta, "total_pages") if isinstance(meta, Mapping) else None
             if pages is None:
                 raise MalformedResponse(f"GET {path} does not say how many pages there are")
             return listed, pages
+
+        request = self._request("GET", path, {"per_page": PAGE_SIZE, **query, "page": page})
+        return self._payload(request, read=read)
 
     # -- any action ---------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from stoq_provider.core.ids import UUIDS, check_ids, chunks
@@ -56,7 +57,7 @@ class SureCartHook(JobHook):
 
     def get_bulk_action(self, handle: JobHandle | Mapping[str, Any]) -> dict[str, Any]:
         """Return a bulk action as the server tells it, with its ``record_ids``."""
-        _, payload = self._ask(handle, self.system.status_request)
+        payload: Any = self._ask(handle, self.system.status_request)[1]
         return dict(payload) if isinstance(payload, Mapping) else {}
 
     def iter_existing(self, action_type: str, record_ids: Sequence[str]) -> Iterator[str]:
@@ -76,7 +77,6 @@ class SureCartHook(JobHook):
 
     def _listed(self, records: str, filters: Mapping[str, Any]) -> Iterator[str]:
         limit = surecart.ASSUMPTIONS["read.page"].value
-        payload = self.request("GET", f"/{records}", params={**filters, "limit": limit})
-        with typed(self.system.name, "Reading stopped; nothing was changed."):
-            found = rows(payload, "data", f"GET /{records}")
+        request = self._request("GET", f"/{records}", {**filters, "limit": limit})
+        found = self._payload(request, read=partial(rows, key="data", what=f"GET /{records}"))
         yield from (str(row.get("id")).lower() for row in found)

@@ -26,6 +26,9 @@ class JobClient(Protocol):
 
     conn_id: str
 
+    patience: float
+    """Seconds for which reads are repeated while responses are bad."""
+
     @property
     def system(self) -> System:
         """How the remote system spells the contract."""

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 LOOKS = (0.0, 3.0, 7.0)
 """
 Seconds before each look at the list. A request whose connection broke may still be on its way: only after
-the last look a job that is not in the list counts as one that is not (Medusa makes one in 0.05 s, M).
+the last look a job that is not in the list counts as one that is not (Medusa makes one in 0.05 s, M). Nor
+does one bad response tell that nothing can be known.
 """
 
 MOST_PAGES = 50
@@ -56,7 +57,7 @@ def look_up(client: JobClient, submission: Submission, correlation: str | None, 
     for pause in LOOKS:
         client.sleep(pause)
         found = _look(client, submission, correlation, since)
-        if found.lookup is not Lookup.ABSENT:
+        if found.lookup is Lookup.FOUND:
             break
     return found
 

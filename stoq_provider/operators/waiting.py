@@ -149,6 +149,7 @@ class WaitingOperator(WaitingTask[H]):
 
     def _finish(self, context: Context, event: WaitEvent) -> dict[str, Any]:
         self._note_try(context)
+        self.hook.patience = config.unhealthy_after(self.unhealthy_after)
         records = self.records(context)
         recorded = records is None or records.recorded
         if records is not None:

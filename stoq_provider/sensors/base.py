@@ -178,6 +178,7 @@ class JobSensor(WaitingTask[H], BaseSensorOperator):
         error = worst or self._worst_error(event, own_jobs=False, recorded=True)
         if error is not None:
             raise self._failed(error)
+        self.hook.patience = config.unhealthy_after(self.unhealthy_after)
         manifest = results.sum_up(self.hook, self.download, event, event.state.destination, recorded=True)
         self.hook.close()
         return manifest

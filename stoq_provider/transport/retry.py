@@ -1,8 +1,8 @@
 """
 Which calls are sent again, and after how long. One policy for both drivers.
 
-A read may be sent again after anything that passes. A write is sent again only where it surely was not
-processed: after a 429, and where no connection came about.
+A read may be sent again after anything that passes, such as a success that can't be read. A write is sent
+again only where it surely was not processed: after a 429, and where no connection came about.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ class RetryPolicy:
         kind = response.problem.kind
         if kind in (ProblemKind.RATE_LIMITED, ProblemKind.NOT_SENT):
             return True
-        return request.reads_only and kind in _PASSING
+        unreadable = kind is ProblemKind.PROTOCOL and 200 <= (response.problem.http_status or 0) < 300
+        return request.reads_only and (unreadable or kind in _PASSING)
 
 
 class Retries:

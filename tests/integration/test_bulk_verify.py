@@ -188,10 +188,20 @@ def test_items_that_do_not_tell_are_warned_of_and_count_as_done(bench, sandbox, 
 def test_a_read_back_that_breaks_is_made_again_by_the_retry_and_nothing_is_submitted(bench, sandbox, mode):
     ids = items("release", 3)
     run = make(bench, "release", ids, mode, "fail")
-    sandbox.arm("status", status=500, path="/preorders/orders$", times=4)
+    sandbox.arm("status", status=500, path="/preorders/orders$", times=None)
     with pytest.raises(Exception, match="a retry reads again"):
         run.execute()
+    sandbox.disarm()
     assert run.retry()["unchanged_items"] == []
+    assert bench.sent() == [ids]
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("fault", ["html", "empty", "garbage", "reset_after"])
+def test_a_read_back_bears_bad_responses(bench, sandbox, mode, fault):
+    ids = items("release", 3)
+    sandbox.arm(fault, path="/preorders/orders$", times=9)
+    assert make(bench, "release", ids, mode, "fail").execute()["unchanged_items"] == []
     assert bench.sent() == [ids]
 
 

@@ -100,7 +100,10 @@ def test_typed_error_with_the_servers_words_and_never_the_key(hook, api, method,
         ({"status_code": 401, "json": {"errors": ["x"]}}, 1, 1),
         ({"exc": requests.ReadTimeout}, 4, 1),
         ({"exc": requests.ConnectTimeout}, 4, 4),
-        ({"status_code": 200, "text": "<html>"}, 1, 1),
+        ({"status_code": 200, "text": "<html>"}, 4, 1),
+        ({"status_code": 200, "text": ""}, 4, 1),
+        ({"status_code": 200, "text": '{"a": '}, 4, 1),
+        ({"status_code": 302, "text": ""}, 1, 1),
     ],
 )
 def test_a_read_is_sent_again_and_a_write_only_where_it_surely_did_nothing(
