@@ -16,8 +16,14 @@ from stoq_provider.core.http import RateLimit
 from stoq_provider.core.lifecycle import JobProgress, PollResult, PollResultKind, WatchRules, advance, give_up
 from stoq_provider.core.models import JobHandle, JobState
 
-JITTER = 0.05
+JITTER = 0.02
 """An interval is stretched by up to this part of itself, never shortened."""
+
+FIRST_SPREAD = 0.5
+"""
+A job's first poll may come earlier by up to this part of the interval: jobs begin together, and fifteen that
+are due at once keep others waiting for three seconds.
+"""
 
 LONGEST_BACKOFF = 60.0
 """Seconds to which the interval grows while responses are bad."""
@@ -83,8 +89,9 @@ class Poller:
 
     A job becomes due anew with each result: after the interval of its kind and age, longer while responses
     are bad or points are short, and once more at the deadline. Unless ``eager``, the first time is one
-    interval after the last sign of life. Where that has passed already, it is at once if the job was never
-    polled, and else (after a restart of the triggerer, say) within one interval, at random.
+    interval after the last sign of life, and up to half of one earlier where it was never polled. Where that
+    has passed already, it is at once if the job was never polled, and else (after a restart of the triggerer,
+    say) within one interval, at random.
 
     :param jobs: what is known so far, in the order of submission.
     :param cadence: gives the vendor's intervals by kind of job.
@@ -183,6 +190,8 @@ class Poller:
     def _first(self, progress: JobProgress, now: float) -> float:
         signs = [at for at in (progress.seen_at, progress.handle.submitted_at) if at is not None]
         interval = self._wanted_interval(progress, now)
+        if progress.seen_at is None:
+            interval *= 1 - FIRST_SPREAD * self._jitter()
         due_at = max(signs, default=now - interval) + interval
         if due_at <= now:
             due_at = now if progress.seen_at is None else now + interval * self._jitter()

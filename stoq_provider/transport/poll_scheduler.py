@@ -125,8 +125,11 @@ class Subscription:
 IN_FLIGHT = 8
 """Polls that may be under way at once; the points of a shop allow a few a second."""
 
-HEAD_START = 60.0
-"""Seconds by which a poll with priority goes before others, at least."""
+LONG_ROUND = 15.0
+"""
+Seconds. Where a round of all jobs takes longer, polls with priority go first, by a round. In a shorter one
+each has its turn soon, and a head start of some would make others late.
+"""
 
 _POLL = Request("GET", "")
 """Any poll, for the limiter: all have one price and one pace."""
@@ -236,8 +239,8 @@ class PollScheduler:
         if self._waits_since is not None:
             self.limiter.meter.waited(max(0.0, now - self._waits_since))
             self._waits_since = None
-        # Where points are short, a round of all jobs.
-        head_start = max(HEAD_START, self.round_time())
+        round_time = self.round_time()
+        head_start = round_time if round_time > LONG_ROUND else 0.0
         self._call(self._queue.take(now, self._system.poll_size, head_start=head_start))
         return 0.0
 

@@ -176,7 +176,8 @@ def logs() -> Iterator[Logs]:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shorten the pauses that no parameter shortens."""
+    """Shorten the pauses that no parameter shortens; jobs are first polled in the order of submission."""
+    monkeypatch.setattr("stoq_provider.core.polling.FIRST_SPREAD", 0.0)
     monkeypatch.setattr("random.uniform", lambda low, high: 0.01)
     monkeypatch.setattr(resume, "_BACKOFF_SECONDS", 0.02)
     real = DownloadOptions.of

@@ -26,7 +26,7 @@ def show(title: str, table: str) -> None:
 def crowds(parts: tuple[str, ...], *, quick: bool) -> None:
     """The parts that wait most of their time, side by side: they take little of the machine."""
     ways = (crowd.WAYS if "crowd" in parts else ()) + (crowd.PAIR if "pair" in parts else ())
-    size = crowd.Size(150, 60, 120) if quick else crowd.Size(1000, 600, 240)
+    size = crowd.Size(400, 60, 120) if quick else crowd.Size(1000, 600, 240)
     with Stage() as stage:
         small = cadence.start(stage, 60 if quick else 240) if "cadence" in parts else []
         results = crowd.measure(stage, ways, size) if ways else []

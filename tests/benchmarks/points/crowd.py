@@ -174,8 +174,8 @@ def crowd_table(ways: Sequence[Way], results: Sequence[Result]) -> str:
 
 def pair_table(results: Sequence[Result]) -> str:
     rows = [
-        row("part of the points used, all clients", [_used(r, 1.0) for r in results], "{:.1%}"),
-        row("part used of what the other client left", [_used(r, 0.0) for r in results], "{:.1%}"),
+        row("part of the points used, all clients", [_used(r, 1.0) for r in results], _part),
+        row("part used of what the other client left", [_used(r, 0.0) for r in results], _part),
         row("429s that it got", [throttled(r.calls) for r in results], "{:,}"),
         row("calls sent before a 429's `Retry-After` was over", [_early(r) for r in results], "{:,}"),
         row("tasks failed", [r.failed + r.unseen for r in results], "{:,}"),
@@ -195,6 +195,10 @@ def _meanwhile(result: Result) -> list[Call]:
     """What the other client sent while ours waited."""
     last = max(call.sent_at for call in result.calls)
     return [call for call in result.others if call.sent_at <= last]
+
+
+def _part(used: float) -> str:
+    return "the shop was busy for too short" if math.isnan(used) else f"{used:.1%}"
 
 
 def _used(result: Result, with_others: float) -> float:

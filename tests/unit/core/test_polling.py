@@ -175,9 +175,9 @@ class TestFirstPoll:
     def test_eager_is_at_once(self, jitter):
         assert poller(eager=True, jitter=jitter).due(T0) == (handle(),)
 
-    @pytest.mark.parametrize("jitter", [0.0, 1.0])
-    def test_a_new_job_is_due_one_interval_after_submission(self, jitter):
-        assert poller(now=T0 + 1, jitter=jitter).wait(T0 + 1) == 4
+    @pytest.mark.parametrize(("jitter", "wait"), [(0.0, 4.0), (0.5, 2.75), (1.0, 1.5)])
+    def test_a_new_job_is_due_half_to_one_interval_after_submission(self, jitter, wait):
+        assert poller(now=T0 + 1, jitter=jitter).wait(T0 + 1) == wait
 
     def test_a_job_seen_elsewhere_is_due_one_interval_after_that(self):
         poll = poller(JobProgress(handle(submitted_at=T0 - 300), T0, T0 - 4))

@@ -155,7 +155,8 @@ class TestLeaving:
         assert ended < 10, "it is made again at once"
         assert shop.limiter._under_way == 0
 
-    def test_of_a_batch_takes_nothing_from_those_in_it(self):
+    def test_of_a_batch_takes_nothing_from_those_in_it(self, monkeypatch):
+        monkeypatch.setattr("stoq_provider.core.polling.FIRST_SPREAD", 0.0)
         shop = Shop(batch, system=Batched(), latency=3.0)
 
         async def work():
@@ -285,8 +286,12 @@ class TestContexts:
 
 
 class TestOrder:
-    def schedule(self, *polls, gap=2.5, **more):
-        """Let jobs be due at once for one subscription, while the points allow one call every few seconds."""
+    def schedule(self, *polls, gap=2.5, crowd=0, **more):
+        """
+        Let jobs be due at once for one subscription, while the points allow one call every few seconds.
+
+        :param crowd: other jobs, which make the round longer.
+        """
         shop = Shop(latency=0.01, **more)
 
         async def work():
@@ -296,6 +301,8 @@ class TestOrder:
             for _ in range(int(gap * 2)):
                 shop.limiter.spend(Request("POST", "x"), clock())
             async with shop.scheduler.subscribe(shop.transport()) as subscription:
+                for number in range(crowd):
+                    subscription.add(ScheduledPoll(handle(f"later-{number}"), START + 1e6, False))
                 for name, due, early in polls:
                     subscription.add(ScheduledPoll(handle(name), START + due, early))
                 got = []
@@ -308,12 +315,17 @@ class TestOrder:
     def test_the_earliest_due_goes_first(self):
         assert self.schedule(("c", -1, False), ("a", -3, False), ("b", -2, False)) == ["a", "b", "c"]
 
-    def test_early_ones_go_before_them(self):
-        asked = self.schedule(("a", -3, False), ("new", 0, True), ("b", -2, False), ("last look", -1, True))
-        assert asked == ["last look", "new", "a", "b"]
+    @pytest.mark.parametrize(
+        ("crowd", "order"),
+        [(100, ["last look", "new", "a", "b"]), (30, ["a", "b", "last look", "new"])],
+        ids=["a long round", "a short round"],
+    )
+    def test_early_ones_go_before_them_where_a_round_is_long(self, crowd, order):
+        polls = ("a", -3, False), ("new", 0, True), ("b", -2, False), ("last look", -1, True)
+        assert self.schedule(*polls, crowd=crowd) == order
 
-    def test_but_nobody_waits_for_more_than_the_head_start(self):
-        assert self.schedule(("old", -70, False), ("new", 0, True)) == ["old", "new"]
+    def test_but_nobody_waits_for_more_than_a_round(self):
+        assert self.schedule(("old", -25, False), ("new", 0, True), crowd=100) == ["old", "new"]
 
     def test_a_batch_takes_those_whose_turn_it_is(self):
         names = [(str(n), -n, False) for n in range(12)]

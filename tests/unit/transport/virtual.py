@@ -174,7 +174,8 @@ class Shop:
         """Wait for jobs as a trigger does, and return the poller."""
         now = clock()
         submitted_at = plan.pop("submitted_at", now)
-        jobs = [JobProgress(handle(name, submitted_at=submitted_at), now) for name in names]
+        jobs = plan.pop("jobs", None)
+        jobs = jobs or [JobProgress(handle(name, submitted_at=submitted_at), now) for name in names]
         plan = {"deadline": now + 100_000, "now": now, **plan}
         poller = make_poller(jobs, self.system, round_time=self.scheduler.round_time, **plan)
         await wait_async(poller, transport or self.transport(), log=log or Lines())
