@@ -30,6 +30,9 @@ _NOT_UTF_8 = (
     "they are"
 )
 
+LONGEST_NAME = 128 * 1024
+"""Characters of a column's name; a longer one is no header line, but a quote that is never closed."""
+
 _DECIMAL = re.compile(r"^decimal(?:128)?\((\d+),\s*(\d+)\)$")
 _ZONED = re.compile(r"^timestamp\[(s|ms|us|ns),\s*(?:tz=)?([^\s\]]+)\]$")
 _OFFSET = re.compile(r"^[+-](?:0\d|1[0-4]):[0-5]\d$")
@@ -247,7 +250,11 @@ def _read_header(header: bytes) -> tuple[list[str], str]:
     outside_quotes = "".join(text.split('"')[::2])
     delimiter = max(DELIMITERS, key=outside_quotes.count)
     try:
-        return next(csv.reader([text], delimiter=delimiter), []), delimiter
+        names = next(csv.reader([text], delimiter=delimiter), [])
+        # The standard library has this limit too, but anybody in the process may have raised it.
+        if len(max(names, key=len, default="")) > LONGEST_NAME:
+            raise csv.Error(f"field larger than field limit ({LONGEST_NAME})")
+        return names, delimiter
     except csv.Error as error:
         message = f"The CSV can't become Parquet: its header line can't be read: {error}."
         raise verification_error(CARRIAGE_RETURNS if "\r" in outside_quotes else message) from None

@@ -122,7 +122,9 @@ def test_the_first_offenders_are_named_and_all_are_counted():
 
 
 @pytest.mark.parametrize(
-    "values", ["12,13", b"12", bytearray(b"12"), memoryview(b"12"), {3: 0}, 12, None, 1.5], ids=repr
+    "values",
+    ["12,13", b"12", bytearray(b"12"), memoryview(b"12"), {3: 0}, 12, None, 1.5],
+    ids=lambda value: type(value).__name__,
 )
 def test_what_is_no_list(values):
     refused(lambda: check(values), "must be a list of whole numbers", type(values).__name__)

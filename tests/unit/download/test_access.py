@@ -227,7 +227,7 @@ def test_only_a_clear_no_of_a_file_system_refuses(gcs, step, error, clear):
         (Refused(status_code=403, error_code="AuthorizationPermissionMismatch"), check_access),
         (Refused(status_code=403, error_code="AuthorizationFailure"), check_access),
     ],
-    ids=repr,
+    ids=lambda value: getattr(value, "__name__", repr(value)),
 )
 def test_only_a_clear_no_of_azure_refuses(azure, error, outcome):
     store, target = azure

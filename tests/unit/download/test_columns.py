@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import datetime as dt
 from decimal import Decimal
+from functools import partial
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -281,6 +283,8 @@ def test_many_lines_that_end_with_a_carriage_return_alone(tmp_path, monkeypatch,
         convert(tmp_path, "a,b\r" + "1,2\r" * 1000)
 
 
-def test_a_header_that_csv_can_not_read(tmp_path):
+@pytest.mark.parametrize("limit", [131_072, 2**26], ids=["default", "raised by others"])
+def test_a_header_that_csv_can_not_read(tmp_path, request, limit):
+    request.addfinalizer(partial(csv.field_size_limit, csv.field_size_limit(limit)))
     with pytest.raises(VerificationError, match="header line can't be read: field larger"):
         convert(tmp_path, "a" * 200_000 + ",b\n1,2\n", pieces=10**6)
