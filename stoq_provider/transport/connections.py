@@ -14,9 +14,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from time import monotonic, sleep
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from requests.adapters import HTTPAdapter
+
+if TYPE_CHECKING:
+    from requests import Response
 
 _TICK_SECONDS = 0.5
 
@@ -49,6 +52,14 @@ class ClosableAdapter(HTTPAdapter):
             latest.close()
 
     __del__ = close
+
+    def send(self, *args: Any, **kwargs: Any) -> Response:
+        """Send a request; parameters are those of requests."""
+        try:
+            return super().send(*args, **kwargs)
+        except BaseException:
+            self.close()  # urllib3 closes its own handle of the connection only
+            raise
 
     def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
         """Return the pool for a request, direct or through a proxy, that makes connections of ours."""

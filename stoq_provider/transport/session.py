@@ -129,4 +129,6 @@ def _receive(session: Session, request: Request, **options: Any) -> Response:
                 body.feed(chunk)
         except ReadTimeoutError:
             raise ReadTimeout from None
+        if body.flaw:
+            session.close()  # a server would go on sending the rest
         return body.response()

@@ -11,10 +11,13 @@ import pytest
 import requests
 import urllib3.util.connection
 
+from stoq_provider.core.http import Request
 from stoq_provider.transport import connections
 from stoq_provider.transport.adapter import ShopAdapter
 from stoq_provider.transport.connections import ClosableAdapter, TimeLimit
+from stoq_provider.transport.session import ShopSession, exchange
 
+from .conftest import STOQ, settings
 from .hostile import DRIPS, OK, HostileServer
 from .silence import HANG_SECONDS, PATIENCE
 
@@ -119,6 +122,24 @@ def test_session_that_is_closed_holds_no_connection(good, session):
     ask(good, session, "")
     session.close()
     assert good.ended.wait(HANG_SECONDS)
+
+
+def test_request_that_fails_leaves_no_connection(session):
+    with closing(HostileServer(b"no HTTP\r\n\r\n", b"")) as server:
+        with pytest.raises(requests.ConnectionError):
+            session.get(f"http://{server.origin}/", timeout=PATIENCE)
+        assert server.ended.wait(HANG_SECONDS)
+
+
+def test_response_that_is_not_read_to_its_end_leaves_no_connection():
+    head = OK + b"Content-Encoding: gzip\r\nContent-Length: 999999\r\n\r\n"
+    with closing(HostileServer(head + b"x" * 65_536, b"")) as server:
+        given = settings(f"http://{server.origin}")
+        shop = ShopSession(given, STOQ)
+        assert exchange(shop, Request("GET", f"{given.origin}/x")).flaw.startswith(
+            "the body is no whole gzip"
+        )
+        assert server.ended.wait(HANG_SECONDS)
 
 
 @pytest.mark.parametrize("adapter", [ClosableAdapter, ShopAdapter])
