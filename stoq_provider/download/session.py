@@ -44,6 +44,7 @@ class GuardedSession:
         self._check = check
         self._url: SignedUrl | None = None
         self._direct = True
+        self._limit = self.waiting()
         self._session = requests.Session()
         # Nothing that was not put there on purpose: no cookie policy, no library's default headers.
         self._session.headers.clear()
@@ -61,7 +62,7 @@ class GuardedSession:
         self._session.close()
 
     def waiting(self, *, connecting: bool = False) -> TimeLimit:
-        """Return the limit on a wait for bytes of a body, however the server lets it wait."""
+        """Return the limit on a wait for bytes, however the server lets it wait."""
         seconds = self._options.stall_timeout + (self._options.connect_timeout if connecting else 0.0)
         return TimeLimit(seconds, self.close)
 
@@ -81,7 +82,8 @@ class GuardedSession:
 
     def _get_once(self, url: SignedUrl, headers: dict[str, str]) -> requests.Response | Trouble:
         try:
-            with self.waiting(connecting=True):
+            self._limit = self.waiting(connecting=True)
+            with self._limit:
                 return quietly(self._send, url, headers)
         except (Refused, InvalidInput) as error:
             return Trouble(str(error), final=True)
@@ -120,6 +122,7 @@ class GuardedSession:
 
     def _connected(self, sock: socket.socket) -> None:
         """Check the other end of a new connection; that of a connection to a proxy is the proxy."""
+        self._limit.restart(self._options.stall_timeout)
         self._check()
         if self._direct:
             assert self._url is not None

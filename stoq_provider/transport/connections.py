@@ -122,6 +122,11 @@ class TimeLimit:
         _running.add(self)
         _watch()
 
+    def restart(self, seconds: float) -> None:
+        """Let so many seconds count from now on instead."""
+        with self._lock:
+            self._seconds, self._until = seconds, monotonic() + seconds
+
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         """Say whether the limit has passed; after this, nothing is ended any more."""
         with self._lock:

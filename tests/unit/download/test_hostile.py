@@ -60,6 +60,19 @@ def test_server_that_drips(fetch, hostile, monkeypatch, tmp_path, drip, end, err
     assert files(tmp_path) == []
 
 
+@pytest.mark.parametrize(
+    ("hostile", "drip"),
+    [(drip, drip) for drip in DRIPS if drip not in (*SENDS_BODY, "in the length of a chunk")],
+    indirect=["hostile"],
+)
+def test_time_for_a_connection_is_none_for_a_response(fetch, hostile, monkeypatch, drip):
+    looks = itertools.count()
+    late = SimpleNamespace(monotonic=lambda: 61.0 if hostile.drips.is_set() and next(looks) else 0.0)
+    monkeypatch.setattr(connections, "monotonic", late.monotonic)
+    with pytest.raises(DownloadError, match="timed out; gave up"):
+        download(fetch, hostile, drip, stall_timeout=60.0, should_stop=lambda: next(looks) > 1000)
+
+
 @pytest.mark.parametrize("hostile", ["in a header"], indirect=True)
 def test_nothing_is_asked_on_a_connection_that_comes_about_after_the_stop(fetch, hostile, monkeypatch):
     connect = urllib3.util.connection.create_connection
