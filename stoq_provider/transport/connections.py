@@ -7,6 +7,7 @@ never meets it: in a handshake, in headers, in one ``100 Continue`` after the ot
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 import weakref
@@ -89,10 +90,10 @@ class ClosableAdapter(HTTPAdapter):
 
     def _keep(self, sock: socket.socket) -> None:
         self._connected(sock)
-        if self._latest is not None:
-            self._latest.close()
         # A second handle of the same connection: TLS takes the socket itself over.
-        self._latest = socket.fromfd(sock.fileno(), sock.family, sock.type)
+        latest, self._latest = self._latest, socket.fromfd(sock.fileno(), sock.family, sock.type)
+        if latest is not None:
+            latest.close()
 
 
 class TimeLimit:
@@ -144,6 +145,8 @@ class TimeLimit:
 
 
 _running: set[TimeLimit] = set()
+# The calls of other threads go on in the parent alone: their connections and locks are not the child's.
+os.register_at_fork(after_in_child=_running.clear)
 _watcher = threading.Thread()
 
 

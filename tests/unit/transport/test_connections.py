@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
@@ -116,6 +117,16 @@ def test_what_comes_after_the_limit(monkeypatch, error, comes):
     with pytest.raises(comes) as caught:
         block()
     assert comes is KeyboardInterrupt or caught.value.__cause__ is error
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_child_ends_nothing_of_its_parent():
+    """The calls of the parent's other threads go on there, on the same connections."""
+    with TimeLimit(999.0, lambda: None):
+        child = os.fork()
+        if child == 0:
+            os._exit(len(connections._running))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_session_that_is_closed_holds_no_connection(good, session):
