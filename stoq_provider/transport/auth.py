@@ -68,9 +68,12 @@ class Login:
         if response.problem is not None:
             raise LoginFailed(_for_the_call_behind_it(response.problem), response.rate_limit)
         try:
-            self.token = self._system.read_login(response.payload)
+            token = self._system.read_login(response.payload)
+            if not (token.isascii() and token.isprintable()):
+                raise MalformedResponse("what it gave has characters that no header can carry")
         except MalformedResponse as error:
             raise LoginFailed(Problem(ProblemKind.NOT_SENT, (f"the login gave no token: {error}",))) from None
+        self.token = token
 
     def discard_if_refused(self, response: Decoded, token: str | None) -> bool:
         """

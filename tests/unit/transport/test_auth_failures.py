@@ -42,6 +42,15 @@ NO_ANSWER = {
 
 
 class TestALoginThatFails:
+    @pytest.mark.parametrize("token", ["töken", "€", "two\nlines", "\x7f"])
+    @pytest.mark.parametrize("call", [READ, WRITE])
+    def test_a_token_that_no_header_can_carry(self, send, server, token, call):
+        server.logins += [(200, {}, {"access_token": token})] * 9
+        (answer,) = send(call, policy=NO_RETRY)
+        assert answer.problem.kind is ProblemKind.NOT_SENT
+        assert answer.problem.text.startswith("the login gave no token")
+        assert server.paths == ["POST /login"]
+
     @pytest.mark.parametrize(
         ("status", "call"), [(400, READ), (401, WRITE), (403, WRITE), (404, READ), (422, WRITE)]
     )
