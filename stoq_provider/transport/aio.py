@@ -138,15 +138,24 @@ class _Trace:
     """
     Notes how far a request got, by the events of httpcore.
 
+    One counts as sent from the first step on that is not known to come before. So a step of another name, as
+    a later httpcore may have, means at the worst that the request perhaps was sent.
+
     ``stage``: ``None`` until there is a connection, old or new.
     """
 
     stage: Stage | None = None
 
     async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
-        if event.endswith("connect_tcp.started"):
-            self.stage = Stage.CONNECTING
-        elif event.endswith("send_request_headers.started") and info["request"].method != b"CONNECT":
+        step, state = event.split(".")[-2:]
+        to_proxy = "request" in info and info["request"].method == b"CONNECT"
+        if self.stage is Stage.SENT:
+            return
+        if step == "connect_tcp":
+            self.stage = Stage.HANDSHAKE if state == "complete" else Stage.CONNECTING
+        elif state == "started" and step not in _BEFORE_SENDING and not to_proxy:
             self.stage = Stage.SENT
-        elif event.endswith("connect_tcp.complete"):
-            self.stage = Stage.HANDSHAKE
+
+
+_BEFORE_SENDING = ("setup_socks5_connection", "start_tls", "response_closed")
+"""Steps of httpcore that come before, besides those of the request to a proxy, whose end is the last one."""

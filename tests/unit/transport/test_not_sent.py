@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import socket
 import struct
@@ -9,8 +10,11 @@ import threading
 from contextlib import suppress
 
 import pytest
+from httpcore._trace import Trace
 
 from stoq_provider.core.http import ProblemKind, Request
+from stoq_provider.transport.aio import _Trace
+from stoq_provider.transport.flow import Stage
 from tests.certificates import self_signed, serving
 
 from .conftest import settings
@@ -249,6 +253,53 @@ def test_the_same_behind_a_proxy(listen, certificate, driver):
     )
     assert problem.kind is ProblemKind.LOST_CONNECTION
     assert [head[:6] for head in proxy.requests] == [b"POST /"]
+
+
+def writes_by_a_call_of_its_own(monkeypatch):
+    def request(connection, method, url, **more):
+        connection.sock.sendall(f"{method} {url} HTTP/1.1\r\n\r\n".encode())
+        connection.sock.recv(1)  # the server has it, and resets
+        raise ConnectionResetError
+
+    monkeypatch.setattr("urllib3.connection.HTTPConnection.request", request)
+
+
+def writes_in_a_step_of_another_name(monkeypatch):
+    trace = Trace.atrace
+
+    async def renamed(self, name, info):
+        await trace(self, name.replace("send_request", "write_request"), info)
+
+    monkeypatch.setattr(Trace, "atrace", renamed)
+
+
+@pytest.mark.parametrize(
+    ("driver", "change"),
+    [(Worker, writes_by_a_call_of_its_own), (Triggerer, writes_in_a_step_of_another_name)],
+)
+def test_what_a_later_library_does_in_an_unknown_way_may_have_been_done(
+    listen, certificate, driver, change, monkeypatch
+):
+    change(monkeypatch)
+    shop = listen("reset after the request")
+    problem = ask(driver, f"https://localhost:{shop.port}", verify=certificate)
+    assert [head[:6] for head in shop.requests] == [b"POST /"]
+    assert problem.maybe_processed
+
+
+@pytest.mark.parametrize(
+    ("steps", "stage"),
+    [
+        (["socks.connect_tcp.complete", "socks.setup_socks5_connection.started"], Stage.HANDSHAKE),
+        (["http11.send_request_headers.started", "connection.connect_tcp.started"], Stage.SENT),
+    ],
+    ids=["at a SOCKS proxy", "sent before a new connection"],
+)
+def test_steps_of_httpcore(steps, stage):
+    trace = _Trace()
+    for step in steps:
+        asyncio.run(trace(step, {}))
+    assert trace.stage is stage
 
 
 @WRITERS
