@@ -18,16 +18,16 @@ from airflow.providers.common.compat.connection import get_async_connection
 from airflow.providers.common.compat.sdk import BaseHook
 
 from stoq_provider.core.error_text import hide_queries, sentences
-from stoq_provider.core.http import Decoded, ProblemKind, Request
+from stoq_provider.core.http import Request
 from stoq_provider.core.models import JobHandle, JobStatus
 from stoq_provider.core.submission import Submission
 from stoq_provider.core.validation import check_json, check_text
 from stoq_provider.download.options import DOWNLOADS_AGAIN
-from stoq_provider.exceptions import Detached, StoqProviderError
+from stoq_provider.exceptions import Detached
 from stoq_provider.get_provider_info import INTEGRATIONS, connection, form_widgets
+from stoq_provider.jobs.calls import payload_of
 from stoq_provider.jobs.config import mask_proxy, user_agent
-from stoq_provider.jobs.errors import NOTHING_SENT, of_problem, typed
-from stoq_provider.jobs.patience import patiently
+from stoq_provider.jobs.errors import NOTHING_SENT, typed
 from stoq_provider.jobs.send import send
 from stoq_provider.systems.base import System
 from stoq_provider.systems.payload import query_pairs
@@ -228,7 +228,7 @@ class JobHook(BaseHook):
         :param params: the query; lists become ``name[]``.
         :raises StoqProviderError: the typed error of what came back, with the server's words.
         """
-        return self._payload(self._request(method, path, params, json))
+        return payload_of(self, self._request(method, path, params, json))
 
     def _request(
         self, method: str, path: str, params: Mapping[str, Any] | None = None, json: Any = None
@@ -238,46 +238,6 @@ class JobHook(BaseHook):
             request = Request(check_text(method, "method").upper(), url, query_pairs(params), json)
             check_json(json, request.target)
         return request
-
-    def _payload(
-        self,
-        request: Request,
-        job_id: str | None = None,
-        read: Callable[[Any], T] = lambda payload: payload,
-        fate: str = "Reading stopped; nothing was changed.",
-    ) -> T:
-        """Make a call and return what ``read`` makes of the payload; ``fate`` is said where it can't."""
-
-        def once() -> T:
-            decoded = self.transport.send(request)
-            if decoded.problem is not None:
-                raise self._error(decoded, request, job_id)
-            with typed(self.system.name, fate):
-                return read(decoded.payload)
-
-        return patiently(self, once, known=job_id is not None) if request.reads_only else once()
-
-    def _error(self, decoded: Decoded, request: Request, job_id: str | None) -> StoqProviderError:
-        problem = decoded.problem
-        assert problem is not None
-        final = problem.kind in (ProblemKind.AUTHENTICATION, ProblemKind.NOT_FOUND, ProblemKind.VALIDATION)
-        if request.reads_only:
-            fate = "It was a read: nothing was changed"
-            fate += ". The task is not retried." if final else ", and a retry reads again."
-        elif problem.maybe_processed:
-            fate = "Whether it took effect is unknown; it was not sent again. Look before you repeat it."
-        else:
-            fate = "It was not sent" if problem.kind is ProblemKind.NOT_SENT else "It did not take effect"
-            fate += ". The task is not retried." if final else "; a retry sends it again."
-        return of_problem(
-            problem,
-            system=self.system.name,
-            doing=f"{request.target} at {self.system.label}",
-            fate=fate,
-            job_id=job_id,
-            points_left=decoded.rate_limit.remaining,
-            reads_only=request.reads_only,
-        )
 
     # -- jobs ---------------------------------------------------------------------------------------
 
@@ -318,7 +278,7 @@ class JobHook(BaseHook):
             known = JobHandle.of(handle)
             request = make(self.settings.origin, known)
         fate = f"Job {known.job_id} goes on; a retry asks again."
-        return known, self._payload(request, known.job_id, lambda payload: read(payload, known), fate)
+        return known, payload_of(self, request, known.job_id, lambda payload: read(payload, known), fate)
 
     def file_url(self, status: JobStatus) -> str | None:
         """
@@ -332,7 +292,7 @@ class JobHook(BaseHook):
         if request is None:
             return status.download_url
         fate = f"Job {status.job_id} is done; {DOWNLOADS_AGAIN}"
-        return self._payload(request, status.job_id, self.system.read_file_url, fate)
+        return payload_of(self, request, status.job_id, self.system.read_file_url, fate)
 
     def download(
         self, handle: JobHandle | Mapping[str, Any], destination: str | ObjectStoragePath

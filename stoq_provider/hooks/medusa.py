@@ -15,6 +15,7 @@ from stoq_provider.core.models import JobHandle
 from stoq_provider.core.submission import Submission
 from stoq_provider.exceptions import ServiceUnavailable, StoqProviderError, ValidationRejected
 from stoq_provider.hooks.base import JobHook
+from stoq_provider.jobs.calls import payload_of
 from stoq_provider.jobs.errors import NOTHING_SENT, of_problem, typed
 from stoq_provider.systems.medusa.submission import PATH, submission, with_file
 from stoq_provider.systems.medusa.system import PAGE_SIZE, Medusa
@@ -212,8 +213,8 @@ class MedusaHook(JobHook):
         configured with, and is made for a file that does not exist as well (M).
         """
         request = self.system.url_request(self.settings.origin, file_key)
-        return self._payload(
-            request, None, self.system.read_file_url, "Nothing was changed; a retry asks again."
+        return payload_of(
+            self, request, None, self.system.read_file_url, "Nothing was changed; a retry asks again."
         )
 
 

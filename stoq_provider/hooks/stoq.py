@@ -11,6 +11,7 @@ from stoq_provider.core.models import JobHandle
 from stoq_provider.core.submission import Submission
 from stoq_provider.core.validation import InvalidInput, check_json, check_text, near_misses, read_mapping
 from stoq_provider.hooks.base import JobHook
+from stoq_provider.jobs.calls import payload_of
 from stoq_provider.jobs.errors import NOTHING_SENT, typed
 from stoq_provider.systems.payload import optional_int, query_pairs, rows
 from stoq_provider.systems.stoq import bulk
@@ -172,7 +173,7 @@ class StoqHook(JobHook):
             return listed, pages
 
         request = self._request("GET", path, {"per_page": PAGE_SIZE, **query, "page": page})
-        return self._payload(request, read=read)
+        return payload_of(self, request, read=read)
 
     # -- any action ---------------------------------------------------------------------------------
 
@@ -224,7 +225,7 @@ class StoqHook(JobHook):
 
     def send(self, request: Request) -> Any:
         """Send what :meth:`prepare` made, and return the decoded payload; errors are those of ``request``."""
-        return self._payload(request)
+        return payload_of(self, request)
 
 
 def _prefix_of(action: str) -> str | None:

@@ -9,6 +9,7 @@ from typing import Any
 from stoq_provider.core.ids import UUIDS, check_ids, chunks
 from stoq_provider.core.models import JobHandle
 from stoq_provider.hooks.base import JobHook
+from stoq_provider.jobs.calls import payload_of
 from stoq_provider.jobs.errors import NOTHING_SENT, typed
 from stoq_provider.systems import surecart
 from stoq_provider.systems.payload import rows
@@ -78,5 +79,5 @@ class SureCartHook(JobHook):
     def _listed(self, records: str, filters: Mapping[str, Any]) -> Iterator[str]:
         limit = surecart.ASSUMPTIONS["read.page"].value
         request = self._request("GET", f"/{records}", {**filters, "limit": limit})
-        found = self._payload(request, read=partial(rows, key="data", what=f"GET /{records}"))
+        found = payload_of(self, request, read=partial(rows, key="data", what=f"GET /{records}"))
         yield from (str(row.get("id")).lower() for row in found)
