@@ -9,7 +9,13 @@ import pytest
 import requests_mock
 
 from stoq_provider.core.models import JobHandle, JobState, JobStatus
-from stoq_provider.exceptions import AuthenticationError, ServiceUnavailable, StoqProviderError
+from stoq_provider.exceptions import (
+    AuthenticationError,
+    Detached,
+    ServiceUnavailable,
+    StoqProviderError,
+    ValidationRejected,
+)
 from stoq_provider.hooks.medusa import MedusaHook
 from stoq_provider.hooks.stoq import StoqHook
 from stoq_provider.hooks.surecart import SureCartHook
@@ -107,4 +113,24 @@ def test_a_write_is_not_repeated_however_patient_the_task_is(make, api):
     api.post(ANYTHING, status_code=503)
     with pytest.raises(ServiceUnavailable):
         hook.request("POST", "/x", json={})
+    assert api.call_count == 1
+
+
+def test_an_unknown_path_is_told_at_once(make, api):
+    hook = make(StoqHook)
+    hook.patience = 900.0
+    api.get(ANYTHING, status_code=404)
+    with pytest.raises(ValidationRejected):
+        hook.request("GET", "/x")
+    assert api.call_count == 1
+
+
+def test_a_stop_is_heard_by_a_patient_task(make, api, monkeypatch):
+    hook = make(StoqHook)
+    hook.patience = 900.0
+    monkeypatch.delattr(hook, "sleep")
+    hook.stop()
+    api.get(ANYTHING, [{"json": 5}, {"json": {"status": "ready"}}])
+    with pytest.raises(Detached):
+        hook.get_job(HANDLE)
     assert api.call_count == 1
