@@ -80,6 +80,8 @@ def _checked(proxy: str, source: str) -> str:
     try:
         parts = urlsplit(proxy)
         usable = bool(parts.hostname) and parts.port != 0 and not any(c <= " " for c in proxy)
+        # Else the host and port are the beginning of credentials that have such a character.
+        usable = usable and "@" not in parts.path + parts.query + parts.fragment
     except ValueError:  # its text may quote the credentials
         usable = False
     if not usable:
