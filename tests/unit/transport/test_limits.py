@@ -58,7 +58,7 @@ class Server:
                         time.sleep(self._pause)
 
     def close(self):
-        # httpcore leaves a connection open whose handshake is cancelled.
+        # A handshake that is cancelled leaves its connection open for a while, in asyncio.
         for one in (self._listener, self._latest):
             with suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
