@@ -63,7 +63,8 @@ def check_download(
     if text.endswith("/") or "{" in text:
         options = replace(options, overwrite=True)
     values = {} if kind is None else values_of(system, kind or NOT_KNOWN)
-    check_access(_place(destination, f"{NOT_KNOWN}.csv", options, values))
+    target = _place(destination, f"{NOT_KNOWN}.csv", options, values)
+    check_access(target if options.stores_csv else target.parquet())
 
 
 def _place(destination: Any, name: str, options: DownloadOptions, values: Mapping[str, str | None]) -> Target:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from stoq_provider.download import download
 from stoq_provider.download.destination import PLACEHOLDERS, fill_in, fill_in_dates, report_of
 from stoq_provider.download.download import check_download, download_files
 from stoq_provider.download.options import DownloadOptions
@@ -137,6 +138,15 @@ def test_what_is_known_before_the_submission_is_filled_in(tmp_path):
     with pytest.raises(ValidationRejected, match="NotADirectoryError"):
         check_download(DownloadOptions(), f"{tmp_path}/{{report}}/{{file_name}}", kind="export:revenue")
     check_download(DownloadOptions(), f"{tmp_path}/{{report}}/{{file_name}}", kind="export:customers")
+
+
+@pytest.mark.parametrize("keep_csv", [True, False])
+def test_place_that_is_tried_out_is_that_of_the_file_which_is_stored(tmp_path, monkeypatch, keep_csv):
+    tried = []
+    monkeypatch.setattr(download, "check_access", lambda target: tried.append(target.path))
+    options = DownloadOptions(format="parquet", keep_csv=keep_csv)
+    check_download(options, f"{tmp_path}/x.csv", kind="export:revenue")
+    assert tried == [f"{tmp_path}/x.{'csv' if keep_csv else 'parquet'}"]
 
 
 def test_download_to_a_key_made_from_the_job(server, options, tmp_path):
