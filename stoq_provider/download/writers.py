@@ -11,9 +11,8 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-import secrets
 from contextlib import suppress
-from pathlib import Path
+from itertools import count
 from typing import Any, BinaryIO
 
 from stoq_provider.download.destination import AZURE, Target
@@ -73,26 +72,41 @@ class NoWriter(AtomicWriter):
         """Do nothing."""
 
 
+_AT_ONCE = 4
+"""Parts of one file that the next writer looks for; there is a second only if two write it at a time."""
+
+
 def open_part(path: str) -> BinaryIO:
     """
     Open a new file beside ``path``, to take its place, and remove what killed processes left of theirs.
 
-    It is locked as long as it is open, which tells it from those. No two have one name: where a file system
-    knows no locks, what is left stays, and nothing is ever mixed.
+    It is locked as long as it is open, which tells it from those. Their names are known, so that a folder
+    of many thousand records need not be listed. Where a file system knows no locks, what is left stays, and
+    nothing is ever mixed.
     """
     folder, name = os.path.split(path)
-    own = f".stoq-{hashlib.sha256(os.fsencode(name)).hexdigest()[:16]}-"
-    for left in Path(folder).glob(f"{own}*.part"):
-        with suppress(OSError), left.open("r+b") as file:
+    own = os.path.join(folder, f".stoq-{hashlib.sha256(os.fsencode(name)).hexdigest()[:16]}")  # noqa: PTH118
+    for number in range(_AT_ONCE):
+        with suppress(OSError), open(left := f"{own}-{number}.part", "r+b") as file:  # noqa: PTH123
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            left.unlink()
-    while True:
-        part = Path(folder, f"{own}{secrets.token_hex(8)}.part").open("xb")  # noqa: SIM115
-        with suppress(OSError):
-            fcntl.flock(part, fcntl.LOCK_EX)
-        if os.fstat(part.fileno()).st_nlink:
-            return part
-        part.close()  # another took it for one that was left, before it was locked
+            if _is_named(file, left):
+                os.unlink(left)  # noqa: PTH108
+    for number in count():
+        with suppress(FileExistsError):
+            part = open(f"{own}-{number}.part", "xb")  # noqa: PTH123, SIM115
+            with suppress(OSError):
+                fcntl.flock(part, fcntl.LOCK_EX)
+            if _is_named(part, part.name):
+                return part
+            part.close()  # another took it for one that was left, before it was locked
+    raise AssertionError
+
+
+def _is_named(file: BinaryIO, path: str) -> bool:
+    """Return whether an open file still has that name; it may have been renamed, and the name taken again."""
+    with suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))  # noqa: PTH116
+    return False
 
 
 class LocalWriter(AtomicWriter):

@@ -7,13 +7,14 @@ import fcntl
 import os
 import signal
 import stat
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from stoq_provider.download.destination import Target
 from stoq_provider.download.output import open_writer
-from stoq_provider.download.writers import LocalWriter
+from stoq_provider.download.writers import LocalWriter, open_part
 from tests.interpreter import PROGRAMS
 
 
@@ -94,7 +95,7 @@ def test_local_no_overwrite(tmp_path, monkeypatch, links):
 
 KILLED = """
 import os, signal
-from stoq_provider.download.writers import LocalWriter
+from stoq_provider.download.writers import LocalWriter, open_part
 writer = LocalWriter({path!r}, overwrite={overwrite})
 writer.write(b"half of it" * 10_000)
 os.kill(os.getpid(), signal.SIGKILL)
@@ -108,14 +109,70 @@ def test_next_writer_removes_what_a_killed_one_left(tmp_path, start_program, ove
     assert start_program(KILLED.format(path=path, overwrite=overwrite)).wait() == -signal.SIGKILL
     (left,) = names(tmp_path)
     with LocalWriter(str(tmp_path / "other")) as other:
-        assert left in names(tmp_path)
+        assert (tmp_path / left).stat().st_size
         other.commit()
     with LocalWriter(path, overwrite=overwrite) as writer:
-        assert left not in names(tmp_path)
+        assert names(tmp_path) == [left, "other"]
+        assert not (tmp_path / left).stat().st_size
         writer.write(b"whole")
         writer.commit()
     assert names(tmp_path) == ["other", "x"]
     assert (tmp_path / "x").read_bytes() == b"whole"
+
+
+def left_by_a_kill(path):
+    part = open_part(str(path))
+    part.close()
+    return Path(part.name)
+
+
+def test_next_writer_removes_what_several_left_at_a_time(tmp_path):
+    with ExitStack() as at_once:
+        for _ in range(4):
+            at_once.enter_context(open_part(str(tmp_path / "x")))
+    assert len(names(tmp_path)) == 4
+    write(tmp_path / "x")
+    assert names(tmp_path) == ["x"]
+
+
+@pytest.mark.parametrize("name", ["x" * 255, "ü" * 127, "[x]*?.csv", "-", "10:30 %2F"])
+def test_any_name_that_a_file_can_have(tmp_path, name):
+    left_by_a_kill(tmp_path / name)
+    write(tmp_path / name)
+    assert names(tmp_path) == [name]
+
+
+def test_folder_is_not_listed(tmp_path, monkeypatch):
+    left_by_a_kill(tmp_path / "x")
+    for name in ("listdir", "scandir"):
+        monkeypatch.setattr(os, name, None)
+    write(tmp_path / "x")
+    monkeypatch.undo()
+    assert names(tmp_path) == ["x"]
+
+
+@pytest.mark.parametrize("published", [True, False], ids=["published", "removed"])
+def test_name_that_another_takes_while_it_is_looked_at(tmp_path, monkeypatch, published):
+    left, flock, others = left_by_a_kill(tmp_path / "x"), fcntl.flock, []
+
+    def late(file, how):
+        if not others:
+            others.append(None)
+            if published:
+                left.rename(tmp_path / "x")
+            others.append(LocalWriter(str(tmp_path / "x")))
+        flock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with LocalWriter(str(tmp_path / "x")) as writer:
+        _, other = others
+        assert other._part == str(left)
+        other.write(b"other")
+        other.commit()
+        writer.write(b"own")
+        writer.commit()
+    assert names(tmp_path) == ["x"]
+    assert (tmp_path / "x").read_bytes() == b"own"
 
 
 def test_writers_of_one_place_at_a_time_do_not_mix(tmp_path):
