@@ -145,10 +145,11 @@ class JobSensor(WaitingTask[H], BaseSensorOperator):
             for handle in handles:
                 self.hook.system.status_request(self.hook.settings.origin, handle)
         self._check_places(handles)
-        self._check_download(self.destination, handles[0].kind)
         jobs = tuple(JobProgress(handle, now) for handle in handles)
         if self._memory is not None:
             jobs = self._memory.recall(jobs)
+        if not any(job.seen_at for job in jobs):  # not at every poke: it begins an upload
+            self._check_download(self.destination, handles[0].kind)
         return self._make_poller(jobs, deadline=self._limited[0], now=now, eager=True)
 
     def _execute_here(self, context: Context) -> Any:

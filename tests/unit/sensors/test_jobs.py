@@ -12,11 +12,12 @@ from airflow.providers.common.compat.sdk import (
     TaskDeferred,
 )
 
-from stoq_provider.exceptions import ValidationRejected
+from stoq_provider.download import download
+from stoq_provider.exceptions import JobFailed, ValidationRejected
 from stoq_provider.sensors.jobs import StoqJobSensor
 from tests.harness import TaskRun
 from tests.unit.hooks.conftest import KEY
-from tests.unit.sensors.conftest import HANDLE, OTHER, PATH, answers, run
+from tests.unit.sensors.conftest import HANDLE, HOW, OTHER, PATH, answers, ending, run
 
 # -- what a job may be ----------------------------------------------------------------------------------
 
@@ -184,3 +185,14 @@ def test_sensor_submits_and_cancels_nothing(api):
     task_run.task.on_kill()
     assert {request.method for request in api.request_history} == {"GET"}
     assert task_run.store.rows == {}
+
+
+@pytest.mark.usefixtures("no_database")
+@pytest.mark.parametrize("how", HOW)
+def test_destination_is_tried_out_once_however_often_is_poked(api, monkeypatch, tmp_path, how):
+    tried = []
+    monkeypatch.setattr(download, "check_access", lambda target: tried.append(target.uri))
+    answers(api, "exp_1", "processing", "processing", "failed")
+    with pytest.raises(JobFailed):
+        ending(run(destination=f"{tmp_path}/", **HOW[how]), "failed")
+    assert tried == [f"file://{tmp_path}/not-known-yet.csv"]
