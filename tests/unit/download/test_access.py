@@ -112,9 +112,12 @@ def test_folder_that_can_not_be_written_to(tmp_path, monkeypatch, path, says):
     (tmp_path / "loop").symlink_to("loop")
     (tmp_path / "closed").mkdir(mode=0o500)
     allowed = os.access  # everything, to root
-    monkeypatch.setattr(
-        os, "access", lambda path, mode: path != str(tmp_path / "closed") and allowed(path, mode)
-    )
+
+    def access(path, mode):
+        assert mode == os.W_OK | os.X_OK
+        return path != str(tmp_path / "closed") and allowed(path, mode)
+
+    monkeypatch.setattr(os, "access", access)
     before = tree(tmp_path)
     with pytest.raises(ValidationRejected, match=rf"can't be written to: .*{says}"):
         check_access(local(tmp_path / path))

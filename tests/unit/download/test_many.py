@@ -118,7 +118,10 @@ def test_download_that_ends_well_after_a_stop_is_good():
 
 
 def test_download_that_hears_no_stop_is_left_behind(monkeypatch, caplog):
-    monkeypatch.setattr(many, "_PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(many, "_TICK_SECONDS", 0.01)
+    monkeypatch.setattr(
+        many, "_PATIENCE_SECONDS", 0.001
+    )  # not 0: it counts from the first look, not the last
     begun, returns = threading.Event(), threading.Event()
     pool = DownloadPool(begun.is_set)
 
