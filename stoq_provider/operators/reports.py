@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -118,7 +119,11 @@ class StoqReportExportOperator(JobOperator["StoqHook"]):
 
     @property
     def _asked(self) -> dict[str, Any]:
-        return {**self._export.query, **self._export.body}
+        """What the report is asked for, as JSON has it: a query may hold dates, which are sent as text."""
+        asked: dict[str, Any] = json.loads(
+            json.dumps({**self._export.query, **self._export.body}, default=str)
+        )
+        return asked
 
     def _filters(self, context: Context) -> dict[str, Any]:
         filters = dict(read_mapping(self.filters, "filters") or {})

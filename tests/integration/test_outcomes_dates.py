@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date, datetime, timezone
+from decimal import Decimal
 from types import SimpleNamespace
 
 import pytest
@@ -102,6 +104,14 @@ def test_manifest_tells_what_was_asked_for(bench, mode):
     filters = {"from": "2026-05-27", "to": "2026-05-27", "granularity": "day"}
     assert manifest["request"] == {"report": "revenue", "filters": filters}
     assert folders(bench) == ["2026-05-27"]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_dates_in_a_query_are_asked_for_as_text(bench, mode):
+    query = {"since": date(2026, 5, 1), "at": datetime(2026, 5, 1, 8), "rate": Decimal("1.50")}
+    run = bench.export(mode, extra_query=query)
+    asked = {"since": "2026-05-01", "at": "2026-05-01 08:00:00", "rate": "1.50"}
+    assert json.loads(json.dumps(run.execute()))["request"]["filters"] == asked
 
 
 def test_other_manifests_have_no_request(bench):
