@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
+from decimal import Decimal
 from difflib import get_close_matches
 from numbers import Integral
 from operator import index
@@ -78,14 +79,14 @@ def plain(value: Any, what: str) -> Any:
     Return a value as JSON has it, so that no other kind of object reaches what works with it.
 
     Whole numbers of any kind (numpy's as well) become Python's, UUIDs texts, mappings and sequences objects
-    and lists. Dates stay: filters take them.
+    and lists. Dates and decimals stay: queries and paths take them, and :func:`check_json` refuses them.
 
     :param what: names the value in messages.
     :raises InvalidInput: where it is, or holds, something else, such as a set.
     """
     if isinstance(value, str) and _HALF.search(value):
         raise InvalidInput(f"{what} holds half of a character, which can't be written as UTF-8")
-    if value is None or isinstance(value, (str, bool, float, date)):
+    if value is None or isinstance(value, (str, bool, float, date, Decimal)):
         return value
     if isinstance(value, (Integral, UUID)):
         return index(value) if isinstance(value, Integral) else str(value)

@@ -112,9 +112,8 @@ OPTIONAL = {"none"}
 BLANK = {"none", "empty text", "blank text"}
 TEXT = {"text", "url", "number as text", "none as text"}
 ODD_TEXT = {"python of numpy", "text with NUL", "text that is no UTF-8"}
-SCALAR = (TEXT | ODD_TEXT | {"fraction", "nan", "bool", "date", "number", "text of no end"}) - {
-    "text that is no UTF-8"
-}
+NUMBERS = {"number", "fraction", "nan", "decimal"}
+SCALAR = (TEXT | ODD_TEXT | NUMBERS | {"bool", "date", "text of no end"}) - {"text that is no UTF-8"}
 ANY = set(WRONG)
 
 # Class, arguments that are right, and for each of the others the shapes that are right as well. An argument

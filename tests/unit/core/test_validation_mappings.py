@@ -10,7 +10,7 @@ from uuid import UUID
 
 import pytest
 
-from stoq_provider.core.validation import InvalidInput, merge, read_mapping, read_text
+from stoq_provider.core.validation import InvalidInput, check_json, merge, read_mapping, read_text
 
 
 @pytest.mark.parametrize(
@@ -112,12 +112,19 @@ def test_text_that_is_nothing_raises_what_the_caller_says():
 
 @pytest.mark.parametrize(
     "bad",
-    [{1}, object(), b"x", Decimal(1), [[{1}]], {"b": {1: 2}}, "\ud800", (one for one in ())],
+    [{1}, object(), b"x", 1j, [[{1}]], {"b": {1: 2}}, "\ud800", (one for one in ())],
     ids=lambda value: type(value).__name__,
 )
 def test_what_json_has_nothing_like_is_refused_by_its_place(bad):
     with pytest.raises(InvalidInput, match="'a' in body"):
         read_mapping({"a": bad}, "body")
+
+
+@pytest.mark.parametrize("value", [date(2026, 5, 1), Decimal("1.50")])
+def test_what_a_query_takes_and_a_body_does_not_stays(value):
+    assert read_mapping({"a": [value]}, "query") == {"a": [value]}
+    with pytest.raises(InvalidInput, match="can't be sent as JSON"):
+        check_json({"a": value}, "x")
 
 
 def test_a_mapping_without_an_end_is_refused():
