@@ -6,6 +6,8 @@ import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import timedelta
+from numbers import Integral
+from operator import index
 from pkgutil import resolve_name
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -69,7 +71,7 @@ def _seconds_if_given(name: str, value: object) -> None:
 def _one_of(*known: str | bool | None) -> Callable[[str, Any], None]:
     def check(name: str, value: Any) -> None:
         # By type too: 1 is equal to True, and what an array is equal to can't be asked.
-        if not any(type(value) is type(one) and value == one for one in known):
+        if not any(isinstance(value, type(one)) and value == one for one in known):
             raise ValidationRejected(
                 f"{name} is one of {', '.join(map(repr, known))}, not {value!r:.80}. Nothing was sent."
             )
@@ -78,7 +80,7 @@ def _one_of(*known: str | bool | None) -> Callable[[str, Any], None]:
 
 
 def _count(name: str, value: Any) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+    if isinstance(value, bool) or not isinstance(value, Integral) or index(value) < 1:
         raise ValidationRejected(
             f"{name} must be a whole number above 0, not {value!r:.80}. Nothing was sent."
         )

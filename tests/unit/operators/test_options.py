@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from datetime import datetime, timedelta, timezone
+from enum import Enum
 
 import pytest
 from airflow.providers.common.compat.sdk import DAG
@@ -114,6 +115,19 @@ RIGHT = {
 
 def test_every_option_has_right_values_here():
     assert set(RIGHT) == set(OPTIONS) == set().union(*map(options_of, TASKS)) - set(DOWNLOAD)
+
+
+class Word(str, Enum):
+    REUSE = "reuse"
+    WAIT = "wait"
+
+
+def test_texts_and_whole_numbers_of_other_libraries_are_taken():
+    given = {"on_clear": Word.REUSE, "on_busy": Word.WAIT}
+    StoqBulkOrdersOperator(task_id="x", action="release", order_ids=[1], **given)
+    numpy = pytest.importorskip("numpy")
+    size, most = numpy.int64(2), numpy.uint8(9)
+    SureCartBulkActionOperator(task_id="x", action_type="x", record_ids=[], chunk_size=size, max_items=most)
 
 
 @pytest.mark.parametrize("cls", TASKS)
