@@ -27,17 +27,19 @@ NOT_BY_HAND = ("deferred", "scheduled", "queued", "running", "up_for_retry", "re
 
 
 class Supervisor:
-    """Answers as the triggerer's supervisor does when it is asked for the states of tasks."""
+    """Answers as the triggerer's supervisor does when it is asked for the states of tasks; it knows one."""
 
-    def __init__(self, answer: Any) -> None:
+    def __init__(self, answer: Any, map_index: int) -> None:
         self.answer = answer
+        self.map_index = map_index
 
     def send(self, message: Any) -> Any:
         assert type(message).__name__ == "GetTaskStates"
         if isinstance(self.answer, Exception):
             raise self.answer
         mapped = "" if message.map_index < 0 else f"_{message.map_index}"
-        states = {f"{task}{mapped}": self.answer for task in message.task_ids if self.answer != "no row"}
+        known = message.map_index == self.map_index and self.answer != "no row"
+        states = {f"{task}{mapped}": self.answer for task in message.task_ids if known}
         return SimpleNamespace(task_states={run: states for run in message.run_ids if states})
 
 
@@ -47,7 +49,9 @@ def taken_away(monkeypatch, clock):
 
     def take(run: Any, state: Any, *, message: str = runner._USER_ACTION_CANCEL_MSG, map_index: int = -1):
         monkeypatch.setattr(
-            "airflow.sdk.execution_time.task_runner.SUPERVISOR_COMMS", Supervisor(state), raising=False
+            "airflow.sdk.execution_time.task_runner.SUPERVISOR_COMMS",
+            Supervisor(state, map_index),
+            raising=False,
         )
         run.start()
         trigger = make_trigger(*run.triggers[-1])
