@@ -11,7 +11,7 @@ from airflow.providers.common.compat.sdk import BaseOperator
 
 from stoq_provider.core.error_text import hide_queries
 from stoq_provider.core.notes import ResponseNote
-from stoq_provider.core.validation import check_json, check_text, read_mapping
+from stoq_provider.core.validation import read_mapping
 from stoq_provider.exceptions import StateError, StoqProviderError, SubmissionUncertain
 from stoq_provider.hooks.stoq import StoqHook
 from stoq_provider.jobs.config import check_options
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
     from stoq_provider.core.http import Request
 
+
+_GIVEN = ("path_params", "query", "body")
+"""What goes along with an action."""
 
 XCOM_BYTES = 48_000
 """What an XCom row should not exceed."""
@@ -79,7 +82,7 @@ class StoqActionOperator(BaseOperator):
     def execute(self, context: Context) -> Any:
         """Call the action, unless an earlier try may have."""
         with typed(StoqHook.system.name, f"{NOTHING_SENT}; a retry would fail alike"):
-            given = self._read()
+            given = {name: read_mapping(getattr(self, name), name) for name in _GIVEN}
         hook = StoqHook(self.stoq_conn_id)
         try:
             request = hook.prepare(self.action, **given)
@@ -114,13 +117,6 @@ class StoqActionOperator(BaseOperator):
                 self.log.error("%s was called, but that could not be written down: %s", self.action, error)
             return response
         raise problem
-
-    def _read(self) -> dict[str, Any]:
-        """Return what goes along with the action, with texts that templates rendered read."""
-        check_text(self.action, "action")
-        given = {name: read_mapping(getattr(self, name), name) for name in ("path_params", "query", "body")}
-        check_json(given["body"], self.action)
-        return given
 
     def _digest(self, given: Mapping[str, Any]) -> str:
         parts = json.dumps([self.action, *given.values()], sort_keys=True, default=str)
