@@ -259,8 +259,6 @@ class MedusaConfirmOperator(_DecidingOperator):
             if self._policy() is None:
                 raise InvalidInput("confirm must say what is to be done: true, false or 'max_changes: N'")
             handles = self.hook.system.read_handles(self.job)
-            for handle in handles:
-                self.hook.system.status_request(self.hook.settings.origin, handle)
-        self._check_places(handles)
+            self._check_jobs(handles)
         state = self._new_state(handles[0].kind, started_at)
         return self._finish(context, self._wait_for(handles, state, eager=True))

@@ -142,9 +142,7 @@ class JobSensor(WaitingTask[H], BaseSensorOperator):
         now = self._started_at
         with typed(self.hook.system.name, NO_JOB):
             handles = self.handles()
-            for handle in handles:
-                self.hook.system.status_request(self.hook.settings.origin, handle)
-        self._check_places(handles)
+            self._check_jobs(handles)
         jobs = tuple(JobProgress(handle, now) for handle in handles)
         if self._memory is not None:
             jobs = self._memory.recall(jobs)

@@ -191,8 +191,10 @@ class WaitingTask(BaseOperator, Generic[H]):
 
         check_download(self.download, destination, system=self.hook.system.name, kind=kind)
 
-    def _check_places(self, handles: Sequence[JobHandle]) -> None:
-        """Check that the files of jobs that are known have a place each."""
+    def _check_jobs(self, handles: Sequence[JobHandle]) -> None:
+        """Check that jobs that are known can be asked for, and that their files have a place each."""
+        for handle in handles:
+            self.hook.system.status_request(self.hook.settings.origin, handle)
         if self.destination is not None:
             from stoq_provider.jobs.files import check_places  # parsing a DAG needs no download
 
