@@ -98,6 +98,23 @@ def test_what_is_there_for_these_dates_is_found_before_anything_is_sent(bench):
     assert bench.submissions == 1
 
 
+@pytest.mark.parametrize(
+    ("context", "day"),
+    [
+        ({"data_interval_end": datetime(2026, 4, 2, tzinfo=timezone.utc)}, "2026-04-01"),
+        ({"data_interval_end": None}, "2026-05-01"),
+        ({"data_interval_end": None, "logical_date": None}, "2026-05-27"),
+    ],
+    ids=["interval", "logical date", "run_after"],
+)
+def test_window_ends_with_the_interval_else_before_the_logical_date_else_before_run_after(
+    bench, context, day
+):
+    run = nightly(bench)
+    run.extra.update({"logical_date": datetime(2026, 5, 2, 9, tzinfo=timezone.utc), **context})
+    assert run.execute()["request"]["filters"] == {"from": day, "to": day}
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_manifest_tells_what_was_asked_for(bench, mode):
     manifest = nightly(bench, mode, filters={"granularity": "day"}).execute()
