@@ -11,6 +11,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from stoq_provider.exceptions import (
     ActionRejected,
     AuthenticationError,
+    RateLimited,
     ServiceUnavailable,
     StoqProviderError,
     SubmissionUncertain,
@@ -177,6 +178,16 @@ def test_an_ambiguous_write_is_final_unless_it_is_safe_to_repeat(sandbox, fault,
 def test_a_write_that_surely_was_not_processed_may_be_retried(sandbox):
     sandbox.arm("status", status=429, headers={"Retry-After": "0"}, path="/enable$", times=2)
     assert call(ENABLE, path_params={"id": disabled_offer()})["status"] == "enabled"
+
+
+def test_a_write_that_surely_did_nothing_is_made_by_the_retry(sandbox):
+    run = running(ENABLE, path_params={"id": disabled_offer()})
+    sandbox.arm("status", status=429, headers={"Retry-After": "0"}, path="/enable$", times=None)
+    with pytest.raises(RateLimited):
+        run.execute()
+    assert run.store.rows == {}
+    sandbox.disarm()
+    assert run.retry()["status"] == "enabled"
 
 
 @pytest.mark.parametrize("path", ["/help$", "/enable$"])
