@@ -107,6 +107,18 @@ def test_what_would_be_refused_again_is_not_borne(make, api, answer, error):
     assert api.call_count == 1
 
 
+@pytest.mark.parametrize(
+    ("read", "borne"), [(lambda hook: hook.get_job(HANDLE), True), (READS["page of a list"][1], False)]
+)
+def test_a_404_is_borne_only_of_a_job_that_was_there(make, api, read, borne):
+    hook = make(StoqHook)
+    hook.patience = 900.0
+    api.get(ANYTHING, status_code=404)
+    with pytest.raises(StoqProviderError):
+        read(hook)
+    assert (api.call_count > 1) is borne
+
+
 def test_a_write_is_not_repeated_however_patient_the_task_is(make, api):
     hook = make(StoqHook)
     hook.patience = 900.0
