@@ -79,6 +79,14 @@ def test_submit_ambiguous_and_the_list_can_not_be_read_an_import_is_not_repeated
     assert medusa.submissions == 1
 
 
+def test_submit_ambiguous_and_the_list_can_be_read_at_another_look_the_job_is_found(medusa, sandbox):
+    """Each look asks a few times."""
+    sandbox.arm("reset_after", origin="medusa", method="POST", path=SUBMIT)
+    sandbox.arm("garbage", origin="medusa", method="GET", path=SUBMIT, times=5)
+    assert outcome(medusa.imports().execute()) == "succeeded"
+    assert medusa.submissions == 1
+
+
 def test_submit_ambiguous_and_the_list_can_not_be_read_the_next_try_finds_the_job(medusa, sandbox):
     sandbox.arm("reset_after", origin="medusa", method="POST", path=SUBMIT)
     sandbox.arm("status", origin="medusa", method="GET", path=SUBMIT, status=503, times=None)
