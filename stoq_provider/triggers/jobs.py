@@ -119,7 +119,9 @@ class JobTrigger(BaseTrigger):
         await asyncio.shield(self._detach())
 
     async def _detach(self) -> None:
-        state = await asyncio.to_thread(self._task_state)
+        # A task that its time-out failed may have been taken to another triggerer before: its jobs go on.
+        over = time.time() > self.deadline
+        state = "past its deadline" if over else await asyncio.to_thread(self._task_state)
         if state not in ENDED_BY_HAND:
             self.log.info("The task is %s, so its jobs are left alone. They go on.", state)
             return

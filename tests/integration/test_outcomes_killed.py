@@ -143,6 +143,17 @@ def test_state_that_is_not_known_cancels_nothing(medusa, taken_away, logs, answe
     assert "The task is in an unknown state, so its jobs are left alone" in logs.text
 
 
+def test_trigger_whose_deadline_has_passed_cancels_nothing(medusa, logs):
+    run = medusa.imports("deferred")
+    run.start()
+    path, arguments = run.triggers[-1]
+    trigger = make_trigger(path, {**arguments, "deadline": 1.0})
+    trigger._task_state = lambda: "failed"
+    asyncio.run(trigger.on_kill())
+    assert medusa.sent(CANCEL) == 0
+    assert "The task is past its deadline, so its jobs are left alone" in logs.text
+
+
 def test_triggerer_that_shuts_down_cancels_nothing(medusa, taken_away):
     taken_away(medusa.imports("deferred"), "failed", message="")
     assert medusa.sent(CANCEL) == 0
