@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from math import inf
 
 import pytest
 
@@ -147,10 +148,11 @@ def test_a_lost_submission_whose_list_can_not_be_read_is_not_repeated_and_found_
     with Proxy(server.origin) as proxy, recorded_logs() as logs:
         run = bench.imports(desk(new_handle()), medusa_conn_id=bench.connect(proxy.origin))
         proxy.cut(SUBMIT)
-        proxy.spoil(rf"^GET {JOBS}\?", times=1)
+        proxy.spoil(rf"^GET {JOBS}\?", times=inf)
         says = ("its list of jobs could not be read (HTTP 401", "perhaps runs", "is not sent again")
         fails(run.execute, SubmissionUncertain, *says, final=True)
         assert len(bench.made(run)) == 1
+        proxy.mend()
         manifest = run.retry()
     assert [job["id"] for job in bench.made(run)] == [job_of(manifest)["job_id"]]
     assert (proxy.count(SUBMIT), proxy.count(UPLOAD)) == (1, 1)
