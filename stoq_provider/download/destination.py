@@ -276,7 +276,7 @@ def _remote(uri: str, scheme: str, rest: str, given: Any) -> Target:
         raise destination_error(f"{uri} has a part between slashes that is empty, '.' or '..'.")
     if conn_id:
         _check_connection(conn_id, uri)
-    fs = _file_system(scheme, bucket, conn_id)
+    fs = _file_system(scheme, conn_id)
     path = f"{bucket}/{key}"
     if "/".join(fs.split_path(path)[:2]) != path:
         raise destination_error(
@@ -286,10 +286,11 @@ def _remote(uri: str, scheme: str, rest: str, given: Any) -> Target:
     return Target(f"{scheme}://{at}{path}", scheme, path, fs, conn_id, bool(options))
 
 
-def _file_system(scheme: str, bucket: str, conn_id: str | None) -> Any:
+def _file_system(scheme: str, conn_id: str | None) -> Any:
     extra = f"airflow-provider-stoq[{_EXTRAS[scheme]}]"
     try:
-        return sdk.ObjectStoragePath(f"{scheme}://{bucket}/", conn_id=conn_id).fs
+        # Of no bucket in particular: some versions take one with a colon for a host with a port.
+        return sdk.ObjectStoragePath(f"{scheme}://bucket/", conn_id=conn_id).fs
     except ImportError as error:
         raise destination_error(
             f"{scheme}:// needs packages that are missing ({error}): install {extra}."

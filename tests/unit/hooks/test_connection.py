@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import suppress
 from urllib.parse import quote
 
+import airflow
 import pytest
-from airflow.providers.common.compat.sdk import mask_secret
 from certifi import where
 
 from stoq_provider.exceptions import ValidationRejected
 from stoq_provider.hooks.stoq import StoqHook
+from stoq_provider.jobs.config import _MASKERS
 
 from .conftest import CONN, KEY
 
@@ -100,6 +102,12 @@ def test_extra(monkeypatch, extra, name, value):
     assert getattr(connect(monkeypatch, extra=extra).settings, name) == value
 
 
+FOUND = pytest.mark.skipif(
+    airflow.__version__.startswith(("3.0.", "3.1.")),
+    reason="this Airflow finds no connection with such an extra",
+)
+
+
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
@@ -113,8 +121,8 @@ def test_extra(monkeypatch, extra, name, value):
         ({"host": "https://test.example/?a=b"}, "must be an origin"),
         ({"host": "https://test.example/path"}, "only the origin"),
         ({"extra": {"timeout": 0}}, "'timeout'"),
-        ({"extra": '["timeout"]'}, "extra of the connection must be a JSON object, not list"),
-        ({"extra": "7"}, "extra of the connection must be a JSON object, not int"),
+        pytest.param({"extra": '["timeout"]'}, "must be a JSON object, not list", marks=FOUND),
+        pytest.param({"extra": "7"}, "must be a JSON object, not int", marks=FOUND),
         ({"extra": {"timeout": "soon"}}, "'timeout'"),
         ({"extra": {"points_share": 2}}, "'points_share'"),
         ({"extra": {"verify": "/no/such/ca.pem"}}, "'verify'"),
@@ -159,7 +167,9 @@ def test_what_a_caller_of_the_session_says_counts(monkeypatch):
 
 def test_the_password_of_a_proxy_is_masked_in_logs(monkeypatch):
     masked = []
-    monkeypatch.setattr(f"{mask_secret.__module__}.mask_secret", masked.append)
+    for module in _MASKERS:
+        with suppress(ImportError, AttributeError):  # another version's
+            monkeypatch.setattr(f"{module}.mask_secret", masked.append)
     hook = connect(monkeypatch, extra={"proxy": "http://me:p%40ss-w0rd@proxy:1"})
     assert hook.settings.proxy == "http://me:p%40ss-w0rd@proxy:1"
     assert {"p%40ss-w0rd", "p@ss-w0rd"} <= {secret for secret in masked if isinstance(secret, str)}
