@@ -135,16 +135,21 @@ TOO_LARGE = {
 }
 
 
+def measured(send, server):
+    """Return the response to a write, and the bytes of memory that it took at the most."""
+    tracemalloc.start()
+    try:
+        answer = send(Request("POST", f"http://127.0.0.1:{server.port}/x"))
+        return answer, tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
 @pytest.mark.parametrize("pieces", TOO_LARGE.values(), ids=TOO_LARGE)
 def test_a_body_that_is_too_large_is_no_good_response_and_takes_no_memory(serve, send, monkeypatch, pieces):
     monkeypatch.setattr(limits, "MAX_BODY_BYTES", MIB)
     server = serve(pieces)
-    tracemalloc.start()
-    try:
-        answer = send(Request("POST", f"http://127.0.0.1:{server.port}/x"))
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
+    answer, peak = measured(send, server)
     assert (answer.problem.kind, answer.problem.text) == (
         ProblemKind.PROTOCOL,
         "HTTP 200: the body is larger than 1 MiB",
@@ -191,12 +196,7 @@ HEADS = {
 @pytest.mark.parametrize("pieces", HEADS.values(), ids=HEADS)
 def test_what_stands_around_a_body_is_bounded_too(serve, send, pieces):
     server = serve(pieces)
-    tracemalloc.start()
-    try:
-        answer = send(Request("POST", f"http://127.0.0.1:{server.port}/x"))
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
+    answer, peak = measured(send, server)
     assert answer.problem.kind is ProblemKind.LOST_CONNECTION
     assert peak < 4 * MIB
 

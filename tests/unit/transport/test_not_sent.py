@@ -6,8 +6,6 @@ import asyncio
 import re
 import socket
 import struct
-import threading
-from contextlib import suppress
 
 import pytest
 from httpcore._trace import Trace
@@ -17,16 +15,16 @@ from stoq_provider.transport.aio import _Trace
 from stoq_provider.transport.flow import Stage
 from tests.certificates import self_signed, serving
 
-from .conftest import settings
+from .conftest import RawServer, settings
 from .drivers import Download, Triggerer, Worker
-from .silence import HANG_SECONDS, PATIENCE, declare
+from .silence import PATIENCE, declare
 
 WRITERS = pytest.mark.parametrize("driver", [Worker, Triggerer])
 ALL = pytest.mark.parametrize("driver", [Worker, Triggerer, Download])
 RESET = struct.pack("ii", 1, 0)
 
 
-class Listener:
+class Listener(RawServer):
     """
     Takes one connection after the other, in one way.
 
@@ -34,25 +32,13 @@ class Listener:
     """
 
     def __init__(self, way: str, certificate: str) -> None:
-        self.way = way
         self.requests: list[bytes] = []
         self._tls = serving(certificate)
-        self._kept: list[socket.socket] = []
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-        self.thread = threading.Thread(target=self._serve, daemon=True)
-        self.thread.start()
+        super().__init__(way)
 
-    def _serve(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            connection.settimeout(HANG_SECONDS)
-            self._kept.append(connection)
-            with suppress(OSError):  # the client has left
-                getattr(self, f"_{self.way}")(connection)
+    def _take(self, connection: socket.socket) -> None:
+        self._kept.append(connection)
+        getattr(self, f"_{self.plan[0]}")(connection)
 
     def _plain(self, connection: socket.socket) -> None:
         connection.recv(65_536)
@@ -100,13 +86,6 @@ class Listener:
         assert connection.recv(65_536).startswith(b"CONNECT ")
         connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
         self._plain(connection)
-
-    def stop(self) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        self.thread.join(HANG_SECONDS)
-        for connection in self._kept:
-            connection.close()
 
 
 @pytest.fixture
