@@ -114,7 +114,7 @@ def check_ids(values: Any, *, what: str, most: int, kind: IdKind = NUMBERS) -> I
 
 
 def _hint(bad: Sequence[Any]) -> str:
-    """Tell how entries that hold a number become one."""
+    """Say how entries that hold a number become one."""
     if all(isinstance(value, str) and value.strip().isdigit() for value in bad):
         return f". They are text; give numbers, such as [int(i) for i in ids]; {IF_RENDERED}"
     if all(isinstance(value, str) and value.startswith("gid://") for value in bad):
@@ -167,7 +167,7 @@ def _cells(lines: Iterable[str], column: str | None, what: str) -> Iterator[tupl
         for number, line in enumerate(lines, start=1):
             yield number, line.strip().lstrip("\ufeff")
         return
-    # The limit is one of the whole process; whoever else raised it has a reason.
+    # The limit is one of the whole process, so it is only ever raised.
     csv.field_size_limit(max(csv.field_size_limit(), LARGEST_FIELD))
     # Strict, because a quote that is never closed would otherwise swallow the rows behind it.
     reader = csv.DictReader(lines, strict=True)

@@ -65,7 +65,7 @@ class NoWriter(AtomicWriter):
         """Drop it."""
 
     def commit(self) -> None:
-        """Tell that there is nothing any more to be compared with."""
+        """Fail: there is nothing any more to be compared with."""
         raise FileNotFoundError("it was there, and has gone during the download")
 
     def abort(self) -> None:

@@ -51,7 +51,7 @@ def stop_jobs(client: JobClient, jobs: Sequence[Submitted], records: Submitter |
         thread.start()
     for thread in threads:
         thread.join(max(0.0, give_up_at - time.monotonic()))
-    return _told([job.handle for job in jobs], fates)
+    return _in_words([job.handle for job in jobs], fates)
 
 
 async def stop_deferred(transport: AsyncTransport, system: System, jobs: Sequence[JobHandle]) -> str:
@@ -68,10 +68,10 @@ async def stop_deferred(transport: AsyncTransport, system: System, jobs: Sequenc
     requests = {job: system.cancel_request(transport.origin, job) for job in jobs}
     known = {job: request for job, request in requests.items() if request is not None}
     fates = await asyncio.gather(*map(stop, known.values()))
-    return _told(list(known), fates) if known else NO_CANCEL
+    return _in_words(list(known), fates) if known else NO_CANCEL
 
 
-def _told(jobs: Sequence[JobHandle], fates: Sequence[str]) -> str:
+def _in_words(jobs: Sequence[JobHandle], fates: Sequence[str]) -> str:
     return " ".join(f"{job.job_id}: {_FATES[fate]}" for job, fate in zip(jobs, fates, strict=True))
 
 

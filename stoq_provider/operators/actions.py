@@ -88,7 +88,7 @@ class StoqActionOperator(BaseOperator):
             request = hook.prepare(self.action, **given)
             if request.reads_only or self.repeat_safe:
                 # What may be called again needs no record.
-                return self._told(hook.send(request))
+                return self._for_xcom(hook.send(request))
             submitter = Submitter.of(hook, context, on_clear="resubmit", log=self.log)
             key = submitter.name(f"action:{self._digest(given)}")
             earlier = submitter.load_note(key, ResponseNote)
@@ -100,7 +100,7 @@ class StoqActionOperator(BaseOperator):
         """Call what must not be called twice."""
         submitter.save_note(key, ResponseNote())
         try:
-            response = self._told(hook.send(request))
+            response = self._for_xcom(hook.send(request))
         except StoqProviderError as error:
             if not error.maybe_processed:
                 submitter.drop([key])
@@ -133,7 +133,7 @@ class StoqActionOperator(BaseOperator):
         self.log.info("An earlier try called %s and had this response; nothing is sent.", self.action)
         return note.payload
 
-    def _told(self, response: Any) -> Any:
+    def _for_xcom(self, response: Any) -> Any:
         """Return the response as XCom may hold it, with a word on what goes on."""
         if isinstance(response, Mapping) and response.get("job_id"):
             self.log.info("STOQ started job %s; a StoqJobSensor can wait for it.", response["job_id"])

@@ -24,7 +24,7 @@ _SAYS = {
     ProblemKind.NOT_SENT: "can't be reached",
     ProblemKind.LOST_CONNECTION: "gave no response",
 }
-"""What a problem means for a connection. There is no task and no job then, so no fate of one is told."""
+"""What a problem means for a connection. There is no task and no job then, so no fate of one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Probe:
     A small read that needs the key.
 
     :param path: relative to the API's base path.
-    :param read: returns what the response tells of the shop, in words; a
+    :param read: returns what the response shows of the shop, in words; a
         :class:`~stoq_provider.core.http.MalformedResponse` where another system responded.
     """
 
@@ -50,9 +50,9 @@ class Probe:
         if decoded.problem is not None:
             return False, sentences(f"{shop} {_SAYS[decoded.problem.kind]} ({decoded.problem.text})")
         try:
-            told = self.read(decoded.payload)
+            shown = self.read(decoded.payload)
         except MalformedResponse as error:
             return False, sentences(f"{shop} {_SAYS[ProblemKind.PROTOCOL]} ({error})")
         limit = decoded.rate_limit
         points = f"{limit.remaining} of {limit.limit} points are left" if limit.remaining is not None else ""
-        return True, sentences("; ".join(filter(None, (f"{shop} accepted the key", points, told))))
+        return True, sentences("; ".join(filter(None, (f"{shop} accepted the key", points, shown))))

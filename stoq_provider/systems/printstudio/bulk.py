@@ -160,7 +160,7 @@ def _checked_one(value: Any, fault: Callable[[Mapping[str, Any]], str | None]) -
 
 
 def _id_fault(value: Any, key: str) -> str | None:
-    """Tell what is wrong with an id of PrintStudio's, which are texts."""
+    """Say what is wrong with an id of PrintStudio's, which are texts."""
     found = value.get(key) if isinstance(value, Mapping) else None
     if is_text(found):
         return None
