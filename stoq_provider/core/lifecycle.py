@@ -3,7 +3,7 @@ The one state machine of a job.
 
 A :class:`JobProgress` is what is known of one job. :func:`advance` takes what one poll brought and returns
 the next progress. Whether a job has ended, and how, is decided here and nowhere else, for the waiting worker
-and for the trigger alike. The rules: docs/operators.md, "What happens when".
+and for the trigger alike. The rules: docs/outcomes.md, "What happens when".
 """
 
 from __future__ import annotations
