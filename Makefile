@@ -84,6 +84,10 @@ demo: .venv/.demo ## Run the example DAG against the sandbox; files land in demo
 sandbox: .venv/.demo ## Run the sandbox alone, to point your own Airflow at
 	@.venv/bin/stoq-sandbox
 
+.PHONY: docs
+docs: .venv/.test ## Write docs/parameters.md anew, from the docstrings
+	@.venv/bin/python -m tests.parameters
+
 test: lint types unit ## Format, lint, types, all fast tests
 
 lint: .venv/.test

@@ -61,8 +61,7 @@ class DownloadOptions:
     :param on_empty: what to do with a file without data rows: ``"keep"`` it as it came; ``"header"``:
         as it came too, but a file that lacks even the header line fails; ``"empty"``: publish a file of
         no bytes (of no text, if gzip is kept); ``"skip"``: publish nothing, and Airflow skips the
-        task; ``"fail"``: an error. It is asked after the row count was checked.
-        What becomes of Parquet: :class:`stoq_provider.download.parquet.ParquetFile`.
+        task where no file has rows; ``"fail"``: an error. It is asked after the row count was checked.
     :param min_rows: fewer data rows fail, whatever ``on_mismatch`` says. A file without any is left to
         ``on_empty``, unless that is ``"keep"``.
     :param header_counted: whether the job's row count includes the header line; ``None``: either is accepted.

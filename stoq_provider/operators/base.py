@@ -35,14 +35,13 @@ class JobOperator(WaitingOperator[H]):
     Killed, or marked failed, the task cancels its jobs where the vendor has a call for that. While it is
     deferred, Airflow before 3.3 tells nobody of it: its jobs go on.
 
-    :param wait_for_completion: ``None``: wait if there is a destination.
+    :param wait_for_completion: ``False``: return the handles. ``None``: wait if there is a destination.
     :param on_clear: what a person's clearing of the task means: ``"resubmit"`` starts a new job,
         ``"reuse"`` waits for the job that the task had.
     :param on_busy: what a 409 means that speaks of another job in progress: ``"fail"``, or ``"wait"`` and
         submit when it is over, within ``timeout``.
 
-    ``timeout`` counts from submission; a retry that finds its job again begins anew. The other parameters
-    are those of :class:`~stoq_provider.operators.waiting.WaitingOperator`.
+    The other parameters are those of :class:`~stoq_provider.operators.waiting.WaitingOperator`.
     """
 
     def __init__(

@@ -26,7 +26,8 @@ class StoqBulkOperator(ItemsOperator[StoqHook]):
     is read, and how certain it is, stands in ``systems/stoq/bulk.py``.
 
     :param action: the action.
-    :param body: what goes along with the ids, such as ``{"tags": ["late"]}``.
+    :param body: what goes along with the ids: ``{"tags": [...]}`` for ``set_tags``, ``{"force": True}`` for
+        ``release`` (that name is not documented for bulk).
     :param extra_body: laid over the body; ``None`` takes a key away. For what STOQ does not document.
     :param extra_query: laid over the query.
     :param stoq_conn_id: the Airflow connection.
@@ -132,7 +133,9 @@ class StoqBulkOrdersOperator(StoqBulkOperator):
         ``send_payment_collection_url``, which mails customers and is never repeated by itself.
     :param order_ids: Shopify order ids as a list; the path of a file (one id a line) or ``{"path",
         "column"}`` of a CSV; or a selection such as ``{"offer_id": ..., "state": "placed"}``, which is
-        resolved when the task first runs. Lists and mappings may be text, as a template renders them.
+        resolved when the task first runs. Lists and mappings may be text, as a template renders them; where
+        such text can't be read, ``render_template_as_native_obj=True`` of the DAG keeps them what they are.
+        A set is sent in sorted order.
 
     The other parameters are those of :class:`StoqBulkOperator`.
     """

@@ -32,10 +32,12 @@ class StoqReportExportOperator(JobOperator["StoqHook"]):
     one it waits, stores the file whole and verified, and returns the manifest.
 
     :param report: name or alias of a report, such as ``revenue``. One that this package does not know is
-        looked up at STOQ before anything is sent.
+        looked up at STOQ before anything is sent (1 point).
     :param filters: the report's filters, such as ``{"from": "2026-05-01", "to": "2026-05-31"}``; both
-        dates are inclusive. ``by_variant`` needs ``offer_id`` or ``offer_ids``.
-    :param destination: may hold ``{from}`` and ``{to}`` as well, the dates that are asked for.
+        dates are inclusive. ``by_variant`` needs ``offer_id`` or ``offer_ids``. They are checked against the
+        documented rules before anything is sent.
+    :param destination: where the file goes; it may hold ``{from}`` and ``{to}`` as well, the dates that are
+        asked for.
     :param window: fills ``from`` and ``to``: ``"data_interval"`` with the days of the run's interval,
         ``"previous_day"`` with the last whole day before its end, or before the logical date or ``run_after``
         of a run without an interval.

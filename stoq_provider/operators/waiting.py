@@ -34,8 +34,9 @@ class WaitingOperator(WaitingTask[H]):
     """
     Base of the operators that wait for jobs.
 
-    :param timeout: seconds in all; a retry begins anew. ``execution_timeout``, counted from the start of the
-        try, bounds the wait as well, deferred or not.
+    :param timeout: seconds, or a ``timedelta``, from submission; a retry that finds its job again has the
+        whole time once more. ``execution_timeout``, from the start of the try, bounds the wait as well,
+        deferred or not; what runs after the resumption has it anew.
 
     The other parameters are those of :class:`~stoq_provider.triggers.deferral.WaitingTask`.
     """

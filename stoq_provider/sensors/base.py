@@ -54,8 +54,11 @@ class JobSensor(WaitingTask[H], BaseSensorOperator):
     is given.
 
     :param job: a handle, a ``status_url``, or a job's id where its place is documented; or a list of these,
-        as an operator that does not wait returns one, and pushes others as ``job_ids`` and ``status_urls``.
-    :param poll_interval: seconds between polls while deferred.
+        as an operator that does not wait returns one (mapped tasks as well), and pushes others as ``job_ids``
+        and ``status_urls``.
+    :param poke_interval: seconds between two pokes, as of any sensor.
+    :param poll_interval: seconds between polls while deferred; default: ``poke_interval`` where one is given,
+        else the system's cadence.
     :param unhealthy_after: seconds without any good response after which the task fails, without claiming
         that the job failed. In mode ``reschedule`` every poke is a process of its own; without a store
         for records (see ``[stoq] state_path``), only ``timeout`` ends a row of bad responses there.

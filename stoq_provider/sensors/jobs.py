@@ -74,7 +74,8 @@ class PrintStudioJobSensor(JobSensor["PrintStudioHook"]):
 
     :param print_jobs: ids of print jobs, as a list.
     :param orders: ids of orders as a list; objects with an ``id``; or the return value of
-        ``PrintStudioCreateOrdersOperator``. Either ``print_jobs`` or ``orders`` is given.
+        ``PrintStudioCreateOrdersOperator``. Either ``print_jobs`` or ``orders`` is given, in place of
+        ``job``.
     :param target_states: one state or a list, such as ``READY``, in any case; one of them is enough.
     :param fail_on_failed: whether a print job that is ``FAILED`` fails the task at once.
     :param printstudio_conn_id: the Airflow connection.

@@ -77,9 +77,11 @@ class WaitingTask(BaseOperator, Generic[H]):
     :param destination: where files go: an ``ObjectStoragePath`` or URL; ending with ``/``, the server's
         cleaned file name is appended. None: nothing is downloaded.
     :param deferrable: wait in the triggerer instead of on the worker.
-    :param poll_interval: seconds between polls; default: the cadence the vendor documents.
-    :param unhealthy_after: seconds without any good response after which the task fails, without claiming
-        that the job failed; default: ``[stoq] unhealthy_after``.
+    :param poll_interval: seconds between two polls of a job; default: ``[stoq] poll_interval``, else the
+        system's cadence.
+    :param unhealthy_after: seconds without any good response about a job after which the task fails, without
+        claiming that the job failed; as long it bears bad responses to what it reads once the jobs have
+        ended. Default: ``[stoq] unhealthy_after``, else 900.
     :param overwrite: whether an object that stands at the destination is replaced: ``True``, ``False``, or
         ``"if_different"``.
     :param format: ``"csv"`` as the server made it, or ``"parquet"`` (extra ``parquet``).

@@ -16,6 +16,7 @@ import stoq_provider
 from stoq_provider.core.manifest import manifest
 from stoq_provider.core.models import JobHandle
 from stoq_provider.get_provider_info import INTEGRATIONS
+from tests import parameters
 from tests.documents import DOCUMENTS, NEW_SYSTEM, README, ROOT, blocks, execute
 
 PACKAGE = Path(stoq_provider.__file__).parent
@@ -95,6 +96,10 @@ def test_every_module_is_in_the_architecture():
     }
     text = (ROOT / "docs" / "architecture.md").read_text()
     assert {name for name in modules if not name.startswith("testing/") and f"`{name}`" not in text} == set()
+
+
+def test_the_parameters_are_those_of_the_docstrings():
+    assert parameters.PAGE.read_text() == parameters.page(), "make docs writes the page anew"
 
 
 def test_every_document_is_linked_from_the_readme():
