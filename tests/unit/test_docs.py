@@ -15,11 +15,12 @@ from airflow.providers.common.compat.sdk import DAG
 import stoq_provider
 from stoq_provider.core.manifest import manifest
 from stoq_provider.core.models import JobHandle
-from stoq_provider.get_provider_info import INTEGRATIONS
+from stoq_provider.get_provider_info import CONN_FIELDS, INTEGRATIONS
 from tests import parameters
 from tests.documents import DOCUMENTS, NEW_SYSTEM, README, ROOT, blocks, execute
 
 PACKAGE = Path(stoq_provider.__file__).parent
+CONNECTIONS = ROOT / "docs" / "connections.md"
 MOST_LINES_OF_README = 130
 IN_ORDER = (NEW_SYSTEM,)
 """Documents whose blocks build on each other; all other blocks stand by themselves."""
@@ -149,6 +150,26 @@ def test_every_make_target_that_is_named_exists(document):
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     shown = "\n".join([*code_spans(document), *blocks(document, "sh")])
     assert set(re.findall(r"\bmake ([a-z][a-z-]+)", shown)) <= targets
+
+
+@pytest.mark.parametrize("number", range(len(blocks(CONNECTIONS, "json"))))
+def test_every_shown_connection_can_be_read(number, monkeypatch):
+    shown = json.loads(blocks(CONNECTIONS, "json")[number])
+    name = shown["conn_type"]
+    hook = getattr(importlib.import_module(f"stoq_provider.hooks.{name}"), INTEGRATIONS[name].hook)
+    monkeypatch.setenv("AIRFLOW_CONN_SHOWN", json.dumps(shown))
+    settings = hook("shown").settings
+    assert settings.key == shown["password"]
+    assert settings.login == shown.get("login")
+    assert shown.get("host", hook.system.default_origin) == settings.origin
+    assert {name: getattr(settings, name) for name in shown.get("extra", {})} == shown.get("extra", {})
+
+
+def test_a_connection_of_each_system_is_shown():
+    shown = {json.loads(block)["conn_type"] for block in blocks(CONNECTIONS, "json")}
+    assert shown == set(INTEGRATIONS)
+    fields = re.findall(r"^\| extra `(\w+)`", CONNECTIONS.read_text(), re.MULTILINE)
+    assert set(fields) == set(CONN_FIELDS)
 
 
 def test_the_shown_handle_and_manifest_have_the_keys_of_real_ones():
