@@ -22,14 +22,15 @@ API = "/api/v2/external/preorders"
 
 
 class Airflow:
-    """An Airflow home with the example DAGs and a sandbox as ``stoq_default``."""
+    """An Airflow home with DAGs, by default the examples, and a sandbox as ``stoq_default``."""
 
-    def __init__(self, home: Path, sandbox: Sandbox) -> None:
+    def __init__(self, home: Path, sandbox: Sandbox, dags: Path = DAGS) -> None:
         self.home = home
         self.sandbox = sandbox
+        self.dags = dags
         output = home / "output"
         output.mkdir()
-        self.runner = Runner(DAGS, output, self._environment())
+        self.runner = Runner(dags, output, self._environment())
 
     def _environment(self) -> dict[str, str]:
         home, sandbox = self.home, self.sandbox
@@ -38,7 +39,7 @@ class Airflow:
             "PYTHONPATH": str(ROOT),
             "PYTHONWARNINGS": "ignore",
             "AIRFLOW_HOME": str(home),
-            "AIRFLOW__CORE__DAGS_FOLDER": str(DAGS),
+            "AIRFLOW__CORE__DAGS_FOLDER": str(self.dags),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW__STOQ__POLL_INTERVAL": "0.1",
             "AIRFLOW_VAR_STOQ_REPORTS": (home / "reports").as_uri(),
