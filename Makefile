@@ -31,7 +31,7 @@ define install
 endef
 
 .PHONY: bench-download bench-points help environments demo sandbox test lint types unit test-busy test-sandbox \
-	test-oldest test-between test-matrix test-stores test-kills test-cluster test-medusa clean
+	test-oldest test-between test-matrix dist test-stores test-kills test-cluster test-medusa clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -134,6 +134,15 @@ test-between: $(BETWEEN:%=test-short-on-%) ## On the versions in between: the fa
 test-short-on-%: .venv-%/.test
 	$(SAY) 'pytest on Airflow $*, in short'
 	@.venv-$*/bin/python -m pytest $(MEETS_AIRFLOW) -n $(WORKERS) --dist loadgroup $(ARGS)
+
+dist: .venv/.test ## Wheel and sdist in dist/, checked, and tried in an environment without extras
+	$(SAY) 'Building'
+	@rm -rf dist .venv-dist
+	@.venv/bin/python -m build --no-isolation --outdir dist .
+	$(SAY) 'Installing the wheel into .venv-dist'
+	@$(PYTHON) -m venv .venv-dist
+	$(call install,.venv-dist,constraints/$(NEWEST).txt,,dist/*.whl)
+	@.venv-dist/bin/python -I tests/distribution.py dist
 
 test-stores: .venv/.stores tests/stores/node_modules/.package-lock.json ## Downloads and records on disk and on real S3, GCS and Azure servers (needs Node.js)
 	$(SAY) 'pytest on object stores'
