@@ -1,4 +1,4 @@
-"""README and docs/ as tests read them: their blocks of code, executed as a reader would paste them."""
+"""README, docs/ and their neighbours as tests read them: their code, executed as a reader would paste it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 NEW_SYSTEM = ROOT / "docs" / "new-system.md"
-DOCUMENTS = (README, *sorted((ROOT / "docs").glob("*.md")))
+DOCUMENTS = (README, *sorted(ROOT.glob("[!R]*.md")), *sorted((ROOT / "docs").glob("*.md")))
 
 
 def blocks(document: Path, language: str) -> list[str]:
