@@ -80,7 +80,7 @@ def test_fallback_is_not_trusted_either():
     assert clean_file_name("", "..") == "export.csv"
 
 
-@given(st.text() | st.text(alphabet="./\\ \tcon0:\u202e\u0308ue\ud800é"))
+@given(st.text(st.characters()) | st.text(alphabet="./\\ \tcon0:\u202e\u0308ue\ud800é"))
 def test_any_name_is_one_harmless_component(text):
     name = clean_file_name(text)
     assert name
@@ -150,7 +150,7 @@ def test_number_is_never_cut_off():
 
 LENGTHENED = st.builds(
     lambda text, times, end: text * times + end,
-    st.text(max_size=4) | st.text(alphabet="aAßé日😀-.", max_size=4),
+    st.text(st.characters(), max_size=4) | st.text(alphabet="aAßé日😀-.", max_size=4),
     st.sampled_from([1, 2, 60, 300]),
     st.sampled_from(["", ".csv", ".CSV", ".csv.csv", ".csv.gz", "-a.csv", "-a-1.csv", "-1", ".txt"]),
 )
