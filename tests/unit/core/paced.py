@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import count, pairwise
 
-from stoq_provider.core.http import Response, read_rate_limit
+from stoq_provider.core.http import RateLimit
 from stoq_provider.core.pacing import Pace
 from stoq_provider.core.rate_limit import PointsBudget, PointsRules
 
@@ -88,14 +88,12 @@ class Client:
         self._under_way += call.cost
         return call
 
-    def hear(self, call: Call, response: Response, now: float) -> None:
+    def hear(self, call: Call, granted: bool, shown: RateLimit, now: float) -> None:
         self._in_flight -= 1
         self._under_way -= call.cost
-        refused = response.status == 429
-        self.refused += refused
-        mine = self.clock(now)
-        limit = read_rate_limit(response if self.sees_headers else Response(response.status), None, mine)
-        self.budget.update(limit, mine, refused=refused, under_way=self._under_way)
+        self.refused += not granted
+        limit = shown if self.sees_headers else RateLimit()
+        self.budget.update(limit, self.clock(now), refused=not granted, under_way=self._under_way)
         if limit.retry_after is not None:
             self.closed.append((now, now + limit.retry_after))
 
@@ -131,11 +129,11 @@ class _Simulation:
             self.look(client, now)
 
     def _arrive(self, client: Client, call: Call, now: float) -> None:
-        response = self._server.charge(call.cost, now)
-        self.at(now + call.back, lambda when: self._answer(client, call, response, when))
+        granted, shown = self._server.charge(call.cost, now)
+        self.at(now + call.back, lambda when: self._answer(client, call, granted, shown, when))
 
-    def _answer(self, client: Client, call: Call, response: Response, now: float) -> None:
-        client.hear(call, response, now)
+    def _answer(self, client: Client, call: Call, granted: bool, shown: RateLimit, now: float) -> None:
+        client.hear(call, granted, shown, now)
         self.look(client, now)
 
 

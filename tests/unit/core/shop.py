@@ -6,11 +6,10 @@ import heapq
 import math
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.utils import formatdate
-from functools import lru_cache
 
-from stoq_provider.core.http import Response, read_rate_limit
+from stoq_provider.core.http import RateLimit
 from stoq_provider.core.rate_limit import PointsBudget, PointsRules
 
 STOQ = PointsRules(limit=360, window=60.0, read=1, write=2)
@@ -47,23 +46,27 @@ class Server:
         self.refused += not granted
         return granted
 
-    def charge(self, cost: int, now: float) -> Response:
+    def charge(self, cost: int, now: float) -> tuple[bool, RateLimit]:
+        """Return whether it was granted, and what the response's headers say: dates in whole seconds."""
         granted = self.take(cost, now)
-        headers = {
-            "date": _date(math.floor(now)),
-            "x-ratelimit-limit": str(self.limit),
-            "x-ratelimit-remaining": str(self.limit - self.spent),
-            "x-ratelimit-reset": str(self.rounding(self.ends)),
-        }
+        shown = RateLimit(self.limit, self.limit - self.spent, float(self.rounding(self.ends) - int(now)))
         if not granted:
-            headers = {} if self.penalty else headers
-            headers["retry-after"] = str(math.ceil(self.ends - now) + self.penalty)
-        return Response(200 if granted else 429, headers)
+            shown = RateLimit() if self.penalty else shown
+            shown = replace(shown, retry_after=float(math.ceil(self.ends - now) + self.penalty))
+        return granted, shown
 
-
-@lru_cache(8)
-def _date(second: int) -> str:
-    return formatdate(second, usegmt=True)
+    def headers(self, cost: int, now: float) -> dict[str, str]:
+        """Charge; return the headers themselves."""
+        _, shown = self.charge(cost, now)
+        reset = None if shown.reset_in is None else int(now) + int(shown.reset_in)
+        said = {
+            "date": formatdate(int(now), usegmt=True),
+            "x-ratelimit-limit": shown.limit,
+            "x-ratelimit-remaining": shown.remaining,
+            "x-ratelimit-reset": reset,
+            "retry-after": shown.retry_after,
+        }
+        return {name: str(value) for name, value in said.items() if value is not None}
 
 
 @dataclass
@@ -125,17 +128,16 @@ def run(
                 heapq.heappush(events, (clock + there, number, "arrive", (cost, back)))
         elif what == "arrive":
             cost, back = about
-            response = server.charge(cost, clock)
-            done.refused_of_ours += response.status == 429
+            granted, shown = server.charge(cost, clock)
+            done.refused_of_ours += not granted
             done.ours[server.ends] = done.ours.get(server.ends, 0) + cost
-            heapq.heappush(events, (clock + back, number, "answer", (response,)))
+            heapq.heappush(events, (clock + back, number, "answer", (shown,)))
         else:
-            (response,) = about
+            (limit,) = about
             in_use -= 1
             if queue:
                 in_use += 1
                 heapq.heappush(events, (clock, number, "ask", queue.popleft()))
-            limit = read_rate_limit(response, None, clock)
             done.budget.update(limit, clock)
             if limit.retry_after is not None:
                 done.closed.append((clock, clock + limit.retry_after))

@@ -320,7 +320,7 @@ class TestAThousandJobs:
     def polled(cls):
         """Let a thousand triggers wait for a job each, for five rounds, at a bucket as the vendor has it."""
         server = Server(aligned=False)
-        shop = Shop(bucket=server.charge, latency=0.2)
+        shop = Shop(bucket=server.headers, latency=0.2)
 
         async def work():
             tasks = [asyncio.ensure_future(shop.wait(f"job_{n}")) for n in range(1000)]
@@ -362,7 +362,7 @@ def test_thirty_jobs_are_noticed_soon_after_the_documented_interval(bulk, most):
     chance = random.Random(3)
     names = [f"{number}-{'bulk' if number < bulk else 'export:revenue'}" for number in range(30)]
     ends = {name: chance.uniform(5, 9 if name.endswith("bulk") else 40) for name in names}
-    shop, noticed = Shop(ends_after(ends), bucket=Server(aligned=False).charge), {}
+    shop, noticed = Shop(ends_after(ends), bucket=Server(aligned=False).headers), {}
 
     async def wait(name, submitted_at):
         await asyncio.sleep(chance.uniform(0, 2))

@@ -121,7 +121,7 @@ class Shop:
         system: System = STOQ,
         latency: float = 0.05,
         share: float = 0.8,
-        bucket: Callable[[int, float], Any] | None = None,
+        bucket: Callable[[int, float], dict[str, str]] | None = None,
         meter: Any = None,
         login: str | None = None,
     ) -> None:
@@ -159,8 +159,7 @@ class Shop:
     def _charge(self) -> dict[str, str]:
         if self.bucket is None:
             return {"date": formatdate(clock(), usegmt=True)}
-        answer: dict[str, str] = dict(self.bucket(1, clock()).headers)
-        return answer
+        return self.bucket(1, clock())
 
     def times(self, job_id: str) -> list[float]:
         """Return when a job was asked for, in seconds since the start."""
