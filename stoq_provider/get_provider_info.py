@@ -38,6 +38,9 @@ CONN_FIELDS: dict[str, dict[str, Any]] = {
         "boolean",
         False,
     ),
+    "admin_url": _field(
+        "Admin page", "Page of the shop that tasks link to, where it is not the usual one.", "string"
+    ),
 }
 """Extra fields of connections."""
 
@@ -115,6 +118,10 @@ INTEGRATIONS: dict[str, Integration] = {
 """By connection type."""
 
 
+LINKS = ("DestinationLink", "StoqAdminLink", "MedusaAdminLink", "SureCartLink", "PrintStudioLink")
+"""Classes of links; Airflow 2 shows only those that it is told of."""
+
+
 def _option(description: str, type_: str, default: str, example: str | None = None) -> dict[str, Any]:
     return {
         "description": description,
@@ -174,6 +181,7 @@ def get_provider_info() -> dict[str, Any]:
         ],
         "sensors": [_modules(one, "sensors.jobs") for one in INTEGRATIONS.values()],
         "triggers": [_modules(one, "triggers.jobs") for one in INTEGRATIONS.values()],
+        "extra-links": [f"stoq_provider.links.jobs.{name}" for name in LINKS],
         "connection-types": [connection(conn_type) for conn_type in INTEGRATIONS],
         "config": CONFIG,
     }

@@ -71,10 +71,12 @@ class FakeTaskInstance:
     try_number: int = 1
     max_tries: int = 2
     xcoms: dict[str, Any] = field(default_factory=dict)
+    links: dict[str, Any] = field(default_factory=dict)
     first_poke: datetime | None = None
 
     def xcom_push(self, key: str, value: Any) -> None:
-        self.xcoms[key] = json.loads(json.dumps(value))
+        kept = self.links if key.startswith("_link_") else self.xcoms
+        kept[key] = json.loads(json.dumps(value))
 
     def xcom_pull(self, task_ids: Any = None, key: str = "return_value", **_: Any) -> Any:
         return self.xcoms.get(key)
@@ -143,6 +145,7 @@ class TaskRun:
     def next_try(self) -> None:
         self.ti.try_number += 1
         self.ti.xcoms.clear()
+        self.ti.links.clear()
         self.ti.first_poke = None
 
     def clear(self) -> None:

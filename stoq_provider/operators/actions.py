@@ -17,6 +17,7 @@ from stoq_provider.hooks.stoq import StoqHook
 from stoq_provider.jobs.config import check_options
 from stoq_provider.jobs.errors import NOTHING_SENT, typed
 from stoq_provider.jobs.submit import Submitter
+from stoq_provider.links.jobs import StoqAdminLink, push_links
 from stoq_provider.systems.stoq.bulk import FAN_OUTS
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class StoqActionOperator(BaseOperator):
     template_fields: Sequence[str] = ("action", "path_params", "query", "body", "stoq_conn_id")
     template_fields_renderers = dict.fromkeys(("path_params", "query", "body"), "json")
     ui_color = "#f4ead5"
+    operator_extra_links = (StoqAdminLink(),)
 
     def __init__(
         self,
@@ -84,6 +86,7 @@ class StoqActionOperator(BaseOperator):
         with typed(StoqHook.system.name, f"{NOTHING_SENT}; a retry would fail alike"):
             given = {name: read_mapping(getattr(self, name), name) for name in _GIVEN}
         hook = StoqHook(self.stoq_conn_id)
+        push_links(context, self, hook)
         try:
             request = hook.prepare(self.action, **given)
             if request.reads_only or self.repeat_safe:

@@ -10,6 +10,7 @@ from stoq_provider.core.ids import chunks
 from stoq_provider.hooks.stoq import StoqHook
 from stoq_provider.jobs.items import Selection
 from stoq_provider.jobs.read_back import ReadBack, most_reads, read_back
+from stoq_provider.links.jobs import DestinationLink, StoqAdminLink
 from stoq_provider.operators.items import ItemsOperator
 from stoq_provider.systems.stoq import bulk
 from stoq_provider.triggers.jobs import StoqJobTrigger
@@ -44,6 +45,7 @@ class StoqBulkOperator(ItemsOperator[StoqHook]):
         "stoq_conn_id",
     )
     template_fields_renderers = dict.fromkeys(("body", "extra_body", "extra_query"), "json")
+    operator_extra_links = (DestinationLink(), StoqAdminLink())
     trigger_class = StoqJobTrigger
     actions: ClassVar[Mapping[str, bulk.BulkAction]]
 

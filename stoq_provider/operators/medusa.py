@@ -17,6 +17,7 @@ from stoq_provider.exceptions import JobCancelled, StoqProviderError, Validation
 from stoq_provider.hooks.medusa import MedusaHook
 from stoq_provider.jobs import config
 from stoq_provider.jobs.errors import NOTHING_SENT, typed
+from stoq_provider.links.jobs import DestinationLink, MedusaAdminLink
 from stoq_provider.operators.base import JobOperator
 from stoq_provider.operators.waiting import WaitingOperator
 from stoq_provider.systems.medusa.confirmation import Policy, changes_of, read_policy
@@ -37,6 +38,7 @@ CONFIRM_ATTEMPTS = 3
 class _DecidingOperator(WaitingOperator[MedusaHook]):
     """What both operators share: a policy for jobs that wait for a decision."""
 
+    operator_extra_links = (DestinationLink(), MedusaAdminLink())
     trigger_class = MedusaJobTrigger
     downloads = True
     ui_color = "#e3dcf5"

@@ -11,6 +11,7 @@ from stoq_provider.core.lifecycle import Outcome
 from stoq_provider.core.submission import Submission
 from stoq_provider.exceptions import StoqProviderError, SubmissionInterrupted, SubmissionUncertain
 from stoq_provider.hooks.printstudio import PrintStudioHook
+from stoq_provider.links.jobs import DestinationLink, PrintStudioLink
 from stoq_provider.operators.base import JobOperator
 from stoq_provider.triggers.jobs import PrintStudioJobTrigger
 
@@ -38,6 +39,7 @@ class PrintStudioOperator(JobOperator[PrintStudioHook]):
     template_fields: Sequence[str] = ("destination", "extra_body", "printstudio_conn_id")
     template_fields_renderers: ClassVar[dict[str, str]] = {"extra_body": "json"}
     ui_color = "#f4ead5"
+    operator_extra_links = (DestinationLink(), PrintStudioLink())
     trigger_class = PrintStudioJobTrigger
     route: ClassVar[Route]
     noun: ClassVar[str]

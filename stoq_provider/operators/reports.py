@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from stoq_provider.core.validation import InvalidInput, check_text, read_mapping
 from stoq_provider.jobs.errors import NOTHING_SENT, typed
+from stoq_provider.links.jobs import DestinationLink, StoqAdminLink
 from stoq_provider.operators.base import JobOperator
 from stoq_provider.triggers.jobs import StoqJobTrigger
 
@@ -62,6 +63,7 @@ class StoqReportExportOperator(JobOperator["StoqHook"]):
     )
     template_fields_renderers = dict.fromkeys(("filters", "extra_body", "extra_query"), "json")
     ui_color = "#e8f0e4"
+    operator_extra_links = (DestinationLink(), StoqAdminLink())
     trigger_class = StoqJobTrigger
     downloads = True
 

@@ -13,6 +13,7 @@ from stoq_provider.jobs import config
 from stoq_provider.jobs.items import Items
 from stoq_provider.jobs.read_back import ReadBack
 from stoq_provider.jobs.results import LONG_LIST, keep_long
+from stoq_provider.links.jobs import DestinationLink, SureCartLink
 from stoq_provider.operators.items import ItemsOperator
 from stoq_provider.systems import surecart
 from stoq_provider.triggers.jobs import SureCartJobTrigger
@@ -50,6 +51,7 @@ class SureCartBulkActionOperator(ItemsOperator[SureCartHook]):
         "surecart_conn_id",
     )
     template_fields_renderers: ClassVar[dict[str, str]] = {"record_ids": "json", "extra_body": "json"}
+    operator_extra_links = (DestinationLink(), SureCartLink())
     trigger_class = SureCartJobTrigger
 
     def __init__(

@@ -21,6 +21,7 @@ from stoq_provider.exceptions import (
 )
 from stoq_provider.jobs import config, results
 from stoq_provider.jobs.errors import NO_RECORD, NOT_RETRIED
+from stoq_provider.links.jobs import push_links
 from stoq_provider.triggers.deferral import H, WaitingTask
 
 if TYPE_CHECKING:
@@ -103,7 +104,9 @@ class WaitingOperator(WaitingTask[H]):
         place = self._known_place
         # Of a task without downloads it is the folder of long lists, with or without a slash.
         folder = place is not None and not self.downloads
-        self._check_download(f"{str(place).rstrip('/')}/" if folder else place, None if folder else self.kind)
+        place = f"{str(place).rstrip('/')}/" if folder else place
+        self._check_download(place, None if folder else self.kind)
+        push_links(context, self, self.hook, place)
 
     def _new_state(self, kind: str, started_at: float) -> WaitState:
         """Return what is found again on resumption, beside the ends of the jobs."""

@@ -23,6 +23,7 @@ from stoq_provider.core.validation import some
 from stoq_provider.exceptions import StoqProviderError
 from stoq_provider.jobs import config, results
 from stoq_provider.jobs.errors import typed
+from stoq_provider.links.jobs import push_links
 from stoq_provider.triggers.deferral import H, WaitingTask
 
 if TYPE_CHECKING:
@@ -105,6 +106,7 @@ class JobSensor(WaitingTask[H], BaseSensorOperator):
 
             self._memory = PokeMemory(context, self.hook.conn_id, self.log)
         self._note_try(context)
+        push_links(context, self, self.hook, self.destination)
         if not self.deferrable:
             return self._execute_here(context)
         # Not a single look here: a thousand sensors that start at once know nothing of each other in their

@@ -8,6 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from stoq_provider.core.validation import InvalidInput
 from stoq_provider.jobs.config import check_options
 from stoq_provider.jobs.items import watched_ids
+from stoq_provider.links.jobs import (
+    DestinationLink,
+    MedusaAdminLink,
+    PrintStudioLink,
+    StoqAdminLink,
+    SureCartLink,
+)
 from stoq_provider.sensors.base import JobSensor
 from stoq_provider.triggers.jobs import (
     MedusaJobTrigger,
@@ -38,6 +45,7 @@ class StoqJobSensor(JobSensor["StoqHook"]):
 
     template_fields: Sequence[str] = ("job", "destination", "stoq_conn_id")
     ui_color = "#e8f0e4"
+    operator_extra_links = (DestinationLink(), StoqAdminLink())
     trigger_class = StoqJobTrigger
 
     def __init__(self, *, stoq_conn_id: str = "stoq_default", **kwargs: Any) -> None:
@@ -57,6 +65,7 @@ class SureCartJobSensor(JobSensor["SureCartHook"]):
 
     template_fields: Sequence[str] = ("job", "surecart_conn_id")
     ui_color = "#e8f0e4"
+    operator_extra_links = (SureCartLink(),)
     trigger_class = SureCartJobTrigger
 
     def __init__(self, *, surecart_conn_id: str = "surecart_default", **kwargs: Any) -> None:
@@ -86,6 +95,7 @@ class PrintStudioJobSensor(JobSensor["PrintStudioHook"]):
     template_fields: Sequence[str] = ("print_jobs", "orders", "target_states", "printstudio_conn_id")
     template_fields_renderers: ClassVar[dict[str, str]] = {"print_jobs": "json", "orders": "json"}
     ui_color = "#e8f0e4"
+    operator_extra_links = (PrintStudioLink(),)
     trigger_class = PrintStudioJobTrigger
 
     def __init__(
@@ -139,6 +149,7 @@ class MedusaJobSensor(JobSensor["MedusaHook"]):
 
     template_fields: Sequence[str] = ("job", "destination", "medusa_conn_id")
     ui_color = "#e3dcf5"
+    operator_extra_links = (DestinationLink(), MedusaAdminLink())
     trigger_class = MedusaJobTrigger
 
     def __init__(self, *, medusa_conn_id: str = "medusa_default", **kwargs: Any) -> None:

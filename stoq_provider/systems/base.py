@@ -46,6 +46,8 @@ class System(JobReader, ABC):
     """One remote system. Instances hold no state."""
 
     default_origin: str | None = None
+    admin_url: str | None = None
+    """Where people look after the shop, unless a connection says otherwise; ``{origin}`` is the API's."""
     key_header: str | None = None
     """Carries the key as it is; ``None``: the key is a bearer token."""
     points: PointsRules
@@ -59,6 +61,10 @@ class System(JobReader, ABC):
     repeats: Mapping[str, RepeatSafety] = MappingProxyType({})
     """What sending a submission again does, by kind or the part of a kind that is before a colon."""
     status_words: Mapping[str, JobState] = MappingProxyType({})
+
+    def admin_page(self, origin: str) -> str | None:
+        """Return where people look after the shop; ``None``: not known."""
+        return self.admin_url and self.admin_url.replace("{origin}", origin)
 
     def auth_headers(self, key: str) -> dict[str, str]:
         """Return the headers that carry the key."""

@@ -44,6 +44,11 @@ ASSUMPTIONS: Mapping[str, Assumption] = {
     "list.archived": Assumption(
         "archived", "I", "a filter of products; whether a list without it holds archived ones is unknown (U)"
     ),
+    "admin.url": Assumption(
+        "https://app.surecart.com/",
+        "S",
+        "the vendor's plugin leads there; the connection's admin_url names another",
+    ),
     "read.page": Assumption(100, "D", "[pagination-sorting] the default is 20"),
 }
 
@@ -87,6 +92,7 @@ class SureCart(System):
     name = "surecart"
     label = "SureCart"
     default_origin = "https://api.surecart.com"
+    admin_url = ASSUMPTIONS["admin.url"].value
     base_path = "/v1"
     points = PointsRules(limit=150, window=10.0)
     """Requests (D [rate-limiting]); no header tells what is left (U)."""

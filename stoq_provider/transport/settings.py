@@ -30,6 +30,7 @@ class ConnectionSettings:
     :param conn_id: the connection, for messages.
     :param allow_private: whether files may lie at private addresses; only Medusa's hook asks for it.
     :param points_share: the part of the shop's points that is ours.
+    :param admin_url: the page that links of tasks open, where it is not the usual one.
     """
 
     origin: str
@@ -40,6 +41,7 @@ class ConnectionSettings:
     allow_http: bool = False
     allow_private: bool = False
     points_share: float = 0.8
+    admin_url: str | None = None
     user_agent: str = "airflow-provider-stoq"
     login: str | None = None
     conn_id: str = ""
@@ -178,6 +180,20 @@ def _number(name: str, low: float, high: float) -> Callable[[Any], float]:
     return read
 
 
+def _page(value: Any) -> str | None:
+    """Read the address of a page; one that can't be linked to only costs the link."""
+    text = str(value).strip()
+    try:
+        parts = urlsplit(text)
+        fits = parts.scheme in ("http", "https") and parts.hostname and not parts.username and not parts.query
+    except ValueError:
+        fits = False
+    if fits:
+        return text
+    _log.warning("'admin_url' in the connection's extra is no http(s) address without user and query.")
+    return None
+
+
 EXTRA: Mapping[str, Callable[[Any], Any]] = {
     "timeout": _number("timeout", 0.1, 3600.0),
     "verify": _switch,
@@ -185,5 +201,6 @@ EXTRA: Mapping[str, Callable[[Any], Any]] = {
     "allow_http": _is_on,
     "points_share": _number("points_share", 0.05, 1.0),
     "allow_private": _is_on,
+    "admin_url": _page,
 }
 """Keys of the extra that this package reads, and how; fields of :class:`ConnectionSettings`."""

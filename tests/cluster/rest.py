@@ -104,6 +104,12 @@ class Api:
             for key in keys
         }
 
+    def links(self, run: Run, map_index: int = -1) -> dict[str, str | None]:
+        """Return what the links on the page of a task instance open."""
+        path = f"{run.path}/taskInstances/{run.task_id}/links"
+        found: dict[str, str | None] = self.call("GET", path, map_index=map_index)["extra_links"]
+        return found
+
     def clear(self, run: Run) -> None:
         """Clear the task, as a person does to run it again."""
         body = {"dry_run": False, "only_failed": False, "task_ids": [run.task_id], "dag_run_id": run.run_id}

@@ -113,6 +113,8 @@ def deferred(cluster: Cluster, shop: Shop, dag_id: str = "deferred_export") -> R
 def test_completed_while_deferred(cluster: Cluster, shop: Shop) -> None:
     run = deferred(cluster, shop)
     until("its only trigger", lambda: len(cluster.triggers()) == 1)
+    # A local file has no console.
+    assert cluster.api.links(run) == {"Destination": None, "STOQ admin": "https://admin.shopify.com/"}
     shop.finish()
     cluster.api.wait(run)
     (job_id,) = shop.job_ids()
@@ -270,6 +272,7 @@ def test_many_exports_of_one_shop_stay_within_its_points(cluster: Cluster, shop:
     shop.hold()
     run = cluster.api.trigger("mapped_exports")
     until("all exports to wait", lambda: _all_are(cluster, run, "deferred"))
+    assert all(cluster.api.links(run, number)["STOQ admin"] for number in range(MAPPED))
     shop.until_later(CROWDED)
     shop.finish()
     cluster.api.wait(run)

@@ -114,7 +114,7 @@ def collect(haul: Haul, run: Any, step: Any = None) -> None:
         raise
     except Exception as error:
         haul.add_error(error)
-    haul.add("xcom", run.ti.xcoms)
+    haul.add("xcom", {**run.ti.xcoms, **run.ti.links})
     haul.add("trigger row", run.triggers)
     haul.add("event", run.events)
     for row in run.triggers:

@@ -46,6 +46,9 @@ def test_every_module_and_class_that_it_names_exists(info):
         for entry in info[kind]:
             for module in entry["python-modules"]:
                 importlib.import_module(module)
+    for name in info["extra-links"]:
+        module, _, name = name.rpartition(".")
+        assert getattr(importlib.import_module(module), name)().name
     for entry in info["connection-types"]:
         module, _, name = entry["hook-class-name"].rpartition(".")
         hook = getattr(importlib.import_module(module), name)
@@ -62,6 +65,17 @@ def test_airflows_providers_manager_finds_the_hook(system):
     assert manager.hooks[system].hook_name == HOOKS[system].hook_name
     assert manager.hooks[system].connection_id_attribute_name == f"{system}_conn_id"
     assert HOOKS[system].default_conn_name == f"{system}_default"
+
+
+def test_airflow_is_told_of_every_link(info):
+    from stoq_provider.links import jobs
+
+    links = {cls.__name__ for cls in vars(jobs).values() if isinstance(cls, type) and hasattr(cls, "name")}
+    assert {name.rpartition(".")[2] for name in info["extra-links"]} == links - {
+        "BaseOperatorLink",
+        "PageLink",
+        "AdminLink",
+    }
 
 
 @SYSTEMS

@@ -33,6 +33,8 @@ class Medusa(System):
 
     name = "medusa"
     label = "Medusa"
+    admin_url = "{origin}/app"
+    """Where its plugin serves it, unless configured otherwise (D [admin/configuration])."""
     key_header = "x-medusa-access-token"
     """As a bearer token the same key is refused (M)."""
     points = PointsRules(limit=600, window=60.0, read=1, write=1)

@@ -43,6 +43,12 @@ ASSUMPTIONS: Mapping[str, Assumption] = {
         "none", "D", "lists filter by state and customer; each thing is read by itself"
     ),
     "poll.seconds": Assumption(15.0, "I", "for ten minutes, then four times that: printing takes hours"),
+    "admin.url": Assumption(
+        "{origin}/",
+        "I",
+        "[authentication] the dashboard signs in at the API's origin; its path is not documented. The "
+        "connection's admin_url names another",
+    ),
     "rate.standard": Assumption(300, "D", "[overview] a minute, configurable; the headers tell the truth"),
 }
 _SECONDS = ASSUMPTIONS["poll.seconds"].value
@@ -53,6 +59,7 @@ class PrintStudio(System):
 
     name = "printstudio"
     label = "PrintStudio"
+    admin_url = ASSUMPTIONS["admin.url"].value
     base_path = "/api"
     key_header = "X-API-Key"
     """The key has a role, and too low a role is refused with 403 (D [authentication])."""

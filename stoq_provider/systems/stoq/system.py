@@ -43,6 +43,12 @@ ASSUMPTIONS: Mapping[str, Assumption] = {
         bulk.VARIANTS.ids_key, "I", "the name in add_variants and in the list's filter"
     ),
     "orders.item_id": Assumption(bulk.ORDERS.item_key, "D", "read shape of an order"),
+    "admin.url": Assumption(
+        "https://admin.shopify.com/",
+        "I",
+        "getting-started: the app is opened within Shopify's admin; no call tells which store a key is of, "
+        "and the app's page there is not documented. The connection's admin_url names it",
+    ),
     "variants.metafields": Assumption("metafields", "U", "drift detection is documented, its keys are not"),
 }
 
@@ -66,6 +72,7 @@ class Stoq(System):
     name = "stoq"
     label = "STOQ"
     default_origin = "https://app.stoqapp.com"
+    admin_url = ASSUMPTIONS["admin.url"].value
     base_path = "/api/v2/external"
     key_header = "X-Auth-Token"
     """The key alone selects the shop (D [getting-started])."""

@@ -240,6 +240,24 @@ def test_keys_that_are_read_are_not_warned_of(warnings, extra):
     assert warnings() == []
 
 
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("https://admin.shopify.com/store/eu/apps/x", True),
+        ("http://127.0.0.1:7001", True),
+        ("javascript:alert(1)", False),
+        ("admin.shopify.com", False),
+        ("https://me:s3cret@shop.example/", False),
+        ("https://shop.example/?token=s3cret", False),
+        ("https://[", False),
+    ],
+)
+def test_an_admin_page_that_is_none_only_costs_the_link(warnings, given, kept):
+    assert read(admin_url=given).admin_url == (given if kept else None)
+    assert ["admin_url" in text for text in warnings()] == [True] * (not kept)
+    assert "s3cret" not in str(warnings())
+
+
 def test_every_field_of_the_connection_forms_is_known():
     assert set(CONN_FIELDS) <= set(EXTRA)
 
