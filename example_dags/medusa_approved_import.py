@@ -25,6 +25,13 @@ try:
 except Exception:  # the module refuses to load on Airflow before 3.1, with an error of its own
     ApprovalOperator = None
 
+CHANGES = """\
+| Change | Count |
+| --- | ---: |
+{% for change, count in ti.xcom_pull('dry_run')['jobs'][0]['details']['operations'].items() -%}
+| {{ change }} | {{ count }} |
+{% endfor %}"""
+
 if ApprovalOperator is not None:
     with DAG(
         "medusa_approved_import",
@@ -42,7 +49,7 @@ if ApprovalOperator is not None:
         approve = ApprovalOperator(
             task_id="approve",
             subject="Import products into Medusa?",
-            body="{{ ti.xcom_pull('dry_run')['jobs'][0]['details']['operations'] }}",
+            body=CHANGES,
         )
         confirm = MedusaConfirmOperator(task_id="import", job=dry_run.output, deferrable=True)
         copy = MedusaBatchJobOperator(

@@ -1,9 +1,9 @@
 """
 Cancel preorders, but only after a person has seen what would be cancelled.
 
-The plan is shown in the approval: how many orders, submissions, points, minutes. It also stores the list, and
-just that list is cancelled: an order placed while the approval waits is not touched. The Airflow variable
-``stoq_plans`` is the folder of the lists.
+The approval shows the plan as a table: how many preorders, submissions, points, minutes. The plan also stores
+the list, and just that list is cancelled: an order placed while the approval waits is not touched. The Airflow
+variable ``stoq_plans`` is the folder of the lists.
 
 Airflow 3.1 and later; older versions have no approval operator and see no DAG here.
 """
@@ -20,6 +20,18 @@ try:
     from airflow.providers.standard.operators.hitl import ApprovalOperator
 except Exception:  # the module refuses to load on Airflow before 3.1, with an error of its own
     ApprovalOperator = None
+
+PLAN = """\
+{% set plan = ti.xcom_pull('plan') -%}
+| Cancel | |
+| --- | ---: |
+| Preorders | {{ plan['items'] }} |
+| Submissions | {{ plan['submissions'] }} |
+| Points | {{ plan['points']['total'] }} |
+| Minutes, about | {{ plan['minutes'] }} |
+
+The list: `{{ plan['items_uri'] }}`
+"""
 
 if ApprovalOperator is not None:
     with DAG(
@@ -41,7 +53,7 @@ if ApprovalOperator is not None:
         approve = ApprovalOperator(
             task_id="approve",
             subject="Cancel {{ ti.xcom_pull('plan')['items'] }} preorders?",
-            body="{{ ti.xcom_pull('plan') }}",
+            body=PLAN,
         )
         cancel = StoqBulkOrdersOperator(
             task_id="cancel",
