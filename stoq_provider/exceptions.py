@@ -27,6 +27,7 @@ _FIELDS = (
     "server_messages",
     "job_id",
     "points_left",
+    "retry_after",
     "job_started",
     "maybe_processed",
 )
@@ -42,6 +43,7 @@ class StoqProviderError(AirflowException):
     :param server_messages: the server's own words, without markup, shortened.
     :param job_id: the remote job that is concerned.
     :param points_left: points left in the shop's window by the last response.
+    :param retry_after: seconds that the server asks to wait, where it does (429).
     :param job_started: ``False`` where surely no remote job came of the call; ``None``: not known.
     :param maybe_processed: whether a write without a clear response may have taken effect.
     """
@@ -55,6 +57,7 @@ class StoqProviderError(AirflowException):
         server_messages: Sequence[str] = (),
         job_id: str | None = None,
         points_left: int | None = None,
+        retry_after: float | None = None,
         job_started: bool | None = None,
         maybe_processed: bool = False,
     ) -> None:
@@ -65,6 +68,7 @@ class StoqProviderError(AirflowException):
         self.server_messages = tuple(server_messages)
         self.job_id = job_id
         self.points_left = points_left
+        self.retry_after = retry_after
         self.job_started = job_started
         self.maybe_processed = maybe_processed
 

@@ -70,6 +70,6 @@ def _error(decoded: Decoded, request: Request, system: System, job_id: str | Non
         doing=f"{request.target} at {system.label}",
         fate=fate,
         job_id=job_id,
-        points_left=decoded.rate_limit.remaining,
+        limit=decoded.rate_limit,
         reads_only=request.reads_only,
     )

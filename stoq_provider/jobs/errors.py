@@ -11,7 +11,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 from stoq_provider.core.error_text import sentences
 from stoq_provider.core.events import JobEnd
-from stoq_provider.core.http import MalformedResponse, Problem, ProblemKind
+from stoq_provider.core.http import MalformedResponse, Problem, ProblemKind, RateLimit
 from stoq_provider.core.lifecycle import Outcome
 from stoq_provider.core.records import RepeatSafety, SubmissionRecord
 from stoq_provider.core.validation import InvalidInput
@@ -61,7 +61,7 @@ def of_problem(
     doing: str,
     fate: str,
     job_id: str | None = None,
-    points_left: int | None = None,
+    limit: RateLimit | None = None,
     job_started: bool | None = None,
     reads_only: bool = False,
 ) -> StoqProviderError:
@@ -70,6 +70,7 @@ def of_problem(
 
     :param doing: what was being done, such as ``"POST /api/... at STOQ"``.
     :param fate: what becomes of the remote job, and what a retry will do.
+    :param limit: what the response said of the shop's points.
     """
     return _CLASSES[problem.kind](
         sentences(f"{doing}: {problem.text}", fate),
@@ -77,7 +78,8 @@ def of_problem(
         http_status=problem.http_status,
         server_messages=problem.messages,
         job_id=job_id,
-        points_left=points_left,
+        points_left=limit.remaining if limit else None,
+        retry_after=limit.retry_after if limit else None,
         job_started=job_started,
         maybe_processed=problem.maybe_processed and not reads_only,
     )

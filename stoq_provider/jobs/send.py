@@ -174,7 +174,7 @@ class _Sending:
             system=self._system.name,
             doing=doing,
             fate=fate,
-            points_left=decoded.rate_limit.remaining,
+            limit=decoded.rate_limit,
             job_started=None if self._doubtful else False,
         )
 

@@ -140,6 +140,7 @@ def test_429_for_longer_than_one_may_wait_is_an_error(hook, api):
     with pytest.raises(RateLimited, match="Rate limit exceeded; Slow down") as caught:
         hook.request("GET", "/x")
     assert not isinstance(caught.value, AirflowFailException)
+    assert caught.value.retry_after == 3000
     assert api.call_count == 1
 
 
