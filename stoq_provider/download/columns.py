@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import fnmatch
 import io
 import re
@@ -15,23 +14,9 @@ from zoneinfo import ZoneInfo
 import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
+from stoq_provider.download.header import NOT_UTF_8, first_record_end, read_header
 from stoq_provider.download.options import destination_error, verification_error
 from stoq_provider.exceptions import VerificationError
-
-DELIMITERS = (",", ";", "\t")
-
-CARRIAGE_RETURNS = (
-    "The CSV has lines that end with a carriage return alone, so it can't become Parquet, which needs line "
-    "feeds; format='csv' stores the bytes as they are."
-)
-
-_NOT_UTF_8 = (
-    "is not UTF-8. Name its encoding as charset, such as 'windows-1252'; format='csv' stores the bytes as "
-    "they are"
-)
-
-LONGEST_NAME = 128 * 1024
-"""Characters of a column's name; a longer one is no header line, but a quote that is never closed."""
 
 _DECIMAL = re.compile(r"^decimal(?:128)?\((\d+),\s*(\d+)\)$")
 _ZONED = re.compile(r"^timestamp\[(s|ms|us|ns),\s*(?:tz=)?([^\s\]]+)\]$")
@@ -47,17 +32,6 @@ def last_record_end(text: bytes) -> int:
             return at + 1
         end = at
     return 0
-
-
-def first_record_end(text: bytes) -> int:
-    """Return the length of the first record of a text, or of what there is of it."""
-    inside, begin = 0, 0
-    while (at := text.find(b"\n", begin)) >= 0:
-        inside ^= text.count(b'"', begin, at) % 2
-        if not inside:
-            return at + 1
-        begin = at + 1
-    return len(text)
 
 
 class Columns:
@@ -80,7 +54,7 @@ class Columns:
         """
         block = block.removeprefix(b"\xef\xbb\xbf")
         end = first_record_end(block)
-        names, delimiter = _read_header(block[:end])
+        names, delimiter = read_header(block[:end])
         if not any(names):
             raise verification_error(
                 "The CSV has no header line, so it can't become Parquet. For a result without rows, "
@@ -216,7 +190,7 @@ class BlockReader:
         if "invalid UTF8" not in message:
             return self._misfit(name, where)
         return verification_error(
-            f"The CSV can't become Parquet: column {name!r} has text in {where} that {_NOT_UTF_8}, "
+            f"The CSV can't become Parquet: column {name!r} has text in {where} that {NOT_UTF_8}, "
             f"and column_types={{{name!r}: 'binary'}} does so with this column."
         )
 
@@ -239,22 +213,3 @@ def _too_many_digits(column: Any) -> int | None:
         rows = enumerate(column.to_pylist(), 1)
         return next(row for row, value in rows if value is not None and value.copy_abs() >= limit)
     return None
-
-
-def _read_header(header: bytes) -> tuple[list[str], str]:
-    """Return the columns' names, and the delimiter: the one that there is most of outside of quotes."""
-    try:
-        text = header.decode().rstrip("\r\n")
-    except UnicodeDecodeError:
-        raise verification_error(f"The CSV can't become Parquet: its header line {_NOT_UTF_8}.") from None
-    outside_quotes = "".join(text.split('"')[::2])
-    delimiter = max(DELIMITERS, key=outside_quotes.count)
-    try:
-        names = next(csv.reader([text], delimiter=delimiter), [])
-        # The standard library has this limit too, but anybody in the process may have raised it.
-        if len(max(names, key=len, default="")) > LONGEST_NAME:
-            raise csv.Error(f"field larger than field limit ({LONGEST_NAME})")
-        return names, delimiter
-    except csv.Error as error:
-        message = f"The CSV can't become Parquet: its header line can't be read: {error}."
-        raise verification_error(CARRIAGE_RETURNS if "\r" in outside_quotes else message) from None

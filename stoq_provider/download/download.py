@@ -170,7 +170,7 @@ def download_files(
             file.sha256,
             source.resumes,
         )
-    return files
+    return [replace(file, kind=kind) for file in files]
 
 
 def store_text(folder: str, name: str, text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from typing import Any
 
@@ -78,10 +78,14 @@ class Output:
             if not self._overwrite and not self._same:
                 raise taken_error(self.target.uri)
 
-    def commit(self, rows: int, *, beside: StoredFile | None = None) -> StoredFile:
+    def commit(
+        self, rows: int, columns: Iterable[tuple[str, str]] = (), *, beside: StoredFile | None = None
+    ) -> StoredFile:
         """
         Publish the file, unless the same is there already.
 
+        :param rows: of its content.
+        :param columns: name and type of each.
         :param beside: what is published already, and whose Parquet this is.
         :raises DownloadError: it could not be published, or the store does not say whether it was.
         """
@@ -102,7 +106,16 @@ class Output:
                 raise _not_written(self.target, error) from error
             raise not_confirmed(uri, problem) from error
         name = uri.rpartition("/")[2]
-        return StoredFile(uri, name, self.bytes, rows, self._hash.hexdigest(), written=not self._same)
+        return StoredFile(
+            uri,
+            name,
+            self.bytes,
+            rows,
+            self._hash.hexdigest(),
+            written=not self._same,
+            columns=tuple(columns),
+            account=getattr(self.target.fs, "account_name", None),
+        )
 
     def abort(self) -> None:
         """Drop what was not committed."""

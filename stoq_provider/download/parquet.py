@@ -14,7 +14,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stoq_provider.download.columns import CARRIAGE_RETURNS, BlockReader, Columns, last_record_end
+from stoq_provider.download.columns import BlockReader, Columns, last_record_end
+from stoq_provider.download.header import CARRIAGE_RETURNS
 from stoq_provider.download.options import verification_error
 from stoq_provider.download.output import Output, writing
 
@@ -49,6 +50,11 @@ class ParquetFile:
         self._reader: BlockReader | None = None
         self._writer: Any = None
         self._file = _OutputFile(output)
+
+    @property
+    def columns(self) -> list[tuple[str, str]]:
+        """Name and type of each column, once the header line was read."""
+        return [] if self._reader is None else [(of.name, str(of.type)) for of in self._reader.schema]
 
     def write(self, chunk: bytes) -> None:
         """Take text; convert what makes a block. How the text is cut into chunks changes no block."""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from stoq_provider.core.gunzip import Gunzip
 from stoq_provider.download.destination import Target, refuse_existing
+from stoq_provider.download.header import HEAD_BYTES, column_names
 from stoq_provider.download.options import DownloadOptions, verification_error
 from stoq_provider.download.output import Output
 from stoq_provider.download.resume import Source, StartOver
@@ -153,6 +154,7 @@ class _Pass:
         self._gunzip = Gunzip() if source.gzipped else None
         self._taken = 0
         self._rows = CsvRecordCounter()
+        self._head = b""
         charset = codecs.lookup(transfer.options.charset)
         self._charset = None if charset.name == "utf-8" else charset.incrementaldecoder()
         target = transfer.named(gzipped=self._kept)
@@ -198,6 +200,8 @@ class _Pass:
                 raise verification_error(
                     f"The file is not text in {self._transfer.options.charset} (charset): {reason}."
                 ) from None
+        if len(self._head) < HEAD_BYTES:
+            self._head += text[: HEAD_BYTES - len(self._head)]
         self._rows.feed(text)
         if self._parquet is not None:
             self._parquet.write(text)
@@ -266,5 +270,9 @@ class _Pass:
         """Publish the file, then its Parquet."""
         files: list[StoredFile] = []
         for output in self._outputs():
-            files.append(output.commit(self._rows.rows, beside=files[0] if files else None))
+            if output is self._csv:
+                columns = [(name, "string") for name in column_names(self._head)]
+            else:
+                columns = self._parquet.columns if self._parquet is not None else []
+            files.append(output.commit(self._rows.rows, columns, beside=files[0] if files else None))
         return files

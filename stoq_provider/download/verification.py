@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from airflow.providers.common.compat.sdk import AirflowSkipException
@@ -118,14 +118,17 @@ def _line_feeds(text: bytes) -> bytes:
 @dataclass(frozen=True, slots=True)
 class StoredFile:
     """
-    One published file, as the manifest lists it.
+    One published file. The manifest lists its first five fields; lineage takes the others as well.
 
     :param uri: where it is, with the connection id if one was given.
     :param file_name: last part of the URI.
     :param bytes: length.
     :param rows: CSV records without the header line.
     :param sha256: digest of the content, in hex.
-    :param written: ``False``: the object had this content already and was left alone. Not in the manifest.
+    :param written: ``False``: the object had this content already and was left alone.
+    :param kind: of the job whose result it is; ``None``: not known.
+    :param columns: name and type of each; none where the header line can't be read.
+    :param account: of Azure, which its URI does not name.
     """
 
     uri: str
@@ -134,12 +137,13 @@ class StoredFile:
     rows: int
     sha256: str
     written: bool = True
+    kind: str | None = None
+    columns: tuple[tuple[str, str], ...] = ()
+    account: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the entry of a manifest: ``{"uri", "file_name", "bytes", "rows", "sha256"}``."""
-        entry = asdict(self)
-        del entry["written"]
-        return entry
+        return {name: getattr(self, name) for name in ("uri", "file_name", "bytes", "rows", "sha256")}
 
 
 def check_rows(
