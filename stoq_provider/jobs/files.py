@@ -8,8 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.lineage.hook import get_hook_lineage_collector
-
 from stoq_provider.core.models import JobHandle, JobStatus
 from stoq_provider.download.destination import fill_in, values_of
 from stoq_provider.download.download import download_files
@@ -18,6 +16,7 @@ from stoq_provider.download.names import collision_key, distinct_names
 from stoq_provider.download.options import DOWNLOADS_AGAIN, DownloadOptions, destination_error
 from stoq_provider.download.verification import EmptyResult, StoredFile
 from stoq_provider.exceptions import DownloadError
+from stoq_provider.jobs.assets import note_lineage
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import ObjectStoragePath
@@ -41,7 +40,9 @@ def store_result(
     """
     fresh, options = FreshUrl(client, handle), options or DownloadOptions()
     pool: DownloadPool[list[StoredFile]] = DownloadPool(lambda: client.stopped, deadline=options.deadline)
-    return pool.run([lambda: store_files(client, fresh, destination, options, pool)], 1)[0][0]
+    stored = pool.run([lambda: store_files(client, fresh, destination, options, pool)], 1)[0]
+    note_lineage(client, stored)
+    return stored[0]
 
 
 def store_files(
@@ -84,7 +85,7 @@ def store_files(
 
 def store_all(
     client: JobClient, handles: Sequence[JobHandle], destination: str, options: DownloadOptions
-) -> list[dict[str, Any]]:
+) -> list[StoredFile]:
     """
     Store the files of all jobs, and note them as output for lineage.
 
@@ -117,9 +118,8 @@ def store_all(
         raise EmptyResult(
             "No result has rows, and on_empty='skip': nothing was published. The remote jobs are done."
         )
-    for file in files:
-        get_hook_lineage_collector().add_output_asset(context=client, uri=_without_conn_id(file.uri))
-    return [file.to_dict() for file in files]
+    note_lineage(client, files)
+    return files
 
 
 class FreshUrl:
@@ -176,10 +176,3 @@ def check_places(
             f"{len(handles)} files can't all be stored as {destination!r}; let the destination end with '/', "
             "or put {job_id} or {file_name} into it."
         )
-
-
-def _without_conn_id(uri: str) -> str:
-    """Name an object as the rest of the world does: the connection id in the URI is Airflow's own."""
-    scheme, separator, rest = uri.partition("://")
-    host, slash, key = rest.partition("/")
-    return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{key}" if separator else uri

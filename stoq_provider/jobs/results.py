@@ -18,6 +18,7 @@ from stoq_provider.exceptions import DownloadError, StoqProviderError
 from stoq_provider.jobs.errors import SUBMITS_ANEW, of_end
 
 if TYPE_CHECKING:
+    from stoq_provider.download.verification import StoredFile
     from stoq_provider.jobs.client import JobClient
 
 LONG_LIST = 1000
@@ -52,21 +53,9 @@ def first_error(
 
 
 def sum_up(
-    client: JobClient,
-    options: DownloadOptions,
-    event: WaitEvent,
-    destination: str | None,
-    *,
-    recorded: bool,
-    unchanged_items: Iterable[Any] = (),
+    client: JobClient, event: WaitEvent, files: Iterable[StoredFile], unchanged_items: Iterable[Any] = ()
 ) -> dict[str, Any]:
-    """
-    Store the files of the jobs that ended well, if a place is named; return the manifest.
-
-    :param recorded: whether the next try can find the jobs.
-    :raises StoqProviderError: the error of a download, which says what a retry does.
-    """
-    files = _fetch(client, options, event, destination, recorded)
+    """Return the manifest."""
     for end in event.ends:
         _tell_doubts(client, end)
     state = event.state
@@ -74,7 +63,7 @@ def sum_up(
         system=client.system.name,
         kind=state.kind or next((end.handle.kind for end in event.ends), ""),
         ends=event.ends,
-        files=files,
+        files=[file.to_dict() for file in files],
         unchanged_items=unchanged_items,
         request=state.request,
         points_spent=state.points_spent + event.points_spent + client.points_spent,
@@ -83,9 +72,20 @@ def sum_up(
     )
 
 
-def _fetch(
-    client: JobClient, options: DownloadOptions, event: WaitEvent, destination: str | None, recorded: bool
-) -> list[dict[str, Any]]:
+def fetch(
+    client: JobClient,
+    options: DownloadOptions,
+    event: WaitEvent,
+    destination: str | None,
+    *,
+    recorded: bool,
+) -> list[StoredFile]:
+    """
+    Store the files of the jobs that ended well, if a place is named.
+
+    :param recorded: whether the next try can find the jobs.
+    :raises StoqProviderError: the error of a download, which says what a retry does.
+    """
     done = [end.handle for end in event.ends if end.outcome in (Outcome.SUCCEEDED, Outcome.PARTIAL)]
     if destination is None or not done:
         return []

@@ -213,9 +213,8 @@ class WaitingOperator(WaitingTask[H]):
     def _results(self, context: Context, event: WaitEvent, *, recorded: bool) -> dict[str, Any]:
         place = event.state.destination
         unchanged = self.unchanged_items(context, event)
-        manifest = results.sum_up(
-            self.hook,
-            self.download,
+        manifest = self._sum_up(
+            context,
             event,
             place if self.downloads else None,
             recorded=recorded,

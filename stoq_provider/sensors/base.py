@@ -21,7 +21,7 @@ from stoq_provider.core.lifecycle import JobProgress, Outcome
 from stoq_provider.core.models import JobHandle
 from stoq_provider.core.validation import some
 from stoq_provider.exceptions import StoqProviderError
-from stoq_provider.jobs import config, results
+from stoq_provider.jobs import config
 from stoq_provider.jobs.errors import typed
 from stoq_provider.links.jobs import push_links
 from stoq_provider.triggers.deferral import H, WaitingTask
@@ -183,7 +183,7 @@ class JobSensor(WaitingTask[H], BaseSensorOperator):
         if error is not None:
             raise self._failed(error)
         self.hook.patience = config.unhealthy_after(self.unhealthy_after)
-        manifest = results.sum_up(self.hook, self.download, event, event.state.destination, recorded=True)
+        manifest = self._sum_up(context, event, event.state.destination, recorded=True)
         self.hook.close()
         return manifest
 

@@ -252,6 +252,24 @@ class WaitingTask(BaseOperator, Generic[H]):
         )
         raise AssertionError("unreachable")
 
+    def _sum_up(
+        self,
+        context: Context,
+        event: WaitEvent,
+        destination: str | None,
+        *,
+        recorded: bool,
+        unchanged_items: Iterable[Any] = (),
+    ) -> dict[str, Any]:
+        """Store the files, tell of them in the events of the outlets, and return the manifest."""
+        files = results.fetch(self.hook, self.download, event, destination, recorded=recorded)
+        manifest = results.sum_up(self.hook, event, files, unchanged_items)
+        if files and self.outlets:
+            from stoq_provider.jobs.assets import emit  # parsing a DAG needs no download
+
+            emit(self.hook, self.outlets, context.get("outlet_events"), files, event.state.request)
+        return manifest
+
     def _worst_error(self, event: WaitEvent, *, own_jobs: bool, recorded: bool) -> StoqProviderError | None:
         """Return the error of the worst job that did not end well."""
         return results.first_error(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -43,6 +46,36 @@ def sandbox():
     """Airflow's processes have real time, so this sandbox has it as well; an export takes 0.1 s."""
     with Sandbox(time_scale=200) as running:
         yield running
+
+
+def check_events(database: Path, stored: dict[str, Path]) -> None:
+    """Check that the event of each outlet tells of its file, and that the alias led to assets of files."""
+    with closing(sqlite3.connect(database)) as connection:
+        tables = {name for (name,) in connection.execute("select name from sqlite_master")}
+        asset = "asset" if "asset" in tables else "dataset"
+        found = connection.execute(
+            f"select source_task_id, uri, event.extra from {asset}_event event "
+            f"join {asset} on {asset}.id = event.{asset}_id"
+        ).fetchall()
+    extras = {(task, uri): json.loads(extra) for task, uri, extra in found}
+    files = {name: path.as_uri() for name, path in stored.items()}
+    expected = {("all_mapped", "all")}
+    for task, name in {"deferred": "summary", "worker": "customers"}.items():
+        expected |= {(task, name), (task, files[task])}
+        assert extras[task, name] == extras[task, files[task]]
+    expected |= {(task, files[task].rpartition("/")[0]) for task in ("pokes", "defers")}
+    assert set(extras) == expected
+    assert len(extras.pop(("all_mapped", "all"))["files"]) == 3
+    for (task, _), extra in extras.items():
+        content = stored[task].read_bytes()
+        assert (extra["uri"], extra["bytes"]) == (files[task], len(content))
+        assert extra["sha256"] == hashlib.sha256(content).hexdigest()
+    of_summary = extras["deferred", "summary"]
+    assert (of_summary["report"], of_summary["from"], of_summary["to"]) == (
+        "summary",
+        "2026-05-01",
+        "2026-05-02",
+    )
 
 
 def test_dag_runs_through(home, sandbox, tmp_path):
@@ -83,6 +116,7 @@ def test_dag_runs_through(home, sandbox, tmp_path):
     assert set(stored) == {"deferred", "worker", "pokes", "defers", "mapped"}
     assert len(list((folder / "mapped").iterdir())) == 3
     assert stored["pokes"].read_bytes() == stored["defers"].read_bytes()
+    check_events(Path(home["AIRFLOW_HOME"]) / "airflow.db", stored)
     # Airflow 3.0 itself prints what it asks its own supervisor to hide.
     assert sandbox.key not in "".join(line for line in output.splitlines() if "MaskSecret(" not in line)
     assert "X-Amz-Signature" not in output

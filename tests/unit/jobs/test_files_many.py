@@ -12,8 +12,9 @@ from stoq_provider.core.models import JobHandle, JobState, JobStatus
 from stoq_provider.download.options import DownloadOptions
 from stoq_provider.download.verification import EmptyResult
 from stoq_provider.exceptions import DownloadError, ValidationRejected
+from stoq_provider.jobs import assets
 from stoq_provider.jobs import files as module
-from stoq_provider.jobs.files import FreshUrl, _without_conn_id, store_result
+from stoq_provider.jobs.files import FreshUrl, store_result
 from tests.unit.download.conftest import BODY, PATIENCE, ROWS, Clock, answer, break_off, serve, server
 from tests.unit.download.conftest import files as stored
 from tests.unit.download.test_many import Interruption, never
@@ -27,7 +28,12 @@ class Hook:
 
     system = SimpleNamespace(name="stoq", label="STOQ")
     settings = SimpleNamespace(
-        allow_http=False, on_loopback=True, verify=True, proxy=None, user_agent="tests/1"
+        origin="https://shop.test:8443",
+        allow_http=False,
+        on_loopback=True,
+        verify=True,
+        proxy=None,
+        user_agent="tests/1",
     )
     allows_private = False
 
@@ -55,9 +61,12 @@ class Hook:
 @pytest.fixture
 def hook(server, monkeypatch):
     hook = Hook(server)
-    hook.assets = []
-    collector = SimpleNamespace(add_output_asset=lambda context, uri: hook.assets.append(uri))
-    monkeypatch.setattr(module, "get_hook_lineage_collector", lambda: collector)
+    hook.read, hook.stored = [], []
+    collector = SimpleNamespace(
+        add_input_asset=lambda context, uri: hook.read.append(uri),
+        add_output_asset=lambda context, uri: hook.stored.append(uri),
+    )
+    monkeypatch.setattr(assets, "get_hook_lineage_collector", lambda: collector)
     return hook
 
 
@@ -74,27 +83,14 @@ JOBS = tuple(f"j{n}" for n in range(9))
 
 def test_files_are_listed_in_the_order_of_the_jobs(hook, tmp_path):
     found = store_all(hook, handles(*JOBS), f"{tmp_path}/")
-    assert [entry["file_name"] for entry in found] == [f"{job}.csv" for job in JOBS]
-    assert {frozenset(entry) for entry in found} == {
+    assert [file.file_name for file in found] == [f"{job}.csv" for job in JOBS]
+    assert {frozenset(file.to_dict()) for file in found} == {
         frozenset({"uri", "file_name", "bytes", "rows", "sha256"})
     }
-    assert hook.assets == [entry["uri"] for entry in found]
+    assert hook.read == ["stoq://shop.test:8443/reports/revenue"]
+    assert hook.stored == [file.uri for file in found]
     assert all((tmp_path / f"{job}.csv").read_bytes() == BODY for job in JOBS)
     assert hook.asked == list(JOBS)
-
-
-@pytest.mark.parametrize(
-    ("uri", "asset"),
-    [
-        ("s3://lake@bucket/a/b.csv", "s3://bucket/a/b.csv"),
-        ("s3://bucket/mail/me@home.csv", "s3://bucket/mail/me@home.csv"),
-        ("s3://lake@bucket/mail/me@home.csv", "s3://bucket/mail/me@home.csv"),
-        ("file:///data/day@2026/x.csv", "file:///data/day@2026/x.csv"),
-        ("/data/x@y.csv", "/data/x@y.csv"),
-    ],
-)
-def test_lineage_names_the_object_without_the_connection(uri, asset):
-    assert _without_conn_id(uri) == asset
 
 
 def test_files_of_one_name_do_not_overwrite_each_other(hook, tmp_path):
@@ -243,7 +239,7 @@ def test_files_without_rows_are_left_out(hook, server, tmp_path):
     hook.rows = None
     server.plan = [only_the_first] * 3
     found = store_all(hook, handles("j0", "j1", "j2"), f"{tmp_path}/", at_once=1, on_empty="skip")
-    assert [entry["file_name"] for entry in found] == ["j0.csv"]
+    assert [file.file_name for file in found] == ["j0.csv"]
     with pytest.raises(EmptyResult):
         store_all(hook, handles("j1", "j2"), f"{tmp_path}/", on_empty="skip")
     assert stored(tmp_path) == ["j0.csv"]
