@@ -175,7 +175,8 @@ class JobOperator(WaitingOperator[H]):
         ) from None
 
     def _push_jobs(self, context: Context, done: Sequence[Submitted]) -> None:
-        job_ids = [submitted.handle.job_id for submitted in done]
+        self._jobs = [submitted.handle for submitted in done]
+        job_ids = [handle.job_id for handle in self._jobs]
         self.log.info("%s job(s) at %s: %s", len(job_ids), self.hook.system.label, ", ".join(job_ids[:20]))
         if self.do_xcom_push:
             context["ti"].xcom_push(key="job_id", value=job_ids[0])

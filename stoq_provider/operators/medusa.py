@@ -262,5 +262,6 @@ class MedusaConfirmOperator(_DecidingOperator):
                 raise InvalidInput("confirm must say what is to be done: true, false or 'max_changes: N'")
             handles = self.hook.system.read_handles(self.job)
             self._check_jobs(handles)
+        self._jobs = handles
         state = self._new_state(handles[0].kind, started_at)
         return self._finish(context, self._wait_for(handles, state, eager=True))

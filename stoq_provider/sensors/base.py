@@ -148,6 +148,7 @@ class JobSensor(WaitingTask[H], BaseSensorOperator):
         with typed(self.hook.system.name, NO_JOB):
             handles = self.handles()
             self._check_jobs(handles)
+        self._jobs = handles
         jobs = tuple(JobProgress(handle, now) for handle in handles)
         if self._memory is not None:
             jobs = self._memory.recall(jobs)

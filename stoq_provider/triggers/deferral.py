@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from stoq_provider.core.lifecycle import JobProgress
     from stoq_provider.core.models import JobHandle
     from stoq_provider.core.polling import Poller
+    from stoq_provider.download.verification import StoredFile
     from stoq_provider.hooks.base import JobHook
 
 H = TypeVar("H", bound="JobHook")
@@ -111,6 +112,9 @@ class WaitingTask(BaseOperator, Generic[H]):
         self.unhealthy_after = unhealthy_after
         config.check_options(self, "deferrable", "poll_interval", "unhealthy_after")
         self.download = DownloadOptions.of(format=format, overwrite=overwrite, given=download_options)
+        # What this process knows of, for lineage.
+        self._jobs: list[JobHandle] = []
+        self._files: list[StoredFile] = []
 
     def make_hook(self) -> H:
         """Return the hook of the task's connection."""
@@ -132,6 +136,7 @@ class WaitingTask(BaseOperator, Generic[H]):
         except MalformedResponse as error:
             text = sentences(str(error), "The remote jobs go on")
         else:
+            self._jobs = [end.handle for end in (*ended.state.ended, *ended.ends)]
             return self._finish(context, ended)
         raise self._without_result(context, ProtocolError, text, "A retry waits for them.")
 
@@ -148,6 +153,12 @@ class WaitingTask(BaseOperator, Generic[H]):
         """End the wait on the worker; the jobs go on."""
         if "hook" in self.__dict__:
             self.hook.stop("The remote jobs go on; this task submits none, and cancels none.")
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
+        """Return an ``OperatorLineage``; OpenLineage asks for the same when the task has failed."""
+        from stoq_provider.openlineage import lineage  # stands on Airflow's provider, which may be missing
+
+        return lineage(self.hook, self._jobs, self._files)
 
     # -- what a subclass says -----------------------------------------------------------------------
 
@@ -262,12 +273,12 @@ class WaitingTask(BaseOperator, Generic[H]):
         unchanged_items: Iterable[Any] = (),
     ) -> dict[str, Any]:
         """Store the files, tell of them in the events of the outlets, and return the manifest."""
-        files = results.fetch(self.hook, self.download, event, destination, recorded=recorded)
-        manifest = results.sum_up(self.hook, event, files, unchanged_items)
-        if files and self.outlets:
+        self._files = results.fetch(self.hook, self.download, event, destination, recorded=recorded)
+        manifest = results.sum_up(self.hook, event, self._files, unchanged_items)
+        if self._files and self.outlets:
             from stoq_provider.jobs.assets import emit  # parsing a DAG needs no download
 
-            emit(self.hook, self.outlets, context.get("outlet_events"), files, event.state.request)
+            emit(self.hook, self.outlets, context.get("outlet_events"), self._files, event.state.request)
         return manifest
 
     def _worst_error(self, event: WaitEvent, *, own_jobs: bool, recorded: bool) -> StoqProviderError | None:

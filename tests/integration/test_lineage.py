@@ -1,0 +1,113 @@
+"""What OpenLineage hears of a task, asked for by Airflow's own provider; events of assets that go wrong."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from airflow.providers.common.compat.sdk import Asset, AssetAlias
+from airflow.utils.state import TaskInstanceState
+
+from stoq_provider.exceptions import JobFailed
+
+from .conftest import MODES
+
+installed = pytest.mark.skipif(
+    importlib.util.find_spec("airflow.providers.openlineage") is None,
+    reason="needs Airflow's provider for it",
+)
+
+
+def told(run: Any, state: TaskInstanceState = TaskInstanceState.SUCCESS) -> Any:
+    """Return what the provider finds out about a task after its end."""
+    from airflow.providers.openlineage.extractors.manager import ExtractorManager
+    from openlineage.client.serde import Serde
+
+    dag_run = SimpleNamespace(run_id=run.ti.run_id)
+    metadata = ExtractorManager().extract_metadata(
+        dagrun=dag_run, task=run.task, task_instance_state=state, task_instance=run.ti
+    )
+    text = json.dumps(Serde.to_dict(metadata))
+    for secret in ("X-Amz-Signature", "stoq_api_key", "stoq_default"):
+        assert secret not in text
+    return json.loads(text)
+
+
+def columns(output: dict[str, Any]) -> dict[str, str]:
+    return {field["name"]: field["type"] for field in output["facets"]["schema"]["fields"]}
+
+
+def check(metadata: Any, bench: Any, files: list[dict[str, Any]]) -> None:
+    """Check jobs, source, and the files that the manifest has."""
+    assert metadata["run_facets"]["externalQuery"]["externalQueryId"] == bench.job_id
+    assert metadata["run_facets"]["externalQuery"]["source"] == "stoq"
+    host = urlsplit(bench.sandbox.origin).netloc
+    assert [(one["namespace"], one["name"]) for one in metadata["inputs"]] == [
+        (f"stoq://{host}", "reports/revenue")
+    ]
+    for output, file in zip(metadata["outputs"], files, strict=True):
+        assert (output["namespace"], f"file://{output['name']}") == ("file", file["uri"])
+        statistics = output["outputFacets"]["outputStatistics"]
+        assert (statistics["rowCount"], statistics["size"]) == (file["rows"], file["bytes"])
+
+
+@installed
+@pytest.mark.parametrize("mode", MODES)
+def test_an_export_tells_its_job_its_report_and_its_files(bench: Any, mode: str) -> None:
+    pytest.importorskip("pyarrow")
+    run = bench.export(
+        mode, format="parquet", download_options={"keep_csv": True, "column_types": {"revenue": "float64"}}
+    )
+    files = run.execute()["files"]
+    metadata = told(run)
+    check(metadata, bench, files)
+    of_csv, of_parquet = (columns(output) for output in metadata["outputs"])
+    assert of_csv == dict.fromkeys(("date", "deposits", "balances", "revenue"), "string")
+    assert of_parquet == {**of_csv, "revenue": "double"}
+
+
+@installed
+@pytest.mark.parametrize("mode", MODES)
+def test_a_sensor_tells_what_it_stored(bench: Any, mode: str) -> None:
+    run = bench.sensor(mode, bench.submitted())
+    files = run.execute()["files"]
+    check(told(run), bench, files)
+
+
+@installed
+@pytest.mark.parametrize("mode", MODES)
+def test_a_failed_export_tells_its_job_and_claims_no_data(bench: Any, mode: str) -> None:
+    bench.sandbox.jobs("export", outcome="failed", error="Disk full at the vendor")
+    run = bench.export(mode)
+    with pytest.raises(JobFailed):
+        run.execute()
+    metadata = told(run, TaskInstanceState.FAILED)
+    assert metadata["run_facets"]["externalQuery"]["externalQueryId"] == bench.job_id
+    assert (metadata["inputs"], metadata["outputs"]) == ([], [])
+
+
+@installed
+def test_a_submission_alone_tells_its_job_and_claims_no_data(bench: Any) -> None:
+    run = bench.export(destination=None)
+    run.execute()
+    metadata = told(run)
+    assert metadata["run_facets"]["externalQuery"]["externalQueryId"] == bench.job_id
+    assert (metadata["inputs"], metadata["outputs"]) == ([], [])
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_an_event_that_goes_wrong_fails_no_task_whose_file_is_published(
+    bench: Any, logs: Any, mode: str
+) -> None:
+    class Broken:
+        def __getitem__(self, outlet: Any) -> Any:
+            raise RuntimeError("the API does not answer")
+
+    run = bench.export(mode, outlets=[Asset("revenue"), AssetAlias("files")])
+    run.extra["outlet_events"] = Broken()
+    assert run.execute()["totals"]["files"] == len(bench.files()) == 1
+    assert len(logs.warnings("RuntimeError: the API does not answer")) == 2
