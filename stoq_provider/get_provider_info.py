@@ -22,7 +22,9 @@ def _field(label: str, description: str, type_: str, default: Any = None) -> dic
 CONN_FIELDS: dict[str, dict[str, Any]] = {
     "timeout": _field("Timeout", "Seconds to wait for a connection and for each response.", "number", 30),
     "verify": _field("Verify TLS", "true, false, or the path of a CA bundle.", "string", "true"),
-    "proxy": _field("Proxy", "URL of an HTTP or SOCKS 5 proxy; empty: as the environment says.", "string"),
+    "proxy": _field(
+        "Proxy", "URL of an HTTP or SOCKS 5 proxy. Empty: that of the environment (HTTPS_PROXY).", "string"
+    ),
     "allow_http": _field(
         "Allow plain HTTP",
         "Send the key over plain http to a host that is not this machine. For tests only.",
@@ -30,10 +32,13 @@ CONN_FIELDS: dict[str, dict[str, Any]] = {
         False,
     ),
     "points_share": _field(
-        "Share of the points", "How much of the shop's rate limit is ours, from 0.05 to 1.", "number", 0.8
+        "Share of the rate limit",
+        "How much of the shop's points Airflow may spend, from 0.05 to 1; the rest is left to other apps.",
+        "number",
+        0.8,
     ),
     "allow_private": _field(
-        "Files at private addresses",
+        "Allow private addresses",
         "Download files from a private address, such as a file store in one's own network.",
         "boolean",
         False,
@@ -73,7 +78,7 @@ INTEGRATIONS: dict[str, Integration] = {
         "StoqHook",
         operators=("actions", "bulk", "reports"),
         form={
-            "host": ("Origin", "https://app.stoqapp.com"),
+            "host": ("Host", "https://app.stoqapp.com (if left empty)"),
             "password": ("API key", "STOQ app: Settings > Integrations > API Key"),
         },
         hidden=("schema", "login", "port"),
@@ -84,9 +89,10 @@ INTEGRATIONS: dict[str, Integration] = {
         "MedusaHook",
         operators=("medusa",),
         form={
-            "host": ("Origin", "https://medusa.example.com"),
-            "login": ("E-mail", "empty: the password is an API token"),
-            "password": ("API token or password", "the user's api_token; with an e-mail: the password"),
+            "host": ("Host", "https://medusa.example.com"),
+            "login": ("E-mail", "leave empty to use an API token"),
+            "password": ("API token or password", "with an e-mail its password, else the API token"),
+            "port": ("Port", "if the host names none"),
         },
         hidden=("schema",),
         # It has no rate limit (read in its source), so there are no points to share.
@@ -98,7 +104,7 @@ INTEGRATIONS: dict[str, Integration] = {
         "SureCartHook",
         operators=("surecart",),
         form={
-            "host": ("Origin", "https://api.surecart.com"),
+            "host": ("Host", "https://api.surecart.com (if left empty)"),
             "password": ("Secret key", "the secret key of the store (live or test)"),
         },
         hidden=("schema", "login", "port"),
@@ -109,8 +115,9 @@ INTEGRATIONS: dict[str, Integration] = {
         "PrintStudioHook",
         operators=("printstudio",),
         form={
-            "host": ("Origin", "https://print.example.com"),
+            "host": ("Host", "https://print.example.com"),
             "password": ("API key", "psk_live_..."),
+            "port": ("Port", "if the host names none"),
         },
         hidden=("schema", "login"),
     ),

@@ -111,7 +111,8 @@ def test_ui_behaviour_is_the_same_in_both_forms(info, system):
     assert behaviour == {key.replace("-", "_"): value for key, value in declared.items()}
     assert set(behaviour) == {"hidden_fields", "relabeling", "placeholders"}
     assert not {"password", "host"} & set(behaviour["hidden_fields"])
-    assert {*behaviour["relabeling"], *behaviour["placeholders"]} <= {"host", "password", "login", "extra"}
+    fields = {"host", "password", "login", "port", "extra"}
+    assert {*behaviour["relabeling"], *behaviour["placeholders"]} <= fields
 
 
 def test_only_a_system_with_a_login_shows_that_field():
