@@ -11,7 +11,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -66,14 +66,25 @@ class Cluster:
 
     :param home: an empty folder; database, logs, files and process ids go there.
     :param sandbox: the shop, known as ``stoq_default``; ``connections`` adds others by key.
+    :param dags: the folder of the DAGs.
+    :param environment: variables of all processes, beside those made here.
     """
 
-    def __init__(self, home: Path, sandbox: Sandbox, **connections: str) -> None:
+    def __init__(
+        self,
+        home: Path,
+        sandbox: Sandbox,
+        *,
+        dags: Path = DAGS,
+        environment: Mapping[str, str] | None = None,
+        **connections: str,
+    ) -> None:
         self.home = home.resolve()
         self.sandbox = sandbox
+        self.dags = dags
         port = _free_port()
         self.api = Api(f"http://127.0.0.1:{port}")
-        self.environment = _environment(self.home, port) | {
+        self.environment = _environment(self.home, dags, port) | {
             f"AIRFLOW_CONN_{name.upper()}": json.dumps(
                 {"conn_type": system, "host": host, "password": key, "extra": {"timeout": PATIENCE}}
             )
@@ -83,6 +94,7 @@ class Cluster:
                 *((name, "stoq", sandbox.origin, key) for name, key in connections.items()),
             )
         }
+        self.environment |= environment or {}
         self.parts = {
             name: Component(name, arguments, self.home, self.environment, self.home / f"{name}.log")
             for name, arguments in PARTS.items()
@@ -223,14 +235,14 @@ class Cluster:
     def _all_parsed(self) -> bool:
         errors = self.api.call("GET", "/importErrors")["import_errors"]
         assert not errors, errors
-        text = "".join(file.read_text() for file in DAGS.glob("*.py"))
-        return len(self.api.call("GET", "/dags")["dags"]) == text.count("with dag(")
+        text = "".join(file.read_text() for file in self.dags.glob("*.py"))
+        return len(self.api.call("GET", "/dags")["dags"]) == text.lower().count("with dag(")
 
 
-def _environment(home: Path, port: int) -> dict[str, str]:
+def _environment(home: Path, dags: Path, port: int) -> dict[str, str]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW_")}
     made = {
-        "CORE__DAGS_FOLDER": str(DAGS),
+        "CORE__DAGS_FOLDER": str(dags),
         "CORE__FERNET_KEY": Fernet.generate_key().decode(),
         "CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
         "API__PORT": str(port),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -30,17 +31,24 @@ def signatures() -> set[str]:
 
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory, signatures: set[str]) -> Iterator[Cluster]:
+    size = ShopSize(orders=200, offers=4)
+    with Sandbox(window_seconds=WINDOW, size=size, extra_keys=(BUSY_KEY,)) as sandbox:
+        _note_signatures(sandbox, signatures)
+        cluster = Cluster(tmp_path_factory.mktemp("cluster"), sandbox, stoq_busy=BUSY_KEY)
+        with running(cluster):
+            yield cluster
+
+
+@contextmanager
+def running(cluster: Cluster) -> Iterator[None]:
+    """Have a cluster run, where this system can."""
     if reason := _missing():
         pytest.skip(reason)
     # A signal that asks the tests to end has the same tidy end as with Ctrl-C.
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        size = ShopSize(orders=200, offers=4)
-        with Sandbox(window_seconds=WINDOW, size=size, extra_keys=(BUSY_KEY,)) as sandbox:
-            _note_signatures(sandbox, signatures)
-            cluster = Cluster(tmp_path_factory.mktemp("cluster"), sandbox, stoq_busy=BUSY_KEY)
-            with cluster.running():
-                yield cluster
+        with cluster.running():
+            yield
     finally:
         signal.signal(signal.SIGTERM, before)
 

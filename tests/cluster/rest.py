@@ -37,28 +37,28 @@ class Api:
     """
 
     def __init__(self, origin: str) -> None:
-        self._origin = origin
+        self.origin = origin
         self._session = requests.Session()
         self._session.trust_env = False
 
     def health(self) -> dict[str, Any] | None:
         """Return the health of all components; ``None`` while nothing answers."""
         try:
-            answer = self._session.get(f"{self._origin}/api/v2/monitor/health", timeout=TIMEOUT)
+            answer = self._session.get(f"{self.origin}/api/v2/monitor/health", timeout=TIMEOUT)
         except requests.ConnectionError:
             return None
         return answer.json() if answer.ok else None
 
     def sign_in(self) -> None:
         """Take a token; everybody is an admin here."""
-        answer = self._session.get(f"{self._origin}/auth/token", timeout=TIMEOUT)
+        answer = self._session.get(f"{self.origin}/auth/token", timeout=TIMEOUT)
         answer.raise_for_status()
         self._session.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
 
     def call(self, method: str, path: str, *, body: Any = None, **query: Any) -> Any:
         """Send a request and return the answer; what is refused fails with Airflow's own words."""
         answer = self._session.request(
-            method, f"{self._origin}/api/v2{path}", json=body, params=query, timeout=TIMEOUT
+            method, f"{self.origin}/api/v2{path}", json=body, params=query, timeout=TIMEOUT
         )
         assert answer.ok, f"{method} {path}: {answer.status_code} {answer.text}"
         return answer.json() if answer.content else None
