@@ -16,7 +16,7 @@ NEWEST = 3.3
 MEETS_AIRFLOW = $(addprefix tests/integration/,test_dag.py test_lineage.py) $(addprefix tests/unit/,operators sensors triggers \
 	hooks/test_connection.py jobs/test_assets.py jobs/test_wait_memory.py jobs/test_state_store.py download/test_destination.py test_provider_info.py)
 # On the oldest, all tests but those of core, systems and transport, which work without Airflow.
-IMPORTS_AIRFLOW = tests/integration $(filter-out %/core %/systems %/transport,$(wildcard tests/unit/[a-z]*))
+IMPORTS_AIRFLOW = tests/integration $(filter-out %/conftest.py %/core %/systems %/transport,$(wildcard tests/unit/[a-z]*))
 SAY = @printf '\n== %s\n'
 
 # $(call install,environment,constraints,extra of this folder[,what else instead]). uv takes seconds for what takes pip
