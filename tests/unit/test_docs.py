@@ -15,7 +15,10 @@ from airflow.providers.common.compat.sdk import DAG
 import stoq_provider
 from stoq_provider.core.manifest import manifest
 from stoq_provider.core.models import JobHandle
+from stoq_provider.core.records import RepeatSafety
 from stoq_provider.get_provider_info import CONN_FIELDS, INTEGRATIONS
+from stoq_provider.systems.stoq.bulk import ORDER_ACTIONS, VARIANT_ACTIONS
+from stoq_provider.systems.stoq.reports import COMMON_FILTERS, FILTERS, WINDOWS
 from tests import parameters
 from tests.documents import DOCUMENTS, NEW_SYSTEM, README, ROOT, blocks, execute
 
@@ -150,6 +153,28 @@ def test_every_make_target_that_is_named_exists(document):
     targets = set(re.findall(r"^([a-z-]+)(?::|%:)", (ROOT / "Makefile").read_text(), re.MULTILINE))
     shown = "\n".join([*code_spans(document), *blocks(document, "sh")])
     assert set(re.findall(r"\bmake ([a-z][a-z-]+)", shown)) <= targets
+
+
+def rows(document: str, heading: str) -> list[list[str]]:
+    """Return the cells of the first table under a heading, without its first line."""
+    section = (ROOT / "docs" / document).read_text().split(f"\n## {heading}\n")[1]
+    table = re.search(r"^\|.*?(?=\n\n)", section, re.MULTILINE | re.DOTALL)
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table[0].splitlines()[2:]]
+
+
+def test_the_actions_are_those_of_the_code():
+    shown = {
+        row[0].strip("`"): (int(row[1]), "never" in row[3]) for row in rows("operators.md", "Bulk actions")
+    }
+    known = {**ORDER_ACTIONS, **VARIANT_ACTIONS}.values()
+    assert shown == {one.name: (one.family.cap, one.repeat is RepeatSafety.NEVER) for one in known}
+
+
+def test_the_reports_and_windows_are_those_of_the_code():
+    assert {row[0].strip("`") for row in rows("reports.md", "Which reports")} == set(FILTERS)
+    assert {row[0].strip('`"') for row in rows("reports.md", "Windows")} == set(WINDOWS)
+    shown = {name for row in rows("reports.md", "Common filters") for name in re.findall(r"`(\w+)`", row[0])}
+    assert shown == {*COMMON_FILTERS, "granularity"}
 
 
 @pytest.mark.parametrize("number", range(len(blocks(CONNECTIONS, "json"))))
