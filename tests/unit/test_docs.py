@@ -16,7 +16,7 @@ import stoq_provider
 from stoq_provider.core.manifest import manifest
 from stoq_provider.core.models import JobHandle
 from stoq_provider.core.records import RepeatSafety
-from stoq_provider.get_provider_info import CONN_FIELDS, INTEGRATIONS
+from stoq_provider.get_provider_info import CONFIG, CONN_FIELDS, INTEGRATIONS
 from stoq_provider.systems.stoq.bulk import ORDER_ACTIONS, VARIANT_ACTIONS
 from stoq_provider.systems.stoq.reports import COMMON_FILTERS, FILTERS, WINDOWS
 from tests import parameters
@@ -175,6 +175,15 @@ def test_the_reports_and_windows_are_those_of_the_code():
     assert {row[0].strip('`"') for row in rows("reports.md", "Windows")} == set(WINDOWS)
     shown = {name for row in rows("reports.md", "Common filters") for name in re.findall(r"`(\w+)`", row[0])}
     assert shown == {*COMMON_FILTERS, "granularity"}
+
+
+def test_the_settings_and_extras_are_those_of_the_package():
+    assert {row[0].strip("`") for row in rows("install.md", "Settings")} == set(CONFIG["stoq"]["options"])
+    shown = {
+        name for row in rows("install.md", "Into your own Airflow") for name in re.findall(r"`(\w+)`", row[0])
+    }
+    extras = (ROOT / "pyproject.toml").read_text().split("[project.optional-dependencies]")[1].split("\n[")[0]
+    assert {"s3", "gcs", "azure"} <= shown <= set(re.findall(r"^(\w+) = ", extras, re.MULTILINE))
 
 
 @pytest.mark.parametrize("number", range(len(blocks(CONNECTIONS, "json"))))
