@@ -9,14 +9,12 @@ what it has and to call :meth:`Source.chunks` once more. Bytes of two versions a
 from __future__ import annotations
 
 import logging
+import random
 import re
 import time
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, closing
 from typing import TYPE_CHECKING, Any
-
-from tenacity import RetryCallState, Retrying
-from tenacity.wait import wait_exponential_jitter
 
 from stoq_provider.download import responses
 from stoq_provider.download.options import DownloadOptions, download_error
@@ -278,7 +276,5 @@ def _next_chunk(raw: Any, limit: AbstractContextManager[None]) -> tuple[bytes, s
 
 def _backoff(failures: int) -> float:
     """Return seconds to wait, doubled with every failure in a row, with jitter."""
-    state = RetryCallState(Retrying(), None, (), {})
-    state.attempt_number = failures
-    wait = wait_exponential_jitter(_BACKOFF_SECONDS, max=_MAX_BACKOFF_SECONDS, jitter=_BACKOFF_SECONDS)
-    return wait(state)
+    doubled = _BACKOFF_SECONDS * 2.0 ** min(failures - 1, 16)
+    return min(_MAX_BACKOFF_SECONDS, doubled + random.uniform(0, _BACKOFF_SECONDS))  # noqa: S311 - jitter

@@ -43,7 +43,7 @@ class Probe:
 
     def run(self, transport: SyncTransport, system: System, origin: str) -> tuple[bool, str]:
         """Send it, once; return whether the connection is good, and the words."""
-        from stoq_provider.transport.retry import NO_RETRY  # parsing a DAG needs no tenacity
+        from stoq_provider.transport.retry import NO_RETRY  # parsing a DAG needs no retries
 
         shop = f"{system.label} at {origin}"
         decoded = transport.send(Request("GET", system.url(origin, self.path), self.params), NO_RETRY)
