@@ -1,9 +1,9 @@
 """
 Cancel preorders, but only after a person has seen what would be cancelled.
 
-The approval shows the plan as a table: how many preorders, submissions, points, minutes. The plan also stores
-the list, and just that list is cancelled: an order placed while the approval waits is not touched. The Airflow
-variable ``stoq_plans`` is the folder of the lists.
+The approval shows the plan as a table: how many preorders, submissions, points, minutes. The plan also
+stores the list, and just that list is cancelled: an order placed while the approval waits is not touched.
+The Airflow variable ``stoq_plans`` is the folder of the lists.
 
 Airflow 3.1 and later; older versions have no approval operator and see no DAG here.
 """
