@@ -70,7 +70,7 @@ def _gcs(target: Target, bucket: str, prefix: str) -> str | None:
 
 def _azure(target: Target, bucket: str, prefix: str) -> str | None:
     # The page of a container is named by subscription and resource group, which no connection knows.
-    host = urlsplit(target.fs.account_url).hostname or ""
+    host = target.fs.service_client.primary_hostname
     portal = next((page for end, page in _PORTALS.items() if host.endswith(end)), None)
     accounts = "#view/HubsExtension/BrowseResource/resourceType/Microsoft.Storage%2FStorageAccounts"
     return portal and f"https://{portal}/{accounts}"

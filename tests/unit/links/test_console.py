@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ ACCOUNTS = "#view/HubsExtension/BrowseResource/resourceType/Microsoft.Storage%2F
 def page(monkeypatch):
     """Ask for a page, where file system and client are stood in for."""
 
-    def ask(destination: str, *, partition: str = "aws", client: bool = True, **of_store: str) -> str | None:
+    def ask(destination: str, *, partition: str = "aws", client: bool = True, **of_store: Any) -> str | None:
         def remote(uri, scheme, rest, given):
             return Target(uri, scheme, rest.rpartition("@")[2], fs=SimpleNamespace(**of_store))
 
@@ -86,16 +87,17 @@ def test_gcs(page, destination, base, want):
 
 
 @pytest.mark.parametrize(
-    ("account", "want"),
+    ("host", "portal"),
     [
-        ("https://lake.blob.core.windows.net", f"https://portal.azure.com/{ACCOUNTS}"),
-        ("https://lake.blob.core.chinacloudapi.cn", f"https://portal.azure.cn/{ACCOUNTS}"),
-        ("https://lake.blob.core.usgovcloudapi.net", f"https://portal.azure.us/{ACCOUNTS}"),
-        ("http://127.0.0.1:10000/devstoreaccount1", None),
+        ("lake.blob.core.windows.net", "portal.azure.com"),
+        ("lake.blob.core.chinacloudapi.cn", "portal.azure.cn"),
+        ("lake.blob.core.usgovcloudapi.net", "portal.azure.us"),
+        ("127.0.0.1:10000", None),
     ],
 )
-def test_azure_has_no_address_of_a_container_so_it_is_the_list_of_accounts(page, account, want):
-    assert page("abfs://lake/a/", account_url=account) == want
+def test_azure_has_no_address_of_a_container_so_it_is_the_list_of_accounts(page, host, portal):
+    client = SimpleNamespace(primary_hostname=host)
+    assert page("abfs://lake/a/", service_client=client) == (portal and f"https://{portal}/{ACCOUNTS}")
 
 
 def test_local_files_have_none(tmp_path):
