@@ -73,7 +73,7 @@ tests/stores/node_modules/.package-lock.json: tests/stores/package-lock.json
 	@touch $@
 
 .venv/.bench: .venv/.stores
-	$(SAY) 'Installing what downloads are measured against into .venv'
+	$(SAY) 'Installing what benchmarks compare and draw with into .venv'
 	$(call install,.venv,constraints/3.3.txt,bench)
 	@touch $@
 
@@ -162,7 +162,7 @@ test-medusa: .medusa-lab/.stamp ## Batch jobs on a real Medusa server (needs Nod
 bench-download: .venv/.bench ## Time, CPU and memory of downloads against curl, boto3 and HttpToS3Operator (18 minutes)
 	@.venv/bin/python -m tests.benchmarks.download $(ARGS)
 
-bench-points: .venv/.test ## How a shop's points are spent, next to other ways (25 minutes; ARGS=--quick: 7)
+bench-points: .venv/.bench ## How a shop's points are spent, next to other ways (25 minutes; ARGS=--quick: 7; ARGS='--only picture': seconds)
 	@.venv/bin/python -m tests.benchmarks.points $(ARGS)
 
 clean: ## Remove environments, caches and demo output

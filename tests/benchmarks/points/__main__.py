@@ -1,15 +1,15 @@
-"""Measure how a shop's points are spent, and print tables in Markdown; about 21 minutes."""
+"""Measure how a shop's points are spent, print tables in Markdown, draw a picture; about 21 minutes."""
 
 from __future__ import annotations
 
 import argparse
 import time
 
-from tests.benchmarks.points import cadence, crowd, idle
+from tests.benchmarks.points import cadence, crowd, idle, picture
 from tests.benchmarks.points.children import Stage
 from tests.benchmarks.points.figures import machine
 
-PARTS = ("crowd", "pair", "cadence", "idle")
+PARTS = ("picture", "crowd", "pair", "cadence", "idle")
 
 
 def arguments() -> argparse.Namespace:
@@ -52,9 +52,11 @@ def main() -> None:
     began = time.monotonic()
     print(machine())
     parts = tuple(args.only)
+    if "picture" in parts:
+        print(f"Drawn: {picture.draw()}")
     if "idle" in parts:
         idles(quick=args.quick)
-    if set(parts) - {"idle"}:
+    if set(parts) - {"idle", "picture"}:
         crowds(parts, quick=args.quick)
     print(f"\nMeasured in {(time.monotonic() - began) / 60:.0f} minutes.")
 
