@@ -9,6 +9,7 @@ import os
 import sys
 from typing import Any
 
+from airflow import __version__
 from airflow.providers.common.compat.sdk import DAG, Asset, AssetAlias
 from airflow.utils.db import initdb
 
@@ -65,19 +66,11 @@ dag = build(os.environ.get("STOQ_TEST_LAKE", "/nowhere"))
 
 def make_known() -> None:
     """Let Airflow know the assets of the DAG; from 3.2 on, ``dag.test()`` does so itself."""
-    if hasattr(dag, "sync_to_db"):  # Airflow before 3
-        dag.sync_to_db()
-        return
-    try:
-        from airflow.models.dagbag import DagBag, sync_bag_to_db
-    except ImportError:
-        return
-    from airflow.dag_processing.bundles.manager import DagBundlesManager
+    if tuple(map(int, __version__.split(".")[:2])) < (3, 2):
+        from airflow.cli.cli_parser import get_parser
 
-    manager = DagBundlesManager()
-    manager.sync_bundles_to_db()
-    for bundle in manager.get_all_dag_bundles():
-        sync_bag_to_db(DagBag(bundle.path, bundle_path=bundle.path), bundle.name, bundle.version)
+        arguments = get_parser().parse_args(["dags", "reserialize"])
+        arguments.func(arguments)
 
 
 def main() -> None:
