@@ -15,11 +15,13 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+from unittest.mock import patch
 
 ROOT = Path(__file__).parents[2]
 LIMIT_SECONDS = 300.0
@@ -37,6 +39,7 @@ class Run:
     :param output: takes what the run prints.
     :param run_after: of a run without a logical date.
     :param mark_success: regular expression of the tasks that succeed without being run.
+    :param by_assets: whether the scheduler makes the run, of the events of assets.
     """
 
     dag_id: str
@@ -46,13 +49,14 @@ class Run:
     run_after: str | None = None
     conf: dict[str, Any] | None = None
     mark_success: str | None = None
+    by_assets: bool = False
 
 
 class Runner:
     """
     The process, as the tests see it.
 
-    :param dags: the folder of the DAGs, each in the file of its name.
+    :param dags: the folder of the DAGs.
     :param output: an empty folder for what the runs print.
     """
 
@@ -63,11 +67,16 @@ class Runner:
         self._process: subprocess.Popen[bytes] | None = None
         self._runs = 0
 
-    def run(self, dag_id: str, **options: Any) -> None:
-        """Run a DAG to its end; one that does not succeed fails the test, with the run's own output."""
+    def run(self, dag_id: str, *, file: str | None = None, **options: Any) -> None:
+        """
+        Run a DAG to its end; one that does not succeed fails the test, with the run's own output.
+
+        :param file: without its ending; ``None``: the file has the name of the DAG.
+        """
         self._runs += 1
         output = self._output / f"{self._runs}-{dag_id}.log"
-        state = self._ask(Run(dag_id, str(self._dags / f"{dag_id}.py"), str(output), **options))
+        path = self._dags / f"{file or dag_id}.py"
+        state = self._ask(Run(dag_id, str(path), str(output), **options))
         assert state == "success", f"{dag_id} ended as {state}:\n{self._shown(output)}"
 
     def __enter__(self) -> Runner:
@@ -168,8 +177,29 @@ def _run(run: Run) -> Any:
         dates = {"logical_date": datetime.fromisoformat(run.logical_date)}
     elif run.run_after is not None:
         dates = {"logical_date": None, "run_after": datetime.fromisoformat(run.run_after)}
-    done = dag.test(run_conf=run.conf, mark_success_pattern=run.mark_success, **dates)
+    with patch("airflow.models.dagrun.get_or_create_dagrun", _by_assets) if run.by_assets else nullcontext():
+        done = dag.test(run_conf=run.conf, mark_success_pattern=run.mark_success, **dates)
     return DagRunState(done.state).value
+
+
+def _by_assets(*, dag: Any, session: Any, **_: Any) -> Any:
+    """Return the run that the scheduler makes of events, in place of the one that a test would make."""
+    from airflow.jobs.job import Job
+    from airflow.jobs.scheduler_job_runner import SchedulerJobRunner
+    from airflow.models.dag import DagModel
+    from airflow.models.dagrun import DagRun
+    from airflow.utils.state import DagRunState
+    from sqlalchemy import select
+
+    models = [DagModel.get_current(dag.dag_id, session=session)]
+    SchedulerJobRunner(Job())._create_dag_runs_asset_triggered(dag_models=models, session=session)
+    made = session.scalars(
+        select(DagRun).where(DagRun.dag_id == dag.dag_id).order_by(DagRun.id.desc())
+    ).first()
+    assert made is not None, "no event asks for a run"
+    made.state = DagRunState.RUNNING
+    session.commit()  # the events too: what is not written is forgotten by the loop that runs the tasks
+    return made
 
 
 def _load(run: Run) -> Any:

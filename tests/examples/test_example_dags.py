@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -41,6 +43,7 @@ class Airflow:
             "AIRFLOW_HOME": str(home),
             "AIRFLOW__CORE__DAGS_FOLDER": str(self.dags),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
             "AIRFLOW__STOQ__POLL_INTERVAL": "0.1",
             "AIRFLOW_VAR_STOQ_REPORTS": (home / "reports").as_uri(),
             "AIRFLOW_VAR_STOQ_PLANS": (home / "plans").as_uri(),
@@ -76,6 +79,15 @@ class Airflow:
                 (dag_id, dag_id),
             )
             return dict(rows.fetchall())
+
+    def last_result(self, dag_id: str) -> Any:
+        """What the one task of the last run of a DAG returned."""
+        with sqlite3.connect(self.home / "airflow.db") as database:
+            (value,) = database.execute(
+                "select value from xcom where dag_id = ? and key = 'return_value' order by timestamp desc",
+                (dag_id,),
+            ).fetchone()
+            return json.loads(value)
 
     def get(self, path: str, **query: object) -> dict:
         answer = requests.get(
@@ -119,6 +131,17 @@ def test_daily_reports(airflow: Airflow, dates: dict[str, str]) -> None:
         assert "2026-05-27_2026-05-27" in file["file_name"]
         assert "/reports/2026-05-27/" in file["uri"]
         assert Path(file["uri"].removeprefix("file://")).stat().st_size == file["bytes"]
+
+
+def test_revenue_asset(airflow: Airflow) -> None:
+    airflow.runner.run(
+        "stoq_revenue_export", file="stoq_revenue_asset", logical_date="2026-05-28T12:00:00+02:00"
+    )
+    airflow.runner.run("stoq_revenue_totals", file="stoq_revenue_asset", by_assets=True)
+    with (airflow.home / "reports/revenue/2026-05-27.csv").open() as file:
+        total = sum(float(row["revenue"]) for row in csv.DictReader(file))
+    assert airflow.last_result("stoq_revenue_totals") == {"2026-05-27": total}
+    assert total > 0
 
 
 def test_release_on_stock(airflow: Airflow) -> None:
