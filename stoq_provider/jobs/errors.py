@@ -100,7 +100,8 @@ def typed(system: str, fate: str) -> Iterator[None]:
 
 
 WAIT_AGAIN = "A retry waits for the same job and submits nothing."
-SUBMITS_ANEW = "retry submits a new job, because no record of this one could be kept (see [stoq] state_path)"
+UNRECORDED = "is kept (see durable and [stoq] state_path)"
+SUBMITS_ANEW = f"retry submits a new job, because no record of this one {UNRECORDED}"
 NO_RECORD = f"A {SUBMITS_ANEW}."
 
 NOT_RETRIED = (
@@ -189,9 +190,9 @@ _BAD_ENDS = {
         "The task is not retried, since the key would be refused again. Once the connection's key is "
         "right, clear the task: it finds the same job again.",
         unrecorded=(
-            "The task is not retried, since the key would be refused again. No record of the job could be "
-            "kept (see [stoq] state_path), so clearing the task sends {kind} again; look first what becomes "
-            "of the job."
+            "The task is not retried, since the key would be refused again. No record of the job "
+            f"{UNRECORDED}, "
+            "so clearing the task sends {kind} again; look first what becomes of the job."
         ),
     ),
     Outcome.TIMEOUT: _BadEnd(

@@ -31,8 +31,9 @@ from stoq_provider.jobs.client import JobClient
 from stoq_provider.jobs.errors import must_not_repeat
 from stoq_provider.jobs.lookup import look_up
 from stoq_provider.jobs.records import Records, TaskIdentity
+from stoq_provider.jobs.resumption import NOT_REPORTED, Resumption
 from stoq_provider.jobs.send import await_limit
-from stoq_provider.jobs.state_store import open_store
+from stoq_provider.jobs.state_store import StateStore, open_store
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +58,11 @@ class Submitter(Records):
 
     :param on_clear: see :func:`stoq_provider.core.records.counts`.
     :param busy_patience: seconds to wait while the server is busy with another job.
+    :param resumption: reports what is made of the records.
     """
 
     busy_patience: float = 0.0
+    resumption: Resumption = NOT_REPORTED
 
     @classmethod
     def of(
@@ -69,15 +72,23 @@ class Submitter(Records):
         *,
         on_clear: str,
         busy_patience: float = 0.0,
+        durable: bool = True,
+        operator: str = "",
         log: logging.Logger | None = None,
     ) -> Submitter:
         """
         Open the records of a task.
 
+        :param durable: ``False``: keep none, and find none.
+        :param operator: the class of the task, for metrics.
         :param log: gets a warning where no record can be kept; ``None`` where this try has given it already.
         """
+        task = TaskIdentity.of(context)
+        if not durable:
+            return cls(client, StateStore(), task, on_clear, busy_patience)
         store = open_store(context, config.state_path(), log)
-        return cls(client, store, TaskIdentity.of(context), on_clear, busy_patience)
+        resumption = Resumption.of(context, operator, recorded=store.durable)
+        return cls(client, store, task, on_clear, busy_patience, resumption)
 
     def submit(self, submission: Submission) -> Submitted:
         """
@@ -85,7 +96,7 @@ class Submitter(Records):
 
         :raises StoqProviderError: where it was refused, or must not be repeated.
         """
-        key = self.key(submission)
+        key, began = self.key(submission), time.time_ns()
         record = self.load(key)
         repeat = self.client.system.repeat_safety(submission.kind)
         decision = decide(
@@ -95,27 +106,32 @@ class Submitter(Records):
             repeat=repeat,
             repeat_expired=self.client.system.repeat_expired(submission.kind),
         )
+        found: JobHandle | None = None
+        lost = record if decision is RetryDecision.LOOK_UP else None
+        if lost is not None:
+            looked = look_up(self.client, submission, lost.correlation, lost.intent_at)
+            decision, found = after_no_response(looked.lookup, repeat), looked.handle
+        self.resumption.report(decision, record, found, key=key, began=began)
         if record is None or decision is RetryDecision.SUBMIT:
-            return self._send(key, submission, known=record is not None)
-        if decision is RetryDecision.LOOK_UP:
-            found = look_up(self.client, submission, record.correlation, record.intent_at)
-            decision = after_no_response(found.lookup, repeat)
-            if found.handle is not None:
-                return self._found(key, record, found.handle)
-            if decision is RetryDecision.SUBMIT:
-                self.client.log.warning(
-                    "An earlier try was lost while it sent %s. %s lists no job of it, so it had no effect; "
-                    "it is submitted now.",
-                    submission.kind,
-                    self.client.system.label,
-                )
-                return self._send(key, submission, known=True, doubtful=record)
+            if lost is not None:
+                self._warn_of_no_effect(submission.kind)
+            return self._send(key, submission, known=record is not None, doubtful=lost)
+        if found is not None:
+            return self._found(key, record, found)
         if decision is RetryDecision.REATTACH:
             return self._reattached(key, record)
         if decision is RetryDecision.STOP:
             raise must_not_repeat(self.client.system, submission.kind, record, self.on_clear)
         self._warn_of_repeat(submission.kind, record, repeat)
         return self._send(key, submission, known=True)
+
+    def _warn_of_no_effect(self, kind: str) -> None:
+        self.client.log.warning(
+            "An earlier try was lost while it sent %s. %s lists no job of it, so it had no effect; it is "
+            "submitted now.",
+            kind,
+            self.client.system.label,
+        )
 
     def _warn_of_repeat(self, kind: str, record: SubmissionRecord, repeat: RepeatSafety) -> None:
         text = (

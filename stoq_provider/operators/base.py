@@ -14,6 +14,7 @@ from stoq_provider.core.validation import InvalidInput
 from stoq_provider.exceptions import StoqProviderError
 from stoq_provider.jobs import config
 from stoq_provider.jobs.cancel import NO_CANCEL, stop_jobs
+from stoq_provider.jobs.errors import NOTHING_SENT, typed
 from stoq_provider.operators.waiting import WaitingOperator
 from stoq_provider.triggers.deferral import H
 
@@ -41,6 +42,10 @@ class JobOperator(WaitingOperator[H]):
     :param on_busy: what a 409 means that speaks of another job in progress: ``"fail"``, or ``"wait"`` and
         submit when it is over, within ``timeout``.
 
+    :param durable: whether a retry finds the jobs of the try before it, as with Airflow's
+        ``ResumableJobMixin``. ``False``: nothing is recorded, and every try submits anew; what must never be
+        repeated is refused then.
+
     The other parameters are those of :class:`~stoq_provider.operators.waiting.WaitingOperator`.
     """
 
@@ -50,13 +55,15 @@ class JobOperator(WaitingOperator[H]):
         wait_for_completion: bool | None = True,
         on_clear: Literal["resubmit", "reuse"] = "resubmit",
         on_busy: Literal["fail", "wait"] = "fail",
+        durable: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.wait_for_completion = wait_for_completion
         self.on_clear = on_clear
         self.on_busy = on_busy
-        config.check_options(self, "wait_for_completion", "on_clear", "on_busy")
+        self.durable = durable
+        config.check_options(self, "wait_for_completion", "on_clear", "on_busy", "durable")
         self._done: list[Submitted] = []
         self._records: Submitter | None = None
         # Records of what earlier tries sent, where this one goes on with what they left to do.
@@ -74,6 +81,8 @@ class JobOperator(WaitingOperator[H]):
                 context,
                 on_clear=self.on_clear,
                 busy_patience=config.seconds("timeout", self.timeout) if self.on_busy == "wait" else 0.0,
+                durable=self.durable,
+                operator=type(self).__name__,
                 log=self.log if begins else None,
             )
         return self._records
@@ -141,8 +150,17 @@ class JobOperator(WaitingOperator[H]):
         submissions = self.plan(context, submitter)
         never = {submitter.key(s): s.kind for s in submissions if submitter.never_repeats(s.kind)}
         if never:
+            with typed(self.hook.system.name, NOTHING_SENT):
+                self._must_be_durable(next(iter(never.values())))
             submitter.keep_plan(never, self.notes(submitter))
         return submissions
+
+    def _must_be_durable(self, kind: str) -> None:
+        if not self.durable:
+            raise InvalidInput(
+                f"{kind} must never be sent twice, and with durable=False a retry might send it again; "
+                "leave durable=False out"
+            )
 
     def _submit(self, submissions: Sequence[Submission], submitter: Submitter) -> list[Submitted]:
         # New ones, not emptied: the object of a task may serve several tries, as copies that share its lists.

@@ -220,7 +220,7 @@ class ItemsOperator(JobOperator[H]):
         if self.verify == "warn":
             self.log.warning("%s", text)
             return left
-        again = "only these items" if recorded else "the whole list, because no record could be kept"
+        again = "only these items" if recorded else "the whole list, because no record is kept"
         fate = f"The remote jobs have ended. A retry submits {again}."
         raise ItemsUnchanged(f"{text} {fate}", system=self.hook.system.name)
 

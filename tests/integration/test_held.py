@@ -128,7 +128,7 @@ def test_without_records_a_failed_trigger_of_what_is_safe_is_retried(bench):
 def test_without_records_a_refused_key_promises_nothing(bench, sandbox, mode, action):
     sandbox.arm("status", status=401, path="/jobs/", times=99)
     run = bench.bulk(action, [1], mode, store=False)
-    says = ("No record of the job could be kept", "clearing the task sends bulk_")
+    says = ("No record of the job is kept", "clearing the task sends bulk_")
     error = fails(run.execute, AuthenticationError, *says, final=True)
     assert "finds the same job" not in str(error)
 

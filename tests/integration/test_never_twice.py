@@ -42,6 +42,13 @@ def test_without_records_a_timeout_is_final(bench, sandbox, mode):
     fails(run.execute, FinalJobTimeout, "is not retried", "would send", final=True)
 
 
+@pytest.mark.parametrize("store", [None, False], ids=["store", "no store"])
+def test_what_must_not_be_repeated_is_durable_or_not_sent(bench, store):
+    run = bench.bulk(MAIL, [1], store=store, durable=False)
+    fails(run.execute, ValidationRejected, "must never be sent twice", "Nothing was sent", final=True)
+    assert bench.submissions == 0
+
+
 def test_without_records_a_second_part_that_is_refused_is_final(bench, sandbox):
     sandbox.arm("status", status=409, path=MAIL, skip=1, times=1)
     run = bench.bulk(MAIL, list(range(1, 1002)), store=False)

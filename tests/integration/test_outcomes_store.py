@@ -156,3 +156,22 @@ def test_no_store_at_all_a_failed_trigger_says_that_a_retry_submits_anew(bench):
     run.start()
     with pytest.raises(Exception, match="A retry submits a new job"):
         run.fail_trigger("Trigger timeout")
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_not_durable_by_choice_keeps_and_finds_nothing(bench, mode, logs):
+    run = bench.export(mode, durable=False)
+    with pytest.MonkeyPatch.context() as patch:
+        kill_at_xcom(patch)
+        with pytest.raises(Killed):
+            run.execute()
+    assert run.retry()["jobs"][0]["outcome"] == "succeeded"
+    assert bench.submissions == 2
+    assert run.store.rows == {}
+    assert NO_RECORD not in logs.text
+
+
+def test_not_durable_by_choice_a_timeout_says_what_a_retry_does(bench, sandbox):
+    sandbox.jobs("export", outcome="forever", times=None)
+    run = bench.export(durable=False, timeout=0.1)
+    fails(run.execute, JobTimeout, "A retry submits a new job", "(see durable and [stoq] state_path)")

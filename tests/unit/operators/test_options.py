@@ -110,6 +110,7 @@ RIGHT = {
     "dry_run": [True, False],
     "fail_on_failed": [True, False],
     "repeat_safe": [True, False],
+    "durable": [True, False],
 }
 
 
