@@ -29,7 +29,7 @@ define install
 		|| $(1)/bin/python $(PIP_INSTALL) --constraint $(2) $(WHAT)
 endef
 
-.PHONY: bench-download bench-points help environments demo sandbox test lint types unit test-busy test-sandbox \
+.PHONY: bench-download bench-points bench-trigger help environments demo sandbox test lint types unit test-busy test-sandbox \
 	test-oldest test-between test-matrix dist test-stores test-kills test-cluster test-medusa clean
 .DEFAULT_GOAL := help
 
@@ -161,6 +161,9 @@ test-medusa: .medusa-lab/.stamp ## Batch jobs on a real Medusa server (needs Nod
 
 bench-download: .venv/.bench ## Time, CPU and memory of downloads against curl, boto3 and HttpToS3Operator (18 minutes)
 	@.venv/bin/python -m tests.benchmarks.download $(ARGS)
+
+bench-trigger: .venv/.test ## What 200 waiting sensors cost, with and without start_from_trigger (25 minutes)
+	@.venv/bin/python -m tests.benchmarks.from_trigger $(ARGS)
 
 bench-points: .venv/.bench ## How a shop's points are spent, next to other ways (25 minutes; ARGS=--quick: 7; ARGS='--only picture': seconds)
 	@.venv/bin/python -m tests.benchmarks.points $(ARGS)

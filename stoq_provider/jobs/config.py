@@ -95,6 +95,7 @@ OPTIONS: Mapping[str, Callable[[str, Any], object]] = {
     "fail_on_failed": _SWITCH,
     "repeat_safe": _SWITCH,
     "durable": _SWITCH,
+    "start_from_trigger": _SWITCH,
     "on_clear": _one_of("resubmit", "reuse"),
     "on_busy": _one_of("fail", "wait"),
     "on_empty": _one_of("error", "skip"),

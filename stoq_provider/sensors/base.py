@@ -63,6 +63,8 @@ class JobSensor(WaitingTask[H], BaseSensorOperator):
     :param unhealthy_after: seconds without any good response after which the task fails, without claiming
         that the job failed. In mode ``reschedule`` every poke is a process of its own; without a store
         for records (see ``[stoq] state_path``), only ``timeout`` ends a row of bad responses there.
+    :param start_from_trigger: start in the triggerer, so that a worker is needed only at the end (Airflow 3.3
+        and later, with ``deferrable``). Not where the task is mapped: Airflow starts those on a worker.
 
     The other parameters are those of :class:`~stoq_provider.triggers.deferral.WaitingTask`.
     """
@@ -76,6 +78,7 @@ class JobSensor(WaitingTask[H], BaseSensorOperator):
         job: Any,
         poke_interval: timedelta | float | None = None,
         poll_interval: float | None = None,
+        start_from_trigger: bool = False,
         **kwargs: Any,
     ) -> None:
         # BaseSensorOperator has a default, so only here it can be seen whether the user gave one. As a
@@ -87,7 +90,8 @@ class JobSensor(WaitingTask[H], BaseSensorOperator):
         self.poll_interval = (
             poll_interval if poll_interval is not None or poke_interval is None else self.poke_interval
         )
-        config.check_options(self, "poll_interval")
+        self.start_from_trigger = start_from_trigger
+        config.check_options(self, "poll_interval", "start_from_trigger")
         self._memory: PokeMemory | None = None
 
     def handles(self) -> list[JobHandle]:
@@ -111,11 +115,13 @@ class JobSensor(WaitingTask[H], BaseSensorOperator):
             return self._execute_here(context)
         # Not a single look here: a thousand sensors that start at once know nothing of each other in their
         # processes, but they do in the triggerer, which looks at once where the points allow.
-        try:
-            self._poller  # noqa: B018 - checks the jobs
-        except AirflowException as error:
-            raise self._failed(error) from None
-        return self._defer_until(self._poller, self._state())
+        return self._defer_until(self._checked(), self._state())
+
+    def execute_complete(self, context: Context, event: Any) -> Any:
+        """Go on where the trigger fired, or begin where it could not."""
+        if event is None:
+            return self.execute(context)
+        return super().execute_complete(context, event)
 
     def poke(self, context: Context) -> PokeReturnValue | bool:
         """Poll every job that has not ended, once."""
@@ -156,6 +162,13 @@ class JobSensor(WaitingTask[H], BaseSensorOperator):
             self._check_download(self.destination, handles[0].kind)
         return self._make_poller(jobs, deadline=self._limited[0], now=now, eager=True)
 
+    def _checked(self) -> Poller:
+        """Return the poller, which is made once the jobs and the destination are found to be right."""
+        try:
+            return self._poller
+        except AirflowException as error:
+            raise self._failed(error) from None
+
     def _execute_here(self, context: Context) -> Any:
         try:
             return getattr(_BASE_EXECUTE, "__wrapped__", _BASE_EXECUTE)(self, context)
@@ -183,8 +196,13 @@ class JobSensor(WaitingTask[H], BaseSensorOperator):
         error = worst or self._worst_error(event, own_jobs=False, recorded=True)
         if error is not None:
             raise self._failed(error)
+        place = event.state.destination
+        if place is None and self.destination is not None:
+            # It started in the triggerer: nobody has rendered or tried out the destination yet.
+            self._checked()
+            place = self._place
         self.hook.patience = config.unhealthy_after(self.unhealthy_after)
-        manifest = self._sum_up(context, event, event.state.destination, recorded=True)
+        manifest = self._sum_up(context, event, place, recorded=True)
         self.hook.close()
         return manifest
 

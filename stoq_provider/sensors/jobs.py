@@ -16,6 +16,7 @@ from stoq_provider.links.jobs import (
     SureCartLink,
 )
 from stoq_provider.sensors.base import JobSensor
+from stoq_provider.sensors.from_trigger import start_args
 from stoq_provider.triggers.jobs import (
     MedusaJobTrigger,
     PrintStudioJobTrigger,
@@ -51,6 +52,7 @@ class StoqJobSensor(JobSensor["StoqHook"]):
     def __init__(self, *, stoq_conn_id: str = "stoq_default", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.stoq_conn_id = stoq_conn_id
+        self.start_trigger_args = start_args(self, stoq_conn_id)
 
 
 class SureCartJobSensor(JobSensor["SureCartHook"]):
@@ -71,6 +73,7 @@ class SureCartJobSensor(JobSensor["SureCartHook"]):
     def __init__(self, *, surecart_conn_id: str = "surecart_default", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.surecart_conn_id = surecart_conn_id
+        self.start_trigger_args = start_args(self, surecart_conn_id)
 
 
 class PrintStudioJobSensor(JobSensor["PrintStudioHook"]):
@@ -115,6 +118,7 @@ class PrintStudioJobSensor(JobSensor["PrintStudioHook"]):
         self.fail_on_failed = fail_on_failed
         check_options(self, "fail_on_failed")
         self.printstudio_conn_id = printstudio_conn_id
+        self.start_trigger_args = start_args(self, printstudio_conn_id)
 
     def handles(self) -> list[JobHandle]:
         """Return a handle of each print job or order."""
@@ -155,3 +159,4 @@ class MedusaJobSensor(JobSensor["MedusaHook"]):
     def __init__(self, *, medusa_conn_id: str = "medusa_default", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.medusa_conn_id = medusa_conn_id
+        self.start_trigger_args = start_args(self, medusa_conn_id)

@@ -40,10 +40,8 @@ class JobReader:
 
         :raises InvalidInput: where it is none of them, or a job of another system.
         """
-        if isinstance(job, str) and job.strip()[:1] in ("{", "["):
-            job = read_text(job, f"the text given as job is neither JSON nor a handle: {job[:80]!r}")
         handles: dict[str, JobHandle] = {}
-        for item in self.take_apart(job):
+        for item in self.take_apart(_read_json(job)):
             handle = self._read_handle(item)
             known = handles.setdefault(handle.job_id, handle)
             if urlsplit(known.status_url).path != urlsplit(handle.status_url).path:
@@ -53,11 +51,12 @@ class JobReader:
         return list(handles.values())
 
     def take_apart(self, job: Any) -> list[Any]:
-        """Return the single jobs out of the lists of lists that mapped tasks return."""
+        """Return the single jobs out of the lists of lists that mapped tasks return, or of JSON of these."""
         _check_handed_over(job)
         if isinstance(job, (str, Mapping)):
             return [job]
-        return [leaf for item in listed(job, "what to wait for", "jobs") for leaf in self.take_apart(item)]
+        items = listed(job, "what to wait for", "jobs")
+        return [leaf for item in items for leaf in self.take_apart(_read_json(item))]
 
     def _read_handle(self, item: Any) -> JobHandle:
         if isinstance(item, str):
@@ -109,6 +108,12 @@ class JobReader:
             what = f"{url!r:.80} is neither a status URL nor an id whose place {self.label} documents"
             raise InvalidInput(f"{what}; give the operator's handle, or the status_url from the API")
         return JobHandle(self.name, "job", path.rpartition("/")[2], url)
+
+
+def _read_json(job: Any) -> Any:
+    if isinstance(job, str) and job.strip()[:1] in ("{", "["):
+        return read_text(job, f"the text given as job is neither JSON nor a handle: {job[:80]!r}")
+    return job
 
 
 def _check_handed_over(job: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pkgutil import resolve_name
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from stoq_provider.core.events import WaitState
 from stoq_provider.core.forms import Form, iso
 from stoq_provider.core.lifecycle import JobProgress
 from stoq_provider.core.models import JobHandle
@@ -48,6 +49,9 @@ class JobTrigger(BaseTrigger):
         arguments of ``defer()`` would do, but ``dag.test()`` of Airflow 3 loses them.
     :param poll_interval: seconds between polls; ``None``: as the vendor documents.
     :param unhealthy_after: seconds without a good response after which waiting ends.
+    :param job: what a sensor waits for that starts here, with templates, which Airflow renders: ``jobs``,
+        ``deadline`` and ``state``, which a worker would have handed over, then come of it and of ``start``.
+    :param start: how long such a sensor waits: see :func:`stoq_provider.sensors.from_trigger.start_args`.
     """
 
     hook_class: ClassVar[type[JobHook] | str]
@@ -57,11 +61,13 @@ class JobTrigger(BaseTrigger):
         self,
         *,
         conn_id: str,
-        jobs: list[dict[str, Any]],
-        deadline: float,
-        state: dict[str, Any],
+        jobs: Sequence[dict[str, Any]] = (),
+        deadline: float = 0.0,
+        state: dict[str, Any] | None = None,
         poll_interval: float | None = None,
         unhealthy_after: float = 900.0,
+        job: Any = None,
+        start: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.conn_id = conn_id
@@ -69,12 +75,15 @@ class JobTrigger(BaseTrigger):
         self.deadline = deadline
         self.poll_interval = poll_interval
         self.unhealthy_after = unhealthy_after
-        self.state = state
+        self.state = state or {}
+        self.job = job
+        self.start = start
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return class path and arguments."""
         cls = type(self)
-        names = ("conn_id", "jobs", "deadline", "poll_interval", "unhealthy_after", "state")
+        wait = ("jobs", "deadline", "state") if self.start is None else ("job", "start")
+        names = ("conn_id", "poll_interval", "unhealthy_after", *wait)
         return f"{cls.__module__}.{cls.__qualname__}", {name: getattr(self, name) for name in names}
 
     @classmethod
@@ -83,25 +92,60 @@ class JobTrigger(BaseTrigger):
         return resolve_name(cls.hook_class) if isinstance(cls.hook_class, str) else cls.hook_class
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Wait, and fire one event with a :class:`~stoq_provider.core.events.WaitEvent`."""
-        async with self._connected() as (transport, system, meter):
-            from stoq_provider.jobs import wait as engine  # has been loaded by now
+        """
+        Wait, and fire one event with a :class:`~stoq_provider.core.events.WaitEvent`.
 
-            now = time.time()
-            poller = engine.make_poller(
-                self._progress(system.name, now),
-                system,
-                deadline=self.deadline,
-                now=now,
-                poll_interval=self.poll_interval,
-                unhealthy_after=self.unhealthy_after,
-                round_time=transport.scheduler.round_time,
-            )
-            await engine.wait_async(poller, transport, log=self.log)
-            meter.finished(len(self.jobs), poller.polls)
-            event = engine.event_of(poller, transport.points_spent)
+        Where a sensor starts here that can't, the event is ``None``: its worker then says what is wrong.
+        """
+        event: dict[str, Any] | None = None
+        try:
+            async with self._connected() as connected:
+                if self.start is not None:
+                    self._take_over(self.start, connected[1], connected[0].origin)
+                event = await self._wait(*connected)
+        except Exception:
+            if self.start is None or self.jobs:
+                raise
+            self.log.info("The wait can't begin here; a worker looks why.", exc_info=True)
+        yield TriggerEvent(event)
+
+    async def _wait(self, transport: AsyncTransport, system: System, meter: Meter) -> dict[str, Any]:
+        from stoq_provider.jobs import wait as engine  # has been loaded by now
+
+        now = time.time()
+        poller = engine.make_poller(
+            self._progress(system.name, now),
+            system,
+            deadline=self.deadline,
+            now=now,
+            poll_interval=self.poll_interval,
+            unhealthy_after=self.unhealthy_after,
+            round_time=transport.scheduler.round_time,
+        )
+        await engine.wait_async(poller, transport, log=self.log)
+        meter.finished(len(self.jobs), poller.polls)
+        event = engine.event_of(poller, transport.points_spent)
         # The state goes back as it came: a newer release may have put into it what this one does not know.
-        yield TriggerEvent({**event.to_dict(), "state": self.state})
+        return {**event.to_dict(), "state": self.state}
+
+    def _take_over(self, start: dict[str, Any], system: System, origin: str) -> None:
+        """
+        Do what a worker does before it defers.
+
+        The only moment in time that is not another one after a restart of the triggerer is the one at which
+        Airflow gives up.
+        """
+        handles = system.read_handles(self.job)
+        for handle in handles:
+            system.status_request(origin, handle)
+        gives_up = getattr(self, "timeout_after", None)
+        airflows = (
+            time.time() + start["seconds"] + start["margin"] if gives_up is None else gives_up.timestamp()
+        )
+        self.deadline = airflows - start["margin"]
+        began = self.deadline - start["seconds"]
+        self.state = WaitState(began, limit=start["limit"]).to_dict()
+        self.jobs = job_arguments(JobProgress(handle, began) for handle in handles)
 
     async def on_kill(self) -> None:
         """

@@ -55,6 +55,12 @@ class Component:
             )
 
     @property
+    def pid(self) -> int:
+        """The process id of the leader."""
+        assert self._process is not None, f"{self.name} does not run"
+        return self._process.pid
+
+    @property
     def code(self) -> int | None:
         """Its exit code, once it has ended by itself."""
         return None if self._process is None else self._process.poll()

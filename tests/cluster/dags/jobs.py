@@ -14,6 +14,7 @@ from airflow.sdk import DAG
 from stoq_provider.operators.bulk import StoqBulkOrdersOperator
 from stoq_provider.operators.medusa import MedusaBatchJobOperator
 from stoq_provider.operators.reports import StoqReportExportOperator
+from stoq_provider.sensors.jobs import StoqJobSensor
 
 FOLDER = Path(os.environ["STOQ_CLUSTER_FOLDER"])
 DESTINATION = f"{(FOLDER / 'files').as_uri()}/{{{{ run_id }}}}/"
@@ -71,6 +72,15 @@ with dag("deferred_export"):
 
 with dag("deferred_export_reuse"):
     export(deferrable=True, on_clear="reuse")
+
+with dag("sensor_in_the_triggerer"):
+    StoqJobSensor(
+        task_id="wait",
+        job="{{ dag_run.conf['job'] }}",
+        destination=DESTINATION,
+        deferrable=True,
+        start_from_trigger=True,
+    )
 
 with dag("deferred_medusa"):
     MedusaBatchJobOperator(task_id="batch", job_type="product-export", deferrable=True)

@@ -111,6 +111,7 @@ RIGHT = {
     "fail_on_failed": [True, False],
     "repeat_safe": [True, False],
     "durable": [True, False],
+    "start_from_trigger": [False],  # True needs others beside it
 }
 
 

@@ -1,0 +1,1 @@
+"""What waiting sensors cost the workers, with and without ``start_from_trigger``."""

@@ -1,0 +1,233 @@
+"""``start_from_trigger``: what the scheduler is given, what the triggerer makes of it, what a worker does."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from datetime import datetime, timedelta, timezone
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+import pytest
+from airflow.providers.common.compat.sdk import DAG, AirflowSensorTimeout, TaskDeferred
+from airflow.triggers.base import BaseTrigger
+
+from stoq_provider.exceptions import JobTimeout, ValidationRejected
+from stoq_provider.operators.reports import StoqReportExportOperator
+from stoq_provider.sensors.jobs import PrintStudioJobSensor, StoqJobSensor
+from tests.harness import TaskRun, first_event
+from tests.unit.hooks.conftest import CONN
+from tests.unit.sensors.conftest import HANDLE, OTHER, PATH
+
+NEW = hasattr(BaseTrigger, "render_template_fields")
+since_3_3 = pytest.mark.skipif(not NEW, reason="Airflow before 3.3 renders nothing in the triggerer")
+TIMEOUT = 600.0
+
+
+def sensor(job: Any = "exp_1", **options: Any) -> StoqJobSensor:
+    given = {"deferrable": True, "start_from_trigger": True, "timeout": TIMEOUT, "poll_interval": 10}
+    return StoqJobSensor(task_id="wait", job=job, **{**given, **options})
+
+
+def serialised(dag: DAG) -> Any:
+    """The sensor as scheduler and triggerer know it."""
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    return DagSerialization.from_dict(json.loads(json.dumps(DagSerialization.to_dict(dag)))).get_task("wait")
+
+
+def triggered(task: Any, xcoms: dict[str, Any] | None = None, gives_up: float | None = None) -> Any:
+    """The trigger of a task, as scheduler and triggerer of Airflow 3.3.2 make and render it."""
+    from airflow.models.trigger import Trigger
+    from airflow.serialization.decoders import smart_decode_trigger_kwargs
+
+    args = task.start_trigger_args
+    assert args.trigger_cls == "stoq_provider.triggers.jobs.StoqJobTrigger"
+    row = Trigger._decrypt_kwargs(Trigger.encrypt_kwargs(args.trigger_kwargs))
+    made = StoqJobSensor.trigger_class(**{k: smart_decode_trigger_kwargs(v) for k, v in row.items()})
+    ti = SimpleNamespace(dag_id="d", task_id="wait", run_id="r", map_index=-1, task=task)
+    # Without map_indexes, it would ask for what that triggerer can't answer.
+    ti.xcom_pull = lambda task_ids, key, map_indexes: (xcoms or {}).get((task_ids, key))
+    made.task_instance = ti
+    if gives_up is not None:
+        made.timeout_after = datetime.fromtimestamp(gives_up, timezone.utc)
+    made.render_template_fields({"ti": ti, "task_instance": ti, "params": {"job": "exp_1"}})
+    return made
+
+
+def submitting() -> DAG:
+    return DAG("d", schedule=None, start_date=datetime(2026, 5, 1, tzinfo=timezone.utc))
+
+
+@pytest.fixture
+def server(monkeypatch):
+    """Every job is ready; returns the paths that were asked for."""
+    asked: list[str] = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.path)
+        return httpx.Response(200, json={"status": word[0]})
+
+    word = ["ready"]
+    monkeypatch.setattr(
+        "stoq_provider.transport.client_pool.make_client",
+        lambda settings: httpx.AsyncClient(transport=httpx.MockTransport(handle)),
+    )
+    return SimpleNamespace(asked=asked, word=word)
+
+
+@since_3_3
+@pytest.mark.parametrize(
+    ("job", "pushed", "ids"),
+    [
+        (lambda submit: submit.output, [HANDLE, OTHER], ["exp_1", "exp_2"]),
+        (lambda submit: [submit.output, OTHER], [HANDLE], ["exp_1", "exp_2"]),
+        (lambda submit: submit.output, f"{PATH}exp_1", ["exp_1"]),
+        (lambda submit: "{{ params.job }}", None, ["exp_1"]),
+        (lambda submit: {**HANDLE, "job_id": "{{ params.job }}"}, None, ["exp_1"]),
+    ],
+    ids=["output", "output among others", "output that is text", "template", "template in a handle"],
+)
+def test_the_triggerer_finds_the_jobs_and_the_worker_only_ends_the_task(server, job, pushed, ids):
+    with submitting() as dag:
+        submit = StoqReportExportOperator(task_id="submit", report="revenue")
+        sensor(job(submit))
+    task = serialised(dag)
+    assert task.upstream_task_ids == ({"submit"} if pushed else set())
+    event = asyncio.run(first_event(triggered(task, {("submit", "return_value"): pushed})))
+    assert sorted(server.asked) == [f"{PATH}{job_id}" for job_id in ids]
+    run = TaskRun(lambda: sensor([HANDLE, OTHER]))
+    manifest = run._resume_once("execute_complete", {"event": event})
+    assert [job["job_id"] for job in manifest["jobs"]] == ids
+
+
+@since_3_3
+@pytest.mark.parametrize(
+    ("job", "words"), [(None, "pushed nothing"), ({**HANDLE, "system": "medusa"}, "belongs to 'medusa'")]
+)
+def test_where_the_wait_cannot_begin_the_worker_says_why(server, job, words):
+    with submitting() as dag:
+        sensor(StoqReportExportOperator(task_id="submit", report="revenue").output)
+    event = asyncio.run(first_event(triggered(serialised(dag), {("submit", "return_value"): job})))
+    assert (event, server.asked) == (None, [])
+    with pytest.raises(ValidationRejected, match=words):
+        TaskRun(lambda: sensor(job))._resume_once("execute_complete", {"event": event})
+
+
+@since_3_3
+def test_a_worker_that_finds_nothing_wrong_defers_as_others_do(server, monkeypatch):
+    with submitting() as dag:
+        sensor()
+    with monkeypatch.context() as lost:
+        lost.delenv(CONN)
+        event = asyncio.run(first_event(triggered(serialised(dag))))
+    with pytest.raises(TaskDeferred) as caught:
+        TaskRun(sensor)._resume_once("execute_complete", {"event": event})
+    assert [job["job_id"] for job in caught.value.trigger.jobs] == ["exp_1"]
+    # Airflow renders that trigger as well, which has nothing to render.
+    again = caught.value.trigger
+    again.task_instance = SimpleNamespace(dag_id="d", task_id="wait", run_id="r", task=serialised(dag))
+    again.render_template_fields({})
+    assert asyncio.run(first_event(again))["jobs"][0]["outcome"] == "succeeded"
+
+
+@since_3_3
+@pytest.mark.parametrize(
+    ("execution_timeout", "airflows", "waits", "limit", "error"),
+    [
+        (None, TIMEOUT + 300, TIMEOUT, "timeout", AirflowSensorTimeout),
+        (60, 60, 60, "execution_timeout", JobTimeout),
+        (700, 700, TIMEOUT, "timeout", AirflowSensorTimeout),
+    ],
+)
+def test_the_deadline_is_absolute(server, execution_timeout, airflows, waits, limit, error):
+    server.word[:] = ["running"]
+    given = execution_timeout and timedelta(seconds=execution_timeout)
+    with submitting() as dag:
+        sensor(execution_timeout=given)
+    task = serialised(dag)
+    assert task.start_trigger_args.timeout == timedelta(seconds=TIMEOUT + 300)
+    # The scheduler takes the smaller of that and execution_timeout, once.
+    began = time.time() - waits - 1
+    for _ in ("first", "after a restart of the triggerer"):
+        made = triggered(task, gives_up=began + airflows)
+        event = asyncio.run(first_event(made))
+        assert made.deadline == pytest.approx(began + waits, abs=0.01)
+        assert event["state"]["started_at"] == pytest.approx(began, abs=0.01)
+        assert (event["jobs"][0]["outcome"], event["state"]["limit"]) == ("timeout", limit)
+    with pytest.raises(error, match=f"{limit} has passed"):
+        TaskRun(lambda: sensor(execution_timeout=given))._resume_once("execute_complete", {"event": event})
+
+
+@since_3_3
+def test_the_destination_is_looked_at_before_anything_is_stored(server, tmp_path):
+    with submitting() as dag:
+        sensor()
+    event = asyncio.run(first_event(triggered(serialised(dag))))
+    (tmp_path / "file").write_text("in the way")
+    run = TaskRun(lambda: sensor(destination=f"{tmp_path}/file/x.csv"))
+    with pytest.raises(ValidationRejected, match="can't be written to"):
+        run._resume_once("execute_complete", {"event": event})
+
+
+@since_3_3
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"deferrable": False}, "needs deferrable=True"),
+        ({"stoq_conn_id": "{{ params.shop }}"}, "the id of a connection, not a template"),
+        ({"job": object()}, "not a object"),
+        ({"job": "{{ ti.xcom_pull('submit') }}"}, "another task's output as it is"),
+    ],
+)
+def test_what_cannot_start_there_is_refused_as_the_dag_is_parsed(options, words):
+    with pytest.raises(ValidationRejected, match=words):
+        sensor(**options)
+
+
+@since_3_3
+@pytest.mark.parametrize("which", ["changed", "mapped", "in a mapped group"])
+def test_outputs_that_the_triggerer_cannot_pull_are_refused(which):
+    from airflow.sdk import task_group
+
+    @task_group
+    def each(number: int) -> None:
+        sensor(submit.output)
+
+    with submitting():
+        submit = StoqReportExportOperator(task_id="submit", report="revenue")
+        mapped = StoqReportExportOperator.partial(task_id="mapped").expand(report=["revenue"])
+        make, words = {
+            "changed": (lambda: sensor(submit.output.map(len)), "another task's output as it is"),
+            "mapped": (lambda: sensor(mapped.output), "output of a mapped task"),
+            "in a mapped group": (lambda: each.expand(number=[1]), "in a mapped task group"),
+        }[which]
+        with pytest.raises(ValidationRejected, match=words):
+            make()
+
+
+@since_3_3
+def test_states_of_printstudio_need_a_worker():
+    with pytest.raises(ValidationRejected, match="not for PrintStudioJobSensor"):
+        PrintStudioJobSensor(
+            task_id="x", orders=["o"], target_states="READY", deferrable=True, start_from_trigger=True
+        )
+
+
+@since_3_3
+def test_a_mapped_sensor_starts_on_a_worker():
+    with submitting() as dag:
+        StoqJobSensor.partial(task_id="wait", deferrable=True, start_from_trigger=True).expand(job=[HANDLE])
+    assert serialised(dag).start_trigger_args is None
+
+
+def test_default_is_a_worker():
+    assert StoqJobSensor(task_id="wait", job="exp_1", deferrable=True).start_trigger_args is None
+
+
+@pytest.mark.skipif(NEW, reason="this Airflow can do it")
+def test_older_airflow_is_told_so():
+    with pytest.raises(ValidationRejected, match=r"needs Airflow 3\.3 or later"):
+        sensor()
