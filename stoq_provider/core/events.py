@@ -65,6 +65,7 @@ class WaitState(JsonForm):
     :param notes: keys of what else was kept for the next try.
     :param points_spent: on the worker, before the task deferred.
     :param decided: whether jobs that waited for a decision have been given it.
+    :param from_trigger: whether no worker has seen the task yet: it started in the triggerer.
     :param version: of what the keys mean; the first release wrote none, and 1 is meant.
     """
 
@@ -79,6 +80,7 @@ class WaitState(JsonForm):
     decided: bool = False
     limit: str = "timeout"
     request: Mapping[str, Any] | None = field(default=None, hash=False)
+    from_trigger: bool = False
     version: int = STATE_VERSION
 
     @classmethod

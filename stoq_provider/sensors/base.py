@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -115,7 +116,11 @@ class JobSensor(WaitingTask[H], BaseSensorOperator):
             return self._execute_here(context)
         # Not a single look here: a thousand sensors that start at once know nothing of each other in their
         # processes, but they do in the triggerer, which looks at once where the points allow.
-        return self._defer_until(self._checked(), self._state())
+        try:
+            self._poller  # noqa: B018 - checks the jobs
+        except AirflowException as error:
+            raise self._failed(error) from None
+        return self._defer_until(self._poller, self._state())
 
     def execute_complete(self, context: Context, event: Any) -> Any:
         """Go on where the trigger fired, or begin where it could not."""
@@ -162,13 +167,6 @@ class JobSensor(WaitingTask[H], BaseSensorOperator):
             self._check_download(self.destination, handles[0].kind)
         return self._make_poller(jobs, deadline=self._limited[0], now=now, eager=True)
 
-    def _checked(self) -> Poller:
-        """Return the poller, which is made once the jobs and the destination are found to be right."""
-        try:
-            return self._poller
-        except AirflowException as error:
-            raise self._failed(error) from None
-
     def _execute_here(self, context: Context) -> Any:
         try:
             return getattr(_BASE_EXECUTE, "__wrapped__", _BASE_EXECUTE)(self, context)
@@ -191,20 +189,30 @@ class JobSensor(WaitingTask[H], BaseSensorOperator):
 
     def _finish(self, context: Context, event: WaitEvent) -> dict[str, Any]:
         self._note_try(context)
+        if event.state.from_trigger:
+            push_links(context, self, self.hook, self.destination)
+            event = replace(event, state=replace(event.state, destination=self._place))
         late = _timed_out(event, self.hook.system.label)
         worst = AirflowSensorTimeout(late) if late else None
         error = worst or self._worst_error(event, own_jobs=False, recorded=True)
         if error is not None:
             raise self._failed(error)
-        place = event.state.destination
-        if place is None and self.destination is not None:
-            # It started in the triggerer: nobody has rendered or tried out the destination yet.
-            self._checked()
-            place = self._place
+        if event.state.from_trigger:
+            self._check_place(event)
         self.hook.patience = config.unhealthy_after(self.unhealthy_after)
-        manifest = self._sum_up(context, event, place, recorded=True)
+        manifest = self._sum_up(context, event, event.state.destination, recorded=True)
         self.hook.close()
         return manifest
+
+    def _check_place(self, event: WaitEvent) -> None:
+        """Try out the destination of a sensor that started in the triggerer, where nobody has."""
+        handles = [end.handle for end in event.ends]
+        try:
+            with typed(self.hook.system.name, NO_JOB):
+                self._check_jobs(handles)
+            self._check_download(self.destination, handles[0].kind)
+        except AirflowException as error:
+            raise self._failed(error) from None
 
     def _without_result(
         self, context: Context, error: type[StoqProviderError], text: str, again: str, *, late: bool = False

@@ -144,7 +144,7 @@ class JobTrigger(BaseTrigger):
         )
         self.deadline = airflows - start["margin"]
         began = self.deadline - start["seconds"]
-        self.state = WaitState(began, limit=start["limit"]).to_dict()
+        self.state = WaitState(began, limit=start["limit"], from_trigger=True).to_dict()
         self.jobs = job_arguments(JobProgress(handle, began) for handle in handles)
 
     async def on_kill(self) -> None:

@@ -11,11 +11,17 @@ from typing import Any
 
 import httpx
 import pytest
-from airflow.providers.common.compat.sdk import DAG, AirflowSensorTimeout, TaskDeferred
+from airflow.providers.common.compat.sdk import (
+    DAG,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    TaskDeferred,
+)
 from airflow.triggers.base import BaseTrigger
 
-from stoq_provider.exceptions import JobTimeout, ValidationRejected
+from stoq_provider.exceptions import JobFailed, JobTimeout, ValidationRejected
 from stoq_provider.operators.reports import StoqReportExportOperator
+from stoq_provider.sensors import base
 from stoq_provider.sensors.jobs import PrintStudioJobSensor, StoqJobSensor
 from tests.harness import TaskRun, first_event
 from tests.unit.hooks.conftest import CONN
@@ -162,14 +168,37 @@ def test_the_deadline_is_absolute(server, execution_timeout, airflows, waits, li
 
 
 @since_3_3
-def test_the_destination_is_looked_at_before_anything_is_stored(server, tmp_path):
+@pytest.mark.parametrize(
+    ("place", "options", "error"),
+    [
+        ("file/x.csv", {}, ValidationRejected),
+        ("one.csv", {}, ValidationRejected),
+        ("one.csv", {"soft_fail": True}, AirflowSkipException),
+    ],
+    ids=["no folder", "one file for two jobs", "soft_fail"],
+)
+def test_the_destination_is_looked_at_before_anything_is_stored(server, tmp_path, place, options, error):
     with submitting() as dag:
-        sensor()
+        sensor([HANDLE, OTHER])
     event = asyncio.run(first_event(triggered(serialised(dag))))
     (tmp_path / "file").write_text("in the way")
-    run = TaskRun(lambda: sensor(destination=f"{tmp_path}/file/x.csv"))
-    with pytest.raises(ValidationRejected, match="can't be written to"):
+    run = TaskRun(lambda: sensor([HANDLE, OTHER], destination=f"{tmp_path}/{place}", **options))
+    with pytest.raises(error, match="can.t|soft_fail"):
         run._resume_once("execute_complete", {"event": event})
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@since_3_3
+def test_links_are_there_as_soon_as_a_worker_is(server, monkeypatch):
+    pushed = []
+    monkeypatch.setattr(base, "push_links", lambda context, task, hook, place: pushed.append(place))
+    with submitting() as dag:
+        sensor()
+    server.word[:] = ["failed"]
+    event = asyncio.run(first_event(triggered(serialised(dag))))
+    with pytest.raises(JobFailed):
+        TaskRun(lambda: sensor(destination="s3://lake/"))._resume_once("execute_complete", {"event": event})
+    assert pushed == ["s3://lake/"]
 
 
 @since_3_3
