@@ -115,6 +115,16 @@ def test_ui_behaviour_is_the_same_in_both_forms(info, system):
     assert {*behaviour["relabeling"], *behaviour["placeholders"]} <= fields
 
 
+@SYSTEMS
+def test_the_form_says_where_the_host_may_be_left_empty(info, system):
+    behaviour = entry_of(info, system)["ui-field-behaviour"]
+    default = HOOKS[system].system.default_origin
+    assert behaviour["relabeling"]["host"] == "Host"  # as messages, lists and JSON say
+    said, empty, _ = behaviour["placeholders"]["host"].partition(" (if left empty)")
+    assert bool(empty) == (default is not None)
+    assert not empty or said == default
+
+
 def test_only_a_system_with_a_login_shows_that_field():
     hidden = {name: "login" in hook.get_ui_field_behaviour()["hidden_fields"] for name, hook in HOOKS.items()}
     assert hidden == {"stoq": True, "medusa": False, "surecart": True, "printstudio": True}
