@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
-from jsonschema import Draft202012Validator, FormatChecker
+from jsonschema import Draft202012Validator, FormatChecker, validators
 from jsonschema.exceptions import ValidationError
 
 Schema = dict[str, Any]
@@ -75,9 +76,18 @@ def _cast(text: str, expected: Schema) -> Any:
     return text
 
 
+def _items(validator: Any, items: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
+    """Pass lists of whole numbers, where nothing else is asked: one by one, 5000 ids take 40 ms."""
+    if items != INTEGER or not isinstance(instance, list) or any(type(item) is not int for item in instance):
+        yield from Draft202012Validator.VALIDATORS["items"](validator, items, instance, schema)
+
+
+_Validator = validators.extend(Draft202012Validator, {"items": _items})
+
+
 def problems(values: Any, schema: Schema) -> list[str]:
     """All reasons to refuse the parameters. Documented: one list of readable messages."""
-    validator = Draft202012Validator(schema, format_checker=_FORMATS)
+    validator = _Validator(schema, format_checker=_FORMATS)
     errors = sorted(validator.iter_errors(values), key=lambda error: [str(part) for part in error.path])
     return list(dict.fromkeys(_message(error) for error in errors))
 

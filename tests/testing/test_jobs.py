@@ -147,7 +147,8 @@ def test_caps_of_a_submission(client, sandbox, path, key, cap):
     assert refused.json()["errors"] == [f"{key} size cannot be greater than {cap}"]
     assert client.post(path, json={key: []}).status_code == 422
     assert client.post(path, json={}).json()["errors"] == [f"{key} is missing"]
-    assert client.post(path, json={key: ["x"]}).status_code == 422
+    for wrong in (["x"], [1, "x"], [1, True], [1, 1.5]):
+        assert client.post(path, json={key: wrong}).status_code == 422
     assert len(sandbox.submissions) == 1
 
 

@@ -144,7 +144,7 @@ def test_a_date_without_a_zone_is_in_gmt_whatever_the_machine_thinks(monkeypatch
 
 
 ANY = st.characters()
-"""What UTF-8 can't say is among them. Without it, Hypothesis would first try out each character, for seconds."""
+"""What UTF-8 can't say is among them. To leave it out, Hypothesis tries each character, for seconds."""
 
 
 @given(
