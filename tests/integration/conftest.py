@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -186,9 +185,6 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
         return real(given={"max_resumes": 2, **(given or {})}, **options)
 
     monkeypatch.setattr(DownloadOptions, "of", few_resumes)
-    base = sys.modules.get("airflow.sensors.base")
-    if hasattr(base, "_orig_start_date"):  # Airflow 2 asks the database
-        monkeypatch.setattr(base, "_orig_start_date", lambda **_: None)
 
 
 def mail(hook: Any, store: Any, *, clears: int = 0, on_clear: str = "resubmit") -> Callable[[], Any]:

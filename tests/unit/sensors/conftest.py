@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 
 import pytest
 
@@ -41,13 +40,6 @@ HOW = {
 @pytest.fixture(autouse=True)
 def connection(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(CONN, json.dumps({"conn_type": "stoq", "password": KEY}))
-
-
-@pytest.fixture
-def no_database(monkeypatch):
-    base = sys.modules.get("airflow.sensors.base")
-    if hasattr(base, "_orig_start_date"):  # Airflow 2 asks it when a sensor first poked
-        monkeypatch.setattr(base, "_orig_start_date", lambda **_: None)
 
 
 @pytest.fixture(autouse=True)

@@ -187,7 +187,6 @@ def test_sensor_submits_and_cancels_nothing(api):
     assert task_run.store.rows == {}
 
 
-@pytest.mark.usefixtures("no_database")
 @pytest.mark.parametrize("how", HOW)
 def test_destination_is_tried_out_once_however_often_is_poked(api, monkeypatch, tmp_path, how):
     tried = []

@@ -25,7 +25,7 @@ def test_soft_fail_skips_after_the_time_out(api, deferrable):
 
 
 @pytest.mark.parametrize("how", HOW)
-def test_soft_fail_skips_a_failed_job_in_every_mode(api, no_database, how, logs):
+def test_soft_fail_skips_a_failed_job_in_every_mode(api, how, logs):
     answers(api, "exp_1", "failed")
     with pytest.raises(AirflowSkipException) as caught:
         ending(run(soft_fail=True, **HOW[how]), "failed")
@@ -36,14 +36,14 @@ def test_soft_fail_skips_a_failed_job_in_every_mode(api, no_database, how, logs)
 
 
 @pytest.mark.parametrize("how", HOW)
-def test_soft_fail_skips_after_too_many_bad_answers_in_every_mode(api, no_database, how):
+def test_soft_fail_skips_after_too_many_bad_answers_in_every_mode(api, how):
     api.get(f"{API}/preorders/reports/exports/exp_1", status_code=503)
     with pytest.raises(AirflowSkipException):
         ending(run(soft_fail=True, unhealthy_after=30, **HOW[how]), "unhealthy")
 
 
 @pytest.mark.parametrize("how", HOW)
-def test_without_soft_fail_a_failed_job_fails_in_every_mode(api, no_database, how):
+def test_without_soft_fail_a_failed_job_fails_in_every_mode(api, how):
     answers(api, "exp_1", "failed")
     with pytest.raises(JobFailed, match="exp_1"):
         ending(run(**HOW[how]), "failed")
