@@ -114,8 +114,14 @@ class Output:
             self._hash.hexdigest(),
             written=not self._same,
             columns=tuple(columns),
-            account=getattr(self.target.fs, "account_name", None),
+            account=self._account,
         )
+
+    @property
+    def _account(self) -> str | None:
+        # Of Azure; the file system itself does not know it where it comes from a connection string.
+        name: str | None = getattr(getattr(self.target.fs, "service_client", None), "account_name", None)
+        return name
 
     def abort(self) -> None:
         """Drop what was not committed."""

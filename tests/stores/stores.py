@@ -25,7 +25,7 @@ LATE = 17 * 1024 * 1024
 """An offset of a file that lies behind what any writer sends in one request."""
 
 # Azurite's built-in account; its key is in Azurite's manual.
-_AZURE_ACCOUNT = "devstoreaccount1"
+AZURE_ACCOUNT = "devstoreaccount1"
 _AZURE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 
 
@@ -244,8 +244,8 @@ class AzureStore(Store):
         logging.getLogger("azure.core.pipeline.policies.http_logging_policy").setLevel(logging.WARNING)
 
         text = (
-            f"DefaultEndpointsProtocol=http;AccountName={_AZURE_ACCOUNT};AccountKey={_AZURE_KEY};"
-            f"BlobEndpoint={endpoint}/{_AZURE_ACCOUNT};"
+            f"DefaultEndpointsProtocol=http;AccountName={AZURE_ACCOUNT};AccountKey={_AZURE_KEY};"
+            f"BlobEndpoint={endpoint}/{AZURE_ACCOUNT};"
         )
         wasb = {"conn_type": "wasb", "extra": {"connection_string": text}}
         super().__init__("abfs", f"abfs://azure_lake@{BUCKET}/", {"AZURE_LAKE": wasb})

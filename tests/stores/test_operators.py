@@ -17,7 +17,7 @@ from stoq_provider.operators.reports import StoqReportExportOperator
 from stoq_provider.testing import Sandbox
 from tests.harness import TaskRun, wait_until
 from tests.stores.choice import on, on_disk, on_each_file_system
-from tests.stores.stores import BUCKET, Store
+from tests.stores.stores import AZURE_ACCOUNT, BUCKET, Store
 
 
 @pytest.fixture(scope="session")
@@ -49,12 +49,17 @@ def export(destination: str, **parameters: Any) -> StoqReportExportOperator:
 def test_an_export_lands_whole(store: Store, sandbox: Sandbox, deferrable: bool) -> None:
     sandbox.jobs(kind="export", rows=20)
     folder = store.uri("reports/")
-    (file,) = TaskRun(lambda: export(folder, deferrable=deferrable)).execute()["files"]
+    run = TaskRun(lambda: export(folder, deferrable=deferrable))
+    (file,) = run.execute()["files"]
     assert file["uri"] == folder + file["file_name"]
     body = store.get(f"reports/{file['file_name']}")
     assert body is not None
     assert (len(body), hashlib.sha256(body).hexdigest()) == (file["bytes"], file["sha256"])
     assert file["rows"] == 20
+    (output,) = run.task.get_openlineage_facets_on_complete(run.ti).outputs
+    namespace = {"file": "file", "abfs": f"abfss://{BUCKET}@{AZURE_ACCOUNT}.dfs.core.windows.net"}
+    assert output.namespace == namespace.get(store.name, f"{store.name}://{BUCKET}")
+    assert output.name.endswith(f"reports/{file['file_name']}")
 
 
 @on_disk
