@@ -87,7 +87,7 @@ def test_dag_runs_through(home, sandbox, tmp_path):
         env=environment,
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=300,
         check=False,
     )
     output = done.stdout + done.stderr
