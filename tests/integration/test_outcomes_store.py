@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from airflow.providers.common.compat.sdk import Stats
 
 from stoq_provider.exceptions import DownloadError, JobTimeout, ProtocolError, StateError
 from stoq_provider.jobs.state_store import KEY_PREFIX
@@ -175,3 +176,23 @@ def test_not_durable_by_choice_a_timeout_says_what_a_retry_does(bench, sandbox):
     sandbox.jobs("export", outcome="forever", times=None)
     run = bench.export(durable=False, timeout=0.1)
     fails(run.execute, JobTimeout, "A retry submits a new job", "(see durable and [stoq] state_path)")
+
+
+@pytest.mark.parametrize(
+    ("durable", "words"),
+    [(True, ["fresh_submit", "reconnect_attempt", "reconnect_success", "already_succeeded"]), (False, [])],
+)
+def test_counters_are_those_of_airflows_durable_jobs(bench, monkeypatch, durable, words):
+    counted = []
+    monkeypatch.setattr(Stats, "incr", lambda name, *_, tags=None, **__: counted.append((name, tags)))
+    run = bench.export(durable=durable)
+    with pytest.MonkeyPatch.context() as patch:
+        kill_at_xcom(patch)
+        with pytest.raises(Killed):
+            run.execute()
+    run.retry()
+    run.retry()
+    ours = [(name, tags) for name, tags in counted if name.startswith("resumable_job.")]
+    # A retry after a good end does not happen in Airflow; its attempt counts once more.
+    assert [*dict.fromkeys(name.removeprefix("resumable_job.") for name, _ in ours)] == words
+    assert all(tags == {"operator": "StoqReportExportOperator"} for _, tags in ours)
