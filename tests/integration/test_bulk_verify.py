@@ -10,9 +10,10 @@ from stoq_provider.exceptions import AuthenticationError, ItemsUnchanged
 from stoq_provider.hooks.stoq import StoqHook
 from stoq_provider.testing import Sandbox
 from stoq_provider.testing.shop import ShopSize
-from tests.harness import FakeTaskInstance, Killed
+from tests.harness import Killed
 
 from .conftest import MODES, connect, fails, in_turn
+from .test_outcomes_lost import kill_at_xcom
 
 BODIES = {"set_tags": {"tags": ["late"]}}
 READABLE = (
@@ -128,12 +129,9 @@ def test_killed_between_the_chunks_of_the_second_round_nothing_goes_out_twice(be
     run = make(bench, "set_tags", ids, mode, "fail")
     fails(run.execute, ItemsUnchanged, "found 5 items")
 
-    def die(*args, **kwargs):
-        raise Killed
-
     run.next_try()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(FakeTaskInstance, "xcom_push", die)
+        kill_at_xcom(patch)
         with pytest.raises(Killed):
             run.execute()
     assert run.retry()["unchanged_items"] == []
