@@ -13,7 +13,7 @@ JsonObject = dict[str, Any]
 
 
 class ApiError(Exception):
-    """An answer that is no success: a status and the documented list of messages."""
+    """A response that is no success: a status and the documented list of messages."""
 
     def __init__(self, status: int, *messages: str) -> None:
         super().__init__(status, *messages)
@@ -118,7 +118,7 @@ class Registry:
         raise ApiError(404, f"No v2 action registered for {method} {path}")
 
     def manifest(self, prefix: str = "") -> JsonObject:
-        """Answer of `/help`, whole or below a prefix."""
+        """Response of `/help`, whole or below a prefix."""
         chosen = sorted((a for a in self._actions if below(a.path, prefix)), key=lambda a: (a.path, a.method))
         return {
             "version": "v2",

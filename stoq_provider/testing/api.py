@@ -31,7 +31,7 @@ def build_registry() -> Registry:
 
 
 def as_json(payload: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """A JSON answer."""
+    """A JSON response."""
     return Response(json.dumps(payload), status, headers, "application/json")
 
 
@@ -47,7 +47,7 @@ class Api:
         return [Route(f"{BASE_PATH}/{{rest:path}}", self.serve, methods=METHODS)]
 
     async def serve(self, request: Request) -> Response:
-        """Answer one request: 401, 429, or the action's own answer, always with rate-limit headers."""
+        """Answer one request: 401, 429, or the action's own response, always with rate-limit headers."""
         path = str(request.scope["path"]).removeprefix(BASE_PATH)
         tenant = self._world.tenants.get(request.headers.get("x-auth-token", ""))
         if tenant is None:

@@ -55,7 +55,7 @@ def start_job(
 
 
 def start_bulk(call: Call, kind: str, family: Family, ids_key: str, apply: Apply) -> JsonObject:
-    """Start a bulk job over the ids of the body. Documented: the answer, with a count of the ids."""
+    """Start a bulk job over the ids of the body. Documented: the response, with a count of the ids."""
     items = call.params[ids_key]
     job = start_job(call, kind, family, items=items, apply=apply, duration=_duration(items))
     return handle(job) | {ids_key.replace("_ids", "_count"): len(items)}

@@ -66,17 +66,17 @@ def _reader(report: Report) -> Handler:
     def read(call: Call) -> JsonObject:
         filters = _filters(call)
         rows = report.rows(call.tenant.shop, filters)
-        # Invented: shape of the answers; `window` and `totals` follow the one documented example.
-        answer: JsonObject = {
+        # Invented: shape of the responses; `window` and `totals` follow the one documented example.
+        response: JsonObject = {
             "window": {"from": filters.first.isoformat(), "to": filters.last.isoformat()},
             "currency": filters.currency or "USD",
         }
         if report.name == "summary":
-            return answer | {"totals": rows[0]}
+            return response | {"totals": rows[0]}
         if report.name == "customers":
             page, meta = page_of(rows, call.params)
-            return answer | {"customers": page, "meta": meta}
-        return answer | {"rows": rows}
+            return response | {"customers": page, "meta": meta}
+        return response | {"rows": rows}
 
     return read
 

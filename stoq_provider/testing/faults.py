@@ -27,7 +27,7 @@ KINDS: dict[str, frozenset[str]] = {
     "ignore_range": frozenset(),
 }
 OF_FILES = frozenset({"expired_url", "changed_etag", "ignore_range"})
-# Answers that look like success come after the request was really processed, unless a test asks otherwise.
+# Responses that look like success come after the request was really processed, unless a test asks otherwise.
 LOOKS_LIKE_SUCCESS = frozenset({"garbage", "html", "empty", "json"})
 
 
@@ -46,7 +46,7 @@ class Fault:
 
     @property
     def processed(self) -> bool:
-        """Whether the request is carried out although its answer is replaced."""
+        """Whether the request is carried out although its response is replaced."""
         return bool(self.options.get("processed", self.kind in LOOKS_LIKE_SUCCESS))
 
     @property
@@ -109,9 +109,9 @@ class FaultBook:
 
     def __init__(self) -> None:
         self.held = 0
-        """How many requests were left without an answer until now."""
+        """How many requests were left without a response until now."""
         self.stalled = 0
-        """How many answers stopped in the middle until now."""
+        """How many responses stopped in the middle until now."""
         self._faults: list[Fault] = []
         self._disarmed = asyncio.Event()
 
@@ -126,7 +126,7 @@ class FaultBook:
         self._disarmed = asyncio.Event()
 
     async def hold(self, fault: Fault) -> None:
-        """Leave a request without an answer, or the rest of it, until the faults are disarmed."""
+        """Leave a request without a response, or the rest of it, until the faults are disarmed."""
         disarmed = self._disarmed
         if fault.kind == "stall":
             self.stalled += 1

@@ -90,7 +90,7 @@ class FaultLayer:
         await self._app(scope, receive, send)
 
     async def _process(self, scope: Scope, receive: Receive) -> dict[bytes, bytes]:
-        """Carry the request out, throw its answer away and keep the rate-limit headers."""
+        """Carry the request out, throw its response away and keep the rate-limit headers."""
         kept: dict[bytes, bytes] = {}
 
         async def swallow(message: Message) -> None:
@@ -181,7 +181,7 @@ def _content_length(message: Message) -> int:
 
 
 def _replacement(fault: Fault) -> tuple[int, bytes, str]:
-    """Status, body and content type of an answer that replaces the real one."""
+    """Status, body and content type of a response that replaces the real one."""
     options = fault.options
     if fault.kind == "garbage":
         return options.get("status", 200), GARBAGE.encode(), "application/json"

@@ -115,7 +115,7 @@ class Listener:
 
     def _bind(self) -> socket.socket:
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
-        # The protocol must be named: asyncio sets TCP_NODELAY only where it stands, else answers take 40 ms.
+        # Name the protocol: asyncio sets TCP_NODELAY only where it stands, else responses take 40 ms.
         sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

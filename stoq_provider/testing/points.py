@@ -28,7 +28,7 @@ class Charge:
     retry_after: int
 
     def headers(self) -> dict[str, str]:
-        """Rate-limit headers of the answer; `Retry-After` only on a refusal."""
+        """Rate-limit headers of the response; `Retry-After` only on a refusal."""
         headers = {
             "X-RateLimit-Limit": str(self.limit),
             "X-RateLimit-Remaining": str(self.remaining),

@@ -1,4 +1,4 @@
-"""A protocol whose connections can be reset or cut in the middle of an answer."""
+"""A protocol whose connections can be reset or cut in the middle of a response."""
 
 from __future__ import annotations
 
@@ -44,6 +44,6 @@ def _transport(scope: Scope) -> asyncio.Transport:
 
 
 async def _gone(receive: Receive) -> None:
-    # Once uvicorn knows that the peer is gone, it does not complain about the unfinished answer.
+    # Once uvicorn knows that the peer is gone, it does not complain about the unfinished response.
     while (await receive())["type"] != "http.disconnect":
         pass

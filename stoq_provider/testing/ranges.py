@@ -23,7 +23,7 @@ class Span:
 
 
 class Refused(Exception):
-    """An answer in S3's way: status, code and message in XML."""
+    """A response in S3's way: status, code and message in XML."""
 
     def __init__(self, status: int, code: str, message: str, **headers: str) -> None:
         super().__init__(code)

@@ -176,12 +176,12 @@ class Sandbox:
 
     @property
     def held(self) -> int:
-        """How many requests were left without an answer since the last reset: faults with `seconds=None`."""
+        """How many requests were left without a response since the last reset: faults with `seconds=None`."""
         return self._world.faults.held
 
     @property
     def stalled(self) -> int:
-        """How many answers stopped in the middle since the last reset: `stall` with `seconds=None`."""
+        """How many responses stopped in the middle since the last reset: `stall` with `seconds=None`."""
         return self._world.faults.stalled
 
     def jobs(self, kind: str = "*", *, times: int | None = 1, **settings: Any) -> None:

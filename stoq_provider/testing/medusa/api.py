@@ -1,4 +1,4 @@
-"""The Admin API: routes, who may use them, and the answers around them."""
+"""The Admin API: routes, who may use them, and the responses around them."""
 
 from __future__ import annotations
 
@@ -134,12 +134,12 @@ async def _json_body(request: Request) -> dict[str, Any]:
 
 
 async def _guarded(request: Request, site: MedusaSite) -> Response:
-    """The answer, errors turned into theirs."""
+    """The response, errors turned into theirs."""
     try:
         return await _answer(request, site)
     except Unauthorized:
         site.log.unauthorized += 1
-        # A client that is still sending a file would lose the answer with the connection.
+        # A client that is still sending a file would lose the response with the connection.
         async for _ in request.stream():
             pass
         return Response("Unauthorized", 401)  # M: the plain word, without a content type

@@ -56,7 +56,7 @@ async def _respond(site: PrintStudioSite, request: Request) -> Response:
     role = site.keys.get(key)
     route, params = _find(request)
     charge = _charge(site, route, key, role)
-    # Documented: these three on every answer. Whether a 429 has a Retry-After is not; it has none here.
+    # Documented: these three on every response. Whether a 429 has a Retry-After is not; it has none here.
     headers = {name: value for name, value in charge.headers().items() if name != "Retry-After"}
     try:
         if not charge.allowed:

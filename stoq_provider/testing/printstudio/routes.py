@@ -14,7 +14,7 @@ from stoq_provider.testing.printstudio.studio import MODES, PrintStudioSite
 
 ORDERS_CAP, JOBS_CAP, SKUS_CAP = 50, 100, 500  # documented
 ROLES = ("customer", "operator", "admin")
-Answer = tuple[int, Any]
+Response = tuple[int, Any]
 
 
 @dataclass
@@ -44,7 +44,7 @@ class Call:
         self.site.log.submissions.append({"kind": kind, "items": items, "count": len(items), **more})
 
 
-Handler = Callable[[Call], Answer]
+Handler = Callable[[Call], Response]
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,8 @@ class Route:
         return found.groupdict() if found and method == self.method else None
 
 
-def create_orders(call: Call) -> Answer:
-    """Documented: all or none, and the answer. Invented: 201 as for one order; the index of the bad one."""
+def create_orders(call: Call) -> Response:
+    """Documented: all or none, and the response. Invented: 201 as for one order; the index of the bad one."""
     given = call.items("orders", ORDERS_CAP)
     planned = []
     for index, order in enumerate(given):
@@ -78,7 +78,7 @@ def create_orders(call: Call) -> Answer:
     return 201, {"created": len(planned), "failed": 0, "orders": orders}
 
 
-def create_order(call: Call) -> Answer:
+def create_order(call: Call) -> Response:
     """Documented: 201 with the order."""
     order = call.site.plan_order(call.body)
     call.site.orders[order.id] = order
@@ -86,7 +86,7 @@ def create_order(call: Call) -> Answer:
     return 201, order.view()
 
 
-def list_orders(call: Call) -> Answer:
+def list_orders(call: Call) -> Response:
     """Documented: the query. Invented: the shape."""
     query = call.request.query_params
     wanted = (("status", "status"), ("customerId", "customer_id"))
@@ -108,12 +108,12 @@ def _number(text: str | None, default: int) -> int:
     return int(text)
 
 
-def get_order(call: Call) -> Answer:
+def get_order(call: Call) -> Response:
     """Documented."""
     return 200, call.site.order(call.params["id"]).view()
 
 
-def cancel_order(call: Call) -> Answer:
+def cancel_order(call: Call) -> Response:
     """Documented: the route. Invented: it answers with the order."""
     order = call.site.order(call.params["id"])
     call.site.cancel_order(order, call.body.get("reason"))
@@ -121,19 +121,19 @@ def cancel_order(call: Call) -> Answer:
     return 200, order.view()
 
 
-def list_jobs(call: Call) -> Answer:
+def list_jobs(call: Call) -> Response:
     """Documented: `status`, a comma list in lower case. Invented: the shape, and that all jobs come."""
     wanted = [word for word in call.request.query_params.get("status", "").upper().split(",") if word]
     found = [job for job in call.site.jobs.values() if not wanted or job.state in wanted]
     return 200, {"jobs": [job.view() for job in found], "total": len(found)}
 
 
-def get_job(call: Call) -> Answer:
+def get_job(call: Call) -> Response:
     """Documented. Invented: it is the bare job."""
     return 200, call.site.job(call.params["id"]).view()
 
 
-def release_job(call: Call) -> Answer:
+def release_job(call: Call) -> Response:
     """Documented: the route. Invented: it lets a job that stands still, or failed, go on from QUEUED."""
     job = call.site.job(call.params["id"])
     if job.state in {"SHIPPED", "CANCELLED"}:
@@ -143,8 +143,8 @@ def release_job(call: Call) -> Answer:
     return 200, job.view()
 
 
-def advance_jobs(call: Call) -> Answer:
-    """Documented: the body. Invented: each job for itself, and the answer."""
+def advance_jobs(call: Call) -> Response:
+    """Documented: the body. Invented: each job for itself, and the response."""
     target = call.body.get("targetStatus")
     if target not in STATES:
         raise invalid(f"targetStatus must be one of: {', '.join(STATES)}")
@@ -152,13 +152,13 @@ def advance_jobs(call: Call) -> Answer:
     return _each_job(call, "advance_jobs", "advanced", lambda job: job.advance(str(target), now), target)
 
 
-def cancel_jobs(call: Call) -> Answer:
-    """Documented: the body. Invented: each job for itself, and the answer."""
+def cancel_jobs(call: Call) -> Response:
+    """Documented: the body. Invented: each job for itself, and the response."""
     reason, now = call.body.get("reason"), call.site.clock.now()
     return _each_job(call, "cancel_jobs", "cancelled", lambda job: job.cancel(reason, now), reason)
 
 
-def _each_job(call: Call, kind: str, word: str, act: Callable[[PrintJob], None], how: Any) -> Answer:
+def _each_job(call: Call, kind: str, word: str, act: Callable[[PrintJob], None], how: Any) -> Response:
     job_ids = call.items("jobIds", JOBS_CAP)
     done, errors = [], []
     for job_id in job_ids:
@@ -172,7 +172,7 @@ def _each_job(call: Call, kind: str, word: str, act: Callable[[PrintJob], None],
     return 200, {word: len(done), "failed": len(errors), "jobs": done, "errors": errors}
 
 
-def list_skus(call: Call) -> Answer:
+def list_skus(call: Call) -> Response:
     """Documented: the query. Invented: the shape."""
     query = call.request.query_params
     machine, every = query.get("machineType"), query.get("includeInactive") == "true"
@@ -184,7 +184,7 @@ def list_skus(call: Call) -> Answer:
     return 200, {"skus": found, "total": len(found)}
 
 
-def import_skus(call: Call) -> Answer:
+def import_skus(call: Call) -> Response:
     """Documented: the body and the modes."""
     skus, mode = call.items("skus", SKUS_CAP), call.body.get("mode", "upsert")
     if mode not in MODES:

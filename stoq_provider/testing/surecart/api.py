@@ -114,7 +114,7 @@ async def _answer(site: SureCartSite, request: Request) -> dict[str, Any]:
 
 
 async def _respond(site: SureCartSite, request: Request) -> Response:
-    """Key, rate limit, answer. Invented: an answer of 401 costs nothing."""
+    """Key, rate limit, response. Invented: a response of 401 costs nothing."""
     try:
         if request.headers.get("authorization", "") != f"Bearer {SURECART_KEY}":
             site.log.unauthorized += 1
