@@ -13,10 +13,11 @@ OLDEST = 2.11
 BETWEEN = 3.0 3.1 3.2
 NEWEST = 3.3
 # On the versions in between, a change is to pass what meets Airflow itself.
-MEETS_AIRFLOW = $(addprefix tests/integration/,test_dag.py test_lineage.py) $(addprefix tests/unit/,operators sensors triggers \
-	hooks/test_connection.py jobs/test_assets.py jobs/test_wait_memory.py jobs/test_state_store.py download/test_destination.py test_provider_info.py)
+MEETS_AIRFLOW = tests/testing/test_dag_runs.py $(addprefix tests/integration/,test_dag.py test_lineage.py) \
+	$(addprefix tests/unit/,operators sensors triggers hooks/test_connection.py jobs/test_assets.py \
+	jobs/test_wait_memory.py jobs/test_state_store.py download/test_destination.py test_provider_info.py)
 # On the oldest, all tests but those of core, systems and transport, which work without Airflow.
-IMPORTS_AIRFLOW = tests/integration $(filter-out %/conftest.py %/core %/systems %/transport,$(wildcard tests/unit/[a-z]*))
+IMPORTS_AIRFLOW = tests/testing/test_dag_runs.py tests/integration $(filter-out %/conftest.py %/core %/systems %/transport,$(wildcard tests/unit/[a-z]*))
 SAY = @printf '\n== %s\n'
 
 # $(call install,environment,constraints,extra of this folder[,what else instead]). uv takes seconds for what takes pip

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -88,8 +89,9 @@ class DagResult:
 class RunDag:
     """The fixture `run_dag`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, root: Path) -> None:
         self._folder = folder
+        self._root = root
 
     def __call__(
         self,
@@ -106,13 +108,13 @@ class RunDag:
 
         Retries come at once, and polls and pokes every 0.1 s, whatever the DAG says.
 
-        :param dag: the DAG, or the path of its file
+        :param dag: the DAG, or the path of its file, as seen from pytest's `rootdir` or the working directory
         :param dag_id: which one, where the file has several
         :param logical_date: with a time zone; default: now
         :param run_after: with a time zone; for a run without a logical date, which Airflow 3 has
         :param conf: of the run: values for the DAG's parameters
         :param mark_success: regular expression of tasks that succeed without being run, such as an approval
-        :raises ValueError: the file can't be imported, or the DAG is not in it
+        :raises ValueError: the file is not there or can't be imported, or the DAG is not in it
         """
         bag = self._bag(dag)
         found = _choose(bag, dag_id or getattr(dag, "dag_id", None))
@@ -123,6 +125,8 @@ class RunDag:
             options["logical_date" if AIRFLOW >= (3, 0) else "execution_date"] = logical_date
         # A task leaves its variables in the environment.
         with pytest.MonkeyPatch.context() as patch, mock.patch.dict(os.environ), _errors() as errors:
+            if AIRFLOW >= (3, 0):
+                patch.setattr("airflow.sdk.execution_time.supervisor.in_process_api_server", _execution_api)
             for task in found.tasks:
                 _shorten(task, patch)
             _store(bag)
@@ -132,13 +136,30 @@ class RunDag:
 
     def _bag(self, dag: Any) -> Any:
         if isinstance(dag, (str, Path)):
-            bag = DagBag(dag_folder=str(dag), safe_mode=False)
+            bag = DagBag(dag_folder=str(self._found(dag)), safe_mode=False)
             if bag.import_errors:
                 raise ValueError("\n".join(bag.import_errors.values()))
             return bag
         bag = DagBag(dag_folder=str(self._folder / "dags"))
         bag.dags[dag.dag_id] = dag
+        if AIRFLOW >= (3, 0):
+            # As when a bag reads the file; Airflow 3.0 stores no DAG without it.
+            dag.relative_fileloc = dag.relative_fileloc or Path(dag.fileloc).name
         return bag
+
+    def _found(self, path: str | Path) -> Path:
+        for folder in (self._root, Path.cwd()):
+            if (folder / path).is_file():
+                return folder / path
+        raise ValueError(f"There is no file {path} in {self._root} or {Path.cwd()}.")
+
+
+@cache
+def _execution_api() -> Any:
+    """Return the API that tasks ask; before 3.3, Airflow takes seconds to make another for each task."""
+    from airflow.api_fastapi.execution_api.app import InProcessExecutionAPI
+
+    return InProcessExecutionAPI()
 
 
 def _choose(bag: Any, dag_id: str | None) -> Any:
@@ -151,13 +172,17 @@ def _choose(bag: Any, dag_id: str | None) -> Any:
 
 
 def _store(bag: Any) -> None:
-    """Write the DAGs to the database, as the DAG processor does."""
-    if AIRFLOW < (3, 1):
+    """Write the DAGs and their assets to the database, as the DAG processor does."""
+    if AIRFLOW < (3, 0):
+        bag.sync_to_db()
         return
     from airflow.dag_processing.bundles.manager import DagBundlesManager
 
     DagBundlesManager().sync_bundles_to_db()
-    sync_bag_to_db(bag, "dags-folder", None)
+    if AIRFLOW < (3, 1):
+        bag.sync_to_db("dags-folder", None)
+    else:
+        sync_bag_to_db(bag, "dags-folder", None)
 
 
 def _shorten(task: Any, patch: pytest.MonkeyPatch) -> None:

@@ -70,7 +70,9 @@ def _airflow_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def run_dag(_airflow_tables: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunDag]:
+def run_dag(
+    _airflow_tables: Path, tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> Iterator[RunDag]:
     """
     Run a DAG to its end and return the result, a `stoq_provider.testing.dag_runs.DagResult`.
 
@@ -81,4 +83,4 @@ def run_dag(_airflow_tables: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
     folder = tmp_path_factory.mktemp("run_dag")
     with metadata_database(folder, _airflow_tables):
-        yield RunDag(folder)
+        yield RunDag(folder, pytestconfig.rootpath)
