@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from pathlib import Path
+from datetime import datetime, timezone
 
 import pytest
-import requests
 
-from stoq_provider.testing import Sandbox
-from stoq_provider.testing.shop import ShopSize
 from tests.documents import README, ROOT, blocks
-from tests.examples.test_example_dags import API, Airflow
+from tests.examples.test_example_dags import Examples, examples, pytestmark
 
-DAY = "2026-05-28T00:30:00+00:00"
+__all__ = ["examples", "pytestmark"]
+
+DAY = datetime(2026, 5, 28, 0, 30, tzinfo=timezone.utc)
 SHOWN = {
     match[1]: source
     for document in (README, ROOT / "docs" / "examples.md")
@@ -39,50 +37,34 @@ SUBMITTED = {
 """The action that the shop was asked for."""
 
 
-def an_offer(sandbox: Sandbox) -> str:
+def an_offer(examples: Examples) -> str:
     """Return one that has preorders whose balance is open."""
-    answer = requests.get(
-        f"{sandbox.origin}{API}/orders",
-        params={"state": "awaiting_balance", "per_page": 200},
-        headers={"X-Auth-Token": sandbox.key},
-        timeout=60,
-    )
-    return str(answer.json()["orders"][0]["line_items"][0]["offer_id"])
+    listed = examples.get("/orders", state="awaiting_balance", per_page=200)["orders"]
+    return str(listed[0]["line_items"][0]["offer_id"])
 
 
-@pytest.fixture(scope="module")
-def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
-    home = tmp_path_factory.mktemp("airflow")
-    dags = home / "dags"
-    dags.mkdir()
-    for dag_id, source in SHOWN.items():
-        here = re.sub(r"(s3://aws_default@lake|file:///tmp/lake)/", f"{(home / 'lake').as_uri()}/", source)
-        (dags / f"{dag_id}.py").write_text(here)
-    with Sandbox(time_scale=100, size=ShopSize(offers=4)) as sandbox, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AIRFLOW_VAR_STOQ_OFFER", an_offer(sandbox))
-        airflow = Airflow(home, sandbox, dags)
-        with airflow.runner:
-            yield airflow
-
-
-def prepare(airflow: Airflow) -> None:
+def prepare(examples: Examples) -> None:
     """Put what the DAGs read into the lake."""
-    orders = airflow.get("/orders", per_page=200)["orders"]
+    orders = examples.get("/orders", per_page=200)["orders"]
     held = [order for order in orders if order["state"] in ("placed", "balance_collected")]
-    lake: Path = airflow.home / "lake"
-    lake.mkdir(exist_ok=True)
+    lake = examples.home / "lake"
+    lake.mkdir()
     listed = [str(order["shopify_order_id"]) for order in held]
     (lake / "landed.csv").write_text("\n".join(["order_id", *listed]) + "\n")
 
 
 @pytest.mark.parametrize("dag_id", SHOWN)
-def test_it_runs(airflow: Airflow, dag_id: str) -> None:
-    airflow.sandbox.reset()
-    prepare(airflow)
-    airflow.runner.run(dag_id, logical_date=DAY, conf={"offer_id": an_offer(airflow.sandbox)})
+def test_it_runs(examples: Examples, dag_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepare(examples)
+    offer = an_offer(examples)
+    monkeypatch.setenv("AIRFLOW_VAR_STOQ_OFFER", offer)
+    lake = (examples.home / "lake").as_uri()
+    pasted = examples.home / f"{dag_id}.py"
+    pasted.write_text(re.sub(r"(s3://aws_default@lake|file:///tmp/lake)/", f"{lake}/", SHOWN[dag_id]))
+    examples.run(pasted, logical_date=DAY, conf={"offer_id": offer})
     for pattern in STORED.get(dag_id, ()):
-        assert list((airflow.home / "lake").glob(pattern)), pattern
-    kinds = {sent["kind"] for sent in airflow.sandbox.submissions}
+        assert list((examples.home / "lake").glob(pattern)), pattern
+    kinds = {sent["kind"] for sent in examples.sandbox.submissions}
     assert SUBMITTED.get(dag_id) in {None, *kinds}
 
 
