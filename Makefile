@@ -31,7 +31,7 @@ define install
 endef
 
 .PHONY: bench-download bench-points bench-trigger help environments demo sandbox test lint types unit test-busy test-sandbox \
-	test-oldest test-between test-matrix dist test-stores test-kills test-cluster test-medusa clean
+	test-oldest test-between test-matrix dist test-stores test-kills test-cluster test-browser test-medusa clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -78,7 +78,16 @@ tests/stores/node_modules/.package-lock.json: tests/stores/package-lock.json
 	$(call install,.venv,constraints/3.3.txt,bench)
 	@touch $@
 
-environments: .venv/.stores tests/stores/node_modules/.package-lock.json .medusa-lab/.stamp \
+# The browser is Debian's: Playwright's own would be downloaded past all package managers.
+.venv/.browser: .venv/.stores
+	$(SAY) 'Installing Chromium, and what drives it into .venv'
+	@command -v chromium >/dev/null || { test "$$(id -u)" = 0 && apt-get update -qq \
+		&& DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends chromium >/dev/null; } \
+		|| { echo 'There is no chromium here. As root: apt-get install chromium'; exit 1; }
+	$(call install,.venv,constraints/3.3.txt,browser)
+	@touch $@
+
+environments: .venv/.browser tests/stores/node_modules/.package-lock.json .medusa-lab/.stamp \
 	$(patsubst %,.venv-%/.test,$(OLDEST) $(BETWEEN))
 
 # -- targets -------------------------------------------------------------------------------------------
@@ -155,6 +164,10 @@ test-kills: .venv/.stores tests/stores/node_modules/.package-lock.json ## kill -
 test-cluster: .venv/.test ## The example DAGs, and killed workers and triggerers, in a real Airflow (five minutes)
 	$(SAY) 'pytest on the example DAGs and on an Airflow cluster'
 	@.venv/bin/python -m pytest tests/examples tests/cluster $(ARGS)
+
+test-browser: .venv/.browser ## Connection forms and a task's page in Chromium (two minutes; ARGS=--screenshots: renew docs/images)
+	$(SAY) 'pytest in a browser'
+	@.venv/bin/python -m pytest tests/browser $(ARGS)
 
 test-medusa: .medusa-lab/.stamp ## Batch jobs on a real Medusa server (needs Node.js; three minutes)
 	$(SAY) 'pytest on a Medusa server'
