@@ -27,7 +27,7 @@ IN_SDIST = {
 OF_EXTRAS = ("adlfs", "gcsfs", "pyarrow", "pytest", "s3fs", "socks")
 """A module of each extra whose packages do not come with Airflow: the environment is bare without them."""
 NOT_WITHOUT_EXTRA = tuple(
-    f"stoq_provider.{name}" for name in ("testing.", "download.columns", "download.parquet")
+    f"stoq_provider.{name}" for name in ("testing.", "openlineage", "download.columns", "download.parquet")
 )
 CLASS = re.compile(r"`(\w+(?:Operator|Sensor|Hook))\b")
 
