@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat import sdk  # whole: its names are loaded when they are asked for
@@ -34,7 +35,9 @@ class PageLink(sdk.BaseOperatorLink):
         """Return the page, without a secret in it; ``None``: there is none."""
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
-        """Return the page that was pushed; empty: none was."""
+        """Return the page that was pushed; empty: there is none."""
+        if not getattr(operator, "do_xcom_push", True):
+            return ""
         try:
             # Airflow 3 asks as well, when a try is over, and pushes what it gets under the same key.
             return sdk.XCom.get_value(ti_key=ti_key, key=self.xcom_key) or ""
@@ -91,7 +94,9 @@ class PrintStudioLink(AdminLink):
 
 def push_links(context: Context, task: Any, hook: JobHook, destination: Any = None) -> None:
     """
-    Push the pages of a task's links, as far as there are any; whatever goes wrong, the task goes on.
+    Push the pages of a task's links, empty where there is none; whatever goes wrong, the task goes on.
+
+    Airflow shows no link for an empty one. For one that nobody pushed it logs an error at the task's end.
 
     :param destination: as the task knows it before anything is sent.
     """
@@ -101,7 +106,9 @@ def push_links(context: Context, task: Any, hook: JobHook, destination: Any = No
         if not isinstance(link, PageLink):
             continue
         try:
-            if page := link.page(hook, destination):
-                context["ti"].xcom_push(key=link.xcom_key, value=page)
+            page = link.page(hook, destination)
         except Exception as error:
             _log.debug("There is no link %r: %s: %s", link.name, type(error).__name__, error)
+            page = None
+        with suppress(Exception):
+            context["ti"].xcom_push(key=link.xcom_key, value=page or "")
