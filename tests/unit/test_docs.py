@@ -94,6 +94,14 @@ def test_every_relative_link_leads_somewhere(document):
         assert not anchor or anchor in anchors(target), link
 
 
+def test_the_figures_of_the_picture_are_those_of_the_text():
+    picture = (ROOT / "docs" / "images" / "points.svg").read_text()
+    (ours, rare), (fixed, rarely) = re.findall(r"mean (\d+) s, 99 % within (\d+) s", picture)
+    text = " ".join((ROOT / "docs" / "rate-limit.md").read_text().split())
+    assert f"after {ours} seconds on average instead of {fixed}" in text
+    assert f"within {rare} instead of {rarely}" in text
+
+
 def test_every_module_is_in_the_architecture():
     modules = {
         path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py") if path.stem != "__init__"
