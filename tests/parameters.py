@@ -99,7 +99,8 @@ def section(cls: type) -> str:
     names = [n for n in {**own(cls), **described(cls)} if n in described(cls) or n not in repeated]
     parts = [f"## {cls.__name__}", markdown(summary), table(cls, names)]
     if links := [f"[`{base.__name__}`](#{base.__name__.lower()})" for base in parents(cls)]:
-        parts.append(f"And those of {' and '.join(links)}.")
+        more = re.search(r"^The other parameters .*`([;.].*)", inspect.getdoc(cls), re.MULTILINE | re.DOTALL)
+        parts.append(f"And those of {' and '.join(links)}{markdown(more[1]) if more else '.'}")
     return "\n\n".join(parts)
 
 

@@ -162,7 +162,7 @@ class MedusaBatchJobOperator(_DecidingOperator, JobOperator[MedusaHook]):
     :param medusa_conn_id: the Airflow connection.
 
     The other parameters are those of :class:`~stoq_provider.operators.base.JobOperator`. Killed, the task
-    cancels its job, as is said there.
+    cancels its job.
     """
 
     template_fields: Sequence[str] = (
