@@ -9,10 +9,11 @@ import re
 import traceback
 from collections.abc import Iterator
 from contextlib import suppress
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import TaskDeferred
+from airflow.providers.common.compat.sdk import Asset, TaskDeferred
 
 from stoq_provider.core.models import JobHandle
 from stoq_provider.hooks.stoq import StoqHook
@@ -176,11 +177,15 @@ def cases(modes, names):
 @pytest.mark.parametrize(("name", "mode"), cases(MODES, FAULTS))
 def test_operator_leaves_no_secret(bench, sandbox, haul, mode, name):
     arm(sandbox, name)
-    run = bench.export(mode, unhealthy_after=0.15)
+    run = bench.export(mode, unhealthy_after=0.15, outlets=[Asset("revenue")])
+    told = SimpleNamespace(extra={})
+    run.extra["outlet_events"] = {Asset("revenue"): told}
     collect(haul, run)
     collect(haul, run, run.retry)
+    haul.add("asset event", told.extra)
     if name == "none":
         assert len(haul.secrets) > 1, "no signature was made"
+        assert told.extra
 
 
 @pytest.mark.parametrize(
