@@ -30,7 +30,8 @@ def start_args(sensor: JobSensor[Any], conn_id: str) -> StartTriggerArgs | None:
 
     :raises ValidationRejected: where it can't start there.
     """
-    if not sensor.start_from_trigger:
+    # A mapped task is made on its worker, of values that no triggerer has to render.
+    if not sensor.start_from_trigger or getattr(sensor, "_BaseOperator__from_mapped", False):
         return None
     _check(sensor, conn_id)
     timeout = sensor.timeout
@@ -78,7 +79,7 @@ def _rendered_later(sensor: JobSensor[Any], job: Any) -> Any:
     from airflow.sdk.definitions.xcom_arg import PlainXComArg  # Airflow 3 only
 
     if isinstance(job, PlainXComArg):
-        if job.operator.is_mapped or sensor.get_closest_mapped_task_group() is not None:
+        if job.operator.get_needs_expansion() or sensor.get_needs_expansion():
             raise _refused("does not go with the output of a mapped task, nor in a mapped task group")
         pull = f"xcom_pull(task_ids={job.operator.task_id!r}, key={job.key!r}, map_indexes=None)"
         return f"[{{{{ task_instance.{pull} | tojson }}}}]"

@@ -217,7 +217,7 @@ def test_what_cannot_start_there_is_refused_as_the_dag_is_parsed(options, words)
 
 
 @since_3_3
-@pytest.mark.parametrize("which", ["changed", "mapped", "in a mapped group"])
+@pytest.mark.parametrize("which", ["changed", "mapped", "in a mapped group", "of a mapped group"])
 def test_outputs_that_the_triggerer_cannot_pull_are_refused(which):
     from airflow.sdk import task_group
 
@@ -225,13 +225,20 @@ def test_outputs_that_the_triggerer_cannot_pull_are_refused(which):
     def each(number: int) -> None:
         sensor(submit.output)
 
-    with submitting():
+    @task_group
+    def submit_each(number: int) -> None:
+        StoqReportExportOperator(task_id="inner", report="revenue")
+
+    with submitting() as dag:
         submit = StoqReportExportOperator(task_id="submit", report="revenue")
         mapped = StoqReportExportOperator.partial(task_id="mapped").expand(report=["revenue"])
+        submit_each.expand(number=[1])
+        inner = dag.get_task("submit_each.inner")
         make, words = {
             "changed": (lambda: sensor(submit.output.map(len)), "another task's output as it is"),
             "mapped": (lambda: sensor(mapped.output), "output of a mapped task"),
             "in a mapped group": (lambda: each.expand(number=[1]), "in a mapped task group"),
+            "of a mapped group": (lambda: sensor(inner.output), "output of a mapped task"),
         }[which]
         with pytest.raises(ValidationRejected, match=words):
             make()
@@ -248,8 +255,13 @@ def test_states_of_printstudio_need_a_worker():
 @since_3_3
 def test_a_mapped_sensor_starts_on_a_worker():
     with submitting() as dag:
-        StoqJobSensor.partial(task_id="wait", deferrable=True, start_from_trigger=True).expand(job=[HANDLE])
+        submit = StoqReportExportOperator.partial(task_id="submit").expand(report=["revenue"])
+        mapped = StoqJobSensor.partial(
+            task_id="wait", job=submit.output, deferrable=True, start_from_trigger=True
+        ).expand(stoq_conn_id=["one", "other"])
     assert serialised(dag).start_trigger_args is None
+    # On its worker, what the triggerer could not have pulled is no problem.
+    assert mapped.unmap({"stoq_conn_id": "one"}).start_trigger_args is None
 
 
 def test_default_is_a_worker():
