@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from airflow.providers.common.compat.sdk import AirflowSkipException
 
 from stoq_provider.core.validation import InvalidInput
-from stoq_provider.exceptions import StoqProviderError
+from stoq_provider.exceptions import StoqProviderError, ValidationRejected
 from stoq_provider.jobs import config
 from stoq_provider.jobs.cancel import NO_CANCEL, stop_jobs
-from stoq_provider.jobs.errors import NOTHING_SENT, typed
 from stoq_provider.operators.waiting import WaitingOperator
 from stoq_provider.triggers.deferral import H
 
@@ -150,17 +149,15 @@ class JobOperator(WaitingOperator[H]):
         submissions = self.plan(context, submitter)
         never = {submitter.key(s): s.kind for s in submissions if submitter.never_repeats(s.kind)}
         if never:
-            with typed(self.hook.system.name, NOTHING_SENT):
-                self._must_be_durable(next(iter(never.values())))
+            if not self.durable:
+                raise ValidationRejected(
+                    f"{next(iter(never.values()))} must never be sent twice, and with durable=False a retry "
+                    "might send it again; leave durable=False out. Nothing was sent.",
+                    system=self.hook.system.name,
+                    job_started=False,
+                )
             submitter.keep_plan(never, self.notes(submitter))
         return submissions
-
-    def _must_be_durable(self, kind: str) -> None:
-        if not self.durable:
-            raise InvalidInput(
-                f"{kind} must never be sent twice, and with durable=False a retry might send it again; "
-                "leave durable=False out"
-            )
 
     def _submit(self, submissions: Sequence[Submission], submitter: Submitter) -> list[Submitted]:
         # New ones, not emptied: the object of a task may serve several tries, as copies that share its lists.
