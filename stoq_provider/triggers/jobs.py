@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from datetime import datetime
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -56,6 +57,9 @@ class JobTrigger(BaseTrigger):
 
     hook_class: ClassVar[type[JobHook] | str]
     """A class, or ``module:class``, imported when a hook is made: parsing a DAG needs none."""
+
+    timeout_after: datetime
+    """When Airflow gives up; the triggerer sets it, since a sensor that starts there has a timeout."""
 
     def __init__(
         self,
@@ -138,11 +142,7 @@ class JobTrigger(BaseTrigger):
         handles = system.read_handles(self.job)
         for handle in handles:
             system.status_request(origin, handle)
-        gives_up = getattr(self, "timeout_after", None)
-        airflows = (
-            time.time() + start["seconds"] + start["margin"] if gives_up is None else gives_up.timestamp()
-        )
-        self.deadline = airflows - start["margin"]
+        self.deadline = self.timeout_after.timestamp() - start["margin"]
         began = self.deadline - start["seconds"]
         self.state = WaitState(began, limit=start["limit"], from_trigger=True).to_dict()
         self.jobs = job_arguments(JobProgress(handle, began) for handle in handles)

@@ -20,6 +20,7 @@ from airflow.providers.common.compat.sdk import (
 from airflow.triggers.base import BaseTrigger
 
 from stoq_provider.exceptions import JobFailed, JobTimeout, ValidationRejected
+from stoq_provider.jobs import results, wait
 from stoq_provider.operators.reports import StoqReportExportOperator
 from stoq_provider.sensors import base
 from stoq_provider.sensors.jobs import PrintStudioJobSensor, StoqJobSensor
@@ -52,13 +53,14 @@ def triggered(task: Any, xcoms: dict[str, Any] | None = None, gives_up: float | 
     args = task.start_trigger_args
     assert args.trigger_cls == "stoq_provider.triggers.jobs.StoqJobTrigger"
     row = Trigger._decrypt_kwargs(Trigger.encrypt_kwargs(args.trigger_kwargs))
-    made = StoqJobSensor.trigger_class(**{k: smart_decode_trigger_kwargs(v) for k, v in row.items()})
+    given = {k: smart_decode_trigger_kwargs(v) for k, v in row.items()}
+    made = StoqJobSensor.trigger_class(**given)
+    assert made.serialize() == (args.trigger_cls, given)
     ti = SimpleNamespace(dag_id="d", task_id="wait", run_id="r", map_index=-1, task=task)
     # Without map_indexes, it would ask for what that triggerer can't answer.
     ti.xcom_pull = lambda task_ids, key, map_indexes: (xcoms or {}).get((task_ids, key))
     made.task_instance = ti
-    if gives_up is not None:
-        made.timeout_after = datetime.fromtimestamp(gives_up, timezone.utc)
+    made.timeout_after = datetime.fromtimestamp(gives_up or time.time() + TIMEOUT + 300, timezone.utc)
     made.render_template_fields({"ti": ti, "task_instance": ti, "params": {"job": "exp_1"}})
     return made
 
@@ -90,28 +92,42 @@ def server(monkeypatch):
     [
         (lambda submit: submit.output, [HANDLE, OTHER], ["exp_1", "exp_2"]),
         (lambda submit: [submit.output, OTHER], [HANDLE], ["exp_1", "exp_2"]),
-        (lambda submit: submit.output, f"{PATH}exp_1", ["exp_1"]),
+        (lambda submit: submit.output["job_id"], f"{PATH}exp_1", ["exp_1"]),
         (lambda submit: "{{ params.job }}", None, ["exp_1"]),
         (lambda submit: {**HANDLE, "job_id": "{{ params.job }}"}, None, ["exp_1"]),
     ],
-    ids=["output", "output among others", "output that is text", "template", "template in a handle"],
+    ids=["output", "output among others", "other output, a text", "template", "template in a handle"],
 )
-def test_the_triggerer_finds_the_jobs_and_the_worker_only_ends_the_task(server, job, pushed, ids):
+def test_the_triggerer_finds_the_jobs_and_the_worker_only_ends_the_task(
+    server, job, pushed, ids, monkeypatch, tmp_path
+):
     with submitting() as dag:
         submit = StoqReportExportOperator(task_id="submit", report="revenue")
-        sensor(job(submit))
+        sensor(job(submit), unhealthy_after=60)
     task = serialised(dag)
     assert task.upstream_task_ids == ({"submit"} if pushed else set())
-    event = asyncio.run(first_event(triggered(task, {("submit", "return_value"): pushed})))
+    key = "job_id" if isinstance(pushed, str) else "return_value"
+    made = triggered(task, {("submit", key): pushed})
+    assert (made.poll_interval, made.unhealthy_after) == (10, 60)
+    event = asyncio.run(first_event(made))
     assert sorted(server.asked) == [f"{PATH}{job_id}" for job_id in ids]
-    run = TaskRun(lambda: sensor([HANDLE, OTHER]))
+    places = []
+    monkeypatch.setattr(results, "fetch", lambda *given, recorded: places.append(given[-1]) or [])
+    run = TaskRun(lambda: sensor([HANDLE, OTHER], destination=f"{tmp_path}/"))
     manifest = run._resume_once("execute_complete", {"event": event})
     assert [job["job_id"] for job in manifest["jobs"]] == ids
+    assert places == [f"{tmp_path}/"]
 
 
 @since_3_3
 @pytest.mark.parametrize(
-    ("job", "words"), [(None, "pushed nothing"), ({**HANDLE, "system": "medusa"}, "belongs to 'medusa'")]
+    ("job", "words"),
+    [
+        (None, "pushed nothing"),
+        ({**HANDLE, "system": "medusa"}, "belongs to 'medusa'"),
+        ({**HANDLE, "status_url": "https://elsewhere.example/x"}, "to another origin"),
+    ],
+    ids=["nothing", "another system", "another origin"],
 )
 def test_where_the_wait_cannot_begin_the_worker_says_why(server, job, words):
     with submitting() as dag:
@@ -137,6 +153,15 @@ def test_a_worker_that_finds_nothing_wrong_defers_as_others_do(server, monkeypat
     again.task_instance = SimpleNamespace(dag_id="d", task_id="wait", run_id="r", task=serialised(dag))
     again.render_template_fields({})
     assert asyncio.run(first_event(again))["jobs"][0]["outcome"] == "succeeded"
+
+
+@since_3_3
+def test_a_wait_that_breaks_once_it_has_begun_is_not_begun_anew(server, monkeypatch):
+    monkeypatch.setattr(wait, "wait_async", None)
+    with submitting() as dag:
+        sensor()
+    with pytest.raises(TypeError):
+        asyncio.run(first_event(triggered(serialised(dag))))
 
 
 @since_3_3
@@ -207,6 +232,7 @@ def test_links_are_there_as_soon_as_a_worker_is(server, monkeypatch):
     [
         ({"deferrable": False}, "needs deferrable=True"),
         ({"stoq_conn_id": "{{ params.shop }}"}, "the id of a connection, not a template"),
+        ({"stoq_conn_id": "{% if x %}a{% endif %}"}, "the id of a connection, not a template"),
         ({"job": object()}, "not a object"),
         ({"job": "{{ ti.xcom_pull('submit') }}"}, "another task's output as it is"),
     ],
