@@ -7,6 +7,7 @@ import pytest
 from stoq_provider.exceptions import (
     ActionRejected,
     AuthenticationError,
+    RateLimited,
     ServiceUnavailable,
     StateError,
     SubmissionUncertain,
@@ -231,6 +232,14 @@ def test_429_at_submit_is_waited_out_and_sends_each_chunk_once(bench, sandbox):
     sandbox.arm("status", status=429, headers={"Retry-After": "0"}, path=POST, times=3)
     bench.bulk(MAIL, range(1, 1501)).execute()
     assert [len(ids) for ids in bench.sent()] == [1000, 500]
+
+
+def test_429_for_longer_than_one_may_wait_says_when_to_come_back(bench, sandbox):
+    sandbox.arm("status", status=429, headers={"Retry-After": "3000"}, path=POST)
+    error = fails(
+        bench.bulk(MAIL, [1]).execute, RateLimited, "No remote job was started", "A retry submits it"
+    )
+    assert error.retry_after == 3000
 
 
 # -- the store ------------------------------------------------------------------------------------------
