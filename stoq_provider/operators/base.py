@@ -40,7 +40,6 @@ class JobOperator(WaitingOperator[H]):
         ``"reuse"`` waits for the job that the task had.
     :param on_busy: what a 409 means that speaks of another job in progress: ``"fail"``, or ``"wait"`` and
         submit when it is over, within ``timeout``.
-
     :param durable: whether a retry finds the jobs of the try before it, as with Airflow's
         ``ResumableJobMixin``. ``False``: nothing is recorded, and every try submits anew; what must never be
         repeated is refused then.
