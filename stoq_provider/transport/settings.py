@@ -185,7 +185,8 @@ def _page(value: Any) -> str | None:
     text = str(value).strip()
     try:
         parts = urlsplit(text)
-        fits = parts.scheme in ("http", "https") and parts.hostname and not parts.username and not parts.query
+        plain = "@" not in parts.netloc and not parts.query
+        fits = plain and parts.scheme in ("http", "https") and parts.hostname
     except ValueError:
         fits = False
     if fits:

@@ -248,6 +248,7 @@ def test_keys_that_are_read_are_not_warned_of(warnings, extra):
         ("javascript:alert(1)", False),
         ("admin.shopify.com", False),
         ("https://me:s3cret@shop.example/", False),
+        ("https://:s3cret@shop.example/", False),
         ("https://shop.example/?token=s3cret", False),
         ("https://[", False),
     ],
