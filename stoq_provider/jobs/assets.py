@@ -71,9 +71,9 @@ def emit(
     :param events: ``context["outlet_events"]``.
     :param request: ``{"report", "filters"}`` of an export.
     """
-    extras = [(asset_uri(file.uri), _extra_of(client.system.name, file, request)) for file in files]
     for outlet in outlets:
         try:
+            extras = [(asset_uri(file.uri), _extra_of(client.system.name, file, request)) for file in files]
             _tell(outlet, events, extras)
         except Exception as error:
             client.log.warning(

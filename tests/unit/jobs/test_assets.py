@@ -150,6 +150,12 @@ def test_trouble_with_one_outlet_is_logged_and_the_next_gets_its_files(client):
     assert len(events[AssetAlias("whole")].added) == 1
 
 
+def test_a_request_of_another_shape_fails_no_task(client):
+    emit(client, [Asset("revenue")], Events(), [CSV], {"report": "revenue", "filters": None})
+    (warning,) = client.warnings
+    assert "The files are stored" in warning
+
+
 def test_trouble_with_lineage_is_logged(client, monkeypatch):
     def broken():
         raise ValueError("no collector")
