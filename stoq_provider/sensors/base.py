@@ -111,7 +111,8 @@ class JobSensor(WaitingTask[H], BaseSensorOperator):
 
             self._memory = PokeMemory(context, self.hook.conn_id, self.log)
         self._note_try(context)
-        push_links(context, self, self.hook, self.destination)
+        # Not of the store at every poke in a process of its own: making its client takes seconds.
+        push_links(context, self, self.hook, self.destination if self._memory is None else None)
         if not self.deferrable:
             return self._execute_here(context)
         # Not a single look here: a thousand sensors that start at once know nothing of each other in their
@@ -189,8 +190,9 @@ class JobSensor(WaitingTask[H], BaseSensorOperator):
 
     def _finish(self, context: Context, event: WaitEvent) -> dict[str, Any]:
         self._note_try(context)
-        if event.state.from_trigger:
+        if event.state.from_trigger or self._memory is not None:
             push_links(context, self, self.hook, self.destination)
+        if event.state.from_trigger:
             event = replace(event, state=replace(event.state, destination=self._place))
         late = _timed_out(event, self.hook.system.label)
         worst = AirflowSensorTimeout(late) if late else None

@@ -92,6 +92,27 @@ def test_a_sensor_has_them_before_it_waits(api, deferrable):
     assert run.ti.links == {"_link_DestinationLink": "", "_link_StoqAdminLink": SHOPIFY}
 
 
+def test_a_poke_in_a_process_of_its_own_makes_no_client_of_a_store(api, monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr(
+        "stoq_provider.links.console.console_page", lambda place: asked.append(place) or "page"
+    )
+    status = {"status": "running"}
+    api.get(f"{API}/preorders/reports/exports/exp_1", json=lambda *_: status)
+    place = str(tmp_path / "x.csv")
+    given = {"job": "exp_1", "destination": place, "mode": "reschedule"}
+    run = TaskRun(lambda: StoqJobSensor(task_id="wait", **given))
+    with pytest.raises(AirflowRescheduleException):
+        run._task().execute(run.context())
+    assert asked == []
+    assert run.ti.links == {"_link_StoqAdminLink": SHOPIFY}
+    status["status"] = "failed"
+    with pytest.raises(sdk.AirflowException):
+        run._task().execute(run.context())
+    assert asked == [place]
+    assert run.ti.links == {"_link_StoqAdminLink": SHOPIFY, "_link_DestinationLink": "page"}
+
+
 def test_they_are_there_after_a_submission_that_failed(api):
     api.post(EXPORT, status_code=422, json={"error": "no"})
     run = export()
