@@ -161,10 +161,12 @@ class JobOperator(WaitingOperator[H]):
     def _submit(self, submissions: Sequence[Submission], submitter: Submitter) -> list[Submitted]:
         # New ones, not emptied: the object of a task may serve several tries, as copies that share its lists.
         self._doubtful = []
-        done = self._done = []
+        done: list[Submitted] = []
+        self._done, self._jobs = done, []
         for submission in submissions:
             try:
                 done.append(submitter.submit(submission))
+                self._jobs.append(done[-1].handle)
             except StoqProviderError as error:
                 self._submission_failed(error, submission, submissions, submitter)
             if len(done) == 1 and submitter.never_repeats(submission.kind):
@@ -189,8 +191,7 @@ class JobOperator(WaitingOperator[H]):
         ) from None
 
     def _push_jobs(self, context: Context, done: Sequence[Submitted]) -> None:
-        self._jobs = [submitted.handle for submitted in done]
-        job_ids = [handle.job_id for handle in self._jobs]
+        job_ids = [submitted.handle.job_id for submitted in done]
         self.log.info("%s job(s) at %s: %s", len(job_ids), self.hook.system.label, ", ".join(job_ids[:20]))
         if self.do_xcom_push:
             context["ti"].xcom_push(key="job_id", value=job_ids[0])

@@ -12,7 +12,7 @@ import pytest
 from airflow.providers.common.compat.sdk import Asset, AssetAlias
 from airflow.utils.state import TaskInstanceState
 
-from stoq_provider.exceptions import JobFailed
+from stoq_provider.exceptions import JobFailed, ValidationRejected
 
 from .conftest import MODES
 
@@ -88,6 +88,16 @@ def test_a_failed_export_tells_its_job_and_claims_no_data(bench: Any, mode: str)
     metadata = told(run, TaskInstanceState.FAILED)
     assert metadata["run_facets"]["externalQuery"]["externalQueryId"] == bench.job_id
     assert (metadata["inputs"], metadata["outputs"]) == ([], [])
+
+
+@installed
+def test_what_was_submitted_before_a_refusal_is_told(bench: Any) -> None:
+    bench.sandbox.arm("status", status=422, path=r"/bulk_[a-z_]+$", skip=1)
+    run = bench.bulk("release", list(range(1, 1002)))
+    with pytest.raises(ValidationRejected):
+        run.execute()
+    metadata = told(run, TaskInstanceState.FAILED)
+    assert metadata["run_facets"]["externalQuery"]["externalQueryId"] == bench.job_id
 
 
 @installed
