@@ -109,14 +109,33 @@ def test_a_submission_alone_tells_its_job_and_claims_no_data(bench: Any) -> None
     assert (metadata["inputs"], metadata["outputs"]) == ([], [])
 
 
+@installed
+def test_a_retry_tells_the_jobs_that_ended_before_it_as_well(bench: Any) -> None:
+    bench.sandbox.jobs("*", outcome="failed")
+    run = bench.bulk("release", range(1, 1002), "deferred")
+    with pytest.raises(JobFailed):
+        run.execute()
+    jobs = [job["job_id"] for job in run.retry()["jobs"]]
+    assert len(jobs) == 2
+    assert told(run)["run_facets"]["externalQuery"]["externalQueryId"].split(",") == jobs
+
+
+class Broken:
+    def __getitem__(self, outlet: Any) -> Any:
+        raise RuntimeError("the API does not answer")
+
+
+def test_a_task_without_files_leaves_its_events_alone(bench: Any, logs: Any) -> None:
+    run = bench.bulk("release", [1], outlets=[Asset("done")])
+    run.extra["outlet_events"] = Broken()
+    run.execute()
+    assert logs.warnings("RuntimeError") == []
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_an_event_that_goes_wrong_fails_no_task_whose_file_is_published(
     bench: Any, logs: Any, mode: str
 ) -> None:
-    class Broken:
-        def __getitem__(self, outlet: Any) -> Any:
-            raise RuntimeError("the API does not answer")
-
     run = bench.export(mode, outlets=[Asset("revenue"), AssetAlias("files")])
     run.extra["outlet_events"] = Broken()
     assert run.execute()["totals"]["files"] == len(bench.files()) == 1

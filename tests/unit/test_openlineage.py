@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from stoq_provider.download.verification import StoredFile
 
 pytest.importorskip("airflow.providers.openlineage")
-from stoq_provider.openlineage import dataset_name
+from stoq_provider.openlineage import dataset_name, lineage
 
 
 @pytest.mark.parametrize(
@@ -23,3 +25,9 @@ from stoq_provider.openlineage import dataset_name
 def test_files_are_named_by_the_conventions_of_openlineage(uri, account, namespace, name):
     file = StoredFile(uri, "a.csv", 1, 1, "c0", account=account)
     assert dataset_name(file) == (namespace, name)
+
+
+def test_what_is_not_known_is_left_out():
+    client = SimpleNamespace(system=SimpleNamespace(name="stoq"))  # no connection can be looked up
+    metadata = lineage(client, [], [StoredFile("s3://lake/a.csv", "a.csv", 1, 1, "c0")])
+    assert (metadata.run_facets, metadata.inputs, metadata.outputs[0].facets) == ({}, [], {})

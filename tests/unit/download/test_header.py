@@ -19,9 +19,24 @@ from stoq_provider.download.header import HEAD_BYTES, column_names
         (b"id\xff\n", []),
         (b"id,note\r1,x\r", []),
         (b"x" * HEAD_BYTES, []),
+        (b"\xef\xbb\xbf" + b"x" * (HEAD_BYTES - 3), []),
+        (b",\n1,2\n", []),
         (b"a,a\n", ["a", "a"]),
     ],
-    ids=["crlf", "mark", "quoted", "no end", "empty", "no names", "no utf-8", "cr", "too long", "twice"],
+    ids=[
+        "crlf",
+        "mark",
+        "quoted",
+        "no end",
+        "empty",
+        "no names",
+        "no utf-8",
+        "cr",
+        "too long",
+        "too long, mark",
+        "blank",
+        "twice",
+    ],
 )
 def test_names_are_those_of_the_header_line_where_it_can_be_read(head, names):
     assert column_names(head) == names

@@ -127,6 +127,12 @@ def test_each_asset_gets_the_files_that_it_names(client):
     ]
 
 
+def test_an_asset_may_name_a_bucket(client):
+    other = StoredFile("gs://lake/b.csv", "b.csv", 5, 1, "e2")
+    (event,) = told(client, Asset("s3://lake"), files=[CSV, other])
+    assert event.extra == EXTRA
+
+
 def test_alias_is_resolved_to_an_asset_for_each_file(client):
     (event,) = told(client, AssetAlias("stoq"), files=[CSV, PARQUET])
     assert event.added == [

@@ -57,6 +57,7 @@ def test_the_folder_as_far_as_it_is_known(page, destination, end):
         ("aws-cn", "https://s3.cn-north-1.amazonaws.com.cn", "console.amazonaws.cn"),
         ("aws-us-gov", "https://s3-fips.us-gov-west-1.amazonaws.com", "console.amazonaws-us-gov.com"),
         ("aws-iso", "https://s3.us-iso-east-1.c2s.ic.gov", None),
+        ("aws-new", "https://s3.new-1.amazonaws.com", None),
         ("aws", "https://minio.example", None),
         ("aws", "https://amazonaws.com.example", None),
         ("aws", "http://127.0.0.1:9000", None),
