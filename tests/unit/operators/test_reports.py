@@ -14,6 +14,7 @@ from airflow.providers.common.compat.sdk import DAG, AirflowFailException, TaskD
 from stoq_provider.exceptions import PollingUnhealthy, ProtocolError, ValidationRejected
 from stoq_provider.operators.reports import StoqReportExportOperator
 from tests.harness import TaskRun
+from tests.interpreter import PROGRAMS
 from tests.unit.hooks.conftest import API, KEY
 
 JOB = {"job_id": "exp_1", "status_url": "/api/v2/external/preorders/reports/exports/exp_1"}
@@ -88,25 +89,19 @@ def test_unknown_arguments_are_refused():
         StoqReportExportOperator(task_id="x", report="revenue", repport="x")
 
 
-def test_deferrable_follows_the_configuration(monkeypatch):
-    import importlib
-
-    from stoq_provider.operators import base, reports, waiting
-    from stoq_provider.triggers import deferral
-
+@PROGRAMS
+def test_deferrable_follows_the_configuration(start_program):
+    # In a process of its own: the modules read the configuration when they are imported.
+    child = start_program(
+        "import os\n"
+        "os.environ['AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE'] = 'True'\n"
+        "from stoq_provider.operators.reports import StoqReportExportOperator as Export\n"
+        "print(Export(task_id='x', report='revenue').deferrable)\n"
+        "print(Export(task_id='y', report='revenue', deferrable=False).deferrable)"
+    )
+    assert child.wait() == 0, child.stderr
+    assert child.stdout.split()[-2:] == ["True", "False"]
     assert StoqReportExportOperator(task_id="x", report="revenue").deferrable is False
-    monkeypatch.setenv("AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE", "True")
-    try:
-        for module in (deferral, waiting, base):
-            importlib.reload(module)
-        fresh = importlib.reload(reports).StoqReportExportOperator
-        assert fresh(task_id="x", report="revenue").deferrable is True
-        assert fresh(task_id="x", report="revenue", deferrable=False).deferrable is False
-    finally:
-        monkeypatch.undo()
-        for module in (deferral, waiting, base):
-            importlib.reload(module)
-        importlib.reload(reports)
 
 
 # -- XCom -----------------------------------------------------------------------------------------------
