@@ -34,7 +34,7 @@ def test_contract():
     assert SYSTEM.auth_headers("k") == {"Authorization": "Bearer k"}
     assert SYSTEM.rules.record_life == math.inf
     assert [SYSTEM.cadence("x").interval(age) for age in (0, 59, 60)] == [5, 5, 10]
-    assert {assumption.mark for assumption in ASSUMPTIONS.values()} <= {"D", "I", "U"}
+    assert {assumption.mark for assumption in ASSUMPTIONS.values()} <= {"D", "I", "S", "U"}
 
 
 @pytest.mark.parametrize("name", ["delete_customers", "delete_products"])
