@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -85,13 +85,22 @@ class DagResult:
         """The state of every task, by the names that the result takes."""
         return {name: task.state for name, task in self.tasks.items()}
 
+    def __str__(self) -> str:
+        """Return a line for the run and one for each task, with its error."""
+        lines = [f"{self.run_id}: {self.state}"]
+        for name, task in self.tasks.items():
+            error = "" if task.error is None else f", {task.error!r}"
+            lines.append(f"{name}: {task.state}, tries: {task.tries}{error}")
+        return "\n".join(lines)
+
 
 class RunDag:
-    """The fixture `run_dag`."""
+    """The fixture `run_dag`; `tell` gets each result, for who reads why a test failed."""
 
-    def __init__(self, folder: Path, root: Path) -> None:
+    def __init__(self, folder: Path, root: Path, tell: Callable[[str], None]) -> None:
         self._folder = folder
         self._root = root
+        self._tell = tell
 
     def __call__(
         self,
@@ -132,7 +141,9 @@ class RunDag:
             _store(bag)
             run = found.test(**options)
         tasks = {name: _result(ti, errors.get(name)) for name, ti in _by_name(run).items()}
-        return DagResult(_text(run.state), run.run_id, tasks)
+        result = DagResult(_text(run.state), run.run_id, tasks)
+        self._tell(str(result))
+        return result
 
     def _bag(self, dag: Any) -> Any:
         if isinstance(dag, (str, Path)):

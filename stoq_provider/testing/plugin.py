@@ -8,6 +8,7 @@ and the server come with the first test that asks for a fixture.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,7 +72,7 @@ def _airflow_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def run_dag(
-    _airflow_tables: Path, tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+    _airflow_tables: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> Iterator[RunDag]:
     """
     Run a DAG to its end and return the result, a `stoq_provider.testing.dag_runs.DagResult`.
@@ -83,4 +84,5 @@ def run_dag(
 
     folder = tmp_path_factory.mktemp("run_dag")
     with metadata_database(folder, _airflow_tables):
-        yield RunDag(folder, pytestconfig.rootpath)
+        node = request.node
+        yield RunDag(folder, request.config.rootpath, partial(node.add_report_section, "call", "run_dag"))

@@ -156,4 +156,4 @@ def test_a_dag_that_is_not_there(source, dag_id, says, tmp_path):
     if source is not None:
         Path(tmp_path, "dags.py").write_text(source)
     with pytest.raises(ValueError, match=says):
-        RunDag(tmp_path, tmp_path)("dags.py", dag_id)
+        RunDag(tmp_path, tmp_path, print)("dags.py", dag_id)

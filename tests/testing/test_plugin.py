@@ -49,7 +49,7 @@ def test_the_project_of_the_page(tmp_path):
     installed = any(point.name == "stoq" for point in entry_points(group="pytest11"))
     plugin = [] if installed else ["-p", "stoq_provider.testing.plugin"]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", *plugin, "-p", "no:xdist", "--strict-markers", "-s"],
+        [sys.executable, "-m", "pytest", *plugin, "-p", "no:xdist", "--strict-markers", "-s", "-rP"],
         cwd=tmp_path,
         env=environment,
         capture_output=True,
@@ -63,6 +63,9 @@ def test_the_project_of_the_page(tmp_path):
     # What the tasks log; the server's own log has its links.
     output = [line for line in (done.stdout + done.stderr).splitlines() if "uvicorn" not in line]
     assert any("Stored file://" in line for line in output)
+    assert any(
+        re.match(r"revenue: failed, tries: 3, JobFailed\(.*The shop is frozen", line) for line in output
+    )
     assert not [line for line in output if SANDBOX_KEY in line or "X-Amz-Signature" in line]
 
 
