@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -132,8 +133,7 @@ class RunDag:
             options |= {"logical_date": None, "run_after": run_after}
         elif logical_date is not None:
             options["logical_date" if AIRFLOW >= (3, 0) else "execution_date"] = logical_date
-        # A task leaves its variables in the environment.
-        with pytest.MonkeyPatch.context() as patch, mock.patch.dict(os.environ), _errors() as errors:
+        with pytest.MonkeyPatch.context() as patch, _process_as_it_was(), _errors() as errors:
             if AIRFLOW >= (3, 0):
                 patch.setattr("airflow.sdk.execution_time.supervisor.in_process_api_server", _execution_api)
             for task in found.tasks:
@@ -211,6 +211,17 @@ def _shorten(task: Any, patch: pytest.MonkeyPatch) -> None:
             patch.setitem(given, name, value)
         else:
             patch.setattr(task, name, value)
+
+
+@contextmanager
+def _process_as_it_was() -> Iterator[None]:
+    """Put back what tasks leave: variables of the environment, and a handler that ends nothing at SIGTERM."""
+    on_term = signal.getsignal(signal.SIGTERM)
+    try:
+        with mock.patch.dict(os.environ):
+            yield
+    finally:
+        signal.signal(signal.SIGTERM, on_term)
 
 
 @contextmanager

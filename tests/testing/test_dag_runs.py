@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -85,6 +86,7 @@ def dag():
 
 def test_states_errors_and_results_of_every_kind_of_task(run_dag, dag):
     before, engine = dict(os.environ), settings.engine
+    on_term = signal.getsignal(signal.SIGTERM)
     result = run_dag(dag, logical_date=DAY, conf={"n": 3})
     assert result.state == "failed"
     assert result.states == {
@@ -111,11 +113,12 @@ def test_states_errors_and_results_of_every_kind_of_task(run_dag, dag):
     assert result["skipped"].error is None
     with pytest.raises(KeyError, match=r"no such task; .*mapped"):
         result["no such task"]
-    # The DAG, the environment and the database that Airflow is connected to are as they were.
+    # The DAG, the process and the database that Airflow is connected to are as they were.
     assert dag.get_task("flaky").retry_delay == timedelta(hours=1)
     assert dag.get_task("sensor").poke_interval == 3600
     assert dag.get_task("mapped").partial_kwargs["retry_delay"] == timedelta(hours=1)
     assert dict(os.environ) == before
+    assert signal.getsignal(signal.SIGTERM) == on_term
     assert settings.engine is engine
 
 
