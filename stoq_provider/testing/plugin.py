@@ -46,7 +46,10 @@ def stoq_sandbox(
 
     The marker ``@pytest.mark.stoq_sandbox(seed=8)`` gives options of `stoq_provider.testing.Sandbox`. Polls
     are 0.1 s apart, where the task gives no `poll_interval`; records of submissions last as long as the test.
+    A secrets backend is not asked.
     """
+    from airflow import configuration
+
     from stoq_provider.testing.cli import connections
     from stoq_provider.testing.scenarios import ScenarioSandbox
 
@@ -57,6 +60,10 @@ def stoq_sandbox(
         patch.setenv("AIRFLOW__STOQ__STATE_PATH", tmp_path_factory.mktemp("stoq-records").as_uri())
         for name, value in connections(sandbox).items():
             patch.setenv(name, value)
+        for section in ("SECRETS__", "WORKERS__SECRETS_"):
+            patch.setenv(f"AIRFLOW__{section}BACKEND", "")  # it is asked first, and may know the real shop
+        backends = configuration.initialize_secrets_backends()
+        patch.setattr(configuration, "secrets_backend_list", backends)
         for name, seconds in PAUSES.items():
             patch.setattr(name, seconds)
         yield sandbox

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from airflow import settings
+from airflow import configuration, settings
 from airflow.providers.common.compat.sdk import (
     DAG,
     AirflowException,
@@ -72,6 +73,22 @@ class SecondPoke(BaseSensorOperator):
 
 
 @pytest.fixture
+def real_shop(tmp_path, monkeypatch):
+    """Make a secrets backend known and a place of records that are not the sandbox's."""
+    known = tmp_path / "connections.json"
+    known.write_text(json.dumps({"stoq_default": {"conn_type": "stoq", "host": "http://real.invalid"}}))
+    backend = {
+        "BACKEND": "airflow.secrets.local_filesystem.LocalFilesystemBackend",
+        "BACKEND_KWARGS": json.dumps({"connections_file_path": str(known)}),
+    }
+    for section in ("SECRETS__", "WORKERS__SECRETS_"):
+        for name, value in backend.items():
+            monkeypatch.setenv(f"AIRFLOW__{section}{name}", value)
+    monkeypatch.setattr(configuration, "secrets_backend_list", configuration.initialize_secrets_backends())
+    monkeypatch.setenv("AIRFLOW__STOQ__STATE_PATH", (tmp_path / "records").as_uri())
+
+
+@pytest.fixture
 def dag():
     patient = {"retries": 2, "retry_delay": timedelta(hours=1)}
     with DAG("kinds", schedule=None, start_date=datetime(2026, 5, 1, tzinfo=timezone.utc)) as made:
@@ -122,7 +139,7 @@ def test_states_errors_and_results_of_every_kind_of_task(run_dag, dag):
     assert settings.engine is engine
 
 
-def test_a_task_of_ours_polls_often_whatever_it_says(run_dag, stoq_sandbox, tmp_path):
+def test_a_task_of_ours_meets_the_sandbox_alone_and_polls_often(real_shop, run_dag, stoq_sandbox, tmp_path):
     lake = tmp_path / "lake"
     with DAG("slow", schedule=None, default_args={"poll_interval": 3600.0}) as dag:
         StoqReportExportOperator(task_id="here", report="revenue", destination=f"{lake}/a.csv")
@@ -135,6 +152,7 @@ def test_a_task_of_ours_polls_often_whatever_it_says(run_dag, stoq_sandbox, tmp_
     stoq_sandbox.lose_response("GET", "/exports/")
     assert run_dag(dag).states == {"here": "success", "deferred": "success", "mapped[0]": "success"}
     assert sorted(path.name for path in lake.iterdir()) == ["a.csv", "b.csv", "c.csv"]
+    assert not (tmp_path / "records").exists()
 
 
 def test_one_dag_of_a_file_with_a_task_that_a_person_does(run_dag, tmp_path):
