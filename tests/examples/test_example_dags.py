@@ -70,7 +70,6 @@ def examples(
     "dates",
     [
         pytest.param({"logical_date": "2026-05-28T00:00:00+02:00"}, id="of the schedule"),
-        pytest.param({"logical_date": "2026-05-28T09:30:00+02:00"}, id="by hand"),
         pytest.param({"run_after": "2026-05-28T00:30:00+02:00"}, id="without a logical date"),
     ],
 )
