@@ -128,6 +128,7 @@ def test_submissions_by_kind(stoq_sandbox):
         "bulk_orders_cancel": 0,
     }
     assert stoq_sandbox.submitted("bulk_*")[0]["ids"] == [1, 2]
+    assert stoq_sandbox.submitted(system="medusa") == []
 
 
 def _call(sandbox, system, method, path, body=None):
