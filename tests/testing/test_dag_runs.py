@@ -20,7 +20,7 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from stoq_provider.operators.reports import StoqReportExportOperator
-from stoq_provider.testing.dag_runs import AIRFLOW, RunDag
+from stoq_provider.testing.dag_runs import AIRFLOW, RunDag, get_listener_manager
 
 # With ``--dist loadgroup``, what runs DAGs shares one worker: Airflow's tables are made once.
 pytestmark = pytest.mark.xdist_group("real-airflow")
@@ -103,7 +103,7 @@ def dag():
 
 def test_states_errors_and_results_of_every_kind_of_task(run_dag, dag):
     before, engine = dict(os.environ), settings.engine
-    on_term = signal.getsignal(signal.SIGTERM)
+    on_term, listeners = signal.getsignal(signal.SIGTERM), get_listener_manager().pm.get_plugins()
     result = run_dag(dag, logical_date=DAY, conf={"n": 3})
     assert result.state == "failed"
     assert result.states == {
@@ -136,6 +136,7 @@ def test_states_errors_and_results_of_every_kind_of_task(run_dag, dag):
     assert dag.get_task("mapped").partial_kwargs["retry_delay"] == timedelta(hours=1)
     assert dict(os.environ) == before
     assert signal.getsignal(signal.SIGTERM) == on_term
+    assert get_listener_manager().pm.get_plugins() == listeners
     assert settings.engine is engine
 
 
