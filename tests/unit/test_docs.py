@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 from types import ModuleType
 
+import airflow
 import pytest
 from airflow.providers.common.compat.sdk import DAG
 
@@ -16,6 +17,7 @@ import stoq_provider
 from stoq_provider.core.manifest import manifest
 from stoq_provider.core.models import JobHandle
 from stoq_provider.core.records import RepeatSafety
+from stoq_provider.exceptions import ValidationRejected
 from stoq_provider.get_provider_info import CONFIG, CONN_FIELDS, INTEGRATIONS
 from stoq_provider.systems.stoq.bulk import ORDER_ACTIONS, VARIANT_ACTIONS
 from stoq_provider.systems.stoq.reports import COMMON_FILTERS, FILTERS, WINDOWS
@@ -60,7 +62,12 @@ def dags(monkeypatch) -> list[DAG]:
     ("document", "source"), [pytest.param(*p, id=f"{p[0].stem}-{n}") for n, p in enumerate(programs())]
 )
 def test_every_block_of_python_runs(document, source, dags, monkeypatch):
-    execute(source, ModuleType("pasted"), monkeypatch, document)
+    try:
+        execute(source, ModuleType("pasted"), monkeypatch, document)
+    except ValidationRejected as error:
+        if "needs Airflow 3.3" not in str(error) or airflow.__version__ >= "3.3":
+            raise
+        pytest.skip(str(error))
     assert len(dags) == len(re.findall(r"^with DAG\(", source, re.MULTILINE))
     for dag in dags:
         dag.validate()
