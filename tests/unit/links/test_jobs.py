@@ -105,7 +105,7 @@ def test_a_poke_in_a_process_of_its_own_makes_no_client_of_a_store(api, monkeypa
     with pytest.raises(AirflowRescheduleException):
         run._task().execute(run.context())
     assert asked == []
-    assert run.ti.links == {"_link_StoqAdminLink": SHOPIFY}
+    assert run.ti.links == {"_link_DestinationLink": "", "_link_StoqAdminLink": SHOPIFY}
     status["status"] = "failed"
     with pytest.raises(sdk.AirflowException):
         run._task().execute(run.context())
