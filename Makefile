@@ -176,7 +176,7 @@ test-medusa: .medusa-lab/.stamp ## Batch jobs on a real Medusa server (needs Nod
 bench-download: .venv/.bench ## Time, CPU and memory of downloads against curl, boto3 and HttpToS3Operator (18 minutes)
 	@.venv/bin/python -m tests.benchmarks.download $(ARGS)
 
-bench-trigger: .venv/.test ## What 200 waiting sensors cost, with and without start_from_trigger (25 minutes)
+bench-trigger: .venv/.test ## What 200 waiting sensors cost, with and without start_from_trigger (7 minutes)
 	@.venv/bin/python -m tests.benchmarks.from_trigger $(ARGS)
 
 bench-points: .venv/.bench ## How a shop's points are spent, next to other ways (25 minutes; ARGS=--quick: 7; ARGS='--only picture': seconds)
