@@ -126,7 +126,7 @@ test-sandbox: .venv/.test ## The sandbox itself, and how like the real Medusa it
 	$(SAY) 'pytest on the sandbox'
 	@.venv/bin/python -m pytest tests/testing tests/medusa -n $(WORKERS) --dist loadgroup $(ARGS)
 
-test-matrix: $(addprefix test-on-,$(OLDEST) $(BETWEEN) $(NEWEST)) ## All fast tests on each Airflow from 2.11 to 3.3 (20 minutes)
+test-matrix: $(addprefix test-on-,$(OLDEST) $(BETWEEN) $(NEWEST)) ## All fast tests on each Airflow from 2.11 to 3.3
 
 test-on-$(NEWEST): unit ;
 
