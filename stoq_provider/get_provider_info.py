@@ -126,7 +126,7 @@ INTEGRATIONS: dict[str, Integration] = {
 
 
 LINKS = ("DestinationLink", "StoqAdminLink", "MedusaAdminLink", "SureCartLink", "PrintStudioLink")
-"""Classes of links; Airflow 2 shows only those that it is told of."""
+"""Classes of links; Airflow 2 shows only those that are declared."""
 
 
 def _option(description: str, type_: str, default: str, example: str | None = None) -> dict[str, Any]:

@@ -1,5 +1,5 @@
 """
-What a task tells OpenLineage: its jobs, what they read, and the files with rows, bytes and columns.
+The lineage of a task for OpenLineage: its jobs, what they read, and the files with rows, bytes and columns.
 
 Imported only when Airflow's OpenLineage provider asks for it, so that provider may be missing.
 """

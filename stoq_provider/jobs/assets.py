@@ -63,7 +63,7 @@ def emit(
     request: Mapping[str, Any] | None,
 ) -> None:
     """
-    Tell in the events of a task's outlets what was stored; trouble with that is only logged.
+    Write into the events of a task's outlets what was stored; trouble with that is only logged.
 
     An asset gets the files that its URI names: the object itself, else those in it as a folder, else all. An
     alias is resolved to an asset for each file.
@@ -74,17 +74,17 @@ def emit(
     for outlet in outlets:
         try:
             extras = [(asset_uri(file.uri), _extra_of(client.system.name, file, request)) for file in files]
-            _tell(outlet, events, extras)
+            _emit_one(outlet, events, extras)
         except Exception as error:
             client.log.warning(
-                "The files are stored, but the event of %r does not tell of them: %s: %s",
+                "The files are stored, but the event of %r does not name them: %s: %s",
                 outlet,
                 type(error).__name__,
                 error,
             )
 
 
-def _tell(outlet: Any, events: Any, extras: Sequence[tuple[str, dict[str, Any]]]) -> None:
+def _emit_one(outlet: Any, events: Any, extras: Sequence[tuple[str, dict[str, Any]]]) -> None:
     if isinstance(outlet, sdk.AssetAlias):
         for uri, extra in extras:
             events[outlet].add(sdk.Asset(uri=uri), extra=extra)

@@ -25,8 +25,8 @@ def start_args(sensor: JobSensor[Any], conn_id: str) -> StartTriggerArgs | None:
     """
     Return with what a sensor starts in the triggerer; ``None``: it starts on a worker.
 
-    The trigger is told of ``start``: ``seconds`` of the wait, which parameter (``limit``) says so, and the
-    ``margin`` after which Airflow gives up, which is always the later one.
+    ``start`` holds the ``seconds`` of the wait, the parameter that sets them (``limit``), and the ``margin``
+    after which Airflow gives up, which is always the later one.
 
     :raises ValidationRejected: where it can't start there.
     """

@@ -96,12 +96,12 @@ class DagResult:
 
 
 class RunDag:
-    """The fixture `run_dag`; `tell` gets each result, for who reads why a test failed."""
+    """The fixture `run_dag`; `report` gets each result as text, to be shown with a test that fails."""
 
-    def __init__(self, folder: Path, root: Path, tell: Callable[[str], None]) -> None:
+    def __init__(self, folder: Path, root: Path, report: Callable[[str], None]) -> None:
         self._folder = folder
         self._root = root
-        self._tell = tell
+        self._report = report
 
     def __call__(
         self,
@@ -142,7 +142,7 @@ class RunDag:
             run = found.test(**options)
         tasks = {name: _result(ti, errors.get(name)) for name, ti in _by_name(run).items()}
         result = DagResult(_text(run.state), run.run_id, tasks)
-        self._tell(str(result))
+        self._report(str(result))
         return result
 
     def _bag(self, dag: Any) -> Any:

@@ -272,7 +272,7 @@ class WaitingTask(BaseOperator, Generic[H]):
         recorded: bool,
         unchanged_items: Iterable[Any] = (),
     ) -> dict[str, Any]:
-        """Store the files, tell of them in the events of the outlets, and return the manifest."""
+        """Store the files, write them into the events of the outlets, and return the manifest."""
         self._files = results.fetch(self.hook, self.download, event, destination, recorded=recorded)
         manifest = results.sum_up(self.hook, event, self._files, unchanged_items)
         if self._files and self.outlets:

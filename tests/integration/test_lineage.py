@@ -22,7 +22,7 @@ installed = pytest.mark.skipif(
 )
 
 
-def told(run: Any, state: TaskInstanceState = TaskInstanceState.SUCCESS) -> Any:
+def lineage_of(run: Any, state: TaskInstanceState = TaskInstanceState.SUCCESS) -> Any:
     """Return what the provider finds out about a task after its end."""
     from airflow.providers.openlineage.extractors.manager import ExtractorManager
     from openlineage.client.serde import Serde
@@ -63,7 +63,7 @@ def test_an_export_tells_its_job_its_report_and_its_files(bench: Any, mode: str)
         mode, format="parquet", download_options={"keep_csv": True, "column_types": {"revenue": "float64"}}
     )
     files = run.execute()["files"]
-    metadata = told(run)
+    metadata = lineage_of(run)
     check(metadata, bench, files)
     of_csv, of_parquet = (columns(output) for output in metadata["outputs"])
     assert of_csv == dict.fromkeys(("date", "deposits", "balances", "revenue"), "string")
@@ -75,7 +75,7 @@ def test_an_export_tells_its_job_its_report_and_its_files(bench: Any, mode: str)
 def test_a_sensor_tells_what_it_stored(bench: Any, mode: str) -> None:
     run = bench.sensor(mode, bench.submitted())
     files = run.execute()["files"]
-    check(told(run), bench, files)
+    check(lineage_of(run), bench, files)
 
 
 @installed
@@ -85,7 +85,7 @@ def test_a_failed_export_tells_its_job_and_claims_no_data(bench: Any, mode: str)
     run = bench.export(mode)
     with pytest.raises(JobFailed):
         run.execute()
-    metadata = told(run, TaskInstanceState.FAILED)
+    metadata = lineage_of(run, TaskInstanceState.FAILED)
     assert metadata["run_facets"]["externalQuery"]["externalQueryId"] == bench.job_id
     assert (metadata["inputs"], metadata["outputs"]) == ([], [])
 
@@ -96,7 +96,7 @@ def test_what_was_submitted_before_a_refusal_is_told(bench: Any) -> None:
     run = bench.bulk("release", list(range(1, 1002)))
     with pytest.raises(ValidationRejected):
         run.execute()
-    metadata = told(run, TaskInstanceState.FAILED)
+    metadata = lineage_of(run, TaskInstanceState.FAILED)
     assert metadata["run_facets"]["externalQuery"]["externalQueryId"] == bench.job_id
 
 
@@ -104,7 +104,7 @@ def test_what_was_submitted_before_a_refusal_is_told(bench: Any) -> None:
 def test_a_submission_alone_tells_its_job_and_claims_no_data(bench: Any) -> None:
     run = bench.export(destination=None)
     run.execute()
-    metadata = told(run)
+    metadata = lineage_of(run)
     assert metadata["run_facets"]["externalQuery"]["externalQueryId"] == bench.job_id
     assert (metadata["inputs"], metadata["outputs"]) == ([], [])
 
@@ -117,7 +117,7 @@ def test_a_retry_tells_the_jobs_that_ended_before_it_as_well(bench: Any) -> None
         run.execute()
     jobs = [job["job_id"] for job in run.retry()["jobs"]]
     assert len(jobs) == 2
-    assert told(run)["run_facets"]["externalQuery"]["externalQueryId"].split(",") == jobs
+    assert lineage_of(run)["run_facets"]["externalQuery"]["externalQueryId"].split(",") == jobs
 
 
 class Broken:

@@ -1,4 +1,4 @@
-"""What the events of assets tell of which outlet; what a hook notes for lineage: ``test_files_many``."""
+"""Which files the events of assets name, by outlet; what a hook notes for lineage: ``test_files_many``."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def client():
     )
 
 
-def told(client, *outlets, files=(CSV,), request=REQUEST):
+def events_of(client, *outlets, files=(CSV,), request=REQUEST):
     events = Events()
     emit(client, outlets, events, files, request)
     assert client.warnings == []
@@ -81,14 +81,14 @@ def test_asset_of_a_file_is_one_that_airflow_takes_as_it_is(uri, asset):
 
 
 def test_asset_gets_what_was_stored(client):
-    (event,) = told(client, Asset("revenue"))
+    (event,) = events_of(client, Asset("revenue"))
     assert event.extra == EXTRA
 
 
 def test_what_is_not_known_is_left_out(client):
     file = StoredFile("gs://lake/p.csv", "p.csv", 1, 2, "c0", kind="product-export")
     client.system.name = "medusa"
-    (event,) = told(client, Asset("products"), files=[file], request=None)
+    (event,) = events_of(client, Asset("products"), files=[file], request=None)
     assert event.extra == {
         "system": "medusa",
         "kind": "product-export",
@@ -108,7 +108,7 @@ def test_extra_that_is_there_stays(client):
 
 def test_each_asset_gets_the_files_that_it_names(client):
     other = StoredFile("s3://lake/stoq-2/b.csv", "b.csv", 5, 1, "e2", kind="export:by_date")
-    itself, folder, no_file, name = told(
+    itself, folder, no_file, name = events_of(
         client,
         Asset("s3://lake/stoq/a.parquet"),
         Asset("s3://lake/stoq/"),
@@ -129,12 +129,12 @@ def test_each_asset_gets_the_files_that_it_names(client):
 
 def test_an_asset_may_name_a_bucket(client):
     other = StoredFile("gs://lake/b.csv", "b.csv", 5, 1, "e2")
-    (event,) = told(client, Asset("s3://lake"), files=[CSV, other])
+    (event,) = events_of(client, Asset("s3://lake"), files=[CSV, other])
     assert event.extra == EXTRA
 
 
 def test_alias_is_resolved_to_an_asset_for_each_file(client):
-    (event,) = told(client, AssetAlias("stoq"), files=[CSV, PARQUET])
+    (event,) = events_of(client, AssetAlias("stoq"), files=[CSV, PARQUET])
     assert event.added == [
         ("s3://lake/stoq/a.csv", EXTRA),
         ("s3://lake/stoq/a.parquet", {**EXTRA, "uri": PARQUET.uri, "bytes": 60, "sha256": "d1"}),
