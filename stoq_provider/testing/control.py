@@ -17,7 +17,7 @@ from stoq_provider.testing.faults import make_fault
 from stoq_provider.testing.jobs import OUTCOMES, Job
 from stoq_provider.testing.protocol import CONTROL_PATH
 from stoq_provider.testing.site import control
-from stoq_provider.testing.world import World
+from stoq_provider.testing.world import SITE_KINDS, World
 
 
 class Doors(Protocol):
@@ -75,10 +75,9 @@ class Control:
 
     def site(self, name: str, action: str, **options: Any) -> Any:
         """Run a control of a system next to STOQ."""
-        found = self._world.sites.get(name)
-        if found is None:
-            raise ValueError(f"system must be one of: {', '.join(self._world.sites)}")
-        return control(found, action, options)
+        if name not in SITE_KINDS:
+            raise ValueError(f"system must be one of: {', '.join(SITE_KINDS)}")
+        return control(self._world.site(name), action, options)
 
     def job(self, job_id: str, **change: Any) -> dict[str, Any]:
         """Force the end of a job, forget it, or change its status word or error."""

@@ -235,8 +235,7 @@ class Sandbox:
     @property
     def submissions(self) -> list[dict[str, Any]]:
         """What was submitted, in order: kind, path, body, ids and job id."""
-        submissions: list[dict[str, Any]] = self.state["submissions"]
-        return submissions
+        return self._call(lambda: list(self._world.counters.submissions))
 
     def refuse(self, origin: str, seconds: float | None) -> None:
         """Refuse connections to one origin; called in the event loop, use `arm("refuse")` elsewhere."""
@@ -254,7 +253,7 @@ class Sandbox:
         return f"http://{f'[{host}]' if ':' in host else host}:{self._listeners[side].port}"
 
     def _site(self, name: str) -> Any:
-        return self._world.sites[name]
+        return self._world.site(name)
 
     def _run(self) -> None:
         assert self._loop is not None

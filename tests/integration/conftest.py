@@ -23,6 +23,7 @@ from stoq_provider.operators.reports import StoqReportExportOperator
 from stoq_provider.sensors.jobs import StoqJobSensor
 from stoq_provider.systems.stoq.bulk import ORDER_ACTIONS
 from stoq_provider.testing import Sandbox
+from stoq_provider.testing.shop import ShopSize
 from stoq_provider.transport.sync import SyncTransport
 from tests.harness import Killed, Logs, TaskRun, recorded_logs
 from tests.virtual_time import SPEED, VirtualTime, virtual_time
@@ -121,7 +122,13 @@ def fails(
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Sandbox]:
-    with Sandbox(time_scale=0) as running:
+    with Sandbox(time_scale=0, size=ShopSize(orders=300)) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def large_server() -> Iterator[Sandbox]:
+    with Sandbox(time_scale=0, size=ShopSize(orders=1200)) as running:
         yield running
 
 
@@ -132,7 +139,10 @@ def clock(virtual_time: VirtualTime) -> VirtualTime:
 
 
 @pytest.fixture
-def sandbox(server: Sandbox, clock: VirtualTime, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
+def sandbox(request: pytest.FixtureRequest, clock: VirtualTime, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
+    """A shop of 300 orders; with the marker `large_shop`, of 1,200, which take longer to make and to list."""
+    large = request.node.get_closest_marker("large_shop") is not None
+    server: Sandbox = request.getfixturevalue("large_server" if large else "server")
     server.reset()
     clock.drives(server)
     connect(monkeypatch, server)
@@ -189,7 +199,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def mail(hook: Any, store: Any, *, clears: int = 0, on_clear: str = "resubmit") -> Callable[[], Any]:
     """Submit what must never be repeated: mail to customers."""
-    ids = [order["shopify_order_id"] for order in hook.iter_orders(state="placed")][:2]
+    ids = [order["shopify_order_id"] for order in itertools.islice(hook.iter_orders(state="placed"), 2)]
     submitter = Submitter(
         hook, TaskStateStore(store), TaskIdentity("shop", "mail", "run", -1, clears=clears), on_clear=on_clear
     )

@@ -92,6 +92,7 @@ def test_failed_again_and_again_only_what_failed_is_submitted(bench, sandbox, mo
     assert [len(ids) for ids in bench.sent()] == [1000, 1, 1, 1]
 
 
+@pytest.mark.large_shop
 @pytest.mark.parametrize("mode", MODES)
 def test_failed_mail_is_not_submitted_again_by_itself(bench, sandbox, mode):
     sandbox.jobs("*", outcome="failed")
@@ -111,6 +112,7 @@ def test_failed_mail_is_not_submitted_again_by_itself(bench, sandbox, mode):
     assert most_mails(sandbox) == 1
 
 
+@pytest.mark.large_shop
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("outcome", ["failed", "cancelled"])
 @pytest.mark.parametrize("bad", [0, 1])

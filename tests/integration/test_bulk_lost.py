@@ -143,6 +143,7 @@ def test_worker_killed_before_the_handle_mail_is_not_sent_again(bench, death, st
     assert mails(bench)[1] == 0 or mails(bench)[1] == sent
 
 
+@pytest.mark.large_shop
 @pytest.mark.parametrize("mode", MODES)
 def test_worker_killed_after_the_handle_mail_reattaches(bench, mode, store):
     ids = every_order()
@@ -155,6 +156,7 @@ def test_worker_killed_after_the_handle_mail_reattaches(bench, mode, store):
     assert most == 1
 
 
+@pytest.mark.large_shop
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("death", DEATHS)
 def test_worker_killed_at_the_second_chunk_no_customer_gets_two_mails(bench, sandbox, mode, death):

@@ -25,6 +25,7 @@ def placed():
     return [order["shopify_order_id"] for order in StoqHook().iter_orders() if order["state"] == "placed"]
 
 
+@pytest.mark.large_shop
 @pytest.mark.parametrize("mode", MODES)
 def test_a_state_is_selected_through_short_and_empty_pages(bench, sandbox, mode):
     wanted = placed()
@@ -71,6 +72,7 @@ def test_a_selection_that_shrinks_meanwhile_is_the_same_for_the_next_try(bench, 
     assert bench.sent() == [wanted] * (2 if death == "after-the-post" else 1)
 
 
+@pytest.mark.large_shop
 @pytest.mark.parametrize("mode", MODES)
 def test_a_selection_of_several_chunks_is_cut_alike_and_only_the_rest_is_sent(bench, sandbox, mode, store):
     """1,200 orders by date; between the tries, an order leaves the selection."""

@@ -84,6 +84,7 @@ def test_submit_ambiguous_mail_is_never_sent_again(bench, sandbox, fault, option
     assert set(sandbox.state["payment_links"].values()) == ({1} if started else set())
 
 
+@pytest.mark.large_shop
 def test_submit_ambiguous_mail_in_the_second_chunk_a_clear_does_not_mail_the_first_again(bench, sandbox):
     ids = [order["shopify_order_id"] for order in StoqHook().iter_orders()]
     run = bench.bulk(MAIL, ids)

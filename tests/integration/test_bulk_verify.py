@@ -111,6 +111,7 @@ def test_payment_links_say_that_nothing_can_be_read(bench, sandbox, mode, verify
     assert not any(name == "GET /preorders/orders/:id" for name in sandbox.state["requests"])
 
 
+@pytest.mark.large_shop
 @pytest.mark.parametrize("mode", MODES)
 def test_several_chunks_are_judged_together_and_the_rest_is_cut_anew(bench, sandbox, mode):
     ids = [row["shopify_order_id"] for row in StoqHook().iter_orders()]
@@ -235,6 +236,7 @@ def test_variants_are_read_by_lists_of_a_hundred(bench, sandbox, mode):
     assert "GET /preorders/product_variants/:variant_id" not in requests
 
 
+@pytest.mark.large_shop
 @pytest.mark.parametrize(("count", "lists", "singles"), [(2, 1, 2), (1200, 12, 0)])
 def test_orders_are_read_by_whichever_costs_less(bench, sandbox, count, lists, singles):
     ids = [row["shopify_order_id"] for row in StoqHook().iter_orders()][-count:]
@@ -263,6 +265,7 @@ def test_single_reads_stay_within_the_points(monkeypatch, clock):
 # -- long lists -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.large_shop
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("folder", [True, False], ids=["with a destination", "without"])
 def test_more_than_a_thousand_unchanged_items_go_to_a_file(bench, sandbox, mode, folder, tmp_path, logs):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 import pytest
 
 from stoq_provider.core.lifecycle import JobProgress
@@ -62,7 +64,7 @@ def test_completed_or_ready_ends_a_sensor_with_the_manifest(bench, mode):
 
 @pytest.mark.parametrize("mode", SENSOR_MODES)
 def test_completed_bulk_job_ends_a_sensor_without_a_file(bench, sandbox, mode):
-    ids = [order["shopify_order_id"] for order in StoqHook().iter_orders(state="placed")][:3]
+    ids = [order["shopify_order_id"] for order in islice(StoqHook().iter_orders(state="placed"), 3)]
     handle = StoqHook().submit_orders("set_tags", ids, tags=["x"])
     run = bench.sensor(mode, handle.to_dict(), destination=None)
     manifest = run.execute()
@@ -98,7 +100,7 @@ def test_failed_fails_a_sensor_and_its_next_try_only_looks_again(bench, sandbox,
 def test_failed_stops_where_repeating_is_not_safe(bench, sandbox, logs):
     store = MemoryStateStore()
     hook = StoqHook()
-    ids = [order["shopify_order_id"] for order in hook.iter_orders(state="placed")][:2]
+    ids = [order["shopify_order_id"] for order in islice(hook.iter_orders(state="placed"), 2)]
     sandbox.jobs("bulk_orders_send_payment_collection_url", outcome="failed")
     submission = mail_submission(ids)
     task = TaskIdentity("d", "t", "r", -1)

@@ -74,6 +74,7 @@ TASKS = {
 }
 
 
+@pytest.mark.large_shop
 @pytest.mark.parametrize("name", TASKS)
 def test_records_have_the_names_that_they_always_had(sandbox, monkeypatch, name):
     for system in ("surecart", "printstudio"):

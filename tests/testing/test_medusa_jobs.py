@@ -207,7 +207,7 @@ def test_the_server_dies_of_it_though_nobody_asks_and_comes_back():
         medusa = MedusaClient(sandbox, "medusa")
         medusa.do("down_seconds", seconds=0.01)
         medusa.create("product-import", fileKey="nothing.csv")
-        site = sandbox._world.sites["medusa"]  # its `state` would run the steps that are due
+        site = sandbox._world.site("medusa")  # its `state` would run the steps that are due
         wait_until(lambda: site.deaths == 1)
         wait_until(lambda: connects(medusa.origin))
 
@@ -284,7 +284,7 @@ def test_submissions_are_logged(medusa):
 def test_what_happens_to_a_job_happens_in_order(medusa):
     """A request may come just after a tick whose step has not been done yet."""
     job = medusa.create()
-    site = medusa.sandbox._world.sites["medusa"]
+    site = medusa.sandbox._world.site("medusa")
 
     def cancel_late():
         site.clock.advance(3.2)

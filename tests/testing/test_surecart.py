@@ -172,7 +172,7 @@ def test_the_limit_can_say_how_long_to_wait(surecart):
 
 
 def test_the_documented_limit_is_the_default(surecart):
-    bucket = surecart.sandbox._world.sites["surecart"].bucket
+    bucket = surecart.sandbox._world.site("surecart").bucket
     assert (bucket.limit, bucket.window_seconds) == (150, 10.0)
 
 
