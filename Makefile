@@ -8,7 +8,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # One more than the cores of a small machine: many tests wait.
 WORKERS ?= 3
 # Tests at Medusa mostly wait for its next step; each worker has a server of its own.
-MEDUSA_WORKERS ?= 4
+MEDUSA_WORKERS ?= 2
 OLDEST = 2.11
 BETWEEN = 3.0 3.1 3.2
 NEWEST = 3.3
@@ -20,14 +20,14 @@ MEETS_AIRFLOW = tests/testing/test_dag_runs.py $(addprefix tests/integration/,te
 IMPORTS_AIRFLOW = tests/testing/test_dag_runs.py tests/integration $(filter-out %/conftest.py %/core %/systems %/transport,$(wildcard tests/unit/[a-z]*))
 SAY = @printf '\n== %s\n'
 
+# uv and pip of .venv install into the other environments too, which need none.
 # $(call install,environment,constraints,extra of this folder[,what else instead]). uv takes seconds for what takes pip
 # minutes. It does not read pip's settings, though: where packages come from a mirror that only pip knows, pip does it.
-PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
+PIP_INSTALL = install --quiet --disable-pip-version-check
 WHAT = $(or $(4),--editable '.[$(3)]')
 define install
-	@$(1)/bin/python $(PIP_INSTALL) uv || echo 'No uv here; pip takes longer.'
-	@$(1)/bin/python -m uv pip install --quiet --python $(1)/bin/python --constraint $(2) $(WHAT) \
-		|| $(1)/bin/python $(PIP_INSTALL) --constraint $(2) $(WHAT)
+	@.venv/bin/python -m uv pip install --quiet --python $(1)/bin/python --constraint $(2) $(WHAT) \
+		|| .venv/bin/python -m pip --python $(1)/bin/python $(PIP_INSTALL) --constraint $(2) $(WHAT)
 endef
 
 .PHONY: bench-download bench-points bench-trigger help environments demo sandbox test lint types unit test-busy test-sandbox \
@@ -39,10 +39,14 @@ help: ## List the targets
 
 # -- environments: a stamp for each set of packages, renewed when what it is made from changes ----------
 
-.venv/.demo: pyproject.toml constraints/3.3.txt
-	$(SAY) 'Installing Airflow and this package into .venv (once)'
+.venv/.uv:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed; try: make PYTHON=python3.12 ...")'
 	@$(PYTHON) -m venv .venv
+	@.venv/bin/python -m pip $(PIP_INSTALL) uv || echo 'No uv here; pip takes longer.'
+	@touch $@
+
+.venv/.demo: pyproject.toml constraints/3.3.txt .venv/.uv
+	$(SAY) 'Installing Airflow and this package into .venv (once)'
 	$(call install,.venv,constraints/3.3.txt,sandbox)
 	@touch $@
 
@@ -62,9 +66,9 @@ tests/stores/node_modules/.package-lock.json: tests/stores/package-lock.json
 	@touch $@
 
 .PRECIOUS: .venv-%/.test
-.venv-%/.test: pyproject.toml constraints/%.txt
+.venv-%/.test: pyproject.toml constraints/%.txt .venv/.uv
 	$(SAY) 'Installing Airflow $* into .venv-$* (once)'
-	@$(PYTHON) -m venv .venv-$*
+	@$(PYTHON) -m venv --without-pip .venv-$*
 	$(call install,.venv-$*,constraints/$*.txt,test)
 	@touch $@
 
@@ -149,7 +153,7 @@ dist: .venv/.test ## Wheel and sdist in dist/, checked, and tried in an environm
 	@rm -rf dist .venv-dist
 	@.venv/bin/python -m build --no-isolation --outdir dist .
 	$(SAY) 'Installing the wheel into .venv-dist'
-	@$(PYTHON) -m venv .venv-dist
+	@$(PYTHON) -m venv --without-pip .venv-dist
 	$(call install,.venv-dist,constraints/$(NEWEST).txt,,dist/*.whl)
 	@.venv-dist/bin/python -I tests/distribution.py dist
 
