@@ -7,6 +7,8 @@ PYTHON ?= python3
 unexport PYTHONDONTWRITEBYTECODE
 # One more than the cores of a small machine: many tests wait.
 WORKERS ?= 3
+# The tests of a file share its servers; the first file is the longest.
+DIST = --dist loadfile --no-loadscope-reorder
 # Tests at Medusa mostly wait for its next step; each worker has a server of its own.
 MEDUSA_WORKERS ?= 2
 OLDEST = 2.11
@@ -106,7 +108,8 @@ sandbox: .venv/.demo ## Run the sandbox alone, to point your own Airflow at
 docs: .venv/.test ## Write docs/parameters.md anew, from the docstrings
 	@.venv/bin/python -m tests.parameters
 
-test: lint types unit ## Format, lint, types, all fast tests
+test: lint ## Format, lint, types, all fast tests
+	@$(MAKE) --no-print-directory -j 2 types unit
 
 lint: .venv/.test
 	$(SAY) 'ruff'
@@ -121,14 +124,14 @@ types: .venv/.test
 
 unit: .venv/.test
 	$(SAY) 'pytest'
-	@.venv/bin/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+	@.venv/bin/python -m pytest -n $(WORKERS) $(DIST) $(ARGS)
 
 test-busy: .venv/.test ## The fast tests three times, shuffled, beside four busy processes (20 minutes)
-	@.venv/bin/python -m tests.busy -n $(WORKERS) --dist loadgroup $(ARGS)
+	@.venv/bin/python -m tests.busy -n $(WORKERS) $(DIST) $(ARGS)
 
 test-sandbox: .venv/.test ## The sandbox itself, and how like the real Medusa it is
 	$(SAY) 'pytest on the sandbox'
-	@.venv/bin/python -m pytest tests/testing tests/medusa -n $(WORKERS) --dist loadgroup $(ARGS)
+	@.venv/bin/python -m pytest tests/testing tests/medusa -n $(WORKERS) $(DIST) $(ARGS)
 
 test-matrix: $(addprefix test-on-,$(OLDEST) $(BETWEEN) $(NEWEST)) ## All fast tests on each Airflow from 2.11 to 3.3
 
@@ -136,17 +139,17 @@ test-on-$(NEWEST): unit ;
 
 test-on-%: .venv-%/.test
 	$(SAY) 'pytest on Airflow $*'
-	@.venv-$*/bin/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+	@.venv-$*/bin/python -m pytest -n $(WORKERS) $(DIST) $(ARGS)
 
 test-oldest: .venv-$(OLDEST)/.test ## On the oldest Airflow: the fast tests of all that imports it
 	$(SAY) 'pytest on Airflow $(OLDEST)'
-	@.venv-$(OLDEST)/bin/python -m pytest $(IMPORTS_AIRFLOW) -n $(WORKERS) --dist loadgroup $(ARGS)
+	@.venv-$(OLDEST)/bin/python -m pytest $(IMPORTS_AIRFLOW) -n $(WORKERS) $(DIST) $(ARGS)
 
 test-between: $(BETWEEN:%=test-short-on-%) ## On the versions in between: the fast tests of what meets Airflow itself
 
 test-short-on-%: .venv-%/.test
 	$(SAY) 'pytest on Airflow $*, in short'
-	@.venv-$*/bin/python -m pytest $(MEETS_AIRFLOW) -n $(WORKERS) --dist loadgroup $(ARGS)
+	@.venv-$*/bin/python -m pytest $(MEETS_AIRFLOW) -n $(WORKERS) $(DIST) $(ARGS)
 
 dist: .venv/.test ## Wheel and sdist in dist/, checked, and tried in an environment without extras
 	$(SAY) 'Building'
@@ -175,7 +178,7 @@ test-browser: .venv/.browser ## Connection forms and a task's page in Chromium (
 
 test-medusa: .medusa-lab/.stamp ## Batch jobs on a real Medusa server (needs Node.js; three minutes)
 	$(SAY) 'pytest on a Medusa server'
-	@.venv/bin/python -m pytest tests/medusa --medusa=real -n $(MEDUSA_WORKERS) --dist loadfile $(ARGS)
+	@.venv/bin/python -m pytest tests/medusa --medusa=real -n $(MEDUSA_WORKERS) $(DIST) $(ARGS)
 
 bench-download: .venv/.bench ## Time, CPU and memory of downloads against curl, boto3 and HttpToS3Operator (18 minutes)
 	@.venv/bin/python -m tests.benchmarks.download $(ARGS)

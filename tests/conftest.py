@@ -42,7 +42,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     seed = config.getoption("--shuffle")
     if seed is None:
-        # Else one worker still has the longest of all when the others have nothing left to do.
+        # The longest: else one worker still has it when the others have nothing left to do.
         items.sort(key=lambda item: item.path.name != "test_dag.py")
         return
     shuffled = random.Random(seed)
@@ -56,3 +56,5 @@ def pytest_collection_finish() -> None:
     # The million objects of Airflow and of the tests stay to the end: no collection need look at them.
     gc.collect()
     gc.freeze()
+    # Tests leave hundreds of thousands more that stay, for which the usual pace of collections is too fast.
+    gc.set_threshold(10_000, 20, 50)

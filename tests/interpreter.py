@@ -13,13 +13,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from tests.unit.transport.silence import PROCESS_SECONDS
 
 ROOT = Path(__file__).parents[1]
-PROGRAMS = pytest.mark.xdist_group("programs")
-"""Tests that run programs: one worker has them all, so that one process loads Airflow."""
 
 # A program finds AIRFLOW_SECONDS, the processor time that Airflow took. Stream 1 of the parent is a pipe to
 # the tests, which no child may hold.

@@ -19,9 +19,6 @@ from stoq_provider.hooks.stoq import StoqHook
 
 from .conftest import CONN, DEATHS, MODES, fails
 
-# One worker, so that one process imports Airflow for all.
-pytestmark = pytest.mark.xdist_group("ending-workers")
-
 MAIL = "send_payment_collection_url"
 ROOT = Path(__file__).parents[2]
 EXIT = 9

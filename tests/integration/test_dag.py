@@ -8,16 +8,12 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import pytest
 from airflow import settings
 from airflow.providers.common.compat.sdk import DAG, Asset, AssetAlias
 from sqlalchemy import inspect, text
 
 from stoq_provider.operators.reports import StoqReportExportOperator
 from stoq_provider.sensors.jobs import StoqJobSensor
-
-# With ``--dist loadgroup``, what runs DAGs shares one worker: Airflow's tables are made once.
-pytestmark = pytest.mark.xdist_group("real-airflow")
 
 START = datetime(2026, 5, 1, tzinfo=timezone.utc)
 

@@ -14,7 +14,6 @@ from tests.medusa.client import JOBS
 from tests.medusa.proxy import Proxy
 from tests.medusa.servers import Server
 
-pytestmark = pytest.mark.xdist_group("medusa-auth")
 LOGIN, UPLOAD, SUBMIT = "^POST /admin/auth/token$", "^POST /admin/uploads/protected$", f"^POST {JOBS}$"
 POLL = f"^GET {JOBS}/"
 FAULTS = {"login": "", "poll refused": POLL, "submission refused": SUBMIT, "upload refused": UPLOAD}

@@ -14,7 +14,6 @@ from tests.integration.conftest import fails
 from tests.medusa.bench import MODES, NOTHING, Ahead, Bench, Run, desk, job_of, new_handle
 from tests.medusa.servers import PATIENCE, Server
 
-pytestmark = pytest.mark.xdist_group("medusa-crash")
 KILLS_SERVERS = True
 LOST = "does not exist.csv"
 MINUTES = 600.0

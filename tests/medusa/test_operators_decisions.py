@@ -12,7 +12,6 @@ from tests.integration.conftest import fails
 from tests.medusa.bench import Bench, Crew, desk, job_of, new_handle
 from tests.medusa.client import Row
 
-pytestmark = pytest.mark.xdist_group("medusa-decisions")
 # Each policy once, each kind of policy in each way of waiting.
 GO = [
     ("always", "worker"),

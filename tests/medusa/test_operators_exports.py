@@ -17,7 +17,6 @@ from tests.medusa.client import Client, rows_of
 from tests.medusa.proxy import Proxy, store_elsewhere
 from tests.medusa.servers import Server
 
-pytestmark = pytest.mark.xdist_group("medusa-exports")
 EXPORTS = [("product-export", "worker"), ("order-export", "deferred")]
 MANY = 22
 """Jobs in one wait; one request asks for 20."""

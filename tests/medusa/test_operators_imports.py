@@ -17,7 +17,6 @@ from tests.medusa.client import JOBS, Row, rows_of, table
 from tests.medusa.proxy import Proxy
 from tests.medusa.servers import Server
 
-pytestmark = pytest.mark.xdist_group("medusa-imports")
 NOTHING = {"PRODUCT_CREATE": 0, "PRODUCT_UPDATE": 0, "VARIANT_CREATE": 0, "VARIANT_UPDATE": 0}
 NOT_REPEATED = "not submitted again by itself"
 

@@ -19,7 +19,6 @@ from tests.medusa.client import JOBS
 from tests.medusa.proxy import Proxy
 from tests.medusa.servers import Server
 
-pytestmark = pytest.mark.xdist_group("medusa-lost")
 SUBMIT, UPLOAD, CONFIRM = f"^POST {JOBS}$", "^POST /admin/uploads/protected$", "/confirm$"
 # Each two of moment, kind and way of waiting meet once.
 SUBMITS = [("product-export", "worker"), ("product-import", "deferred")]

@@ -14,7 +14,6 @@ from tests.medusa.client import JOBS, Client
 from tests.medusa.proxy import Proxy
 from tests.medusa.servers import PATIENCE, Server, held
 
-pytestmark = pytest.mark.xdist_group("medusa-stop")
 SLOW = 600.0
 """Seconds between polls of a task that is to be killed while it sleeps."""
 STOPPED = "cancelled before it did anything; a retry or a clear submits it again"

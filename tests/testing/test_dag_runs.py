@@ -22,9 +22,6 @@ from airflow.providers.common.compat.sdk import (
 from stoq_provider.operators.reports import StoqReportExportOperator
 from stoq_provider.testing.dag_runs import AIRFLOW, RunDag, get_listener_manager
 
-# With ``--dist loadgroup``, what runs DAGs shares one worker: Airflow's tables are made once.
-pytestmark = pytest.mark.xdist_group("real-airflow")
-
 DAY = datetime(2026, 5, 28, tzinfo=timezone.utc)
 TWO_DAGS = """
 from airflow.providers.common.compat.sdk import DAG, BaseOperator

@@ -21,7 +21,7 @@ def interpreter() -> Iterator[Interpreter]:
 def start_program(
     interpreter: Interpreter, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[[str], Child]]:
-    """Run a program in an interpreter that has loaded Airflow; see ``PROGRAMS``."""
+    """Run a program in an interpreter that has loaded Airflow."""
     children: list[Child] = []
 
     def start(program: str) -> Child:

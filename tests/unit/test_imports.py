@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 
-from tests.interpreter import PROGRAMS, Child
+from tests.interpreter import Child
 
 MODULES = (
     "stoq_provider.operators.reports",
@@ -38,7 +38,6 @@ def loaded(printed: str) -> list[set[str]]:
     return [set(line.split()[1:]) for line in printed.splitlines() if line.startswith("LOADED ")]
 
 
-@PROGRAMS
 def test_importing_loads_no_http_library_or_other_heavy_one(start_program):
     child = start_program(telling(AIRFLOW, *(f"import {module}" for module in MODULES)))
     assert child.wait() == 0, child.stderr
@@ -59,7 +58,6 @@ def test_provider_info_imports_nothing():
     assert {name.partition(".")[0] for name in after - before} == {"stoq_provider"}
 
 
-@PROGRAMS
 def test_import_time(start_program):
     """Processor time beside Airflow's own; best of some runs, the first of which may compile."""
     parts: list[float] = []

@@ -10,7 +10,6 @@ from stoq_provider.download.destination import resolve_target
 from stoq_provider.download.download import check_download
 from stoq_provider.download.options import DownloadOptions
 from stoq_provider.exceptions import DownloadError, ValidationRejected
-from tests.interpreter import PROGRAMS
 
 
 @pytest.fixture(autouse=True)
@@ -257,7 +256,6 @@ def test_store_whose_package_is_missing(monkeypatch, store, extra, error):
         resolve_target(f"{store}://bucket/x.csv", "n")
 
 
-@PROGRAMS
 def test_importing_the_modules_is_cheap(start_program):
     child = start_program(
         "import sys, stoq_provider.exceptions\n"

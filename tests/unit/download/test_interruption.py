@@ -17,7 +17,6 @@ from stoq_provider.download.resume import CHUNK_BYTES
 from stoq_provider.download.verification import CsvRecordCounter
 from stoq_provider.download.writers import LocalWriter
 from tests.harness import wait_until
-from tests.interpreter import PROGRAMS
 from tests.unit.transport.silence import PROCESS_SECONDS
 
 from .conftest import BODY, files, serve
@@ -138,7 +137,6 @@ while True:
 }
 
 
-@PROGRAMS
 @pytest.mark.parametrize("end", ENDS)
 def test_process_that_ends_leaves_nothing_and_does_not_hang(server, tmp_path, start_program, end):
     (tmp_path / "x.csv").write_bytes(b"yesterday")

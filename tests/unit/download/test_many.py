@@ -10,7 +10,6 @@ from stoq_provider.download import many
 from stoq_provider.download.many import DownloadPool
 from stoq_provider.exceptions import DownloadError
 from tests.harness import wait_until
-from tests.interpreter import PROGRAMS
 from tests.unit.transport.silence import HANG_SECONDS
 
 from .conftest import Clock
@@ -227,30 +226,25 @@ def at_exit(start_program):
     return run
 
 
-@PROGRAMS
 def test_interpreter_that_exits_ends_what_it_does_not_wait_for(at_exit):
     assert at_exit(DAEMON, STOPPED) == ["begun", "ended"]
 
 
-@PROGRAMS
 def test_at_the_exit_stores_can_still_look_up_names(at_exit):
     """Their event loops use threads of a pool for that; pools are shut before exit handlers run."""
     lookup = "ThreadPoolExecutor(1).submit(lambda: 'looked-up').result()"
     assert at_exit(DAEMON, STOPPED, lookup) == ["begun", "looked-up"]
 
 
-@PROGRAMS
 def test_download_that_was_given_up_may_still_end_at_the_exit(at_exit):
     printed = at_exit(GIVES_UP, "exiting.wait()")  # with a warning in between
     assert (printed[0], printed[-1]) == ("begun", "ended")
 
 
-@PROGRAMS
 def test_exit_does_not_hang_where_a_call_never_returns(at_exit):
     assert at_exit(DAEMON, "threading.Event().wait()", patience=0.1) == ["begun"]
 
 
-@PROGRAMS
 @pytest.mark.parametrize(
     "start", ["threading.Thread(target=run).start()", "ThreadPoolExecutor(1).submit(run)"]
 )

@@ -111,6 +111,13 @@ def store():
     return FakeStore()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def nothing_else_to_collect() -> None:
+    """Let the collections of this module look at nothing that other tests left."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
     monkeypatch.setattr(writers, "FIRST_BYTES", 1000)

@@ -15,7 +15,6 @@ import pytest
 from stoq_provider.download.destination import Target
 from stoq_provider.download.output import open_writer
 from stoq_provider.download.writers import LocalWriter, open_part
-from tests.interpreter import PROGRAMS
 
 
 def write(path):
@@ -102,7 +101,6 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-@PROGRAMS
 @pytest.mark.parametrize("overwrite", [True, False])
 def test_next_writer_removes_what_a_killed_one_left(tmp_path, start_program, overwrite):
     path = str(tmp_path / "x")

@@ -14,7 +14,6 @@ from airflow.providers.common.compat.sdk import DAG, AirflowFailException, TaskD
 from stoq_provider.exceptions import PollingUnhealthy, ProtocolError, ValidationRejected
 from stoq_provider.operators.reports import StoqReportExportOperator
 from tests.harness import TaskRun
-from tests.interpreter import PROGRAMS
 from tests.unit.hooks.conftest import API, KEY
 
 JOB = {"job_id": "exp_1", "status_url": "/api/v2/external/preorders/reports/exports/exp_1"}
@@ -89,7 +88,6 @@ def test_unknown_arguments_are_refused():
         StoqReportExportOperator(task_id="x", report="revenue", repport="x")
 
 
-@PROGRAMS
 def test_deferrable_follows_the_configuration(start_program):
     # In a process of its own: the modules read the configuration when they are imported.
     child = start_program(

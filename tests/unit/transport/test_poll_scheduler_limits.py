@@ -312,8 +312,6 @@ class TestAClockThatIsSet:
         assert 3600 <= self.longest_gap(-3600.0, rest=4000.0) <= 3617
 
 
-# One worker, so that the simulation is made once.
-@pytest.mark.xdist_group("a-thousand-jobs")
 class TestAThousandJobs:
     @pytest.fixture(scope="class")
     @classmethod
