@@ -28,6 +28,14 @@ patience = 60.0
 """Seconds until a trigger that never fires is given up; only a broken one takes as long."""
 
 
+def as_the_server_reads_it(dag: Any) -> Any:
+    """Serialize a DAG, through JSON, and read it back."""
+    from airflow.serialization import serialized_objects
+
+    serializer = getattr(serialized_objects, "DagSerialization", serialized_objects.SerializedDAG)
+    return serializer.from_dict(json.loads(json.dumps(serializer.to_dict(dag))))
+
+
 class Killed(BaseException):
     """Stands for a worker that is gone: nothing in the package may catch it."""
 

@@ -6,7 +6,6 @@ import hashlib
 import json
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
 from airflow import settings
 from airflow.providers.common.compat.sdk import DAG, Asset, AssetAlias
@@ -14,6 +13,7 @@ from sqlalchemy import inspect, text
 
 from stoq_provider.operators.reports import StoqReportExportOperator
 from stoq_provider.sensors.jobs import StoqJobSensor
+from tests.harness import as_the_server_reads_it
 
 START = datetime(2026, 5, 1, tzinfo=timezone.utc)
 
@@ -53,14 +53,6 @@ def build(folder: Path) -> DAG:
             outlets=[Asset("all")],
         )
     return dag
-
-
-def as_the_server_reads_it(dag: DAG) -> Any:
-    """Serialize a DAG and read it back."""
-    from airflow.serialization import serialized_objects
-
-    serializer = getattr(serialized_objects, "DagSerialization", serialized_objects.SerializedDAG)
-    return serializer.from_dict(serializer.to_dict(dag))
 
 
 def check_events(stored: dict[str, Path]) -> None:

@@ -10,6 +10,7 @@ from airflow.providers.common.compat.sdk import BaseOperator
 from stoq_provider import exceptions, retry_policy
 from stoq_provider.exceptions import StoqProviderError, ValidationRejected
 from stoq_provider.retry_policy import StoqRetryPolicy
+from tests.harness import as_the_server_reads_it
 
 NEW = retry_policy.RetryDecision is not None
 since_3_3 = pytest.mark.skipif(not NEW, reason="retry policies came with Airflow 3.3")
@@ -66,15 +67,13 @@ def test_errors_of_others_are_left_to_airflow():
 @since_3_3
 def test_a_dag_with_it_is_serialised_and_mapped():
     from airflow.sdk import DAG
-    from airflow.serialization.serialized_objects import DagSerialization
 
     from stoq_provider.sensors.jobs import StoqJobSensor
 
     with DAG("d", schedule=None, default_args={"retry_policy": StoqRetryPolicy()}) as dag:
         StoqJobSensor.partial(task_id="wait").expand(job=["exp_1"])
         StoqJobSensor(task_id="other", job="exp_1")
-    read = DagSerialization.from_dict(DagSerialization.to_dict(dag))
-    assert read.get_task("other").has_retry_policy
+    assert as_the_server_reads_it(dag).get_task("other").has_retry_policy
 
 
 @pytest.mark.skipif(NEW, reason="this Airflow has them")

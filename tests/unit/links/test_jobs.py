@@ -13,7 +13,7 @@ from stoq_provider.links import jobs
 from stoq_provider.operators.actions import StoqActionOperator
 from stoq_provider.operators.reports import StoqReportExportOperator
 from stoq_provider.sensors.jobs import StoqJobSensor
-from tests.harness import AirflowRescheduleException, FakeTaskInstance, TaskRun
+from tests.harness import AirflowRescheduleException, FakeTaskInstance, TaskRun, as_the_server_reads_it
 from tests.unit.hooks.conftest import API, CONN, KEY, api, logs
 from tests.unit.operators.test_options import TASKS
 from tests.unit.operators.test_reports import EXPORT, JOB
@@ -54,15 +54,12 @@ def test_every_task_links_to_its_shop_and_to_its_files(cls):
 
 @pytest.mark.parametrize("cls", TASKS)
 def test_serialized_as_airflow_does_mapped_or_not(cls):
-    from airflow.serialization import serialized_objects
-
     name, values = next(iter(TASKS[cls].items()))
     rest = {key: value for key, value in TASKS[cls].items() if key != name}
     with DAG("d", schedule=None) as dag:
         cls(task_id="alone", **TASKS[cls])
         cls.partial(task_id="mapped", **rest).expand(**{name: [values]})
-    serializer = getattr(serialized_objects, "DagSerialization", serialized_objects.SerializedDAG)
-    read = serializer.from_dict(json.loads(json.dumps(serializer.to_dict(dag))))
+    read = as_the_server_reads_it(dag)
     want = sorted(link.name for link in cls.operator_extra_links)
     assert [sorted(read.get_task(task_id).extra_links) for task_id in ("alone", "mapped")] == [want, want]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
@@ -24,7 +23,7 @@ from stoq_provider.jobs import results, wait
 from stoq_provider.operators.reports import StoqReportExportOperator
 from stoq_provider.sensors import base
 from stoq_provider.sensors.jobs import PrintStudioJobSensor, StoqJobSensor
-from tests.harness import TaskRun, first_event
+from tests.harness import TaskRun, as_the_server_reads_it, first_event
 from tests.unit.hooks.conftest import CONN
 from tests.unit.sensors.conftest import HANDLE, OTHER, PATH
 
@@ -40,9 +39,7 @@ def sensor(job: Any = "exp_1", **options: Any) -> StoqJobSensor:
 
 def serialised(dag: DAG) -> Any:
     """The sensor as scheduler and triggerer know it."""
-    from airflow.serialization.serialized_objects import DagSerialization
-
-    return DagSerialization.from_dict(json.loads(json.dumps(DagSerialization.to_dict(dag)))).get_task("wait")
+    return as_the_server_reads_it(dag).get_task("wait")
 
 
 def triggered(task: Any, xcoms: dict[str, Any] | None = None, gives_up: float | None = None) -> Any:
