@@ -101,14 +101,12 @@ class World:
 
     def _build(self) -> None:
         options = self.options
-        # Ids of an earlier generation must not come to life again after a reset.
-        seed = f"{options.seed}.{self._generation}"
         self.clock = JobClock(options.time_scale)
-        self.jobs = JobBook(self.clock, seed)
+        self.jobs = JobBook(self.clock, self._seed)
         self.faults = FaultBook()
         self.counters = Counters()
         self.files: dict[str, Content] = {}
-        self._signing_key = hashlib.sha256(seed.encode()).digest()
+        self._signing_key = hashlib.sha256(self._seed.encode()).digest()
         self._serial = 0
         self.tenants = {
             key: Tenant(
@@ -126,9 +124,14 @@ class World:
     def site(self, name: str) -> Site:
         """A system next to STOQ, seeded when it is first asked for: most tests ask for none."""
         if name not in self._sites:
-            seed = f"{name}.{self.options.seed}.{self._generation}"
-            self._sites[name] = SITE_KINDS[name](SiteSetup(self.clock, seed, self._power(name)))
+            setup = SiteSetup(self.clock, f"{name}.{self._seed}", self._power(name))
+            self._sites[name] = SITE_KINDS[name](setup)
         return self._sites[name]
+
+    @property
+    def _seed(self) -> str:
+        """Ids of an earlier generation must not come to life again after a reset."""
+        return f"{self.options.seed}.{self._generation}"
 
     def _power(self, name: str) -> Power:
         def off(seconds: float | None) -> None:
