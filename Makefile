@@ -42,6 +42,7 @@ help: ## List the targets
 # -- environments: a stamp for each set of packages, renewed when what it is made from changes ----------
 
 .venv/.uv:
+	$(SAY) 'Making .venv (once)'
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed; try: make PYTHON=python3.12 ...")'
 	@$(PYTHON) -m venv .venv
 	@.venv/bin/python -m pip $(PIP_INSTALL) uv || echo 'No uv here; pip takes longer.'
@@ -176,7 +177,7 @@ test-browser: .venv/.browser ## Connection forms and a task's page in Chromium (
 	$(SAY) 'pytest in a browser'
 	@.venv/bin/python -m pytest tests/browser $(ARGS)
 
-test-medusa: .medusa-lab/.stamp ## Batch jobs on a real Medusa server (needs Node.js; three minutes)
+test-medusa: .medusa-lab/.stamp ## Batch jobs on a real Medusa server (needs Node.js; two minutes)
 	$(SAY) 'pytest on a Medusa server'
 	@.venv/bin/python -m pytest tests/medusa --medusa=real -n $(MEDUSA_WORKERS) $(DIST) $(ARGS)
 

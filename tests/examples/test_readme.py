@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -20,16 +21,15 @@ trap 'kill $(jobs -p)' EXIT
 
 def test_first_export(tmp_path: Path) -> None:
     install, start = (
-        script for script in blocks(README, "sh") if "first-export" in script or "&\n" in script
+        script for script in blocks(README, "sh") if re.search("first-export|stoq-sandbox", script)
     )
     (program,) = [block for block in blocks(README, "python") if 'DAG("revenue"' in block]
     activate = tmp_path / "first-export" / "bin" / "activate"
     activate.parent.mkdir(parents=True)
     activate.write_text(INSTALLED)
     port, lake = free_port(), tmp_path / "lake"
-    start = start.replace("stoq-sandbox", f"stoq-sandbox --port {port} --files-port 0").replace(
-        "8640", str(port)
-    )
+    start = start.replace("8640", str(port))
+    start = start.replace("stoq-sandbox", f"stoq-sandbox --port {port} --files-port 0")
     save = f"cat >~/first-export/airflow/dags/revenue.py <<'END'\n{program}END\n"
     script = "\n".join(["python3() { :; }", install, save, start]).replace("/tmp/lake", str(lake))
     # None of this run's own settings.

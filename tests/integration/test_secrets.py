@@ -178,14 +178,14 @@ def cases(modes, names):
 def test_operator_leaves_no_secret(bench, sandbox, haul, mode, name):
     arm(sandbox, name)
     run = bench.export(mode, unhealthy_after=0.15, outlets=[Asset("revenue")])
-    told = SimpleNamespace(extra={})
-    run.extra["outlet_events"] = {Asset("revenue"): told}
+    event = SimpleNamespace(extra={})
+    run.extra["outlet_events"] = {Asset("revenue"): event}
     collect(haul, run)
     collect(haul, run, run.retry)
-    haul.add("asset event", told.extra)
+    haul.add("asset event", event.extra)
     if name == "none":
         assert len(haul.secrets) > 1, "no signature was made"
-        assert told.extra
+        assert event.extra
 
 
 @pytest.mark.parametrize(
