@@ -43,7 +43,9 @@ SETTINGS = {
     "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
     "SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
     "SCHEDULER__JOB_HEARTBEAT_SEC": "1",
-    "SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "5",
+    # A scheduler that has not reported for so long counts as gone, even for itself, and tasks that it queued
+    # begin a second try. None is killed here, and on a busy machine one can be late.
+    "SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "3600",
     # A task whose supervisor is gone is noticed by its silence. A shorter one than the usual would have live
     # tasks killed on a busy machine; :meth:`Cluster.kill_task` moves the last heartbeat instead.
     "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "1",

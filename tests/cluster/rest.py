@@ -140,13 +140,14 @@ class Api:
         return until(f"{run} to be {states}", look, timeout)
 
     def wait_task(self, run: Run, state: str, *, tries: int = 1, timeout: float = PATIENCE) -> dict[str, Any]:
-        """Wait until the task is in a state in its try number ``tries``; another end fails at once."""
+        """Wait for a state in try number ``tries``; another end or a later try fails at once."""
 
         def look() -> dict[str, Any] | None:
             task = self.task(run)
             if (task["state"], task["try_number"]) == (state, tries):
                 return task
-            assert task["state"] not in ("success", "failed"), f"{run}: {task}\n{self.logs(run)[-LOG_SHOWN:]}"
+            ended = task["state"] in ("success", "failed") or task["try_number"] > tries
+            assert not ended, f"{run}: {task}\n{self.logs(run)[-LOG_SHOWN:]}"
             return None
 
         return until(f"{run} to be {state} in try {tries}", look, timeout)
