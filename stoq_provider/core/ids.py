@@ -72,7 +72,9 @@ def _uuid(value: Any) -> str | None:
 
 def _opaque(value: Any) -> str | None:
     text = value.strip() if isinstance(value, str) and value != "None" else ""
-    return text if 0 < len(text) <= 200 and text.isprintable() and " " not in text else None
+    # "." and ".." are steps: in the path of a request they would make it another one.
+    fits = 0 < len(text) <= 200 and text.isprintable() and " " not in text and text not in (".", "..")
+    return text if fits else None
 
 
 NUMBERS = IdKind("whole numbers", "no positive whole numbers", _number, _number_of_text)

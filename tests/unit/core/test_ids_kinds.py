@@ -28,7 +28,7 @@ def test_what_is_no_uuid(bad):
     assert "They are text" not in str(error.value)
 
 
-@pytest.mark.parametrize("bad", [7, None, "", "  ", "a b", "a\nb", "x" * 201])
+@pytest.mark.parametrize("bad", [7, None, "", "  ", "a b", "a\nb", "x" * 201, ".", ".."])
 def test_what_is_no_opaque_id(bad):
     with pytest.raises(InvalidInput, match="no ids"):
         check_ids(["job_1", bad], what="job_ids", most=9, kind=TEXTS)
