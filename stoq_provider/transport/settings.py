@@ -89,6 +89,12 @@ def read_settings(
         conn_id=getattr(connection, "conn_id", None) or "",
         **given,
     )
+    if settings.verify is False:
+        _log.warning(
+            "TLS certificates are not checked ('verify' in the extra of connection %r is off): whoever is on "
+            "the way can read the key.",
+            settings.conn_id,
+        )
     # What can't be used is refused here, before anything may have been sent.
     verify = find_route(settings.origin, settings.verify, settings.proxy).verify
     if isinstance(verify, str):

@@ -259,6 +259,13 @@ def test_an_admin_page_that_is_none_only_costs_the_link(warnings, given, kept):
     assert "s3cret" not in str(warnings())
 
 
+@pytest.mark.parametrize(("verify", "silent"), [(True, True), ("true", True), (False, False), ("off", False)])
+def test_certificates_are_not_left_unchecked_in_silence(warnings, verify, silent):
+    read(verify=verify)
+    assert ["TLS certificates are not checked" in text for text in warnings()] == [True] * (not silent)
+    assert KEY not in str(warnings())
+
+
 def test_every_field_of_the_connection_forms_is_known():
     assert set(CONN_FIELDS) <= set(EXTRA)
 
