@@ -101,6 +101,17 @@ def test_every_relative_link_leads_somewhere(document):
         assert not anchor or anchor in anchors(target), link
 
 
+def test_every_test_that_the_page_on_security_names_exists():
+    text = (ROOT / "docs" / "security.md").read_text()
+    rows = re.findall(r"^\| (?!threat|---).*$", text, re.MULTILINE)
+    named = [re.findall(r"`([\w/]+\.py): (test_\w+)`", row) for row in rows]
+    assert len(rows) > 15
+    assert all(named), "a threat without a test"
+    for path, test in (one for row in named for one in row):
+        source = (ROOT / "tests" / path).read_text()
+        assert re.search(rf"\bdef {test}\(", source), f"{path}: {test}"
+
+
 def test_the_figures_of_the_picture_are_those_of_the_text():
     picture = (ROOT / "docs" / "images" / "points.svg").read_text()
     (ours, rare), (fixed, rarely) = re.findall(r"mean (\d+) s, 99 % within (\d+) s", picture)

@@ -42,6 +42,7 @@ from stoq_provider.download.names import MAX_BYTES, add_job_id, clean_file_name,
         ("x.csv?versionId=1", "x.csv_versionId=1"),
         ("trailing. . ", "trailing"),
         ("100%20sure.csv", "100%20sure.csv"),
+        ("..%2f..%2fetc%2fpasswd", "%2f..%2fetc%2fpasswd"),
     ],
 )
 def test_untrusted_name(given_name, expected):
