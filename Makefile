@@ -33,7 +33,7 @@ define install
 endef
 
 .PHONY: bench-download bench-points bench-trigger help environments demo sandbox test lint types unit test-busy test-sandbox \
-	test-oldest test-between test-matrix dist test-stores test-kills test-cluster test-browser test-medusa clean
+	test-oldest test-between test-matrix dist test-stores test-kills test-cluster test-browser test-medusa freeze audit clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -189,6 +189,19 @@ bench-trigger: .venv/.test ## What 200 waiting sensors cost, with and without st
 
 bench-points: .venv/.bench ## How a shop's points are spent, next to other ways (25 minutes; ARGS=--quick: 7; ARGS='--only picture': seconds)
 	@.venv/bin/python -m tests.benchmarks.points $(ARGS)
+
+freeze: .venv/.test ## Freeze what later releases have to read of this version (ARGS=--again: anew)
+	@.venv/bin/python -m tests.frozen $(ARGS)
+
+# Not in .ci/run: an advisory of today would fail the change of somebody else. --strict: what could not be
+# looked up is no success.
+audit: .venv/.uv ## Known vulnerabilities in the pinned packages (asks PyPI)
+	$(SAY) 'pip-audit'
+	@$(PYTHON) -m venv --without-pip .venv-audit
+	$(call install,.venv-audit,constraints/$(NEWEST).txt,,pip-audit)
+	@for pins in constraints/*.txt; do \
+		.venv-audit/bin/python -m pip_audit --strict --no-deps --disable-pip -r $$pins $(ARGS) || failed=1; done; \
+		exit $${failed:-0}
 
 clean: ## Remove environments, caches and demo output
 	rm -rf .venv .venv-* .medusa-lab .airflow-demo demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis
