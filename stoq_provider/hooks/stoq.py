@@ -121,7 +121,7 @@ class StoqHook(JobHook):
         known = {
             str(name): str(entry["name"])
             for entry in self.reports()
-            for name in (entry["name"], *(entry.get("aliases") or ()))
+            for name in (entry["name"], *_aliases(entry))
         }
         if report in known:
             return known[report]
@@ -226,6 +226,11 @@ class StoqHook(JobHook):
     def send(self, request: Request) -> Any:
         """Send what :meth:`prepare` made, and return the decoded payload; errors are those of ``request``."""
         return payload_of(self, request)
+
+
+def _aliases(report: Mapping[str, Any]) -> list[Any]:
+    listed = report.get("aliases")
+    return listed if isinstance(listed, list) else []
 
 
 def _prefix_of(action: str) -> str | None:

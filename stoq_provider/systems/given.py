@@ -41,10 +41,14 @@ class JobReader:
         :raises InvalidInput: where it is none of them, or a job of another system.
         """
         handles: dict[str, JobHandle] = {}
-        for item in self.take_apart(_read_json(job)):
+        try:
+            items = self.take_apart(_read_json(job))
+        except RecursionError:
+            raise InvalidInput("what to wait for holds lists in lists without an end") from None
+        for item in items:
             handle = self._read_handle(item)
             known = handles.setdefault(handle.job_id, handle)
-            if urlsplit(known.status_url).path != urlsplit(handle.status_url).path:
+            if _path_of(known.status_url) != _path_of(handle.status_url):
                 raise InvalidInput(f"two different jobs have the id {handle.job_id}; wait for each by itself")
         if not handles:
             raise InvalidInput("there is no job to wait for: the list of jobs is empty")
@@ -99,15 +103,19 @@ class JobReader:
             known = f"{handle.status_url} is asked for, where {self.label} documents such jobs"
             _log.info("Of job %s only the id is given; %s.", url, known)
             return handle
-        try:
-            path = urlsplit(url).path.rstrip("/")
-        except ValueError:
-            path = ""
+        path = _path_of(url).rstrip("/")
         is_url = url.startswith(("/", "https://", "http://")) and url.isprintable() and " " not in url
         if not is_url or "/" not in path:
             what = f"{url!r:.80} is neither a status URL nor an id whose place {self.label} documents"
             raise InvalidInput(f"{what}; give the operator's handle, or the status_url from the API")
         return JobHandle(self.name, "job", path.rpartition("/")[2], url)
+
+
+def _path_of(url: str) -> str:
+    try:
+        return urlsplit(url).path
+    except ValueError:
+        return ""
 
 
 def _read_json(job: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 from urllib.parse import urlsplit
 
 from stoq_provider.core.http import MalformedResponse
@@ -66,9 +66,14 @@ def rows(payload: Any, key: str, what: str) -> list[dict[str, Any]]:
     return found
 
 
+def is_count(value: Any) -> TypeGuard[int]:
+    """Whether it is a whole number from 0 on, and one of which many have a sum that 64 bits hold."""
+    return type(value) is int and 0 <= value < 2**53
+
+
 def optional_int(payload: Mapping[str, Any], *keys: str) -> int | None:
-    """Return the first of these fields that is a count, a whole number from 0 on; ``None`` where none is."""
-    return next((value for value in map(payload.get, keys) if type(value) is int and value >= 0), None)
+    """Return the first of these fields that is a count; ``None`` where none is."""
+    return next(filter(is_count, map(payload.get, keys)), None)
 
 
 def optional_text(payload: Mapping[str, Any], *keys: str) -> str | None:
@@ -104,14 +109,15 @@ class JobList:
         """Return the query for these jobs and no other."""
         return {self.ids_key: ids, "limit": str(len(ids))}
 
-    def by_id(self, payload: Any) -> dict[Any, Any]:
+    def by_id(self, payload: Any) -> dict[str, Any]:
         """
         Return each job of the list, as a response about it alone has it.
 
         :raises MalformedResponse: where it is no list.
         """
         listed = rows(payload, self.rows_key, "the list of jobs")
-        return {row.get("id"): {self.row_key: row} if self.row_key else row for row in listed}
+        named = [row for row in listed if isinstance(row.get("id"), str)]
+        return {row["id"]: {self.row_key: row} if self.row_key else row for row in named}
 
 
 @dataclass(frozen=True, slots=True)

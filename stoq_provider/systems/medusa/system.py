@@ -94,9 +94,11 @@ class Medusa(System):
             return super().take_apart(job)
         if not isinstance(job.get("jobs"), list) or job.get("system") != self.name:
             raise InvalidInput(f"the manifest is of {job.get('system')!r}, not of {self.name!r}")
-        return [
-            self.handle(str(entry.get("job_id")), str(job.get("kind"))).to_dict() for entry in job["jobs"]
-        ]
+        try:
+            ids = [require(entry, "job_id", "a job of the manifest") for entry in job["jobs"]]
+            return [self.handle(job_id, str(job.get("kind"))).to_dict() for job_id in ids]
+        except MalformedResponse as error:
+            raise InvalidInput(str(error)) from None
 
     def poll_result(self, response: Decoded, handle: JobHandle) -> PollResult:
         """Take ``400 not_allowed`` for what it is: the job of another user (M)."""

@@ -15,6 +15,7 @@ from typing import Any
 from stoq_provider.core.http import MalformedResponse
 from stoq_provider.core.models import JobState, JobStatus
 from stoq_provider.core.submission import Submission
+from stoq_provider.systems.payload import is_count
 
 ERRORS_KEPT = 20
 """Errors of single items that a manifest names for each call."""
@@ -49,16 +50,17 @@ def read_result(payload: Any, submission: Submission, job_id: str) -> JobStatus:
     response = payload if isinstance(payload, Mapping) else {}
     counts = _counts(response)
     rows = _rows(response)
-    errors = _errors(response, rows)
+    bad = _bad_items(response, rows)
+    errors = [_error(item) for item in bad[:ERRORS_KEPT]]
     total = submission.item_count or 0
     done = [value for key, value in counts.items() if key != "failed"]
-    failed = max(counts.get("failed", 0), len(errors))
+    failed = max(counts.get("failed", 0), len(bad))
     if response.get("success") is False or (response.get("error") and not any(done) and not rows):
         failed = total
         errors = errors or [_error(response)]
     elif done and submission.kind.partition(":")[0] in _COUNTED:
         failed = max(failed, total - sum(done))
-    details: dict[str, Any] = {"counts": counts, "errors": errors[:ERRORS_KEPT]}
+    details: dict[str, Any] = {"counts": counts, "errors": errors}
     if submission.kind == "create_orders":
         if "created" not in counts:
             raise MalformedResponse("the response does not say how many orders were created")
@@ -94,7 +96,7 @@ def _state(failed: int, total: int, done: Sequence[int]) -> JobState:
 def _counts(response: Mapping[str, Any]) -> dict[str, int]:
     given = {key: response.get(key) for key in (*_DONE, "failed")}
     sizes = {key: len(value) if isinstance(value, list) else value for key, value in given.items()}
-    return {key: size for key, size in sizes.items() if type(size) is int and size >= 0}
+    return {key: size for key, size in sizes.items() if is_count(size)}
 
 
 def _rows(response: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -102,13 +104,13 @@ def _rows(response: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [row for row in rows if isinstance(row, Mapping)]
 
 
-def _errors(response: Mapping[str, Any], rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return ``{"id", "message"}`` of each item that failed, wherever the response says so."""
+def _bad_items(response: Mapping[str, Any], rows: Iterable[Mapping[str, Any]]) -> list[Any]:
+    """Return what the response says of each item that failed, wherever it says so."""
     listed = [
         response[key] for key in ("errors", "failures", "failed") if isinstance(response.get(key), list)
     ]
-    found = [_error(entry) for entries in listed for entry in entries]
-    return found or [_error(row) for row in rows if _is_bad(row)]
+    found = [entry for entries in listed for entry in entries]
+    return found or [row for row in rows if _is_bad(row)]
 
 
 def _is_bad(row: Mapping[str, Any]) -> bool:
@@ -116,6 +118,7 @@ def _is_bad(row: Mapping[str, Any]) -> bool:
 
 
 def _error(entry: Any) -> dict[str, Any]:
+    """Return ``{"id", "message"}`` of an item that failed."""
     if not isinstance(entry, Mapping):
         return {"id": None, "message": str(entry)[:300]}
     text = next((entry[key] for key in ("message", "error", "code", "status") if entry.get(key)), "failed")

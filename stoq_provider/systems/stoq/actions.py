@@ -14,9 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
-from jsonschema import Draft202012Validator, SchemaError
+from jsonschema import Draft202012Validator
 from referencing import Registry
-from referencing.exceptions import Unresolvable
 
 from stoq_provider.core.http import MalformedResponse
 from stoq_provider.core.validation import InvalidInput, near_misses
@@ -65,12 +64,12 @@ class Action:
         """
         if not self.schema:
             return
-        # A registry of its own: the default one would fetch what a "$ref" names from the network.
-        validator = Draft202012Validator(self.schema, registry=Registry())
         try:
             Draft202012Validator.check_schema(self.schema)
+            # A registry of its own: the default one would fetch what a "$ref" names from the network.
+            validator = Draft202012Validator(self.schema, registry=Registry())
             errors = sorted(validator.iter_errors(dict(body)), key=lambda e: list(e.path))
-        except (SchemaError, Unresolvable) as error:
+        except Exception as error:  # also what urllib and re make of an "$id" or a "pattern", or a circle
             reason = str(getattr(error, "message", error))[:200]
             raise MalformedResponse(f"the manifest's schema of {self.key} is broken: {reason}") from None
         if errors:
@@ -93,12 +92,12 @@ def read_manifest(payload: Any) -> tuple[Action, ...]:
 
 
 def _action(entry: Mapping[str, Any]) -> Action:
-    schema = entry.get("request_schema")
+    schema, aliases = entry.get("request_schema"), entry.get("aliases")
     return Action(
         name=str(entry.get("name", "")),
         method=str(entry.get("method", "")).upper(),
         path=str(entry.get("path", "")),
-        aliases=tuple(str(alias) for alias in entry.get("aliases") or ()),
+        aliases=tuple(map(str, aliases)) if isinstance(aliases, list) else (),
         schema=schema if isinstance(schema, Mapping) else {},
     )
 

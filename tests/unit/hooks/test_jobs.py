@@ -63,7 +63,9 @@ def test_submit_export_checks_filters_before_sending(hook, api, filters, words):
     assert api.call_count == 0
 
 
-REPORTS = {"reports": [{"name": "funnel", "aliases": ["pipeline"]}, {"name": "revenue"}, {"bad": 1}]}
+REPORTS = {
+    "reports": [{"name": "funnel", "aliases": ["pipeline"]}, {"name": "revenue", "aliases": 7}, {"bad": 1}]
+}
 
 
 @pytest.mark.parametrize("name", ["funnel", "pipeline"])

@@ -215,6 +215,19 @@ def test_what_is_no_job(job, message):
         STOQ.read_handles(job)
 
 
+def test_a_list_of_jobs_that_holds_itself():
+    jobs = [A]
+    jobs.append(jobs)
+    with pytest.raises(InvalidInput, match="lists in lists without an end"):
+        STOQ.read_handles(jobs)
+
+
+def test_a_handle_whose_url_is_no_address_is_read_and_not_asked_for():
+    (broken,) = STOQ.read_handles([{**A, "status_url": "http://["}] * 2)
+    with pytest.raises(InvalidInput, match="is no address"):
+        STOQ.status_request(ORIGIN, broken)
+
+
 @pytest.mark.parametrize(
     ("job_id", "path", "kind"),
     [

@@ -156,6 +156,7 @@ def test_a_list_gives_a_sight_of_each_in_their_order():
     [
         (Decoded(payload={"rows": []}), PollResultKind.BAD),
         (Decoded(payload={"data": ["x"]}), PollResultKind.BAD),
+        (Decoded(payload={"data": [{"id": []}, {"id": {}}, {}]}), PollResultKind.MISSING),
         (Decoded(problem=Problem(ProblemKind.NOT_FOUND, (), 404)), PollResultKind.BAD),
         (Decoded(problem=Problem(ProblemKind.RATE_LIMITED, (), 429)), PollResultKind.THROTTLED),
         (Decoded(problem=Problem(ProblemKind.AUTHENTICATION, (), 401)), PollResultKind.DENIED),

@@ -359,6 +359,9 @@ def test_jobs_are_taken_from_handles_manifests_urls_and_ids():
     for given in ("nothing", {"schema_version": 1, "system": "stoq", "kind": "x", "jobs": []}, []):
         with pytest.raises(InvalidInput):
             MEDUSA.read_handles(given)
+    for job in (7, None, {}, {"job_id": None}, {"job_id": "a b"}):
+        with pytest.raises(InvalidInput):
+            MEDUSA.read_handles({**manifest, "jobs": [job]})
 
 
 def test_decisions_are_sent_to_the_jobs_own_routes():

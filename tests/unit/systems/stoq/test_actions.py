@@ -29,7 +29,7 @@ MANIFEST = {
             "path": "/preorders/offers/:id/disable",
             "aliases": ["unpublish"],
         },
-        {"name": "add", "method": "POST", "path": "/a/:offer_id/variants/:variant_id", "aliases": None},
+        {"name": "add", "method": "POST", "path": "/a/:offer_id/variants/:variant_id", "aliases": 7},
         {
             "name": "schedule",
             "method": "POST",
@@ -223,6 +223,9 @@ def test_without_a_schema_every_body_fits():
         pytest.param({"required": "text"}, id="required is no list"),
         pytest.param({"$ref": "#/$defs/missing"}, id="a reference into nowhere"),
         pytest.param({"$ref": "http://127.0.0.1:9/schema.json"}, id="a reference abroad"),
+        pytest.param({"$ref": "#"}, id="a circle"),
+        pytest.param({"$id": {}}, id="an id that is no text"),
+        pytest.param({"not": {"$schema": "http://["}}, id="an id that is no address"),
         pytest.param(
             {"properties": {"text": {"pattern": r"\A(?<x>a)\z"}}}, id="a pattern of another language"
         ),
