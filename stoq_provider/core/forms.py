@@ -20,6 +20,9 @@ from stoq_provider.core.http import MalformedResponse
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+LARGEST = 1e11
+"""No field that is a number with a fraction is as large; as Unix seconds this is the year 5138."""
+
 Time = Annotated[float, "ISO 8601"]
 """Unix seconds; the JSON form of a :class:`JsonForm` has them as ISO 8601."""
 
@@ -167,7 +170,16 @@ class Form:
                 return kind(value)
             except ValueError:
                 raise MalformedResponse(f"{name!r} of {self._what} can't be {value!r}") from None
-        return self.get(name, *((int, float) if kind is float else (kind,)), default=default)
+        if kind is float:
+            return self._number(name, default)
+        return self.get(name, kind, default=default)
+
+    def _number(self, name: str, default: Any) -> Any:
+        value = self.get(name, int, float, default=default)
+        # NaN is not less either; and Unix seconds of that size are of no year that can be written.
+        if value is not None and not abs(value) < LARGEST:
+            raise MalformedResponse(f"{name!r} of {self._what} is no number that is used")
+        return value
 
     def time(self, name: str) -> float | None:
         """Return a time as Unix seconds; ``None`` where there is none."""
@@ -192,4 +204,6 @@ def from_iso(text: Any) -> float:
         raise MalformedResponse(f"not an ISO 8601 time: {text!r}") from error
     if at.tzinfo is None:
         raise MalformedResponse(f"a time without an offset: {text!r}")
+    if not 0 <= at.timestamp() < LARGEST:
+        raise MalformedResponse(f"{text!r} is too far away to be a time of a job")
     return at.timestamp()

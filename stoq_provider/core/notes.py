@@ -57,7 +57,7 @@ def _unpacked(text: str) -> list[Any]:
         if not isinstance(items, list):
             raise TypeError(f"a list, not {type(items).__name__}")
         return list(accumulate(items)) if all(isinstance(item, int) for item in items) else items
-    except (ValueError, TypeError, zlib.error) as error:
+    except (ValueError, TypeError, RecursionError, zlib.error) as error:
         raise MalformedResponse(f"the ids of a list can't be unpacked: {error}") from error
 
 

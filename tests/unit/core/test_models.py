@@ -129,6 +129,12 @@ def test_a_status_in_words(fields, text):
     assert JobStatus("x", "running", JobState.RUNNING, **fields).describe() == text
 
 
+@pytest.mark.parametrize("progress", [10**400, 1e300, float("nan"), float("-inf"), "9", True])
+def test_a_progress_that_nobody_could_show_is_refused(progress):
+    with pytest.raises(MalformedResponse, match="'progress' of a JobStatus"):
+        JobStatus.from_dict({**STATUS.to_dict(), "progress": progress})
+
+
 def test_handles_and_statuses_cannot_be_changed_and_can_be_pickled():
     for value in (HANDLE, STATUS):
         with pytest.raises(dataclasses.FrozenInstanceError):
@@ -149,7 +155,21 @@ def test_times_are_read(text, at):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "2026-05-28", "2026-05-28T20:26:40", "20:26", None, 7, [], "Z", "+00:00"]
+    "text",
+    [
+        "",
+        "2026-05-28",
+        "2026-05-28T20:26:40",
+        "20:26",
+        None,
+        7,
+        [],
+        "Z",
+        "+00:00",
+        "0001-01-01T00:00:00+23:59",
+        "9999-12-31T23:59:59.999999-23:59",
+        "1969-12-31T23:59:59Z",
+    ],
 )
 def test_what_is_no_time(text):
     with pytest.raises(MalformedResponse):
