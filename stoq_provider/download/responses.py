@@ -14,6 +14,8 @@ from enum import Enum
 
 from stoq_provider.transport.causes import cause_of, chain_of
 
+# More digits are no length; and int() refuses some thousands of them by a plain ValueError.
+_DIGITS = re.compile(r"[0-9]{1,18}")
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
 _TRANSIENT = (408, 425, 429)
 _MAX_WAIT = 60
@@ -156,7 +158,7 @@ def body_length(headers: Mapping[str, str]) -> int | None:
     """Return the announced length of a body in bytes, or ``None``."""
     # Repeated ones come joined; urllib3 refuses those that differ.
     text, *others = {text.strip() for text in headers.get("Content-Length", "").split(",")}
-    if "Transfer-Encoding" in headers or others or not (text.isascii() and text.isdigit()):
+    if "Transfer-Encoding" in headers or others or not _DIGITS.fullmatch(text):
         return None
     return int(text)
 
@@ -169,7 +171,7 @@ def is_chunked(headers: Mapping[str, str]) -> bool:
 def retry_after(headers: Mapping[str, str]) -> float:
     """Return the seconds the server asks us to wait, at most a minute; 0 where it does not."""
     text = headers.get("Retry-After", "").strip()
-    return float(min(int(text), _MAX_WAIT)) if text.isascii() and text.isdigit() else 0.0
+    return float(min(int(text), _MAX_WAIT)) if _DIGITS.fullmatch(text) else 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,6 +105,7 @@ def parse_url(text: object) -> SignedUrl | Trouble:
         problem = "the download URL holds a space, a backslash or a control character"
         return Trouble(problem, final=True)
     try:
+        text.encode()  # which half of a character can't be
         split = urlsplit(text)
         host, port, scheme = split.hostname, split.port, split.scheme
     except ValueError:

@@ -67,6 +67,7 @@ def test_usable_url(text, host, port):
             )
         ),
         ("https://[::1/secret", "cannot be read"),
+        ("https://h/\ud800secret", "cannot be read"),
     ],
 )
 def test_unusable_url(text, reason):
