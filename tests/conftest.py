@@ -8,6 +8,7 @@ import os
 import random
 import shutil
 import tempfile
+from datetime import timedelta
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -16,6 +17,10 @@ from hypothesis import HealthCheck, settings
 # to fail again.
 settings.register_profile(
     "steady", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+# Other examples each time, and so many that rare ones are among them: make test-properties.
+settings.register_profile(
+    "thorough", max_examples=100_000, deadline=timedelta(seconds=20), suppress_health_check=list(HealthCheck)
 )
 settings.load_profile("steady")
 

@@ -83,9 +83,10 @@ def plain_text(body: bytes) -> str:
     return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", text)).split())
 
 
-def one_line(text: str) -> str:
-    """Return the beginning of a text, with its white space made single."""
-    return " ".join(text.split())[:MESSAGE_LENGTH]
+def one_line(text: str, length: int = MESSAGE_LENGTH) -> str:
+    """Return the beginning of a text, with its white space made single, and NUL, which no database takes."""
+    # So many words are long enough; a list of all those in a large body would take many times its memory.
+    return " ".join(text.replace("\0", " ").split(maxsplit=length))[:length]
 
 
 def hide_queries(text: str) -> str:
@@ -95,14 +96,16 @@ def hide_queries(text: str) -> str:
     Signatures are struck by their names as well, should the URL before them be cut or written oddly.
     """
     text = _LOGIN.sub(r"\1***@", text)
-    text = _QUERY.sub(r"\1?***", text)
+    text = _QUERY.sub(lambda url: f"{url[1]}?***" if url[2] else url[0], text)
     return _SIGNATURE.sub(r"\1=***", text)
 
 
+# Each takes what it has gone through, or ends soon: a server's text of megabytes, in which every URL is
+# looked at from its beginning to the end of the text, would hold up a whole triggerer.
 # JSON may write a slash with a backslash before it.
 _URL = r"https?:\\?/\\?/"
 _LOGIN = re.compile(rf"(?i)({_URL})[^\s/?#\"'<>@]+@")
-_QUERY = re.compile(rf"(?i)({_URL}[^\s?\"'<>]+)\?[^\s\"'<>]+")
+_QUERY = re.compile(rf"(?i)({_URL}[^\s?\"'<>]+)(\?[^\s\"'<>]+)?")
 _SIGNATURE = re.compile(
-    r"(?i)\b(x-(?:amz|goog)-[a-z-]+|signature|sig|awsaccesskeyid|googleaccessid|token)=(?!\*)[^\s&\"'<>]+"
+    r"(?i)\b(x-(?:amz|goog)-[a-z-]{1,60}|signature|sig|awsaccesskeyid|googleaccessid|token)=(?!\*)[^\s&\"'<>]+"
 )

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timezone
 from email.utils import parsedate_to_datetime
 from enum import Enum
+from math import isfinite
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -24,6 +25,12 @@ LONGEST_WAIT = 3600.0
 
 MESSAGES = 5
 """Messages that are kept of one response."""
+
+MOST_DEPTH = 100
+"""
+Objects within objects that a payload may have. What goes through them takes a few calls for each, of the
+thousand that Python allows, and answers in use have some ten.
+"""
 
 
 class MalformedResponse(ValueError):
@@ -159,10 +166,14 @@ def read(response: Response | Problem, *, now: float, secrets: Sequence[str] = (
     if isinstance(response, Problem):
         return Decoded(problem=response)
     response = _without(secrets, response)
+    payload, is_json = None, False
     try:
-        payload, is_json = _sendable(json.loads(response.body), response.body), True
-    except (ValueError, RecursionError):
-        payload, is_json = None, False
+        payload, is_json = _sendable(json.loads(response.body), secrets), True
+    except RecursionError:
+        flaw = f"the JSON holds more than {MOST_DEPTH} objects within each other"
+        response = replace(response, body=b"", flaw=flaw)
+    except ValueError:
+        pass
     rate_limit = read_rate_limit(response, payload, now)
     if 200 <= response.status < 300:
         if is_json:
@@ -176,25 +187,30 @@ def read(response: Response | Problem, *, now: float, secrets: Sequence[str] = (
     return Decoded(problem=Problem(kind, messages, response.status, code_of(payload)), rate_limit=rate_limit)
 
 
-def _sendable(payload: Any, body: bytes) -> Any:
+def _sendable(value: Any, secrets: Sequence[str], depth: int = 0) -> Any:
     """
-    Return a payload whose texts can be written anywhere.
+    Return a payload that can go anywhere: what can't would end Airflow's whole triggerer in an event.
 
-    Half of an emoji, which is what JavaScript leaves where it cuts one, is no UTF-8: in a trigger's event it
-    would end Airflow's whole triggerer. NUL is what PostgreSQL can't hold.
+    Secrets are struck out here again, since JSON may write the characters of a text in several ways.
+    Half of an emoji, which is what JavaScript leaves where it cuts one, is no UTF-8, and is replaced. NUL,
+    which PostgreSQL can't hold, is left out. A number that takes more than 64 bits, as MessagePack has them,
+    becomes a text. NaN, or a number that is too large for a float, becomes null, as JavaScript writes it.
+
+    :raises RecursionError: where it is nested deeper than :data:`MOST_DEPTH`.
     """
-    marks = (b"\\ud", b"\\uD", b"\\u0000", b"\xed", b"\0")
-    return _cleaned(payload) if any(mark in body for mark in marks) else payload
-
-
-def _cleaned(value: Any) -> Any:
     if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode().replace("\0", "")
+        return _strike_out(value.encode("utf-8", "replace").decode().replace("\0", ""), secrets)
+    if isinstance(value, int):
+        return value if -(2**63) <= value < 2**63 else str(value)
+    if isinstance(value, float):
+        return value if isfinite(value) else None
+    if depth >= MOST_DEPTH and value:
+        raise RecursionError
     if isinstance(value, list):
-        return [_cleaned(item) for item in value]
-    return (
-        {_cleaned(key): _cleaned(item) for key, item in value.items()} if isinstance(value, dict) else value
-    )
+        return [_sendable(item, secrets, depth + 1) for item in value]
+    if isinstance(value, dict):
+        return {_sendable(key, secrets): _sendable(item, secrets, depth + 1) for key, item in value.items()}
+    return value
 
 
 def _kind_of(status: int) -> ProblemKind:

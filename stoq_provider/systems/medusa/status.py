@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from stoq_provider.core.error_text import hide_queries, message_of
+from stoq_provider.core.error_text import hide_queries, message_of, one_line
 from stoq_provider.core.forms import from_iso
 from stoq_provider.core.http import MalformedResponse
-from stoq_provider.systems.payload import optional_int, optional_text
+from stoq_provider.systems.payload import is_count, optional_int, optional_text
 
 LONGEST_LIST, LONGEST_TEXT = 20, 500
 """What is kept of the lists and texts in a job's result."""
@@ -36,7 +36,7 @@ def details_of(result: Mapping[str, Any]) -> dict[str, Any]:
             for entry in _beginning(result.get("stat_descriptors"))
             if isinstance(entry, Mapping)
         ],
-        "operations": dict(_beginning([(str(k)[:80], v) for k, v in counts if type(v) is int])),
+        "operations": dict(_beginning([(str(k)[:80], v) for k, v in counts if is_count(v)])),
         "errors": [_error(error) for error in _beginning(result.get("errors"))],
         "file_key": optional_text(result, "file_key"),
         "file_size": optional_int(result, "file_size"),
@@ -56,7 +56,7 @@ def _error(error: Any) -> dict[str, str]:
 
 
 def _short(value: Any) -> str:
-    return hide_queries(" ".join(str(value).split()))[:LONGEST_TEXT]
+    return one_line(hide_queries(str(value)), LONGEST_TEXT)
 
 
 def is_before(first: Any, second: Any) -> bool:
