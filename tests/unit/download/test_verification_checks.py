@@ -2,13 +2,12 @@ from __future__ import annotations
 
 import csv
 import io
-from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stoq_provider.download.verification import CsvRecordCounter
+from tests.fuzz.counting import count
 
 fields = st.text(alphabet='ab,;"\n\r é', max_size=8)
 ends = st.sampled_from(["\n", "\r\n", "\r"])
@@ -19,14 +18,6 @@ def written(rows, newline, quoting):
     out = io.StringIO(newline="")
     csv.writer(out, lineterminator=newline, quoting=quoting).writerows(rows)
     return out.getvalue()
-
-
-def count(data: bytes, cuts=()) -> CsvRecordCounter:
-    counter = CsvRecordCounter()
-    edges = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
-    for start, end in pairwise(edges):
-        counter.feed(data[start:end])
-    return counter
 
 
 def counted_by_csv(text: str) -> int:
@@ -60,27 +51,6 @@ lines = st.tuples(st.sampled_from(["", "a", "b,c", '"x\r"', '"\n"', '"\r\n"']), 
 @given(st.lists(lines, max_size=20).map("".join), st.lists(st.integers(0, 100), max_size=8))
 def test_line_ends_of_all_kinds_in_one_file(text, cuts):
     assert count(text.encode(), cuts).records == counted_by_csv(text)
-
-
-def counted_slowly(data: bytes) -> tuple[int, bool]:
-    inside, ended, text, records = False, 0, False, 0
-    for byte in data:
-        inside ^= byte == ord('"')
-        if byte == ord("\n") and not inside:
-            ended, text = ended + 1, False
-        elif (not text and byte not in b"\r\n") or inside:
-            text, records = True, ended + 1
-    return records, inside
-
-
-pieces = st.sampled_from([b"a", b'"', b"\n", b'""', b"\r\n", b"b" * 61, b"\n" * 64, b'"' * 65, b"c" * 200])
-
-
-@given(st.lists(pieces, max_size=60), st.lists(st.integers(0, 3000), max_size=8))
-def test_chunks_with_and_without_quotes_are_counted_alike(parts, cuts):
-    data = b"".join(parts)
-    counter = count(data, cuts)
-    assert (counter.records, counter.inside_quotes) == counted_slowly(data)
 
 
 @given(tables.filter(bool), st.integers(0, 10_000))
