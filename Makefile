@@ -32,12 +32,13 @@ define install
 		|| .venv/bin/python -m pip --python $(1)/bin/python $(PIP_INSTALL) --constraint $(2) $(WHAT)
 endef
 
-.PHONY: bench-download bench-points bench-trigger help environments demo sandbox test lint types unit test-busy test-sandbox \
-	test-oldest test-between test-matrix dist test-stores test-kills test-cluster test-browser test-medusa freeze audit clean
+.PHONY: audit bench-download bench-points bench-trigger clean demo dist environments freeze fuzz help lint sandbox test test-between \
+	test-browser test-busy test-cluster test-kills test-matrix test-medusa test-oldest test-properties test-sandbox test-stores \
+	types unit
 .DEFAULT_GOAL := help
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' Makefile
 
 # -- environments: a stamp for each set of packages, renewed when what it is made from changes ----------
 
@@ -85,6 +86,11 @@ tests/stores/node_modules/.package-lock.json: tests/stores/package-lock.json
 	$(call install,.venv,constraints/3.3.txt,bench)
 	@touch $@
 
+.venv/.fuzz: .venv/.test
+	$(SAY) 'Installing atheris into .venv'
+	$(call install,.venv,constraints/3.3.txt,fuzz)
+	@touch $@
+
 # The browser is Debian's: Playwright's own would be downloaded past all package managers.
 .venv/.browser: .venv/.stores
 	$(SAY) 'Installing Chromium, and what drives it into .venv'
@@ -129,6 +135,17 @@ unit: .venv/.test
 
 test-busy: .venv/.test ## The fast tests three times, shuffled, beside four busy processes (20 minutes)
 	@.venv/bin/python -m tests.busy -n $(WORKERS) $(DIST) $(ARGS)
+
+test-properties: .venv/.test ## Any input of others, 100,000 examples a test (more than an hour of a processor; ARGS as of pytest)
+	$(SAY) 'hypothesis, at length'
+	@.venv/bin/python -m pytest $(wildcard tests/unit/*/test_any_*.py) -m hypothesis --hypothesis-profile=thorough \
+		-n $(WORKERS) $(ARGS)
+
+fuzz: .venv/.fuzz ## The same led by coverage: responses, records of CSV (4 minutes; ARGS=-max_total_time=3600: 2 hours)
+	$(SAY) 'atheris on the decoder of responses'
+	@.venv/bin/python -m tests.fuzz answers -max_total_time=120 $(ARGS)
+	$(SAY) 'atheris on the counter of records'
+	@.venv/bin/python -m tests.fuzz records -max_total_time=120 $(ARGS)
 
 test-sandbox: .venv/.test ## The sandbox itself, and how like the real Medusa it is
 	$(SAY) 'pytest on the sandbox'
@@ -204,4 +221,4 @@ audit: .venv/.uv ## Known vulnerabilities in the pinned packages (asks PyPI)
 		exit $${failed:-0}
 
 clean: ## Remove environments, caches and demo output
-	rm -rf .venv .venv-* .medusa-lab .airflow-demo demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-* .medusa-lab .airflow-demo demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis .fuzz
