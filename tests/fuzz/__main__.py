@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
@@ -25,7 +26,7 @@ with atheris.instrument_imports(include=["stoq_provider"]):
     from stoq_provider.core.http import Response
     from tests.fuzz.answers import check_answer
     from tests.fuzz.counting import check_counts
-    from tests.fuzz.strategies import KEYS, NAMES, WORDS
+    from tests.fuzz.strategies import KEYS, NAMES, NUMBERS, WORDS, places
 
 ROOT = Path(__file__).parents[2]
 LIMITS = ("-timeout=20", "-rss_limit_mb=2048", "-max_len=4096")
@@ -39,6 +40,24 @@ def answer(data: bytes) -> None:
     pairs = (line.partition(":") for line in lines)
     status = int(first) if first in map(str, range(100, 1000)) else 200
     check_answer(Response(status, {name.lower(): value.strip() for name, _, value in pairs}, body))
+
+
+VALUES = (None, True, 1.5, [], [[]], {}, [{}], *NUMBERS, *WORDS)
+
+
+def change_answer(data: bytes, most: int, seed: int) -> bytes:
+    """Put another value into the JSON of an answer, which bytes by chance seldom do; or change some bytes."""
+    head, gap, body = data.partition(b"\n\n")
+    chance = random.Random(seed)
+    try:
+        payload = json.loads(body)
+        inside, key = chance.choice([*places(payload)])
+    except (ValueError, LookupError, RecursionError):
+        return bytes(atheris.Mutate(data, most))
+    if chance.random() < 0.3:
+        return bytes(atheris.Mutate(data, most))
+    inside[key if chance.random() < 0.5 else chance.choice(KEYS)] = chance.choice(VALUES)
+    return (head + gap + json.dumps(payload).encode())[:most]
 
 
 def records(data: bytes) -> None:
@@ -87,7 +106,8 @@ def main(name: str, *options: str) -> None:
     given = [option for option in options if not option.startswith("-")] or [str(place)]
     flags = [option for option in options if option.startswith("-")]
     arguments = [*LIMITS, f"-dict={dictionary}", f"-artifact_prefix={place.parent}{os.sep}", *flags, *given]
-    atheris.Setup([sys.argv[0], *arguments], test)
+    mutator = {"custom_mutator": change_answer} if test is answer else {}
+    atheris.Setup([sys.argv[0], *arguments], test, **mutator)
     atheris.Fuzz()
 
 

@@ -165,9 +165,9 @@ responses = st.builds(
 def changed(draw: st.DrawFn, form: object) -> object:
     """Return a copy of a JSON value in which something is another value, or is missing."""
     whole = json.loads(json.dumps(form))
-    places = [*_places(whole)]
+    found = [*places(whole)]
     for _ in range(draw(st.integers(1, 2))):
-        inside, key = draw(st.sampled_from(places))
+        inside, key = draw(st.sampled_from(found))
         if draw(st.booleans()) or key not in inside:
             inside[key] = draw(leaves | any_json)
         else:
@@ -175,11 +175,12 @@ def changed(draw: st.DrawFn, form: object) -> object:
     return whole
 
 
-def _places(value: object) -> Iterator[tuple[dict[str, object], str]]:
+def places(value: object) -> Iterator[tuple[dict[str, object], str]]:
+    """Give each object of a JSON value with each of its keys."""
     if isinstance(value, dict):
         for key in [*value]:
             yield value, key
-            yield from _places(value[key])
+            yield from places(value[key])
     elif isinstance(value, list):
         for item in value:
-            yield from _places(item)
+            yield from places(item)
