@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import time
 
-from tests.benchmarks.points import cadence, crowd, idle, picture
+from tests.benchmarks.points import cadence, crowd, fleet, fleet_picture, idle, picture
 from tests.benchmarks.points.children import Stage
 from tests.benchmarks.points.figures import machine
 
-PARTS = ("picture", "crowd", "pair", "cadence", "idle")
+PARTS = ("picture", "fleet", "crowd", "pair", "cadence", "idle")
 
 
 def arguments() -> argparse.Namespace:
@@ -40,6 +40,18 @@ def crowds(parts: tuple[str, ...], *, quick: bool) -> None:
         show(f"{cadence.JOBS} jobs of one shop, {cadence.ROUNDS} times", cadence.cadence_table(delays))
 
 
+def fleets(*, quick: bool) -> None:
+    """In virtual time: it takes one processor, and comes out the same each time."""
+    found = fleet.measure(fleet.one_shop(quick=quick))
+    show(f"{found[0].case.crowds[0].jobs:,} jobs of one shop", fleet.fleet_table(found))
+    if not quick:
+        print(f"\nDrawn: {fleet_picture.draw(found)}")
+    found = fleet.measure(fleet.many_shops(quick=quick))
+    crowds = found[0].case.crowds
+    title = f"{sum(crowd.jobs for crowd in crowds):,} jobs of {len(crowds):,} shops"
+    show(title, fleet.fleet_table(found))
+
+
 def idles(*, quick: bool) -> None:
     """Alone, since the lag of a loop is measured."""
     size = idle.Size(5, 100, 5, 20) if quick else idle.Size(100, 100, 45, 90)
@@ -54,9 +66,11 @@ def main() -> None:
     parts = tuple(args.only)
     if "picture" in parts:
         print(f"Drawn: {picture.draw()}")
+    if "fleet" in parts:
+        fleets(quick=args.quick)
     if "idle" in parts:
         idles(quick=args.quick)
-    if set(parts) - {"idle", "picture"}:
+    if set(parts) - {"fleet", "idle", "picture"}:
         crowds(parts, quick=args.quick)
     print(f"\nMeasured in {(time.monotonic() - began) / 60:.0f} minutes.")
 
