@@ -204,7 +204,7 @@ bench-download: .venv/.bench ## Time, CPU and memory of downloads against curl, 
 bench-trigger: .venv/.test ## What 200 waiting sensors cost, with and without start_from_trigger (7 minutes)
 	@.venv/bin/python -m tests.benchmarks.from_trigger $(ARGS)
 
-bench-points: .venv/.bench ## How a shop's points are spent, next to other ways (25 minutes; ARGS=--quick: 7; ARGS='--only picture': seconds)
+bench-points: .venv/.bench ## How a shop's points are spent, next to other ways (35 minutes; ARGS=--quick: 8; ARGS='--only fleet': 10)
 	@.venv/bin/python -m tests.benchmarks.points $(ARGS)
 
 freeze: .venv/.test ## Freeze what later releases have to read of this version (ARGS=--again: anew)

@@ -1,4 +1,4 @@
-"""Measure how a shop's points are spent, print tables in Markdown, draw a picture; about 21 minutes."""
+"""Measure how a shop's points are spent, print tables in Markdown, draw pictures; about half an hour."""
 
 from __future__ import annotations
 

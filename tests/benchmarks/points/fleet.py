@@ -101,10 +101,10 @@ def one_shop(*, quick: bool) -> list[Case]:
 
 
 def many_shops(*, quick: bool) -> list[Case]:
-    """Most shops have a few jobs, a few have some hundred."""
+    """Most shops have a few jobs, a few have a hundred."""
     chance = random.Random(SEED)
     crowds = [
-        Crowd(1 + int(chance.lognormvariate(0.7, 1.4)), 600.0, 60.0) for _ in range(20 if quick else 1000)
+        Crowd(1 + int(chance.lognormvariate(0.3, 1.4)), 180.0, 30.0) for _ in range(20 if quick else 1000)
     ]
     return [Case(crowds, 10, foreign) for foreign in (FOREIGN[0], FOREIGN[-1])]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import nan
 from pathlib import Path
 
 import matplotlib as mpl
@@ -46,7 +47,7 @@ def draw(found: Sequence[Figures]) -> str:
             below,
             found,
             [
-                ("-", lambda one: 100 * one.refused[2]),
+                ("-", lambda one: 100 * one.refused[2] if one.case.foreign else nan),
                 ("--", lambda one: 100 * one.refused[1]),
                 (":", lambda one: 100 * one.refused[0]),
             ],
