@@ -22,8 +22,8 @@ from pathlib import Path
 import requests
 
 from tests.medusa import seed
-from tests.medusa.postgres import Postgres
-from tests.medusa.processes import PATIENCE, Guarded, LabError, free_port, run, tail
+from tests.services.postgres import Postgres
+from tests.services.processes import PATIENCE, Guarded, ServiceError, free_port, run, tail
 
 SOURCES = Path(__file__).with_name("lab")
 CACHE = Path(__file__).parents[2] / ".medusa-lab"
@@ -150,7 +150,7 @@ class _Shop:
         self._folder = Path(tempfile.mkdtemp(prefix="medusa-lab-"))
         self._folder.chmod(0o711)
         self._site = self._folder / "site"
-        self.database = Postgres(self._folder, logs)
+        self.database = Postgres(self._folder, logs, "medusa")
         self._environment = {
             "DATABASE_URL": self.database.url,
             "SHOP_ORIGIN": self._origin,
@@ -192,7 +192,9 @@ class _Shop:
         headers = {"x-medusa-access-token": seed.API_TOKEN}
         answer = requests.get(f"{self._origin}/admin/batch-jobs?limit=1", headers=headers, timeout=30)
         if answer.status_code != 200:
-            raise LabError(f"the server does not take the token: {answer.status_code} {answer.text[:200]}")
+            raise ServiceError(
+                f"the server does not take the token: {answer.status_code} {answer.text[:200]}"
+            )
 
     def fill(self) -> None:
         """Bring an empty database to the seeded state."""
@@ -277,7 +279,8 @@ def _modules() -> Path:
 
 
 def _dump() -> Path:
-    return CACHE / f"seeded-{_digest(*PACKAGES, *PROGRAMS, '../seed.py', '../lab.py', '../postgres.py')}.sql"
+    makers = ("../seed.py", "../lab.py", "../../services/postgres.py")
+    return CACHE / f"seeded-{_digest(*PACKAGES, *PROGRAMS, *makers)}.sql"
 
 
 def _digest(*names: str) -> str:
@@ -296,17 +299,17 @@ def _node() -> str:
     node = shutil.which("node")
     hint = f"Node.js {OLDEST_NODE} or newer is needed"
     if node is None:
-        raise LabError(hint)
+        raise ServiceError(hint)
     version = subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout.strip()
     if int(version.removeprefix("v").split(".")[0]) < OLDEST_NODE:
-        raise LabError(f"{hint}, found {version}")
+        raise ServiceError(f"{hint}, found {version}")
     return node
 
 
 def _npm() -> str:
     npm = shutil.which("npm")
     if npm is None:
-        raise LabError("npm is needed to install Medusa")
+        raise ServiceError("npm is needed to install Medusa")
     return npm
 
 

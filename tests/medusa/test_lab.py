@@ -16,13 +16,13 @@ import requests
 from tests.medusa import seed
 from tests.medusa.client import Client
 from tests.medusa.lab import SOURCES
-from tests.medusa.processes import Guarded, LabError, free_port
 from tests.medusa.servers import PATIENCE
+from tests.services.processes import Guarded, ServiceError, free_port
 
 STARTER = """
 import signal, sys, time
 from pathlib import Path
-from tests.medusa.processes import Guarded
+from tests.services.processes import Guarded
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 folder = Path(sys.argv[1])
@@ -74,7 +74,7 @@ def test_a_program_that_does_not_start_shows_the_end_of_its_log(tmp_path: Path) 
     program = Guarded(
         "crasher", [sys.executable, "-c", "raise OSError('no disk')"], tmp_path / "log", cwd=tmp_path
     )
-    with pytest.raises(LabError, match=r"(?s)crasher ended while it started:.*no disk"):
+    with pytest.raises(ServiceError, match=r"(?s)crasher ended while it started:.*no disk"):
         program.start(lambda: False)
     assert not program.running
 

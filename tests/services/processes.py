@@ -1,4 +1,4 @@
-"""Programs of the lab: each behind a guard, in a process group of its own, writing to a log of its own."""
+"""Servers of the tests: each behind a guard, in a process group of its own, writing to a log of its own."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 GUARD = Path(__file__).with_name("guard.py")
@@ -23,8 +23,8 @@ INTERVAL = 0.1
 LOG_SHOWN = 3000
 
 
-class LabError(RuntimeError):
-    """The lab could not be set up; says which program failed, and the end of its log."""
+class ServiceError(RuntimeError):
+    """A server could not be set up; says which program failed, and the end of its log."""
 
 
 class Guarded:
@@ -57,7 +57,7 @@ class Guarded:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, ready: Callable[[], bool]) -> None:
-        """Start and return once it is ready; raise `LabError` if it ends or is not ready in time."""
+        """Start and return once it is ready; raise `ServiceError` if it ends or is not ready in time."""
         assert self._process is None, f"{self.name} runs already"
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -98,13 +98,24 @@ class Guarded:
     def running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Stop the program and all its processes for a while; whoever asks it something waits."""
+        assert self._process is not None, f"{self.name} does not run"
+        stopped = tree(self._process.pid)[1:]  # not the guard
+        send(signal.SIGSTOP, stopped)
+        try:
+            yield
+        finally:
+            send(signal.SIGCONT, stopped)
+
     def _await(self, ready: Callable[[], bool]) -> None:
         deadline = time.monotonic() + PATIENCE
         while not ready():
             if not self.running:
-                raise LabError(f"{self.name} ended while it started:\n{tail(self.log)}")
+                raise ServiceError(f"{self.name} ended while it started:\n{tail(self.log)}")
             if time.monotonic() > deadline:
-                raise LabError(f"{self.name} was not ready after {PATIENCE:g} s:\n{tail(self.log)}")
+                raise ServiceError(f"{self.name} was not ready after {PATIENCE:g} s:\n{tail(self.log)}")
             time.sleep(INTERVAL)
 
 
@@ -131,7 +142,7 @@ def run(
             **other,
         )
     if done.returncode:
-        raise LabError(f"{name} failed with code {done.returncode}:\n{tail(log)}")
+        raise ServiceError(f"{name} failed with code {done.returncode}:\n{tail(log)}")
 
 
 def tail(log: Path, size: int = LOG_SHOWN) -> str:
@@ -140,6 +151,27 @@ def tail(log: Path, size: int = LOG_SHOWN) -> str:
         return log.read_text("utf-8", "replace")[-size:]
     except FileNotFoundError:
         return ""
+
+
+def tree(pid: int) -> list[int]:
+    """Return a process and all that descend from it, as far as their parents live."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        with suppress(OSError):
+            if entry.name.isdigit():
+                parent = int((entry / "stat").read_text().rpartition(") ")[2].split()[1])
+                children.setdefault(parent, []).append(int(entry.name))
+    found = [pid]
+    for each in found:
+        found += children.get(each, [])
+    return found
+
+
+def send(sign: signal.Signals, pids: Sequence[int]) -> None:
+    """Send a signal to processes; those that have ended meanwhile are passed over."""
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, sign)
 
 
 def free_port() -> int:
@@ -155,4 +187,4 @@ def free_port() -> int:
         with socket.socket() as sock, suppress(OSError):
             sock.bind(("127.0.0.1", port))
             return int(sock.getsockname()[1])
-    raise LabError("no port is free")
+    raise ServiceError("no port is free")

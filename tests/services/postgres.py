@@ -1,4 +1,4 @@
-"""PostgreSQL for one run of the lab: a fresh cluster in a temporary folder, thrown away at the end."""
+"""PostgreSQL: a fresh cluster in a temporary folder, thrown away at the end."""
 
 from __future__ import annotations
 
@@ -11,30 +11,25 @@ import signal
 import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
-from tests.medusa.processes import Guarded, LabError, free_port, run
+from tests.services import debian
+from tests.services.processes import Guarded, ServiceError, free_port, run
 
 DEBIAN = Path("/usr/lib/postgresql")
-DATABASE = "medusa"
-OWNER = "medusa"
+OWNER = "tests"
+CONNECTIONS = 200
 
 
 def programs(log: Path) -> Path:
     """Return the folder of PostgreSQL's programs; root installs Debian's package where there are none."""
     if found := _programs():
         return found
-    hint = "PostgreSQL is needed: install it (Debian and Ubuntu: apt-get install postgresql)"
-    if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        raise LabError(hint)
-    quiet = {"DEBIAN_FRONTEND": "noninteractive"}
-    run("apt-get update", ["apt-get", "update"], log, cwd=log.parent, environment=quiet)
-    install = ["apt-get", "install", "--yes", "--no-install-recommends", "postgresql"]
-    run("apt-get install", install, log, cwd=log.parent, environment=quiet)
+    debian.install("postgresql", log)
     if found := _programs():
         return found
-    raise LabError(f"{hint}; apt-get installed none")
+    raise ServiceError("apt-get installed no PostgreSQL")
 
 
 def _programs() -> Path | None:
@@ -51,9 +46,11 @@ class Postgres:
 
     :param folder: the temporary folder of the run; removed with everything in it once the server has ended.
     :param logs: folder that takes ``postgres.log``.
+    :param database: name of its one database.
     """
 
-    def __init__(self, folder: Path, logs: Path) -> None:
+    def __init__(self, folder: Path, logs: Path, database: str) -> None:
+        self.database = database
         self._programs = programs(logs / "apt.log")
         self._log = logs / "postgres.log"
         self._folder = folder
@@ -74,7 +71,11 @@ class Postgres:
 
     @property
     def url(self) -> str:
-        return f"postgres://{OWNER}:{self._password}@127.0.0.1:{self._port}/{DATABASE}"
+        return f"postgres://{OWNER}:{self._password}@127.0.0.1:{self._port}/{self.database}"
+
+    def paused(self) -> AbstractContextManager[None]:
+        """Stop the server for a while; whoever asks it something waits."""
+        return self._server.paused()
 
     def start(self) -> None:
         """Make the cluster and an empty database in it."""
@@ -91,7 +92,7 @@ class Postgres:
         run("initdb", [*make, *encoding, *access], self._log, cwd=Path("/"), user=self._user)
         password.unlink()
         self._server.start(self._listens)
-        self.client("createdb", DATABASE)
+        self.client("createdb", self.database)
 
     def stop(self) -> None:
         self._server.stop()
@@ -109,7 +110,7 @@ class Postgres:
 
     def dump(self, file: Path) -> None:
         """Write the database to a file that `restore` reads."""
-        self.client("pg_dump", "--format=plain", "--no-owner", f"--file={file}", DATABASE)
+        self.client("pg_dump", "--format=plain", "--no-owner", f"--file={file}", self.database)
 
     def restore(self, file: Path) -> None:
         """Fill the empty database; one transaction, stopped at the first error."""
@@ -155,7 +156,7 @@ class Postgres:
 
     def _bare_psql(self) -> list[str]:
         plain = ["--quiet", "--no-psqlrc", "--set=ON_ERROR_STOP=1", "--tuples-only", "--no-align"]
-        return [str(self._programs / "psql"), *plain, DATABASE]
+        return [str(self._programs / "psql"), *plain, self.database]
 
     @property
     def _access(self) -> dict[str, str]:
@@ -169,10 +170,11 @@ class Postgres:
 
     def _psql(self, *what: str) -> None:
         once = ["--quiet", "--no-psqlrc", "--single-transaction", "--set=ON_ERROR_STOP=1"]
-        self.client("psql", *once, *what, "--output=/dev/null", DATABASE)
+        self.client("psql", *once, *what, "--output=/dev/null", self.database)
 
     def _settings(self) -> list[str]:
         settings = {
+            "max_connections": CONNECTIONS,
             "listen_addresses": "127.0.0.1",
             "port": self._port,
             "unix_socket_directories": "",
@@ -193,4 +195,4 @@ def _unprivileged() -> str:
     for name in ("postgres", "nobody"):
         with suppress(KeyError):
             return pwd.getpwnam(name).pw_name
-    raise LabError("PostgreSQL does not run as root, and there is no user postgres")
+    raise ServiceError("PostgreSQL does not run as root, and there is no user postgres")
