@@ -76,7 +76,7 @@ tests/stores/node_modules/.package-lock.json: tests/stores/package-lock.json
 	$(call install,.venv-$*,constraints/$*.txt,test)
 	@touch $@
 
-.medusa-lab/.stamp: .venv/.test $(wildcard tests/medusa/lab/*) $(addprefix tests/medusa/,lab.py postgres.py seed.py)
+.medusa-lab/.stamp: .venv/.test $(wildcard tests/medusa/lab/*) $(addprefix tests/medusa/,lab.py seed.py) tests/services/postgres.py
 	$(SAY) 'Installing and seeding a Medusa server into .medusa-lab (once, about two minutes)'
 	@.venv/bin/python -m tests.medusa.lab
 	@touch $@
@@ -91,12 +91,16 @@ tests/stores/node_modules/.package-lock.json: tests/stores/package-lock.json
 	$(call install,.venv,constraints/3.3.txt,fuzz)
 	@touch $@
 
+.venv/.cluster: .venv/.stores
+	$(SAY) 'Installing Redis, Celery and clients of PostgreSQL'
+	@.venv/bin/python -m tests.services.debian redis-server
+	$(call install,.venv,constraints/3.3.txt,cluster)
+	@touch $@
+
 # The browser is Debian's: Playwright's own would be downloaded past all package managers.
-.venv/.browser: .venv/.stores
+.venv/.browser: .venv/.cluster
 	$(SAY) 'Installing Chromium, and what drives it into .venv'
-	@command -v chromium >/dev/null || { test "$$(id -u)" = 0 && apt-get update -qq \
-		&& DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends chromium >/dev/null; } \
-		|| { echo 'There is no chromium here. As root: apt-get install chromium'; exit 1; }
+	@.venv/bin/python -m tests.services.debian chromium
 	$(call install,.venv,constraints/3.3.txt,browser)
 	@touch $@
 
@@ -186,7 +190,7 @@ test-kills: .venv/.stores tests/stores/node_modules/.package-lock.json ## kill -
 	$(SAY) 'Downloads killed at random moments'
 	@.venv/bin/python -m tests.stores.kills $(ARGS)
 
-test-cluster: .venv/.test ## The example DAGs, and killed workers and triggerers, in a real Airflow (five minutes)
+test-cluster: .venv/.cluster ## The example DAGs, and killed workers and triggerers, in a real Airflow on Celery (five minutes)
 	$(SAY) 'pytest on the example DAGs and on an Airflow cluster'
 	@.venv/bin/python -m pytest tests/examples tests/cluster $(ARGS)
 
@@ -201,7 +205,7 @@ test-medusa: .medusa-lab/.stamp ## Batch jobs on a real Medusa server (needs Nod
 bench-download: .venv/.bench ## Time, CPU and memory of downloads against curl, boto3 and HttpToS3Operator (18 minutes)
 	@.venv/bin/python -m tests.benchmarks.download $(ARGS)
 
-bench-trigger: .venv/.test ## What 200 waiting sensors cost, with and without start_from_trigger (7 minutes)
+bench-trigger: .venv/.cluster ## What 200 waiting sensors cost, with and without start_from_trigger (7 minutes)
 	@.venv/bin/python -m tests.benchmarks.from_trigger $(ARGS)
 
 bench-points: .venv/.bench ## How a shop's points are spent, next to other ways (35 minutes; ARGS=--quick: 8; ARGS='--only fleet': 10)

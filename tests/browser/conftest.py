@@ -56,7 +56,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
                 tmp_path_factory.mktemp("browser"),
                 sandbox,
                 dags=HERE / "dags",
-                environment=_environment(proxy),
+                variables=_environment(proxy),
             )
             with running(cluster):
                 yield cluster

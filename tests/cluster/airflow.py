@@ -4,72 +4,53 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import secrets
+import shutil
 import signal
-import socket
-import sqlite3
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
-from cryptography.fernet import Fernet
-
 from stoq_provider.testing import Sandbox
+from tests.cluster.database import Database
+from tests.cluster.hostname import VARIABLE
 from tests.cluster.processes import Component, kill_all, kill_process
 from tests.cluster.rest import Api, Run
+from tests.cluster.settings import environment
 from tests.cluster.waiting import PATIENCE, until
+from tests.services.postgres import Postgres
+from tests.services.processes import free_port
+from tests.services.redis import Redis
 
 log = logging.getLogger(__name__)
-ROOT = Path(__file__).parents[2]
 DAGS = Path(__file__).parent / "dags"
+# Log servers would listen on all addresses; here everybody reads the same disk.
+TRIGGERER = ("triggerer", "--skip-serve-logs")
 PARTS = {
-    # Log servers would listen on all addresses; here everybody reads the same disk.
-    "scheduler": ("scheduler", "--skip-serve-logs"),
-    "triggerer": ("triggerer", "--skip-serve-logs"),
-    "dag_processor": ("dag-processor",),
     "api_server": ("api-server",),
+    "scheduler": ("scheduler", "--skip-serve-logs"),
+    "dag_processor": ("dag-processor",),
 }
-SETTINGS = {
-    "CORE__EXECUTOR": "LocalExecutor",
-    "CORE__PARALLELISM": "6",
-    "CORE__LOAD_EXAMPLES": "False",
-    "CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
-    "CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
-    "LOGGING__NAMESPACE_LEVELS": "stoq_provider=DEBUG",
-    "API__HOST": "127.0.0.1",
-    "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
-    "SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
-    "SCHEDULER__JOB_HEARTBEAT_SEC": "1",
-    # A scheduler that has not reported for so long counts as gone, even for itself, and tasks that it queued
-    # begin a second try. None is killed here, and on a busy machine one can be late.
-    "SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "3600",
-    # A task whose supervisor is gone is noticed by its silence. A shorter one than the usual would have live
-    # tasks killed on a busy machine; :meth:`Cluster.kill_task` moves the last heartbeat instead.
-    "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "1",
-    "WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
-    "WORKERS__EXECUTION_API_RETRY_WAIT_MIN": "0.2",
-    "WORKERS__EXECUTION_API_TIMEOUT": "30",
-    # Triggers of a triggerer that is gone go to another after this time.
-    "TRIGGERER__JOB_HEARTBEAT_SEC": "1",
-    "TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "4",
-    "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "60",
-    "DAG_PROCESSOR__PARSING_PROCESSES": "1",
-    "STOQ__POLL_INTERVAL": "0.5",
-    "STOQ__UNHEALTHY_AFTER": "60",
-}
+
+
+def _worker(name: str, home: Path) -> tuple[str, ...]:
+    pid = home / f"{name}.pid"
+    alone = ("--without-gossip", "--without-mingle")
+    return ("celery", "worker", "--skip-serve-logs", "--celery-hostname", name, "--pid", str(pid), *alone)
 
 
 class Cluster:
     """
-    Api-server, scheduler with its workers, dag-processor and triggerer.
+    Api-server, scheduler, dag-processor, Celery workers and triggerers, with PostgreSQL and Redis.
 
-    :param home: an empty folder; database, logs, files and process ids go there.
+    :param home: an empty folder; logs, files and process ids go there.
     :param sandbox: the shop, known as ``stoq_default``; ``connections`` adds others by key.
     :param dags: the folder of the DAGs.
-    :param environment: variables of all processes, beside those made here.
+    :param workers: how many; they are called ``worker_1`` and so on.
+    :param triggerers: how many; they are called ``triggerer_1`` and so on.
+    :param variables: of the environment of all components, beside those made here.
     """
 
     def __init__(
@@ -78,28 +59,39 @@ class Cluster:
         sandbox: Sandbox,
         *,
         dags: Path = DAGS,
-        environment: Mapping[str, str] | None = None,
+        workers: int = 1,
+        triggerers: int = 1,
+        variables: Mapping[str, str] | None = None,
         **connections: str,
     ) -> None:
         self.home = home.resolve()
         self.sandbox = sandbox
         self.dags = dags
-        port = _free_port()
+        # Not in the home: the user that runs PostgreSQL may not be allowed to enter it.
+        self._folder = Path(tempfile.mkdtemp(prefix="cluster-"))
+        self._folder.chmod(0o711)
+        self.postgres = Postgres(self._folder, self.home, "airflow")
+        self.redis = Redis(self.home, self.home)
+        port = free_port()
         self.api = Api(f"http://127.0.0.1:{port}")
-        self.environment = _environment(self.home, dags, port) | {
-            f"AIRFLOW_CONN_{name.upper()}": json.dumps(
-                {"conn_type": system, "host": host, "password": key, "extra": {"timeout": PATIENCE}}
-            )
-            for name, system, host, key in (
-                ("stoq_default", "stoq", sandbox.origin, sandbox.key),
-                ("medusa_default", "medusa", sandbox.medusa_origin, sandbox.medusa_token),
-                *((name, "stoq", sandbox.origin, key) for name, key in connections.items()),
-            )
+        self.environment = {
+            **environment(self.home, dags, port, self.postgres.url, self.redis.url),
+            **_connections(sandbox, connections),
+            **(variables or {}),
         }
-        self.environment |= environment or {}
+        self.database = Database(self.postgres.url, self.environment["AIRFLOW__CORE__FERNET_KEY"])
+        self.workers = [f"worker_{number + 1}" for number in range(workers)]
+        self.triggerers = [f"triggerer_{number + 1}" for number in range(triggerers)]
+        commands = {
+            **PARTS,
+            **{name: _worker(name, self.home) for name in self.workers},
+            **dict.fromkeys(self.triggerers, TRIGGERER),
+        }
         self.parts = {
-            name: Component(name, arguments, self.home, self.environment, self.home / f"{name}.log")
-            for name, arguments in PARTS.items()
+            name: Component(
+                name, command, self.home, self.environment | {VARIABLE: name}, self.home / f"{name}.log"
+            )
+            for name, command in commands.items()
         }
 
     # -- life ---------------------------------------------------------------------------------------
@@ -108,6 +100,8 @@ class Cluster:
     def running(self) -> Iterator[Cluster]:
         """Start everything, and stop it whatever happens."""
         try:
+            self.postgres.start()
+            self.redis.start()
             self._migrate()
             for name in self.parts:
                 self.start(name)
@@ -135,10 +129,13 @@ class Cluster:
         for part in self.parts.values():
             part.kill()
         kill_all(self.home)
+        self.redis.stop()
+        self.postgres.stop()
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def until_healthy(self) -> None:
         """Wait until each component has reported."""
-        until("a healthy cluster", self._healthy)
+        until("a healthy cluster", self._healthy, tell=self.api.health)
 
     def component_logs(self) -> dict[str, str]:
         """Return what each component wrote, by the name of its file."""
@@ -146,64 +143,38 @@ class Cluster:
 
     # -- the processes of tasks ---------------------------------------------------------------------
 
-    def kill_task(self, run: Run, *, supervisor: bool = False, try_number: int = 1) -> None:
-        """
-        Kill the process of a try that runs now.
-
-        :param supervisor: kill its supervisor too, and first, as when a machine goes down: nobody is left to
-            report the end of the task.
-        """
+    def kill_task(self, run: Run, try_number: int = 1) -> None:
+        """Kill the process of a try that runs now; its supervisor reports that."""
         file = self.home / "processes" / f"{run.run_id}.{try_number}.json"
         until(f"the process of {run}", file.exists)
-        pids = json.loads(file.read_text())
-        for name in ("supervisor", "task") if supervisor else ("task",):
-            kill_process(pids[name], self.home)
-        if supervisor:
-            self._let_silence_count(run, try_number)
+        kill_process(json.loads(file.read_text()), self.home)
 
-    # -- what the API does not show -----------------------------------------------------------------
+    def kill_worker(self, run: Run, try_number: int = 1) -> None:
+        """
+        Kill the worker that runs a task, with all its processes, as when a machine goes down.
 
-    def triggers(self) -> list[str]:
-        """Return the arguments of all triggers, as JSON."""
-        with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as database:
-            rows = database.execute("select kwargs from trigger").fetchall()
-        return [self._plain(arguments) for (arguments,) in rows]
+        Nobody is left to report the end of the task. Its silence counts at once, and another worker is there.
+        """
+        name = self.api.task(run)["hostname"]
+        self.kill(name)
+        until(f"the scheduler to miss {run}", lambda: not self.database.silence(run, try_number))
+        self.start(name)
 
-    @contextmanager
-    def triggers_elsewhere(self) -> Iterator[None]:
-        """Give all triggers to another triggerer, which seems to be alive and does nothing."""
-        columns = "job_type, state, hostname, start_date, unixname"
-        begin = (
-            f"insert into job ({columns}, latest_heartbeat) select {columns}, '2999-01-01 00:00:00.000000' "
-            "from job where job_type = 'TriggererJob' and state = 'running' order by id desc limit 1"
+    def triggerer(self, run: Run) -> str:
+        """Return the name of the triggerer that waits for a deferred task."""
+        name: str = until(
+            f"a triggerer of {run}", lambda: (self.api.task(run)["triggerer_job"] or {}).get("hostname")
         )
-        with closing(sqlite3.connect(self.database, timeout=PATIENCE)) as database:
-            with database:
-                other = database.execute(begin).lastrowid
-                database.execute("update trigger set triggerer_id = ?", (other,))
-            try:
-                yield
-            finally:
-                with database:
-                    database.execute("delete from job where id = ?", (other,))
+        return name
 
-    @property
-    def database(self) -> Path:
-        """The database file; what was written last stands in a second one beside it."""
-        return self.home / "airflow.db"
-
-    def _let_silence_count(self, run: Run, try_number: int) -> None:
-        """Move the last heartbeat of a try into the past, until the scheduler has taken note of it."""
-        move = (
-            "update task_instance set last_heartbeat_at = '2000-01-01 00:00:00.000000' "
-            "where dag_id = ? and run_id = ? and try_number = ? and state = 'running'"
-        )
-
-        def noticed() -> bool:
-            with closing(sqlite3.connect(self.database, timeout=PATIENCE)) as database, database:
-                return database.execute(move, (run.dag_id, run.run_id, try_number)).rowcount == 0
-
-        until(f"the scheduler to miss {run}", noticed)
+    def move_triggers(self, run: Run) -> None:
+        """Give the triggers to a triggerer that does not wait for a task yet."""
+        others = {
+            name: number
+            for name, number in self.database.triggerers(PATIENCE).items()
+            if name != self.triggerer(run)
+        }
+        self.database.move_triggers(next(iter(others.values())))
 
     # -- steps --------------------------------------------------------------------------------------
 
@@ -221,18 +192,17 @@ class Cluster:
                 check=True,
             )
 
-    def _plain(self, arguments: str) -> str:
-        """Airflow encrypts what the scheduler writes, and leaves what a worker sends as it is."""
-        if arguments.startswith("{"):
-            return arguments
-        return Fernet(self.environment["AIRFLOW__CORE__FERNET_KEY"]).decrypt(arguments).decode()
-
     def _healthy(self) -> bool:
         for name, part in self.parts.items():
             assert part.code is None, f"{name} ended with {part.code}"
         health = self.api.health() or {}
         names = ("metadatabase", "scheduler", "triggerer", "dag_processor")
-        return all(health.get(name, {}).get("status") == "healthy" for name in names)
+        seconds = float(self.environment["AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD"])
+        return (
+            all(health.get(name, {}).get("status") == "healthy" for name in names)
+            and len(self.database.triggerers(seconds)) == len(self.triggerers)
+            and all("ready." in self.parts[name].log.read_text() for name in self.workers)
+        )
 
     def _all_parsed(self) -> bool:
         errors = self.api.call("GET", "/importErrors")["import_errors"]
@@ -241,31 +211,14 @@ class Cluster:
         return len(self.api.call("GET", "/dags")["dags"]) == text.lower().count("with dag(")
 
 
-def _environment(home: Path, dags: Path, port: int) -> dict[str, str]:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW_")}
-    made = {
-        "CORE__DAGS_FOLDER": str(dags),
-        "CORE__FERNET_KEY": Fernet.generate_key().decode(),
-        "CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
-        "API__PORT": str(port),
-        "API__BASE_URL": f"http://127.0.0.1:{port}",
-        "API__SECRET_KEY": secrets.token_hex(32),
-        "API_AUTH__JWT_SECRET": secrets.token_hex(32),
-    }
+def _connections(sandbox: Sandbox, keys: Mapping[str, str]) -> dict[str, str]:
     return {
-        **inherited,
-        "AIRFLOW_HOME": str(home),
-        "STOQ_CLUSTER_FOLDER": str(home),
-        "PYTHONPATH": str(ROOT),
-        "PYTHONUNBUFFERED": "1",
-        "PYTHONWARNINGS": "ignore",
-        "NO_PROXY": "127.0.0.1,localhost",
-        **{f"AIRFLOW__{name}": value for name, value in {**SETTINGS, **made}.items()},
+        f"AIRFLOW_CONN_{name.upper()}": json.dumps(
+            {"conn_type": system, "host": host, "password": key, "extra": {"timeout": PATIENCE}}
+        )
+        for name, system, host, key in (
+            ("stoq_default", "stoq", sandbox.origin, sandbox.key),
+            ("medusa_default", "medusa", sandbox.medusa_origin, sandbox.medusa_token),
+            *((name, "stoq", sandbox.origin, key) for name, key in keys.items()),
+        )
     }
-
-
-def _free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,7 +35,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, signatures: set[str]) -> I
     size = ShopSize(orders=200, offers=4)
     with Sandbox(window_seconds=WINDOW, size=size, extra_keys=(BUSY_KEY,)) as sandbox:
         _note_signatures(sandbox, signatures)
-        cluster = Cluster(tmp_path_factory.mktemp("cluster"), sandbox, stoq_busy=BUSY_KEY)
+        home = tmp_path_factory.mktemp("cluster")
+        cluster = Cluster(home, sandbox, workers=2, triggerers=2, stoq_busy=BUSY_KEY)
         with running(cluster):
             yield cluster
 
@@ -48,6 +50,8 @@ def running(cluster: Cluster) -> Iterator[None]:
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with cluster.running():
+            # Airflow has a say in it; a line for each request would hide all else where a test fails.
+            logging.getLogger("uvicorn.access").disabled = True
             yield
     finally:
         signal.signal(signal.SIGTERM, before)

@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from tests.cluster.waiting import PATIENCE, until
+from tests.services.processes import send, tree
 
 
 def missing() -> str | None:
@@ -66,10 +67,11 @@ class Component:
         return None if self._process is None else self._process.poll()
 
     def kill(self, sign: signal.Signals = signal.SIGKILL) -> None:
-        """Send the leader a signal, wait until it has ended, and kill what is left of its group."""
+        """Send the leader a signal, wait for its end, and kill what is left of its descendants."""
         process, self._process = self._process, None
         if process is None:
             return
+        descendants = tree(process.pid)[1:]
         try:
             if sign is not signal.SIGKILL:
                 process.send_signal(sign)
@@ -77,6 +79,7 @@ class Component:
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
+            send(signal.SIGKILL, [pid for pid in descendants if is_in(pid, self._home)])
             process.wait(PATIENCE)
 
 
@@ -88,15 +91,17 @@ def descendants(home: Path) -> list[int]:
     working directory is what all of them inherit and none changes.
     """
     return [
-        int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit() and _is_in(entry, home)
+        int(entry.name)
+        for entry in Path("/proc").iterdir()
+        if entry.name.isdigit() and is_in(int(entry.name), home)
     ]
 
 
 def kill_process(pid: int, home: Path) -> None:
     """Kill one process of a cluster and wait until it is gone; another's process is never touched."""
-    assert _is_in(Path(f"/proc/{pid}"), home), f"process {pid} does not belong to {home}"
+    assert is_in(pid, home), f"process {pid} does not belong to {home}"
     os.kill(pid, signal.SIGKILL)
-    until(f"the end of process {pid}", lambda: not _is_in(Path(f"/proc/{pid}"), home))
+    until(f"the end of process {pid}", lambda: not is_in(pid, home))
 
 
 def kill_all(home: Path) -> None:
@@ -111,9 +116,9 @@ def kill_all(home: Path) -> None:
     until(f"the end of all processes in {home}", none_left)
 
 
-def _is_in(process: Path, home: Path) -> bool:
+def is_in(pid: int, home: Path) -> bool:
     """Whether a process works in a folder; one that has ended, or is not ours, does not."""
     try:
-        return (process / "cwd").readlink() == home
+        return Path(f"/proc/{pid}/cwd").readlink() == home
     except OSError:
         return False

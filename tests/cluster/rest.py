@@ -81,6 +81,10 @@ class Api:
         (task,) = self.instances(run)
         return task
 
+    def states(self, run: Run) -> list[tuple[str, int]]:
+        """Return state and number of tries of each task instance."""
+        return [(task["state"], task["try_number"]) for task in self.instances(run)]
+
     def log(self, run: Run, try_number: int, map_index: int = -1) -> str:
         """Return the log of a try, with all fields of its lines."""
         path = f"{run.path}/taskInstances/{run.task_id}/logs/{try_number}"
@@ -137,7 +141,7 @@ class Api:
             assert state not in ("success", "failed"), f"{run} is {state}:\n{self.logs(run)[-LOG_SHOWN:]}"
             return None
 
-        return until(f"{run} to be {states}", look, timeout)
+        return until(f"{run} to be {states}", look, timeout, lambda: self.states(run))
 
     def wait_task(self, run: Run, state: str, *, tries: int = 1, timeout: float = PATIENCE) -> dict[str, Any]:
         """Wait for a state in try number ``tries``; another end or a later try fails at once."""
@@ -150,4 +154,5 @@ class Api:
             assert not ended, f"{run}: {task}\n{self.logs(run)[-LOG_SHOWN:]}"
             return None
 
-        return until(f"{run} to be {state} in try {tries}", look, timeout)
+        what = f"{run} to be {state} in try {tries}"
+        return until(what, look, timeout, lambda: self.states(run))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +113,7 @@ def deferred(cluster: Cluster, shop: Shop, dag_id: str = "deferred_export") -> R
 
 def test_completed_while_deferred(cluster: Cluster, shop: Shop) -> None:
     run = deferred(cluster, shop)
-    until("its only trigger", lambda: len(cluster.triggers()) == 1)
+    until("its only trigger", lambda: len(cluster.database.triggers()) == 1)
     # A local file has no console.
     assert cluster.api.links(run) == {"Destination": None, "STOQ admin": "https://admin.shopify.com/"}
     shop.finish()
@@ -125,29 +126,31 @@ def test_completed_while_deferred(cluster: Cluster, shop: Shop) -> None:
         {"job_id": job_id, "outcome": "succeeded", "total": None, "processed": None, "error": None}
     ]
     assert run.run_id in str(stored(manifest))
-    until("the trigger to be gone", lambda: not cluster.triggers())
+    until("the trigger to be gone", lambda: not cluster.database.triggers())
 
 
 @pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "redeployed"])
 def test_triggerer_killed_or_redeployed(cluster: Cluster, shop: Shop, sign: signal.Signals) -> None:
+    """The other triggerer takes over, without a word from anybody."""
     run = deferred(cluster, shop)
-    cluster.kill("triggerer", sign)
-    polls = shop.polls()
-    shop.finish()
+    name = cluster.triggerer(run)
+    cluster.kill(name, sign)
+    shop.until_polled()
     assert cluster.api.task(run)["state"] == "deferred"
-    cluster.start("triggerer")
+    assert cluster.triggerer(run) != name
+    cluster.start(name)
+    shop.finish()
     cluster.api.wait(run)
-    assert shop.polls() > polls
     assert len(shop.job_ids()) == 1
     stored(cluster.api.xcoms(run)["return_value"])
 
 
-@pytest.mark.parametrize("supervisor", [False, True], ids=["task process", "machine"])
-def test_worker_killed_after_the_handle(cluster: Cluster, shop: Shop, supervisor: bool) -> None:
+@pytest.mark.parametrize("kill", [Cluster.kill_task, Cluster.kill_worker], ids=["task process", "machine"])
+def test_worker_killed_after_the_handle(cluster: Cluster, shop: Shop, kill: Callable[..., None]) -> None:
     shop.hold()
     run = cluster.api.trigger("worker_export")
     shop.until_polled()
-    cluster.kill_task(run, supervisor=supervisor)
+    kill(cluster, run)
     cluster.api.wait_task(run, "running", tries=2)
     shop.until_polled()
     shop.finish()
@@ -209,7 +212,7 @@ def test_task_marked_failed(cluster: Cluster, shop: Shop) -> None:
     (job_id,) = shop.job_ids()
     cluster.api.mark_failed(run)
     cluster.api.wait(run, ("failed",))
-    until("the trigger to be gone", lambda: not cluster.triggers())
+    until("the trigger to be gone", lambda: not cluster.database.triggers())
     shop.until_left_alone()
     assert shop.sandbox.state["jobs"][job_id]["status"] == "running"
     shop.finish()
@@ -221,7 +224,7 @@ def test_task_marked_failed(cluster: Cluster, shop: Shop) -> None:
 
 def words(cluster: Cluster) -> str:
     """What triggers wrote into the logs of their tasks, or, given up by Airflow, into the triggerer's."""
-    files = [*cluster.home.glob("logs/**/*.trigger.*.log"), cluster.home / "triggerer.log"]
+    files = [*cluster.home.glob("logs/**/*.trigger.*.log"), *cluster.home.glob("triggerer_*.log")]
     return "".join(file.read_text() for file in files)
 
 
@@ -230,7 +233,7 @@ def deferred_medusa(cluster: Cluster) -> Run:
     cluster.sandbox.control("medusa", "next_job", stuck=True)
     run = cluster.api.trigger("deferred_medusa")
     cluster.api.wait_task(run, "deferred")
-    until("its trigger", lambda: len(cluster.triggers()) == 1)
+    until("its trigger", lambda: len(cluster.database.triggers()) == 1)
     until("a poll", lambda: cluster.sandbox.state["medusa"]["requests"].get("GET /admin/batch-jobs/{id}"))
     return run
 
@@ -250,8 +253,8 @@ def test_task_marked_failed_whose_system_can_cancel(cluster: Cluster) -> None:
 
 def test_trigger_that_moves_to_another_triggerer_cancels_nothing(cluster: Cluster) -> None:
     run = deferred_medusa(cluster)
-    with cluster.triggers_elsewhere():
-        until("its words", lambda: "The task is deferred, so its jobs are left alone" in words(cluster))
+    cluster.move_triggers(run)
+    until("its words", lambda: "The task is deferred, so its jobs are left alone" in words(cluster))
     assert batch_job(cluster)["status"] == "created"
     assert cluster.api.task(run)["state"] == "deferred"
 
@@ -300,7 +303,7 @@ def test_secrets_are_left_nowhere(cluster: Cluster, shop: Shop, signatures: set[
     shop.sandbox.arm("status", status=500, body=echo, path="/exports/", times=2)
     run = deferred(cluster, shop)
     leaks = Leaks({shop.sandbox.key, BUSY_KEY})
-    leaks.look("trigger", "".join(cluster.triggers()), *shop.job_ids())
+    leaks.look("trigger", "".join(cluster.database.triggers()), *shop.job_ids())
     shop.finish()
     cluster.api.wait(run)
     (job_id,) = shop.job_ids()
@@ -311,5 +314,9 @@ def test_secrets_are_left_nowhere(cluster: Cluster, shop: Shop, signatures: set[
     leaks.look("XCom", json.dumps(cluster.api.xcoms(run)), job_id)
     leaks.look("rendered", json.dumps(cluster.api.task(run)["rendered_fields"]), "revenue")
     leaks.look_into(cluster.home.glob("logs/**/*.log*"), job_id)
-    leaks.look_into(cluster.home.glob("airflow.db*"), job_id)
-    leaks.look_into(cluster.home.glob("*.log"), job_id)
+    tables = dict(cluster.database.everything())
+    assert {"trigger", "xcom", "rendered_task_instance_fields", "task_state_store"} <= tables.keys(), (
+        tables.keys()
+    )
+    leaks.look("database", "".join(tables.values()), job_id)
+    leaks.look_into(cluster.home.glob("*.log"), run.run_id)

@@ -21,8 +21,9 @@ def test_sensor_needs_no_worker_before_the_end(cluster: Cluster, monkeypatch: py
     shop.until_polled()
     worked = f"logs/**/run_id={run.run_id}/**/attempt=1.log"
     assert not list(cluster.home.glob(worked))
-    cluster.kill("triggerer")
-    cluster.start("triggerer")
+    name = cluster.triggerer(run)
+    cluster.kill(name)
+    cluster.start(name)
     shop.until_polled()
     shop.finish()
     cluster.api.wait(run)

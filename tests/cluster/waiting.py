@@ -18,13 +18,19 @@ Much longer than anything takes on a quiet machine, so that a busy one only make
 INTERVAL = 0.1
 
 
-def until(what: str, look: Callable[[], T], timeout: float = PATIENCE) -> T:
-    """Return the first true answer of ``look``; fail with what was waited for, and the last answer."""
+def until(
+    what: str, look: Callable[[], T], timeout: float = PATIENCE, tell: Callable[[], object] | None = None
+) -> T:
+    """
+    Return the first true answer of ``look``.
+
+    :param tell: what to say when there was none in time; the last answer of ``look`` where not given.
+    """
     deadline = time.monotonic() + timeout
     while True:
         answer = look()
         if answer:
             return answer
         if time.monotonic() > deadline:
-            raise AssertionError(f"waited {timeout:g} s for {what}; the last answer was {answer!r}")
+            raise AssertionError(f"waited {timeout:g} s for {what}; at last: {tell() if tell else answer!r}")
         time.sleep(INTERVAL)

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from tests.documents import README, ROOT, blocks
-from tests.medusa.processes import free_port
+from tests.services.processes import free_port
 
 INSTALLED = f"""
 PATH={Path(sys.executable).parent}:$PATH

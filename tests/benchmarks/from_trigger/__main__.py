@@ -2,7 +2,7 @@
 Processor time of a real Airflow 3.3 whose sensors wait, with and without ``start_from_trigger``.
 
 Each sensor waits for the job of the task before it, by its XCom. Processor time, since wall time tells more
-of the machine than of Airflow; the figures of the workers are those of the scheduler's children.
+of the machine than of Airflow.
 """
 
 from __future__ import annotations
@@ -12,13 +12,12 @@ import os
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 from stoq_provider.testing import Sandbox
 from tests.cluster.airflow import Cluster
-from tests.cluster.processes import descendants
 from tests.cluster.rest import Api
 from tests.cluster.waiting import until
+from tests.services.processes import tree
 
 DAGS = Path(__file__).parent / "dags"
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -74,44 +73,18 @@ def count(api: Api, path: str, state: str) -> int:
 
 
 def used(cluster: Cluster) -> dict[str, float]:
-    """Return the processor seconds of each part since it started; workers are the scheduler's children."""
-    stats = {pid: stat for pid in descendants(cluster.home) if (stat := read(pid)) is not None}
-    scheduler, triggerer = (cluster.parts[name].pid for name in ("scheduler", "triggerer"))
-    children = [pid for pid in stats if pid != scheduler and scheduler in line(stats, pid)]
-    return {
-        "scheduler": own(stats[scheduler]),
-        "workers": ended(stats[scheduler]) + sum(own(stats[pid]) + ended(stats[pid]) for pid in children),
-        "triggerer": sum(
-            own(stats[pid]) + ended(stats[pid]) for pid in stats if triggerer in line(stats, pid)
-        ),
-    }
+    """Return the processor seconds of each part since it started, with those of its children."""
+    parts = {"workers": "worker_1", "scheduler": "scheduler", "triggerer": "triggerer_1"}
+    return {part: sum(seconds(pid) for pid in tree(cluster.parts[name].pid)) for part, name in parts.items()}
 
 
-def read(pid: int) -> list[str] | None:
-    """Return the fields of a process behind its name."""
+def seconds(pid: int) -> float:
+    """Return what a process used, and its children that have ended."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
     except OSError:
-        return None
-
-
-def line(stats: dict[int, Any], pid: int) -> list[int]:
-    """Return a process and those that it descends from."""
-    found = []
-    while pid in stats:
-        found.append(pid)
-        pid = int(stats[pid][1])
-    return found
-
-
-def own(stat: list[str]) -> float:
-    """Return what a process used itself."""
-    return (int(stat[11]) + int(stat[12])) / TICKS
-
-
-def ended(stat: list[str]) -> float:
-    """Return what its children used that have ended."""
-    return (int(stat[13]) + int(stat[14])) / TICKS
+        return 0.0
+    return sum(int(field) for field in fields[11:15]) / TICKS
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from datetime import timedelta
@@ -44,7 +43,7 @@ class TellsItsProcess:
         file = FOLDER / "processes" / f"{ti.run_id}.{ti.try_number}.json"
         file.parent.mkdir(exist_ok=True)
         unfinished = file.with_suffix(".unfinished")
-        unfinished.write_text(json.dumps({"task": os.getpid(), "supervisor": os.getppid()}))
+        unfinished.write_text(str(os.getpid()))
         unfinished.rename(file)
         return super().execute(context)
 
