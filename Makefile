@@ -32,8 +32,8 @@ define install
 		|| .venv/bin/python -m pip --python $(1)/bin/python $(PIP_INSTALL) --constraint $(2) $(WHAT)
 endef
 
-.PHONY: audit bench-download bench-points bench-trigger clean demo dist environments freeze fuzz help lint sandbox test test-between \
-	test-browser test-busy test-cluster test-kills test-matrix test-medusa test-oldest test-properties test-sandbox test-stores \
+.PHONY: audit bench-download bench-points bench-trigger clean demo dist environments freeze fuzz help lint sandbox storm test \
+	test-between test-browser test-busy test-cluster test-kills test-matrix test-medusa test-oldest test-properties test-sandbox test-stores \
 	types unit
 .DEFAULT_GOAL := help
 
@@ -190,9 +190,13 @@ test-kills: .venv/.stores tests/stores/node_modules/.package-lock.json ## kill -
 	$(SAY) 'Downloads killed at random moments'
 	@.venv/bin/python -m tests.stores.kills $(ARGS)
 
-test-cluster: .venv/.cluster ## The example DAGs, and killed workers and triggerers, in a real Airflow on Celery (five minutes)
+test-cluster: .venv/.cluster ## The example DAGs, and killed workers and triggerers, in a real Airflow on Celery (six minutes)
 	$(SAY) 'pytest on the example DAGs and on an Airflow cluster'
 	@.venv/bin/python -m pytest tests/examples tests/cluster $(ARGS)
+
+storm: .venv/.cluster ## Exports, actions and mails on a cluster that keeps failing, ten times (40 minutes; ARGS='--seeds 7': one)
+	$(SAY) 'Ten storms'
+	@.venv/bin/python -m pytest tests/cluster/test_storm.py --seeds 1-10 --storm-seconds 120 $(ARGS)
 
 test-browser: .venv/.browser ## Connection forms and a task's page in Chromium (two minutes; ARGS=--screenshots: renew docs/images)
 	$(SAY) 'pytest in a browser'

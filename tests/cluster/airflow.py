@@ -21,7 +21,7 @@ from tests.cluster.rest import Api, Run
 from tests.cluster.settings import environment
 from tests.cluster.waiting import PATIENCE, until
 from tests.services.postgres import Postgres
-from tests.services.processes import free_port
+from tests.services.processes import children, free_port
 from tests.services.redis import Redis
 
 log = logging.getLogger(__name__)
@@ -159,6 +159,18 @@ class Cluster:
         self.kill(name)
         until(f"the scheduler to miss {run}", lambda: not self.database.silence(run, try_number))
         self.start(name)
+
+    def task_processes(self) -> tuple[list[int], list[int]]:
+        """Return the supervisors of tasks on all workers, and the tasks' own processes."""
+        parents = children()
+        pools = [
+            pid
+            for name in self.workers
+            if self.parts[name].runs
+            for pid in parents.get(self.parts[name].pid, [])
+        ]
+        supervisors = [pid for pid in pools if parents.get(pid)]
+        return supervisors, [pid for supervisor in supervisors for pid in parents[supervisor]]
 
     def triggerer(self, run: Run) -> str:
         """Return the name of the triggerer that waits for a deferred task."""

@@ -14,6 +14,8 @@ from stoq_provider.testing import Sandbox
 from stoq_provider.testing.shop import ShopSize
 from tests.cluster.airflow import Cluster
 from tests.cluster.processes import missing
+from tests.stores.running import running as running_store
+from tests.stores.stores import S3Store
 
 BUSY_KEY = "stoq_api_key_sandbox_busy00000000000000000000"
 """Key of a second shop, whose points are counted apart."""
@@ -22,6 +24,7 @@ WINDOW = 20.0
 """Seconds of a window of points, a third of the real one: who has spent all waits for the next."""
 
 LOG_SHOWN = 6000
+STORMS = pytest.StashKey[list[str]]()
 
 
 @pytest.fixture(scope="session")
@@ -30,13 +33,44 @@ def signatures() -> set[str]:
     return set()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--seeds", default="1", help="storms: one seed, or first-last")
+    parser.addoption("--storm-seconds", type=float, default=30.0, help="how long each storm blows")
+
+
 @pytest.fixture(scope="session")
-def cluster(tmp_path_factory: pytest.TempPathFactory, signatures: set[str]) -> Iterator[Cluster]:
+def store() -> Iterator[S3Store]:
+    """A real S3 server."""
+    with running_store("s3") as store:
+        assert isinstance(store, S3Store)
+        yield store
+
+
+@pytest.fixture(scope="session")
+def record_storm(request: pytest.FixtureRequest) -> list[str]:
+    """Rows of the table of storms."""
+    return request.config.stash.setdefault(STORMS, [])
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    if rows := config.stash.get(STORMS, []):
+        head = ("seed", "runs", "kills", "faults", "repeats", "uncertain", "job gone", "uploads left", "time")
+        terminalreporter.write_line(f"| {' | '.join(head)} |")
+        terminalreporter.write_line("| ---: " * len(head) + "|")
+        for row in rows:
+            terminalreporter.write_line(row)
+
+
+@pytest.fixture(scope="session")
+def cluster(
+    tmp_path_factory: pytest.TempPathFactory, signatures: set[str], store: S3Store
+) -> Iterator[Cluster]:
     size = ShopSize(orders=200, offers=4)
     with Sandbox(window_seconds=WINDOW, size=size, extra_keys=(BUSY_KEY,)) as sandbox:
         _note_signatures(sandbox, signatures)
         home = tmp_path_factory.mktemp("cluster")
-        cluster = Cluster(home, sandbox, workers=2, triggerers=2, stoq_busy=BUSY_KEY)
+        variables = {"STOQ_CLUSTER_LAKE": store.root, **store.connections}
+        cluster = Cluster(home, sandbox, workers=2, triggerers=2, variables=variables, stoq_busy=BUSY_KEY)
         with running(cluster):
             yield cluster
 

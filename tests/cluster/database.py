@@ -15,10 +15,7 @@ LIVE = """
 select hostname, id from job where job_type = 'TriggererJob' and state = 'running'
 and latest_heartbeat > now() - make_interval(secs => %s)
 """
-SILENT = """
-update task_instance set last_heartbeat_at = '2000-01-01 00:00:00+00'
-where dag_id = %s and run_id = %s and try_number = %s and state = 'running'
-"""
+SILENT = "update task_instance set last_heartbeat_at = '2000-01-01 00:00:00+00' where state = 'running'"
 
 
 class Database:
@@ -47,7 +44,18 @@ class Database:
 
     def silence(self, run: Run, try_number: int) -> bool:
         """Move the last heartbeat of a running try into the past; ``False``: it does not run."""
-        return self.execute(SILENT, run.dag_id, run.run_id, try_number) > 0
+        which = " and dag_id = %s and run_id = %s and try_number = %s"
+        return self.execute(SILENT + which, run.dag_id, run.run_id, try_number) > 0
+
+    def silence_worker(self, name: str) -> None:
+        """Move the last heartbeat of all that runs on a worker into the past."""
+        self.execute(f"{SILENT} and hostname = %s", name)
+
+    def silence_schedulers(self) -> None:
+        """Move the last heartbeat of each scheduler into the past: one that starts takes over its tasks."""
+        self.execute(
+            "update job set latest_heartbeat = '2000-01-01 00:00:00+00' where job_type = 'SchedulerJob'"
+        )
 
     def everything(self) -> Iterator[tuple[str, str]]:
         """Return each table with a text of all its rows."""

@@ -56,6 +56,11 @@ class Component:
             )
 
     @property
+    def runs(self) -> bool:
+        """Whether it was started and not ended by :meth:`kill`."""
+        return self._process is not None
+
+    @property
     def pid(self) -> int:
         """The process id of the leader."""
         assert self._process is not None, f"{self.name} does not run"

@@ -21,15 +21,18 @@ SETTINGS = {
     "CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
     "LOGGING__NAMESPACE_LEVELS": "stoq_provider=DEBUG",
     "API__HOST": "127.0.0.1",
-    "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
+    "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
     "SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
     "SCHEDULER__JOB_HEARTBEAT_SEC": "1",
-    # A scheduler that has not reported for so long counts as gone, even for itself, and tasks that it queued
-    # begin a second try. None is killed here, and on a busy machine one can be late.
+    # Who has not reported for so long counts as gone, and the tasks that it had begin another try. On a busy
+    # machine one that lives can be late, so these are long, and whoever kills one in a test moves its last
+    # heartbeat into the past.
     "SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "3600",
-    # A task whose supervisor is gone is noticed by its silence. A shorter one than the usual would have live
-    # tasks killed on a busy machine; :meth:`Cluster.kill_task` moves the last heartbeat instead.
     "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "1",
+    # Redis keeps nothing over a restart, and what a lost worker had fetched goes to another after a day.
+    "SCHEDULER__TASK_QUEUED_TIMEOUT": "30",
+    "SCHEDULER__TASK_QUEUED_TIMEOUT_CHECK_INTERVAL": "2",
+    "SCHEDULER__NUM_STUCK_IN_QUEUED_RETRIES": "100",
     "WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
     "WORKERS__EXECUTION_API_RETRY_WAIT_MIN": "0.2",
     "WORKERS__EXECUTION_API_TIMEOUT": "30",

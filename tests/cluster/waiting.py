@@ -15,7 +15,7 @@ Seconds until a condition counts as never met.
 Much longer than anything takes on a quiet machine, so that a busy one only makes the tests slow.
 """
 
-INTERVAL = 0.1
+INTERVAL = 0.25
 
 
 def until(

@@ -154,16 +154,22 @@ def tail(log: Path, size: int = LOG_SHOWN) -> str:
 
 
 def tree(pid: int) -> list[int]:
-    """Return a process and all that descend from it, as far as their parents live."""
-    children: dict[int, list[int]] = {}
+    """Return a process and all that descend from it, as far as their parents live, parents first."""
+    found = [pid]
+    known = children()
+    for each in found:
+        found += known.get(each, [])
+    return found
+
+
+def children() -> dict[int, list[int]]:
+    """Return the children of each process."""
+    found: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
         with suppress(OSError):
             if entry.name.isdigit():
                 parent = int((entry / "stat").read_text().rpartition(") ")[2].split()[1])
-                children.setdefault(parent, []).append(int(entry.name))
-    found = [pid]
-    for each in found:
-        found += children.get(each, [])
+                found.setdefault(parent, []).append(int(entry.name))
     return found
 
 
